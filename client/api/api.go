@@ -1,0 +1,108 @@
+// Package api is the local API between the service (aditd) and its user
+// interfaces: the types, one client and one server. HTTP with JSON bodies over a unix socket or a
+// named pipe; the caller's identity comes from the operating system.
+package api
+
+import (
+	"net/netip"
+	"time"
+)
+
+// State is where a connection is in its life.
+type State string
+
+// The states of a connection.
+const (
+	Disconnected  State = "disconnected"
+	Connecting    State = "connecting"
+	NeedsLogin    State = "needs_login"
+	Connected     State = "connected"
+	Reconnecting  State = "reconnecting"
+	Disconnecting State = "disconnecting"
+	Blocked       State = "blocked" // guard on and no attempt running
+)
+
+// Status is the whole truth for a screen. Sequence grows with every change.
+type Status struct {
+	Sequence    uint64       `json:"sequence"`
+	Connections []Connection `json:"connections"`
+}
+
+// Connection is one tunnel, from the wish to its end.
+type Connection struct {
+	Profile            string     `json:"profile"`
+	Owner              string     `json:"owner"` // user name; "" for managed profiles
+	Managed            bool       `json:"managed"`
+	State              State      `json:"state"`
+	Since              time.Time  `json:"since"` // when State was entered
+	Server             Server     `json:"server"`
+	Tunnel             Tunnel     `json:"tunnel"`
+	FullTunnel         bool       `json:"full_tunnel"`
+	Routes             []Route    `json:"routes"`
+	DNS                DNS        `json:"dns"`
+	Counters           Counters   `json:"counters"`
+	Guard              string     `json:"guard"` // off, auto, lockdown
+	Login              *Login     `json:"login"`
+	Banner             string     `json:"banner"`
+	SessionEnds        *time.Time `json:"session_ends"`
+	CertificateExpires *time.Time `json:"certificate_expires"`
+	Problem            *Problem   `json:"problem"`
+}
+
+// Server is the endpoint that a connection uses or tries.
+type Server struct {
+	Name      string `json:"name"`      // as in the profile
+	Address   string `json:"address"`   // resolved IP
+	Port      int    `json:"port"`      //
+	Transport string `json:"transport"` // "udp" or "tcp"
+}
+
+// Tunnel is the device inside.
+type Tunnel struct {
+	Device    string         `json:"device"`
+	Addresses []netip.Prefix `json:"addresses"`
+	MTU       int            `json:"mtu"`
+}
+
+// Route is one route that the tunnel installed.
+type Route struct {
+	Destination netip.Prefix `json:"destination"`
+	Via         string       `json:"via"` // device, or gateway and device for ways around
+	Reason      string       `json:"reason"`
+}
+
+// DNS is what the tunnel told the resolver.
+type DNS struct {
+	Servers []string `json:"servers"`
+	Search  []string `json:"search"`
+	Split   []string `json:"split"`
+}
+
+// Counters count inner packets and their bytes, seen from this machine.
+type Counters struct {
+	RxBytes   uint64 `json:"rx_bytes"`
+	TxBytes   uint64 `json:"tx_bytes"`
+	RxPackets uint64 `json:"rx_packets"`
+	TxPackets uint64 `json:"tx_packets"`
+}
+
+// Login is what the service needs from a person.
+type Login struct {
+	Kind     string    `json:"kind"` // password, otp, browser
+	Prompt   string    `json:"prompt"`
+	Echo     bool      `json:"echo"`
+	URL      string    `json:"url"` // shown to the owner only
+	Deadline time.Time `json:"deadline"`
+}
+
+// Problem is a failure in words for people. Code comes from the closed list in
+// problems.go; Args are the values that the words name, for translation.
+type Problem struct {
+	Code    string            `json:"code"`
+	Message string            `json:"message"`
+	Hint    string            `json:"hint"`
+	Args    map[string]string `json:"args"`
+}
+
+// Error makes a Problem usable as a Go error.
+func (p *Problem) Error() string { return p.Message }

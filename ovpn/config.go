@@ -1,0 +1,83 @@
+// Package ovpn is the OpenVPN protocol, both roles in one type: Session is the
+// control channel of one peer, Data the packet crypto that its keys feed. It
+// opens no socket, reads no file, starts no goroutine that outlives a call, and
+// knows no clock: the caller passes now. Package drive runs a Session with a real clock.
+//
+// Not here: .ovpn files (ovpn/profile), routes, devices, authentication
+// back-ends.
+package ovpn
+
+import (
+	"crypto/tls"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/ovpn/wire"
+	"github.com/adit-vpn/adit/ovpn/wrap"
+)
+
+// Role is the side of the TLS handshake that a Session plays.
+type Role uint8
+
+// The two roles.
+const (
+	Client Role = iota
+	Server
+)
+
+// Encoding is the layout of the key-method-2 message.
+type Encoding uint8
+
+// The two layouts in the field. A server detects; a client chooses.
+const (
+	Stock Encoding = iota // uint16 lengths, zeros in front (OpenVPN)
+	AWS32                 // uint32 lengths, total length in front (AWS's patched builds)
+)
+
+// Config is one side of one session. The Session keeps it; nobody may change it
+// after New. Zero durations and sizes mean the default named in the comment.
+type Config struct {
+	Role Role
+	// TLS carries certificates and verification; it is cloned, and Time is replaced by the
+	// session's clock. A client must set VerifyConnection or RootCAs itself.
+	TLS *tls.Config
+	// Wrap protects the control channel; nil means none.
+	Wrap wrap.Method
+	// Stream says that the transport is a byte stream (TCP), where nothing is lost.
+	Stream bool
+	// Ciphers are the acceptable data channel ciphers in order of preference (data-ciphers).
+	Ciphers []string // default DefaultCiphers
+	// PRF forbids the TLS exporter for data keys.
+	PRF bool
+
+	Encoding Encoding    // client
+	Username string      // client; sent only when not empty or Password is set
+	Password push.Secret // client
+	PeerInfo []string    // client: extra "NAME=value" lines
+	Filter   push.Filter // client: pull-filter rules for what the server pushes
+
+	// Hello is the outcome of the stateless handshake (Gate) on UDP. Nil on TCP and for clients.
+	Hello  *Hello
+	PeerID uint32 // server: the 24-bit id that this client gets
+
+	MTU          int           // tun-mtu for OCC and IV_MTU; default 1500
+	PacketSize   int           // largest control packet, bytes; default 1250
+	ReplayWindow int           // packets; default 64
+	Renegotiate  time.Duration // start a new key after this long; 0 = never ourselves
+	HandWindow   time.Duration // longest handshake; default 60 s
+	TranWindow   time.Duration // old key stays valid for receiving; default 3600 s
+	TLSTimeout   time.Duration // first retransmission; default 2 s
+	Ping         time.Duration // keepalive; a client's is replaced by the pushed one; 0 = none
+	PingRestart  time.Duration // peer silent for this long ends the session; 0 = never
+	ExitNotify   bool          // tell the peer on Close
+}
+
+// Hello is what the stateless handshake fixes: both session ids.
+type Hello struct {
+	Client, Server wire.SessionID
+}
+
+// DefaultCiphers is the order that both ends offer by default.
+func DefaultCiphers() []string {
+	return []string{"AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"}
+}

@@ -1,0 +1,73 @@
+// Package routes decides, as pure functions, what the operating system must look
+// like while a tunnel is up: addresses, routes into the tunnel, routes around it
+// for the server's own address, and DNS. It touches nothing; package platform applies
+// a Plan, and the zero Plan means "as we found it".
+package routes
+
+import (
+	"net/netip"
+
+	"github.com/adit-vpn/adit/ovpn/push"
+)
+
+// Plan is the whole wanted OS state of one tunnel. It is a plain value:
+// comparable with Equal, printable as JSON. The zero Plan undoes everything.
+type Plan struct {
+	MTU       int            `json:"mtu,omitempty"`       // of the TUN device; 0 = leave
+	Addresses []netip.Prefix `json:"addresses,omitempty"` // on the TUN device
+	Routes    []Route        `json:"routes,omitempty"`    // into the tunnel
+	Around    []Route        `json:"around,omitempty"`    // past the tunnel, through the underlay
+	DNS       DNS            `json:"dns"`
+}
+
+// Route is one route and why it is there.
+type Route struct {
+	Destination netip.Prefix `json:"destination"`
+	Gateway     netip.Addr   `json:"gateway"`          // zero: on-link
+	Device      string       `json:"device,omitempty"` // empty: the tunnel's device (Routes); the underlay's for Around
+	Metric      int          `json:"metric,omitempty"` // 0 = the system's default
+	Unreachable bool         `json:"unreachable,omitempty"`
+	Reason      string       `json:"reason"` // one short phrase: "pushed by the server", "the server's own address", …
+}
+
+// DNS is the wanted resolver configuration of the tunnel's link.
+type DNS struct {
+	Servers []netip.AddrPort `json:"servers,omitempty"`
+	Search  []string         `json:"search,omitempty"`
+	Split   []string         `json:"split,omitempty"` // only these domains go to Servers; empty: all
+	DNSSEC  string           `json:"dnssec,omitempty"`
+	// Transport and SNI as in push.DNS.
+	Transport string `json:"transport,omitempty"`
+	SNI       string `json:"sni,omitempty"`
+}
+
+// Facts is what the operating system says about the underlay, that is without
+// the tunnel's own routes and addresses.
+type Facts struct {
+	// Routes is the underlay's unicast table: main-table routes of both families
+	// that are not through one of our own tunnels.
+	Routes []UnderlayRoute `json:"routes"`
+	// Addresses are the machine's own addresses with their on-link prefix.
+	Addresses []netip.Prefix `json:"addresses"`
+	// DNS lists the underlay's resolvers as far as known.
+	DNS []netip.Addr `json:"dns,omitempty"`
+}
+
+// UnderlayRoute is one row of the underlay's routing table.
+type UnderlayRoute struct {
+	Destination netip.Prefix `json:"destination"` // 0.0.0.0/0 or ::/0 for the default
+	Gateway     netip.Addr   `json:"gateway"`     // zero: on-link
+	Device      string       `json:"device"`
+	Metric      int          `json:"metric"`
+}
+
+// Policy is what the user and the administrator add to the server's wishes.
+type Policy struct {
+	Server netip.Addr // the server's own outer address, as connected
+	// Own are the routes and options that the profile's own text names, in the
+	// form of a reply; they are merged before the pushed ones.
+	Own    push.Reply
+	NoPull bool           // route-nopull: pushed routes and DNS are ignored
+	Add    []netip.Prefix // settings route+=
+	Remove []netip.Prefix // settings route-=: a route equal to or inside it is dropped; 0.0.0.0/0 also drops a redirect
+}
