@@ -1,0 +1,320 @@
+package api
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// The closed list of problem codes. The words for each are in English in this file;
+// other languages are keyed by the same codes.
+const (
+	// Reaching the server.
+	CodeServerUnreachable  = "server_unreachable"
+	CodeServerNameUnknown  = "server_name_unknown"
+	CodeServerRefused      = "server_refused"
+	CodeControlKeyWrong    = "control_key_wrong"
+	CodeNoCommonCipher     = "no_common_cipher"
+	CodePushRejected       = "push_rejected"
+	CodeAddressPoolEmpty   = "address_pool_exhausted"
+	CodeSessionEnded       = "session_ended"
+	CodeTimeout            = "timeout"
+	CodeTLSFailed          = "tls_failed"
+	CodeProtocolError      = "protocol_error"
+	CodeAuthFailed         = "auth_failed"
+	CodeSignInNotSupported = "sign_in_not_supported"
+
+	// Certificates of the server and our own.
+	CodeCertificateUntrusted  = "certificate_untrusted"
+	CodeCertificateExpired    = "certificate_expired"
+	CodeCertificateName       = "certificate_name"
+	CodeCertificateUsage      = "certificate_usage"
+	CodeCertificateRevoked    = "certificate_revoked"
+	CodeOwnCertificateExpired = "own_certificate_expired"
+	CodeOwnCertificateRefused = "own_certificate_refused"
+	CodeOwnKeyMismatch        = "own_key_mismatch"
+
+	// This machine.
+	CodeTUNNotPermitted   = "tun_not_permitted"
+	CodeTUNFailed         = "tun_failed"
+	CodeRoutesFailed      = "routes_failed"
+	CodeDNSFailed         = "dns_failed"
+	CodePlatformUnbuilt   = "platform_not_supported"
+	CodeProfileStoreError = "profile_store_failed"
+
+	// What was asked for.
+	CodeProfileUnsupported = "profile_unsupported"
+	CodeProfileInvalid     = "profile_invalid"
+	CodeProfileNotFound    = "profile_not_found"
+	CodeProfileExists      = "profile_exists"
+	CodeProfileNameInvalid = "profile_name_invalid"
+	CodeProfileInUse       = "profile_in_use"
+	CodeSettingInvalid     = "setting_invalid"
+	CodeDestinationInvalid = "destination_invalid"
+	CodeTooManyConnections = "too_many_connections"
+	CodeNotConnected       = "not_connected"
+	CodeAlreadyConnected   = "already_connected" // a note: the wish is fulfilled
+	CodeNotPermitted       = "not_permitted"
+	CodeNotOwner           = "not_owner"
+	CodeServiceUnreachable = "service_unreachable"
+	CodeServiceStopping    = "service_stopping"
+	CodeRequestInvalid     = "request_invalid"
+	CodeInternal           = "internal"
+)
+
+// words are a code's message and hint. In both, {name} is replaced by the argument, and a
+// part in [brackets] is left out when an argument that it names is missing.
+// Lines of a hint are separate hints.
+type words struct{ message, hint string }
+
+// wordsOf returns the English words of a code.
+func wordsOf(code string) (words, bool) {
+	w, ok := english[code]
+	return w, ok
+}
+
+// english is read-only.
+var english = map[string]words{
+	CodeServerUnreachable: {
+		"no answer from {server}[ over {transport}][: {detail}]",
+		"check that this machine is online and that the profile's remote line names the right host, port and protocol; a firewall on the way may drop them\na server also stays silent when the profile's tls-auth or tls-crypt key is not its own"},
+	CodeServerNameUnknown: {
+		"cannot find the address of {server}[: {detail}]",
+		"check the host name in the profile's remote line, and that this machine's DNS works"},
+	CodeServerRefused: {
+		"the server refused the connection[: {detail}]",
+		"ask the server's administrator why; the server's log names the reason"},
+	CodeControlKeyWrong: {
+		"the tls-auth or tls-crypt key does not match[ that of {server}]",
+		"get a fresh profile from the server's administrator; with tls-auth, check key-direction too"},
+	CodeNoCommonCipher: {
+		"this profile and the server[ {server}] have no data cipher in common[: {detail}]",
+		"add a cipher that the server has to the profile's data-ciphers line: AES-256-GCM, AES-128-GCM or CHACHA20-POLY1305"},
+	CodePushRejected: {
+		"the server pushed an option that is refused: {option}[ ({detail})]",
+		"look at the profile's pull-filter lines, or ask the server's administrator to take the option out"},
+	CodeAddressPoolEmpty: {
+		"the server has no free address left",
+		"try again later, or ask the server's administrator for a larger client address range"},
+	CodeSessionEnded: {
+		"the server ended the session[: {reason}]",
+		"connect again with: adit connect [{profile}]"},
+	CodeTimeout: {
+		"not connected within {after}[: {detail}]",
+		"try a longer --timeout, and see the steps with: adit logs"},
+	CodeTLSFailed: {
+		"the TLS handshake with {server} failed[: {detail}]",
+		"see the steps with: adit logs; check tls-version-min and tls-cipher in the profile"},
+	CodeProtocolError: {
+		"{server} broke the OpenVPN protocol[: {detail}]",
+		"check that the port belongs to an OpenVPN server, and see the steps with: adit logs"},
+	CodeAuthFailed: {
+		"the server did not accept the sign-in[: {reason}]",
+		"check user name, password and one-time code, or that the server still accepts this certificate"},
+	CodeSignInNotSupported: {
+		"this profile signs in with {method}, which is not supported yet",
+		"use a profile that signs in with a certificate"},
+
+	CodeCertificateUntrusted: {
+		"the certificate of {server} is not signed by a CA that the profile trusts[: {detail}]",
+		"get the right CA from the server's administrator and put it into the profile's <ca> block"},
+	CodeCertificateExpired: {
+		"the certificate of {server} is not valid now[: {detail}]",
+		"check this machine's clock; if it is right, the server's administrator must renew the certificate"},
+	CodeCertificateName: {
+		"the certificate of {server} names another server[: {detail}]",
+		"check the profile's verify-x509-name line against the server's certificate"},
+	CodeCertificateUsage: {
+		"the certificate of {server} is not made for a server[: {detail}]",
+		"somebody with a client certificate may be posing as the server; ask its administrator for a certificate with server usage, and keep remote-cert-tls server in the profile"},
+	CodeCertificateRevoked: {
+		"the certificate of {server} has been revoked[: {detail}]",
+		"do not connect; ask the server's administrator"},
+	CodeOwnCertificateExpired: {
+		"your certificate is not valid now[: {detail}]",
+		"check this machine's clock; if it is right, ask for a new certificate and import the profile again with --replace"},
+	CodeOwnCertificateRefused: {
+		"the server refuses your certificate[: {detail}]",
+		"the certificate may be revoked or signed by another CA; ask the server's administrator for a new one"},
+	CodeOwnKeyMismatch: {
+		"the profile's private key does not belong to its certificate[: {detail}]",
+		"put the key that was made with the certificate into the profile's <key> block"},
+
+	CodeTUNNotPermitted: {
+		"not permitted to make a tunnel device[: {detail}]",
+		"run the service as root with /dev/net/tun and CAP_NET_ADMIN, or try: adit connect FILE --userspace"},
+	CodeTUNFailed: {
+		"cannot make the tunnel device[: {detail}]",
+		"check that the kernel has tun (modprobe tun), or try: adit connect FILE --userspace"},
+	CodeRoutesFailed: {
+		"cannot set the tunnel's routes[: {detail}]",
+		"everything has been undone; see which route failed with: adit logs"},
+	CodeDNSFailed: {
+		"cannot set the tunnel's DNS[: {detail}]",
+		"everything has been undone; see what the resolver said with: adit logs"},
+	CodePlatformUnbuilt: {
+		"{what} is not supported yet on this system",
+		"try: adit connect FILE --userspace"},
+	CodeProfileStoreError: {
+		"cannot keep the profile {profile}[: {detail}]",
+		"check free space and permissions of the service's state directory"},
+
+	CodeProfileUnsupported: {
+		"the profile cannot be used: [line {line}: ]{reason}",
+		"see every line's verdict with: adit check FILE"},
+	CodeProfileInvalid: {
+		"the profile cannot be read: [line {line}: ]{reason}",
+		"see every line's verdict with: adit check FILE"},
+	CodeProfileNotFound: {
+		"there is no profile {profile}",
+		"list yours with: adit profiles"},
+	CodeProfileExists: {
+		"a profile {profile} exists already",
+		"choose another --name, or overwrite it with --replace"},
+	CodeProfileNameInvalid: {
+		"{profile} cannot be a profile's name[: {detail}]",
+		"use up to 64 letters, digits, dots, dashes, underscores and inner spaces"},
+	CodeProfileInUse: {
+		"the profile {profile} has a tunnel open",
+		"first: adit disconnect {profile}"},
+	CodeSettingInvalid: {
+		"the setting {setting} cannot be applied[: {detail}]",
+		"the settings are auto_connect, guard, route+=CIDR, route-=CIDR, pull_filter, proxy, save_password; see them with: adit set NAME"},
+	CodeDestinationInvalid: {
+		"cannot tell the way to {destination}[: {detail}]",
+		"give an IP address, or a host name that this machine can resolve"},
+	CodeTooManyConnections: {
+		"there are {limit} tunnels already",
+		"end one first with: adit disconnect NAME"},
+	CodeNotConnected: {
+		"{profile} is not connected",
+		"connect with: adit connect {profile}"},
+	CodeAlreadyConnected: {
+		"{profile} is connected already",
+		"see it with: adit status"},
+	CodeNotPermitted: {
+		"you may not {action}",
+		"ask the administrator to add you to group adit, or run it as root"},
+	CodeNotOwner: {
+		"{profile} belongs to {owner}",
+		"only its owner can do this"},
+	CodeServiceUnreachable: {
+		"cannot reach the service at {socket}[: {detail}]",
+		"check that the service runs, and that --socket or ADIT_SOCKET names its socket"},
+	CodeServiceStopping: {
+		"the service is stopping",
+		"try again when it is back"},
+	CodeRequestInvalid: {
+		"the service does not understand the request[: {detail}]",
+		"check that adit and aditd are of the same version with: adit version"},
+	CodeInternal: {
+		"something went wrong inside[: {detail}]",
+		"see the service's log with: adit logs; please report it"},
+}
+
+// NewProblem makes the Problem for a code of the closed list, with its English words.
+// It keeps a copy of args; an unknown code becomes "internal" that names the code.
+// Pass no secrets: arguments are shown, logged and sent to user interfaces.
+func NewProblem(code string, args map[string]string) *Problem {
+	w, ok := wordsOf(code)
+	if !ok {
+		args = map[string]string{"detail": "problem code " + code + " has no words"}
+		code = CodeInternal
+		w, _ = wordsOf(code)
+	}
+	kept := map[string]string{}
+	for name, value := range args {
+		if value != "" {
+			kept[name] = oneLine(value)
+		}
+	}
+	return &Problem{Code: code, Message: Fill(w.message, kept), Hint: Fill(w.hint, kept), Args: kept}
+}
+
+// AsProblem finds the *Problem in err, or wraps err's text as "internal".
+// It returns nil for nil.
+func AsProblem(err error) *Problem {
+	if err == nil {
+		return nil
+	}
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	return NewProblem(CodeInternal, map[string]string{"detail": err.Error()})
+}
+
+// IsCode says whether err is, or wraps, a Problem with the code.
+func IsCode(err error, code string) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Code == code
+}
+
+// Codes returns the closed list, sorted, for those who keep words in other languages.
+func Codes() []string { return slices.Sorted(maps.Keys(english)) }
+
+// Template returns the English message and hint of a code, in the form that Fill takes.
+func Template(code string) (message, hint string, ok bool) {
+	w, ok := wordsOf(code)
+	return w.message, w.hint, ok
+}
+
+// Fill puts args into a template: {name} becomes the argument ("unknown" when it is
+// missing), and a part in [brackets] is left out when an argument in it is missing.
+func Fill(template string, args map[string]string) string {
+	var out strings.Builder
+	for template != "" {
+		open := strings.IndexByte(template, '[')
+		if open < 0 {
+			open = len(template)
+		}
+		text, _ := fillFlat(template[:open], args)
+		out.WriteString(text)
+		template = template[open:]
+		if template == "" {
+			break
+		}
+		part, rest, _ := strings.Cut(template[1:], "]")
+		if text, complete := fillFlat(part, args); complete {
+			out.WriteString(text)
+		}
+		template = rest
+	}
+	return out.String()
+}
+
+// fillFlat fills a template without brackets and says whether no argument was missing.
+func fillFlat(s string, args map[string]string) (string, bool) {
+	var out strings.Builder
+	complete := true
+	for {
+		before, after, found := strings.Cut(s, "{")
+		out.WriteString(before)
+		if !found {
+			return out.String(), complete
+		}
+		name, rest, _ := strings.Cut(after, "}")
+		value := args[name]
+		if value == "" {
+			complete, value = false, "unknown"
+		}
+		out.WriteString(value)
+		s = rest
+	}
+}
+
+// oneLine keeps a foreign text (a server's reason, an OS error) to one printable line.
+func oneLine(s string) string {
+	const limit = 1000 // bytes; a reason longer than that helps nobody
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return strings.TrimSpace(s)
+}
