@@ -1,0 +1,135 @@
+// Package network is what lies behind the endpoint: where the packets of
+// clients go, and where the answers come from. Userspace forwards them from the
+// endpoint's own sockets without root; Kernel gives them to the OS through a TUN
+// and nftables. Who may reach what is decided before a packet comes here, by the
+// endpoint's authorization rules; this package only refuses what no association
+// and no route names.
+//
+// A Network owns its goroutines; Close waits for them.
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/adit-vpn/adit/platform"
+)
+
+// Network is where the packets of clients go. Apply and Close may be called
+// from any goroutine, one at a time; the TUN follows the rules of platform.TUN.
+type Network interface {
+	// TUN is the packet door: the endpoint Writes packets from clients and Reads
+	// packets to them. It belongs to the Network: Close closes it.
+	TUN() platform.TUN
+	// Apply makes the network serve exactly these attachments, adding before it
+	// deletes. On error what was served before is still served.
+	Apply(ctx context.Context, w Wanted) error
+	// Close undoes everything that Apply did and waits for the Network's goroutines.
+	Close() error
+}
+
+// Wanted is the whole wanted state. The zero Wanted serves nobody.
+type Wanted struct {
+	ClientCIDR  netip.Prefix // invalid: no IPv4 inside
+	ClientCIDR6 netip.Prefix // invalid: no IPv6 inside
+	// Gateways are the endpoint's own tunnel addresses: the first host of each
+	// slice, with the slice's length (10.64.0.1/27).
+	Gateways     []netip.Prefix
+	Associations []Association
+	Routes       []Route
+}
+
+// Association is one target network.
+type Association struct {
+	Subnet string // its id, unique in a Wanted; DemoSubnet names the built-in one
+	// Slices are the parts of the client CIDRs whose clients use this association.
+	Slices []netip.Prefix
+	// Source is the address that the target network sees. Invalid: the OS chooses.
+	Source netip.Addr
+	// Interface is where the target network is ("eth1"). Empty: the OS's routes decide.
+	Interface string
+	// Networks are the ranges reachable through it.
+	Networks []netip.Prefix
+}
+
+// Route is a further destination reached through an association.
+type Route struct {
+	Destination netip.Prefix
+	Association string // its Subnet
+}
+
+// DemoSubnet is the Subnet of the built-in demo network, and Demo its range.
+// Only the userspace network has it.
+const DemoSubnet = "demo"
+
+// Demo returns the range of the built-in demo network.
+func Demo() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 98, 0, 0}), 24) }
+
+// DemoAddress is the one host in it.
+func DemoAddress() netip.Addr { return netip.AddrFrom4([4]byte{10, 98, 0, 1}) }
+
+// ErrUnsupported: this network cannot be made here (another OS, missing rights).
+var ErrUnsupported = errors.New("network: not supported here")
+
+// ErrWanted: a Wanted contradicts itself.
+var ErrWanted = errors.New("network: wrong attachments")
+
+// Check reports the first contradiction in w, wrapped in ErrWanted.
+func (w Wanted) Check() error {
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s", ErrWanted, fmt.Sprintf(format, args...))
+	}
+	if w.ClientCIDR.IsValid() && !w.ClientCIDR.Addr().Is4() {
+		return wrong("client cidr %s is not IPv4", w.ClientCIDR)
+	}
+	if w.ClientCIDR6.IsValid() && !w.ClientCIDR6.Addr().Is6() {
+		return wrong("client cidr %s is not IPv6", w.ClientCIDR6)
+	}
+	inside := func(p netip.Prefix) bool {
+		for _, c := range []netip.Prefix{w.ClientCIDR, w.ClientCIDR6} {
+			if c.IsValid() && c.Contains(p.Addr()) && p.Bits() >= c.Bits() {
+				return true
+			}
+		}
+		return false
+	}
+	for _, g := range w.Gateways {
+		if !inside(g) {
+			return wrong("gateway %s is not inside the client cidr", g)
+		}
+	}
+	known := map[string]Association{}
+	for _, a := range w.Associations {
+		if a.Subnet == "" {
+			return wrong("an association has no subnet")
+		}
+		if _, twice := known[a.Subnet]; twice {
+			return wrong("subnet %s is associated twice", a.Subnet)
+		}
+		known[a.Subnet] = a
+		for _, s := range a.Slices {
+			if !s.IsValid() || !inside(s) {
+				return wrong("slice %s of %s is not inside the client cidr", s, a.Subnet)
+			}
+		}
+		for _, n := range a.Networks {
+			if !n.IsValid() {
+				return wrong("subnet %s has an invalid range", a.Subnet)
+			}
+		}
+		if a.Source.IsValid() && (a.Source.IsUnspecified() || a.Source.IsMulticast()) {
+			return wrong("subnet %s: %s cannot be a source address", a.Subnet, a.Source)
+		}
+	}
+	for _, r := range w.Routes {
+		if !r.Destination.IsValid() {
+			return wrong("a route has no destination")
+		}
+		if _, ok := known[r.Association]; !ok {
+			return wrong("route %s goes to %s, which is not associated", r.Destination, r.Association)
+		}
+	}
+	return nil
+}
