@@ -1,0 +1,53 @@
+package ipc
+
+import (
+	"net"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// DefaultPath is where the service listens.
+const DefaultPath = "/run/adit/aditd.sock"
+
+// StartCommand tells a person how to start the service.
+const StartCommand = "sudo aditd (where it is installed: sudo systemctl start aditd)"
+
+// narrow sets the mode that bind gives to the socket's file, still under the umask (unix(7)).
+func narrow(fd int, mode os.FileMode) error { return unix.Fchmod(fd, uint32(mode.Perm())) }
+
+// peerOf reads SO_PEERCRED and SO_PEERGROUPS: what the process was at connect(2),
+// so that a later setuid or exec changes nothing (socket(7)).
+func peerOf(c net.Conn) (Peer, error) {
+	var p Peer
+	err := withFD(c, func(fd int) error {
+		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err != nil {
+			return os.NewSyscallError("getsockopt SO_PEERCRED", err)
+		}
+		p = Peer{UID: cred.Uid, GID: cred.Gid, PID: int(cred.Pid)}
+		p.Groups, err = peerGroups(fd)
+		return err
+	})
+	return p, err
+}
+
+// peerGroups reads the supplementary groups. The kernel answers ERANGE with the wanted
+// length when the buffer is too small.
+func peerGroups(fd int) ([]uint32, error) {
+	groups := make([]uint32, 64)
+	for {
+		size := uint32(len(groups) * 4)
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
+		switch {
+		case errno == 0:
+			return groups[:size/4], nil
+		case errno == unix.ERANGE && int(size/4) > len(groups):
+			groups = make([]uint32, size/4)
+		default:
+			return nil, os.NewSyscallError("getsockopt SO_PEERGROUPS", errno)
+		}
+	}
+}
