@@ -18,6 +18,9 @@ type Plan struct {
 	Routes    []Route        `json:"routes,omitempty"`    // into the tunnel
 	Around    []Route        `json:"around,omitempty"`    // past the tunnel, through the underlay
 	DNS       DNS            `json:"dns"`
+	// Notes says in plain words what Build refused or changed. It is for people
+	// and no part of the wanted state: Equal does not look at it.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Route is one route and why it is there.

@@ -1,0 +1,40 @@
+package routes
+
+import "net/netip"
+
+// lookup finds the underlay's route to a: the longest prefix, then the lowest metric.
+func (f Facts) lookup(a netip.Addr) (UnderlayRoute, bool) {
+	var best UnderlayRoute
+	found := false
+	for _, r := range f.Routes {
+		if !r.Destination.IsValid() || !r.Destination.Contains(a) {
+			continue
+		}
+		if !found || r.Destination.Bits() > best.Destination.Bits() ||
+			r.Destination.Bits() == best.Destination.Bits() && r.Metric < best.Metric {
+			best, found = r, true
+		}
+	}
+	return best, found
+}
+
+// defaultRoute is the underlay's default route of a family.
+func (f Facts) defaultRoute(v4 bool) (UnderlayRoute, bool) {
+	var best UnderlayRoute
+	found := false
+	for _, r := range f.Routes {
+		if !r.Destination.IsValid() || r.Destination.Bits() != 0 || r.Destination.Addr().Is4() != v4 {
+			continue
+		}
+		if !found || r.Metric < best.Metric {
+			best, found = r, true
+		}
+	}
+	return best, found
+}
+
+// onLink finds the device whose local network holds a.
+func (f Facts) onLink(a netip.Addr) (string, bool) {
+	r, ok := f.lookup(a)
+	return r.Device, ok && !r.Gateway.IsValid() && r.Destination.Bits() > 0
+}
