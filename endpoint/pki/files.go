@@ -1,0 +1,103 @@
+package pki
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// lockWait is how long a call waits for another program before ErrLocked.
+const lockWait = 10 * time.Second
+
+// lock keeps other adit programs out until unlock. easy-rsa knows nothing of it.
+// The OS frees the lock when its holder dies, so the file may stay behind.
+func (p *PKI) lock() (unlock func(), err error) {
+	path := filepath.Join(p.dir, ".adit.lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, p.ioError(path, err)
+	}
+	for deadline := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
+		ok, err := tryLock(f)
+		if ok {
+			return func() { f.Close() }, nil
+		}
+		if err != nil {
+			f.Close()
+			return nil, p.ioError(path, err)
+		}
+		if time.Now().After(deadline) {
+			f.Close()
+			return nil, &Error{Kind: ErrLocked, What: p.dir, Hint: "wait for the other adit-endpoint to finish, then try again"}
+		}
+	}
+}
+
+// ioError names a failed file operation.
+func (p *PKI) ioError(path string, err error) error {
+	e := &Error{Kind: ErrCorrupt, What: path, Err: err}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		e.Hint = "run this as the owner of " + p.dir
+	case errors.Is(err, fs.ErrNotExist):
+		e.Kind = ErrNotFound
+	}
+	return e
+}
+
+// write replaces path atomically: a reader sees the old or the new content, and
+// after a power cut one of the two is there.
+func write(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".adit-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// move renames from to to if from is there, making to's directory.
+func move(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	if err := os.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// copyFile writes from's content to to if from is there.
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return write(to, b)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
