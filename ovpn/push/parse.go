@@ -78,7 +78,8 @@ func Parse(options []string, filter Filter) (Reply, error) {
 }
 
 // Own reads the same options from a client's own file, each line split into
-// words. Host names are allowed as destinations of routes there.
+// words. Host names are allowed as destinations of routes there, and every bad
+// value is an *OptionError.
 func Own(lines [][]string) (Reply, error) {
 	p := newParser(true)
 	for _, words := range lines {
@@ -171,6 +172,8 @@ func (p *parser) option(words []string, text string) error {
 	switch {
 	case errors.As(err, &fatal):
 		return fatal
+	case err != nil && p.own:
+		return &OptionError{name, err.Error()}
 	case err != nil:
 		p.note(name, err.Error()+"; dropped")
 	case known:
