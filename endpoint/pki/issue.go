@@ -62,6 +62,7 @@ func (p *PKI) Init(o Options) error {
 	}
 	// ca.crt comes last: its presence says that the rest is there.
 	return p.writeAll([]file{
+		{p.path("openssl-easyrsa.cnf"), []byte(opensslCnf)},
 		{p.path("index.txt.attr"), []byte("unique_subject = no\n")},
 		{p.path("index.txt"), nil},
 		{p.path("serial"), []byte("01\n")},
