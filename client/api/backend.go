@@ -22,11 +22,7 @@ type Caller struct {
 // concurrent use and checks what Caller may see; whether the caller may use the method
 // at all is a column of the route table in server.go. Errors that people should read are *Problem.
 type Backend interface {
-	// Status is the current snapshot as caller may see it.
-	Status(caller Caller) Status
-	// Watch calls send with the snapshot now and at every change, newest wins,
-	// until ctx ends or send fails.
-	Watch(ctx context.Context, caller Caller, send func(Status) error) error
+	Viewer
 
 	Import(caller Caller, req ImportRequest) (Profile, error)
 	Profiles(caller Caller) ([]Profile, error)
@@ -44,9 +40,19 @@ type Backend interface {
 	Connect(caller Caller, req ConnectRequest) error
 	// Disconnect ends one tunnel, or with name "" all of the caller's, and returns when it is undone.
 	Disconnect(ctx context.Context, caller Caller, name string) error
-	Explain(ctx context.Context, caller Caller, destination string) (routes.Explanation, error)
 	// Logs calls send for each kept line that caller may see, then, with follow, for new ones.
 	Logs(ctx context.Context, caller Caller, follow bool, send func(LogLine) error) error
+}
+
+// Viewer is the part of a Backend that only looks. A tunnel in the user's own process
+// (adit connect --userspace) offers no more than this.
+type Viewer interface {
+	// Status is the current snapshot as caller may see it.
+	Status(caller Caller) Status
+	// Watch calls send with the snapshot now and at every change, newest wins,
+	// until ctx ends or send fails.
+	Watch(ctx context.Context, caller Caller, send func(Status) error) error
+	Explain(ctx context.Context, caller Caller, destination string) (routes.Explanation, error)
 	Version() Version
 }
 

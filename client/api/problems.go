@@ -201,7 +201,7 @@ var english = map[string]words{
 		"only its owner can do this"},
 	CodeServiceUnreachable: {
 		"cannot reach the service at {socket}[: {detail}]",
-		"check that the service runs, and that --socket or ADIT_SOCKET names its socket"},
+		"start the service with: {start}\nif it listens elsewhere, name its socket with --socket or ADIT_SOCKET"},
 	CodeServiceStopping: {
 		"the service is stopping",
 		"try again when it is back"},
