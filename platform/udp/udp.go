@@ -1,14 +1,26 @@
 // Package udp moves UDP datagrams in batches: many per system call, and trains
 // of equal-sized datagrams as one buffer where the kernel can (UDP GSO and GRO).
+// It knows nothing of what the datagrams carry, starts no goroutine, and resolves
+// no names.
 package udp
 
-import "net/netip"
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+)
 
 // Message is one datagram or one train of them.
 type Message struct {
 	// Addr is the peer: filled by ReadBatch, used by WriteBatch (the zero value
-	// on a connected socket).
+	// on a connected socket). IPv4 is never in its IPv6-mapped form.
 	Addr netip.AddrPort
+	// Local is our own address of the exchange on a wildcard listener: ReadBatch
+	// says where the datagram was sent to, and WriteBatch sends from there, so
+	// that answers come from the address that was asked. The zero value lets the
+	// system choose. On other sockets, and outside Linux, it is zero and ignored.
+	Local netip.Addr
 	// Buf holds the bytes. For ReadBatch the caller provides the buffer (use
 	// Conn.BufferSize) and N says how much was filled; WriteBatch sends Buf[:N].
 	Buf []byte
@@ -21,11 +33,17 @@ type Message struct {
 // Conn is a UDP socket. One goroutine may read while any number write.
 type Conn interface {
 	// ReadBatch fills up to len(ms) messages and returns how many; it blocks for
-	// the first one only. After Close it returns net.ErrClosed.
+	// the first one only. After Close it returns net.ErrClosed. Errors that an
+	// ICMP answer caused (connection refused, no route to host, message too long)
+	// are swallowed: they prove nothing about the next datagram, and may be forged.
+	// A datagram that does not fit its buffer is dropped. ReadBatch may swap the
+	// buffers of ms among each other.
 	ReadBatch(ms []Message) (int, error)
 	// WriteBatch sends all messages, splitting trains itself when the kernel cannot.
 	// A full send buffer makes it wait; ECONNREFUSED and the like on one message
-	// do not stop the others, and the first such error is returned at the end.
+	// do not stop the others, and the first such error is returned at the end. Such
+	// an error may have been caused by an earlier datagram; the message that met
+	// it has then been tried once more. After Close it returns net.ErrClosed.
 	WriteBatch(ms []Message) error
 	// BatchSize is the most messages that one call moves well.
 	BatchSize() int
@@ -33,4 +51,83 @@ type Conn interface {
 	BufferSize() int
 	LocalAddr() netip.AddrPort
 	Close() error
+}
+
+// Options shape a new socket. The zero value is good.
+type Options struct {
+	// Local is the address and port to send from, for Dial only; either may be zero.
+	Local netip.AddrPort
+	// SendBuffer and ReceiveBuffer are the kernel's buffers in bytes, as near as
+	// the system permits; 0 wishes for 4 MiB.
+	SendBuffer, ReceiveBuffer int
+	// Mark is the routing mark (SO_MARK) of everything sent; Linux with
+	// CAP_NET_ADMIN only, an error elsewhere. 0 is none.
+	Mark int
+	// ReusePort lets several sockets share one local port, datagrams being spread
+	// over them by the peer's address (SO_REUSEPORT); Linux only, an error elsewhere.
+	ReusePort bool
+}
+
+const (
+	defaultBuffer = 4 << 20 // of the kernel, each direction
+	maxDatagram   = 65535   // the most that one receive gives, and a buffer for it
+)
+
+// Dial returns a socket that is connected to remote: it receives from nobody
+// else. It sends nothing, so an absent peer is not noticed.
+func Dial(ctx context.Context, remote netip.AddrPort, o Options) (Conn, error) {
+	if !remote.IsValid() || remote.Port() == 0 {
+		return nil, fmt.Errorf("dial udp: bad remote address %q", remote)
+	}
+	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	network := "udp6"
+	if remote.Addr().Is4() {
+		network = "udp4"
+	}
+	dialer := net.Dialer{Control: control(o)}
+	if o.Local.IsValid() || o.Local.Port() != 0 {
+		dialer.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(o.Local.Addr().Unmap(), o.Local.Port()))
+	}
+	c, err := dialer.DialContext(ctx, network, remote.String())
+	if err != nil {
+		return nil, err
+	}
+	return finish(c.(*net.UDPConn), o, true, false)
+}
+
+// Listen returns a socket that receives from anybody at local. An IPv6 wildcard
+// ("[::]:1194") or the zero address receives IPv4 too where the system can.
+func Listen(ctx context.Context, local netip.AddrPort, o Options) (Conn, error) {
+	addr := local.Addr().Unmap()
+	network := "udp6"
+	switch {
+	case !addr.IsValid():
+		addr, network = netip.IPv6Unspecified(), "udp"
+	case addr.Is4():
+		network = "udp4"
+	case addr.IsUnspecified():
+		network = "udp"
+	}
+	lc := net.ListenConfig{Control: control(o)}
+	c, err := lc.ListenPacket(ctx, network, netip.AddrPortFrom(addr, local.Port()).String())
+	if err != nil {
+		return nil, err
+	}
+	return finish(c.(*net.UDPConn), o, false, addr.IsUnspecified())
+}
+
+// finish makes a Conn of a socket, or closes it.
+func finish(c *net.UDPConn, o Options, connected, wildcard bool) (Conn, error) {
+	conn, err := newConn(c, o, connected, wildcard)
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("prepare udp socket %s: %w", c.LocalAddr(), err)
+	}
+	return conn, nil
+}
+
+// localAddr is the socket's own address, IPv4 unmapped.
+func localAddr(c *net.UDPConn) netip.AddrPort {
+	a := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }

@@ -1,0 +1,171 @@
+package udp
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func portableOf(c Conn) Conn {
+	l := c.(*linuxConn)
+	// The portable reader knows nothing of trains.
+	_ = l.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 0) })
+	return newPortable(l.c, Options{}, l.connected)
+}
+
+func variants() map[string]func(testing.TB, Conn) Conn {
+	return map[string]func(testing.TB, Conn) Conn{
+		"no GSO": func(_ testing.TB, c Conn) Conn {
+			c.(*linuxConn).gso.Store(false)
+			return c
+		},
+		"refused GSO": func(t testing.TB, c Conn) Conn { return refuseTrains(t, c.(*linuxConn)) },
+	}
+}
+
+// refuseTrains makes the kernel itself refuse each train, as it does when a path is
+// narrower than the segments: with SO_NO_CHECK, UDP_SEGMENT gets EINVAL.
+func refuseTrains(t testing.TB, l *linuxConn) Conn {
+	t.Helper()
+	err := l.raw.Control(func(fd uintptr) {
+		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_NO_CHECK, 1); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestKernelTrains(t *testing.T) {
+	listener, dialer := pair(t, "127.0.0.1:0", func(_ testing.TB, c Conn) Conn { return c })
+	if d := dialer.(*linuxConn); !d.gso.Load() || !d.gro {
+		t.Fatalf("GSO %v, GRO %v on this kernel", d.gso.Load(), d.gro)
+	}
+	if err := dialer.WriteBatch([]Message{train(40, 1400, 200)}); err != nil {
+		t.Fatal(err)
+	}
+	in := reads(listener)
+	n, err := listener.ReadBatch(in.ms)
+	if err != nil || n != 1 || in.ms[0].Segment != 1400 || in.ms[0].N != 39*1400+200 {
+		t.Errorf("ReadBatch: %d messages, %v, segment %d, %d bytes", n, err, in.ms[0].Segment, in.ms[0].N)
+	}
+}
+
+func TestWildcardAnswersFromTheAddressAsked(t *testing.T) {
+	for _, c := range []struct{ listen, ask string }{
+		{"0.0.0.0:0", "127.0.0.1"}, {"0.0.0.0:0", "127.0.0.77"}, {"[::]:0", "::1"}, {"[::]:0", "127.0.0.78"},
+	} {
+		t.Run(c.listen+" "+c.ask, func(t *testing.T) {
+			listener, err := Listen(context.Background(), netip.MustParseAddrPort(c.listen), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			asked := netip.MustParseAddr(c.ask)
+			// A connected socket hears only the address that it asked.
+			dialer, err := Dial(context.Background(), netip.AddrPortFrom(asked, listener.LocalAddr().Port()), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer dialer.Close()
+			if err := dialer.WriteBatch([]Message{train(3, 500, 500)}); err != nil {
+				t.Fatal(err)
+			}
+			in := reads(listener)
+			got := in.next(t)
+			if got.local != asked || got.from.Addr().Is4() != asked.Is4() {
+				t.Fatalf("sent to %v from %v, want %v", got.local, got.from, asked)
+			}
+			answer := train(3, 700, 7)
+			answer.Addr, answer.Local = got.from, got.local
+			if err := listener.WriteBatch([]Message{answer}); err != nil {
+				t.Fatal(err)
+			}
+			checkTrain(t, reads(dialer), 3, 700, 7)
+		})
+	}
+}
+
+func TestReusePort(t *testing.T) {
+	first, err := Listen(context.Background(), netip.MustParseAddrPort("127.0.0.1:0"), Options{ReusePort: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	second, err := Listen(context.Background(), first.LocalAddr(), Options{ReusePort: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if c, err := Listen(context.Background(), first.LocalAddr(), Options{}); err == nil {
+		c.Close()
+		t.Error("a port in use was bound again without ReusePort")
+	}
+}
+
+func TestMark(t *testing.T) {
+	c, err := Listen(context.Background(), netip.MustParseAddrPort("127.0.0.1:0"), Options{Mark: 7})
+	if err != nil {
+		if os.Getuid() == 0 || os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip("needs CAP_NET_ADMIN")
+	}
+	defer c.Close()
+	var mark int
+	_ = c.(*linuxConn).raw.Control(func(fd uintptr) { mark, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK) })
+	if err != nil || mark != 7 {
+		t.Errorf("mark is %d, %v", mark, err)
+	}
+}
+
+func TestNoAllocations(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::]:0"} {
+		listener, err := Listen(context.Background(), netip.MustParseAddrPort(addr), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		dialer, err := Dial(context.Background(), netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), listener.LocalAddr().Port()), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dialer.Close()
+		there, back := reads(listener), reads(dialer)
+		out := []Message{train(20, 1400, 100), {Buf: make([]byte, 90), N: 90}}
+		answer := []Message{train(20, 1400, 100)}
+		allocs := testing.AllocsPerRun(100, func() {
+			if err := dialer.WriteBatch(out); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := listener.ReadBatch(there.ms); err != nil {
+				t.Fatal(err)
+			}
+			answer[0].Addr, answer[0].Local = there.ms[0].Addr, there.ms[0].Local
+			if err := listener.WriteBatch(answer); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := dialer.ReadBatch(back.ms); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if allocs != 0 {
+			t.Errorf("%s: %v allocations per exchange, want 0", addr, allocs)
+		}
+	}
+}
+
+func TestAtLeast(t *testing.T) {
+	for release, want := range map[string]bool{
+		"5.12.0": true, "5.11.22-generic": false, "6.1.0-9-amd64": true, "5.12-rc1": true, "4.19": false, "": false, "x.y": false, "6": false, "10.0": true,
+	} {
+		if got := atLeast(release, 5, 12); got != want {
+			t.Errorf("atLeast(%q) is %v", release, got)
+		}
+	}
+}
