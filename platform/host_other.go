@@ -1,0 +1,28 @@
+//go:build !linux
+
+package platform
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+)
+
+// notYet is ErrNotSupported with the system's name.
+type notYet struct{}
+
+func (notYet) Error() string {
+	return fmt.Sprintf("kernel tunnels are not supported on %s yet; use --userspace", runtime.GOOS)
+}
+
+func (notYet) Is(target error) bool { return target == ErrNotSupported }
+
+// NewHost says that this system has no kernel tunnels yet.
+func NewHost(HostConfig) (Host, error) { return nil, notYet{} }
+
+// CreateTUN says that this system has no kernel tunnels yet.
+func CreateTUN(name string, mtu int) (TUN, error) { return nil, notYet{} }
+
+// CleanUp has nothing to undo where no Host can be made.
+func CleanUp(context.Context, string, *slog.Logger) (int, error) { return 0, nil }
