@@ -1,13 +1,47 @@
 package ovpn
 
 import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/adit-vpn/adit/ovpn/wire"
 )
 
 // Data is the packet crypto of one session, with keys swapped atomically by its
 // Session. One goroutine may Seal while another Opens; both take a lock once per call (a
 // batch), never per packet, and allocate nothing.
-type Data struct{}
+type Data struct {
+	role   Role
+	window int // replay window, packets
+	peerID atomic.Uint32
+	ring   atomic.Pointer[keyRing]
+	wake   chan struct{}
+	exit   atomic.Bool
+
+	rxBytes, txBytes, rxPackets, txPackets, dropped atomic.Uint64
+
+	change sync.Mutex // held while ring is replaced
+
+	sealing struct { // one batch at a time
+		sync.Mutex
+		last time.Time
+	}
+	opening struct { // one batch at a time
+		sync.Mutex
+		last    time.Time
+		scratch []byte // for datagrams that have no room behind them
+	}
+}
+
+// keyRing is the set of keys at one moment; it is replaced, never changed.
+type keyRing struct {
+	keys   [8]*dataKey // by key id
+	send   *dataKey    // promoted last
+	newest *dataKey    // installed last
+}
 
 // Counters count inner packets and bytes that passed, and datagrams that did not.
 type Counters struct {
@@ -21,27 +55,276 @@ const (
 	Overhead = 24
 )
 
+// Messages between the two sessions that travel as packets (openvpn's ping.c
+// and occ.c). No IP packet begins like this.
+const (
+	pingMagic = "\x2a\x18\x7b\xf3\x64\x1e\xb4\xcb\x07\xed\x2d\x0a\x98\x1f\xc7\x48"
+	occMagic  = "\x28\x7f\x34\x6b\xd4\xef\x7a\x81\x2d\x56\xb8\xd3\xaf\xc5\x45\x9c"
+	occExit   = 6
+)
+
+// pingPayload is a keepalive, for sealControl.
+func pingPayload() []byte { return []byte(pingMagic) }
+
+// exitPayload says goodbye (explicit-exit-notify), for sealControl.
+func exitPayload() []byte { return append([]byte(occMagic), occExit) }
+
+// newData returns a Data without keys. peerID goes into every datagram sent
+// (wire.NoPeerID for none); replayWindow counts packets.
+func newData(role Role, peerID uint32, replayWindow int) *Data {
+	d := &Data{role: role, window: replayWindow, wake: make(chan struct{}, 1)}
+	d.setPeerID(peerID)
+	d.ring.Store(&keyRing{})
+	return d
+}
+
+// setPeerID changes the id in the datagrams from the next batch on.
+func (d *Data) setPeerID(id uint32) { d.peerID.Store(id & wire.NoPeerID) }
+
+// install makes a key usable for opening, and for sealing after promote. It
+// replaces a key of the same id.
+func (d *Data) install(keyID uint8, c Cipher, km *keyMaterial) error {
+	if int(keyID) >= len(keyRing{}.keys) {
+		return fmt.Errorf("key id %d is over 7", keyID)
+	}
+	key, err := newDataKey(keyID, c, km, d.role, d.window)
+	if err != nil {
+		return err
+	}
+	d.replace(func(r *keyRing) {
+		r.keys[keyID], r.newest = key, key
+	})
+	return nil
+}
+
+// promote moves sealing to an installed key.
+func (d *Data) promote(keyID uint8) {
+	d.replace(func(r *keyRing) {
+		if key := r.keys[keyID&7]; key != nil {
+			r.send = key
+		}
+	})
+}
+
+// retire forgets a key, if there is one. A batch under way may still use it.
+func (d *Data) retire(keyID uint8) {
+	d.replace(func(r *keyRing) {
+		r.keys[keyID&7] = nil
+		if r.send != nil && r.send.id == keyID {
+			r.send = nil
+		}
+		if r.newest != nil && r.newest.id == keyID {
+			r.newest = nil
+		}
+	})
+}
+
+func (d *Data) replace(edit func(*keyRing)) {
+	d.change.Lock()
+	defer d.change.Unlock()
+	ring := *d.ring.Load()
+	edit(&ring)
+	d.ring.Store(&ring)
+}
+
+// sendKey is the id of the key that Seal uses; false before the first promote.
+func (d *Data) sendKey() (uint8, bool) {
+	if key := d.ring.Load().send; key != nil {
+		return key.id, true
+	}
+	return 0, false
+}
+
+// openedWith says whether an authentic packet has come under the key: the peer
+// has it.
+func (d *Data) openedWith(keyID uint8) bool {
+	key := d.ring.Load().keys[keyID&7]
+	return key != nil && key.opened.Load()
+}
+
+// lastSealed is when a packet was last sealed, control payloads included.
+func (d *Data) lastSealed() time.Time {
+	d.sealing.Lock()
+	defer d.sealing.Unlock()
+	return d.sealing.last
+}
+
+// lastOpened is when an authentic packet was last opened, pings included.
+func (d *Data) lastOpened() time.Time {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	return d.opening.last
+}
+
+// exited says that the peer said goodbye in the data channel.
+func (d *Data) exited() bool { return d.exit.Load() }
+
+// exhausted says that the newest key is nearly used up: renegotiate. It is
+// false again once a newer key is installed.
+func (d *Data) exhausted() bool {
+	key := d.ring.Load().newest
+	return key != nil && key.spent.Load()
+}
+
+// sealControl returns one new datagram with a payload that is not an IP packet
+// (pingPayload, exitPayload), or nil without a key.
+func (d *Data) sealControl(now time.Time, payload []byte) []byte {
+	d.sealing.Lock()
+	defer d.sealing.Unlock()
+	key := d.ring.Load().send
+	if key == nil {
+		return nil
+	}
+	b := make([]byte, 0, len(payload)+Overhead+sealSlack)
+	b, ok := key.seal(b, d.peerID.Load(), payload)
+	if !ok {
+		return nil
+	}
+	d.sealing.last = now
+	d.checkSend(key)
+	return b
+}
+
 // Seal encrypts pkts with the current send key and appends the datagrams to dst
 // one after the other, each preceded by gap zero bytes (2 for TCP's length, which the
 // caller fills in). sizes[i] receives the length of datagram i without the gap. It returns dst
-// and how many were sealed: 0 before there are keys. dst must not overlap pkts; it is grown
-// only when its capacity is too small.
+// and how many were sealed: 0 before there are keys, fewer than pkts when the key is used
+// up. dst must not overlap pkts; it is grown only when its capacity is too small, and up to
+// 16 bytes of its capacity behind the last datagram are overwritten.
 func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts [][]byte, sizes []int) ([]byte, int) {
-	panic("stub")
+	if len(pkts) == 0 {
+		return dst, 0
+	}
+	d.sealing.Lock()
+	defer d.sealing.Unlock()
+	key := d.ring.Load().send
+	if key == nil {
+		return dst, 0
+	}
+	need := len(pkts)*(gap+Overhead) + sealSlack
+	for _, p := range pkts {
+		need += len(p)
+	}
+	dst = slices.Grow(dst, need)
+
+	peerID := d.peerID.Load()
+	var n, bytes int
+	for i, p := range pkts {
+		at := len(dst) + gap
+		clear(dst[len(dst):at])
+		sealed, ok := key.seal(dst[:at], peerID, p)
+		if !ok {
+			break
+		}
+		dst = sealed
+		sizes[i] = len(dst) - at
+		bytes += len(p)
+		n++
+	}
+	if n > 0 {
+		d.sealing.last = now
+		d.txPackets.Add(uint64(n))
+		d.txBytes.Add(uint64(bytes))
+	}
+	d.checkSend(key)
+	return dst, n
 }
 
 // Open authenticates and decrypts datagrams (DATA_V2): the inner packet of in[i] goes to
 // out[i][offset:offset+sizes[i]]; sizes[i] is 0 when in[i] was dropped or was
 // a ping or another message to the session itself. It returns how many sizes are not 0. in is clobbered:
 // Open may move the tag inside in[i], and restores any byte beyond len(in[i]) that it touches.
-// Each out[i] needs len ≥ offset+len(in[i]).
+// Each out[i] needs len ≥ offset+len(in[i]) and must not overlap in.
 func (d *Data) Open(now time.Time, in [][]byte, out [][]byte, sizes []int, offset int) int {
-	panic("stub")
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	ring := d.ring.Load()
+	var delivered, bytes, authentic int
+	var used *dataKey
+	for i, b := range in {
+		sizes[i] = 0
+		if len(b) < Overhead || wire.Opcode(b[0]>>3) != wire.DataV2 || len(out[i]) < offset+len(b)-Overhead {
+			continue
+		}
+		key := ring.keys[b[0]&7]
+		if key == nil {
+			continue
+		}
+		if key != used { // nearly always one key per batch
+			d.checkRecv(used)
+			used = key
+		}
+		plain, ok := key.open(out[i][offset:], b, &d.opening.scratch)
+		if !ok {
+			continue
+		}
+		authentic++
+		if d.forSession(plain) {
+			continue
+		}
+		sizes[i] = len(plain)
+		bytes += len(plain)
+		delivered++
+	}
+	d.checkRecv(used)
+	if authentic > 0 {
+		d.opening.last = now
+	}
+	if delivered > 0 {
+		d.rxPackets.Add(uint64(delivered))
+		d.rxBytes.Add(uint64(bytes))
+	}
+	if authentic < len(in) {
+		d.dropped.Add(uint64(len(in) - authentic))
+	}
+	return delivered
+}
+
+// forSession consumes what is not an inner packet.
+func (d *Data) forSession(plain []byte) bool {
+	switch {
+	case len(plain) == 0 || string(plain) == pingMagic:
+		return true
+	case len(plain) > len(occMagic) && string(plain[:len(occMagic)]) == occMagic:
+		// The other OCC messages probe options and MTU; nothing here answers them.
+		if plain[len(occMagic)] == occExit && !d.exit.Swap(true) {
+			d.signal()
+		}
+		return true
+	}
+	return false
+}
+
+// checkSend and checkRecv wake the Session when a direction of key is nearly
+// used up. The caller holds the lock of that direction.
+func (d *Data) checkSend(key *dataKey) {
+	if key.sendWorn() && !key.spent.Swap(true) {
+		d.signal()
+	}
+}
+
+func (d *Data) checkRecv(key *dataKey) {
+	if key != nil && key.recvWorn() && !key.spent.Swap(true) {
+		d.signal()
+	}
+}
+
+func (d *Data) signal() {
+	select {
+	case d.wake <- struct{}{}:
+	default: // it is awake already
+	}
 }
 
 // Wake is signalled when the Session needs a Tick because of something that
 // Open or Seal saw: the peer said goodbye, or a key is nearly used up.
-func (d *Data) Wake() <-chan struct{} { panic("stub") }
+func (d *Data) Wake() <-chan struct{} { return d.wake }
 
 // Counters reads the counters; any goroutine.
-func (d *Data) Counters() Counters { panic("stub") }
+func (d *Data) Counters() Counters {
+	return Counters{
+		RxBytes: d.rxBytes.Load(), TxBytes: d.txBytes.Load(),
+		RxPackets: d.rxPackets.Load(), TxPackets: d.txPackets.Load(),
+		Dropped: d.dropped.Load(),
+	}
+}
