@@ -1,0 +1,399 @@
+package profile
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/adit-vpn/adit/ovpn/push"
+)
+
+const (
+	maxText = 8 << 20  // bytes of profile with everything inlined: a CRL may be large
+	maxLine = 64 << 10 // bytes of one line outside of inline blocks
+)
+
+// Parse reads text. name names the profile in messages; files reads what it
+// refers to. An error is an *Error, the first by line. Beside it the Profile is
+// still returned when the text could be read at all, for Check to show every
+// line's verdict; such a profile must not be stored or used.
+func Parse(name string, text []byte, files Files) (*Profile, error) {
+	p := &parser{
+		p: &Profile{
+			Name: name, KeyDirection: -1, Verb: -1, SetEnv: map[string]string{},
+		},
+		files: files, rules: rules(), tolerated: map[string]bool{}, port: 1194, proto: "udp",
+	}
+	fail := func(line int, why string) (*Profile, error) {
+		return nil, &Error{Profile: name, Line: line, Text: why}
+	}
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	switch {
+	case len(text) > maxText:
+		return fail(0, fmt.Sprintf("larger than %d bytes", maxText))
+	case bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}):
+		return fail(0, "is UTF-16: save it as UTF-8")
+	case bytes.IndexByte(text, 0) >= 0:
+		return fail(bytes.Count(text[:bytes.IndexByte(text, 0)], []byte("\n"))+1, "has a NUL byte: not a text file")
+	case !utf8.Valid(text):
+		text = []byte(strings.ToValidUTF8(string(text), "\uFFFD")) // comments in old code pages
+	}
+	lines := strings.Split(string(text), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSuffix(lines[i], "\r")
+	}
+	for i := 0; i < len(lines); i++ {
+		line, number := lines[i], i+1
+		if len(line) > maxLine {
+			return fail(number, fmt.Sprintf("longer than %d bytes", maxLine))
+		}
+		tag, isTag := openTag(line)
+		if !isTag || tag == "connection" || tag == "/connection" {
+			p.line(number, line)
+			continue
+		}
+		end := slices.Index(lines[i+1:], "</"+tag+">")
+		if end < 0 {
+			end = slices.IndexFunc(lines[i+1:], func(s string) bool { return strings.TrimSpace(s) == "</"+tag+">" })
+		}
+		if end < 0 {
+			return fail(number, fmt.Sprintf("<%s> is never closed", tag))
+		}
+		body := lines[i+1 : i+1+end]
+		p.block(number, tag, strings.Join(body, "\n")+"\n")
+		if !p.dropped { // a block that was rewritten
+			p.out = append(p.out, lines[i:i+end+2]...)
+		}
+		i += end + 1
+	}
+	p.finish()
+	p.p.source = strings.Join(p.out, "\n")
+	if len(p.p.source) > maxText {
+		return fail(0, fmt.Sprintf("larger than %d bytes with its files", maxText))
+	}
+	if len(p.p.errs) == 0 {
+		return p.p, nil
+	}
+	return p.p, slices.MinFunc(p.p.errs, func(a, b *Error) int { // line 0, the whole, comes last
+		return cmp.Compare(uint(a.Line-1), uint(b.Line-1))
+	})
+}
+
+// openTag recognises <tag> alone on a line.
+func openTag(line string) (string, bool) {
+	line = strings.TrimSpace(line)
+	if len(line) < 3 || line[0] != '<' || line[len(line)-1] != '>' {
+		return "", false
+	}
+	tag := line[1 : len(line)-1]
+	return tag, !strings.ContainsAny(tag, "<> \t")
+}
+
+// parser holds what is needed until the last line.
+type parser struct {
+	p         *Profile
+	files     Files
+	rules     map[string]rule
+	out       []string // the lines of Profile.Text
+	dropped   bool     // the current line was replaced by something else
+	tolerated map[string]bool
+
+	conn     *connection // inside <connection>
+	port     uint16
+	proto    string
+	own      [][]string // lines for push.Own
+	ownLines []int
+	remotes  []pendingRemote
+}
+
+type connection struct {
+	line    int
+	port    uint16
+	proto   string
+	remotes []pendingRemote
+	over    Remote
+}
+
+// pendingRemote waits for defaults from later lines.
+type pendingRemote struct {
+	remote Remote // Port 0, Proto "": default
+}
+
+// line handles everything but inline blocks.
+func (p *parser) line(number int, line string) {
+	p.dropped = false
+	defer func() {
+		if !p.dropped {
+			p.out = append(p.out, line)
+		}
+	}()
+	trimmed := strings.TrimSpace(line)
+	if comment, ok := strings.CutPrefix(trimmed, "#"); ok {
+		p.comment(comment)
+		return
+	}
+	switch trimmed {
+	case "<connection>":
+		if p.conn != nil {
+			p.fail(number, "<connection>", "inside another <connection>")
+		}
+		p.conn = &connection{line: number, over: Remote{ExitNotify: -1}}
+		return
+	case "</connection>":
+		p.endConnection(number)
+		return
+	}
+	words, err := push.Split(line)
+	if len(words) > 0 {
+		words[0] = strings.TrimPrefix(words[0], "--")
+	}
+	switch {
+	case errors.Is(err, push.ErrTooManyWords):
+		if r, ok := p.rules[words[0]]; ok && r.apply != nil {
+			p.add(number, words, Refused, err.Error())
+			return
+		}
+	case err != nil:
+		name := strings.Fields(trimmed)[0]
+		p.add(number, []string{strings.TrimPrefix(name, "--")}, Refused, err.Error())
+		return
+	case len(words) == 0:
+		return
+	}
+	if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' && r != '\v' && r != '\f' || r == 0x7f }) {
+		p.add(number, words[:1], Refused, "has a control character")
+		return
+	}
+	p.directive(number, words)
+}
+
+// comment takes the profile's name from Access Server's comments.
+func (p *parser) comment(text string) {
+	text = strings.TrimSpace(text)
+	if name, ok := strings.CutPrefix(text, "OVPN_ACCESS_SERVER_PROFILE="); ok {
+		p.suggest(name)
+	}
+	if name, ok := strings.CutPrefix(text, "OVPN_ACCESS_SERVER_FRIENDLY_NAME="); ok {
+		p.suggest(name)
+	}
+}
+
+// suggest keeps the name that the text gives itself.
+func (p *parser) suggest(name string) {
+	name = strings.TrimSpace(name)
+	if name == "" || len(name) > 128 || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return
+	}
+	p.p.SuggestedName = name
+	if p.p.Name == "" {
+		p.p.Name = name
+	}
+}
+
+func (p *parser) add(line int, words []string, v Verdict, note string) {
+	p.p.Directives = append(p.p.Directives, Directive{Line: line, Words: words, Verdict: v, Note: note})
+	if v == Refused {
+		p.fail(line, words[0], note)
+	}
+}
+
+func (p *parser) fail(line int, directive, text string) {
+	p.p.errs = append(p.p.errs, &Error{Profile: p.p.Name, Line: line, Directive: directive, Text: text})
+}
+
+// directive looks words[0] up and applies it.
+func (p *parser) directive(line int, words []string) {
+	optional := false
+	if words[0] == "setenv" && len(words) > 2 && words[1] == "opt" {
+		words, optional = words[2:], true
+		words[0] = strings.TrimPrefix(words[0], "--")
+	}
+	r, ok := p.rules[words[0]]
+	switch {
+	case !ok && !optional && !p.tolerated[words[0]] && securityWord(words[0]):
+		p.add(line, words, Refused, "unknown, and by its name it checks who the server is: ignoring it is not safe")
+		return
+	case !ok:
+		p.add(line, words, Ignored, "unknown directive")
+		return
+	case r.apply == nil:
+		p.add(line, redactWords(words), r.verdict, r.note)
+		return
+	case len(words)-1 < r.min || len(words)-1 > r.max:
+		p.add(line, redactWords(words), Refused, "wrong number of values; want: "+r.usage)
+		return
+	}
+	d := &Directive{Line: line, Words: redactWords(words), Verdict: r.verdict, Note: r.note}
+	if err := r.apply(p, d, words[1:]); err != nil {
+		d.Verdict, d.Note = Refused, err.Error()
+	}
+	p.add(d.Line, d.Words, d.Verdict, d.Note)
+}
+
+// redactWords hides words that hold a secret in themselves.
+func redactWords(words []string) []string {
+	if words[0] == "auth-token" && len(words) > 1 {
+		return []string{words[0], "[redacted]"}
+	}
+	return words
+}
+
+// securityWord reports that an unknown directive would check the server.
+func securityWord(name string) bool {
+	for _, prefix := range []string{"verify-", "remote-cert-", "tls-cert-", "peer-fingerprint", "peer-cert", "crl-", "tls-crypt", "tls-auth", "data-ciphers", "pin-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// block handles <tag>body</tag>.
+func (p *parser) block(line int, tag, body string) {
+	p.dropped = false
+	set, ok := inlineRules()[tag]
+	if !ok {
+		if securityWord(tag) {
+			p.add(line, []string{tag}, Refused, "unknown inline block, and by its name it is about security")
+			return
+		}
+		p.add(line, []string{tag}, Ignored, "unknown inline block")
+		return
+	}
+	d := &Directive{Line: line, Words: []string{tag, "[inline]"}}
+	if err := set(p, d, body); err != nil {
+		d.Verdict, d.Note = Refused, err.Error()
+	}
+	p.add(d.Line, d.Words, d.Verdict, d.Note)
+}
+
+// inline replaces a line that refers to a file by an inline block, and applies it.
+func (p *parser) inline(d *Directive, path string, after ...string) error {
+	tag := d.Words[0]
+	if path == "[inline]" {
+		d.Note = "the block follows"
+		return nil
+	}
+	body, err := p.read(path)
+	if err != nil {
+		return err
+	}
+	if tag == "pkcs12" {
+		body = []byte(chunked(base64.StdEncoding.EncodeToString(body)))
+	}
+	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
+	text := strings.TrimRight(strings.ReplaceAll(string(body), "\r\n", "\n"), "\n") + "\n"
+	if strings.Contains(text, "</"+tag+">") || strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text) {
+		return fmt.Errorf("%s is not a text file of the right kind", path)
+	}
+	if err := inlineRules()[tag](p, d, text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	p.out = append(p.out, after...)
+	p.out = append(p.out, "<"+tag+">", strings.TrimSuffix(text, "\n"), "</"+tag+">")
+	p.dropped = true
+	return nil
+}
+
+func (p *parser) read(path string) ([]byte, error) {
+	if p.files == nil {
+		return nil, fmt.Errorf("refers to the file %s; only profiles with everything inline are taken here", path)
+	}
+	body, err := p.files(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	if len(body) > maxText {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxText)
+	}
+	return body, nil
+}
+
+func chunked(s string) string {
+	var b strings.Builder
+	for len(s) > 64 {
+		b.WriteString(s[:64] + "\n")
+		s = s[64:]
+	}
+	return b.String() + s
+}
+
+func (p *parser) endConnection(line int) {
+	c := p.conn
+	if c == nil {
+		p.fail(line, "</connection>", "closes nothing")
+		return
+	}
+	p.conn = nil
+	if len(c.remotes) == 0 {
+		p.fail(c.line, "<connection>", "has no remote")
+	}
+	for _, r := range c.remotes {
+		if r.remote.Port == 0 {
+			r.remote.Port = c.port
+		}
+		if r.remote.Proto == "" {
+			r.remote.Proto = c.proto
+		}
+		r.remote.Timeout, r.remote.MTU, r.remote.ExitNotify = c.over.Timeout, c.over.MTU, c.over.ExitNotify
+		p.remotes = append(p.remotes, r)
+	}
+}
+
+// finish does what needs all lines.
+func (p *parser) finish() {
+	if p.conn != nil {
+		p.fail(p.conn.line, "<connection>", "is never closed")
+	}
+	for _, r := range p.remotes {
+		if r.remote.Port == 0 {
+			r.remote.Port = p.port
+		}
+		if r.remote.Proto == "" {
+			r.remote.Proto = p.proto
+		}
+		p.p.Remotes = append(p.p.Remotes, r.remote)
+	}
+	if len(p.p.Remotes) == 0 && len(p.p.errs) == 0 {
+		p.fail(0, "remote", "no server is named")
+	}
+	own, err := push.Own(p.own)
+	if err != nil {
+		line := 0
+		var e *push.OptionError
+		if errors.As(err, &e) { // blame the last such line
+			for i, words := range p.own {
+				if words[0] == e.Option {
+					line = p.ownLines[i]
+				}
+			}
+			p.fail(line, e.Option, e.Text)
+		} else {
+			p.fail(0, "", err.Error())
+		}
+		own = push.Reply{PeerID: -1}
+	}
+	q := p.p
+	q.Own = own
+	q.Ping, q.PingRestart, q.PingExit = own.Ping, own.PingRestart, own.PingExit
+	q.SndBuf, q.RcvBuf = own.SndBuf, own.RcvBuf
+	if own.TunMTU != 0 {
+		q.MTU = own.TunMTU
+	}
+	if own.ExitNotify != 0 {
+		q.ExitNotify = own.ExitNotify
+	}
+	if q.VerifyHash != nil && len(q.CA) == 0 {
+		p.fail(0, "verify-hash", "needs a ca")
+	}
+	if q.TLSAuth != "" && q.TLSCrypt != "" {
+		p.fail(0, "tls-auth", "cannot be used beside tls-crypt")
+	}
+	p.finishDev()
+	p.finishAuth()
+}

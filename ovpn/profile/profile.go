@@ -1,0 +1,209 @@
+// Package profile reads .ovpn files into a checked Profile, says what it makes
+// of every line, verifies servers as the profile demands, and writes profiles.
+//
+// It opens no file itself (the caller passes Files), connects to nothing and
+// starts no goroutine. Options that a server may push as well are read by
+// package push; here is what only a file may say.
+package profile
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/push"
+)
+
+// Verdict is what becomes of one directive.
+type Verdict uint8
+
+// The verdicts, from harmless to final.
+const (
+	Used        Verdict = iota // acted on
+	Ignored                    // without effect; Note says why
+	Unsupported                // stored, but no connection can be made with it yet
+	Refused                    // stops the import: the value is wrong or the tunnel would not be safe
+)
+
+func (v Verdict) String() string {
+	switch v {
+	case Used:
+		return "used"
+	case Ignored:
+		return "ignored"
+	case Unsupported:
+		return "unsupported"
+	}
+	return "refused"
+}
+
+// MarshalText gives the verdict's word.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// Files reads a file that a profile refers to by path, as written there (after
+// unescaping); the caller resolves relative paths. Nil means that references
+// are errors.
+type Files func(path string) ([]byte, error)
+
+// Error is one wrong line.
+type Error struct {
+	Profile   string // its name
+	Line      int    // from 1; 0 = the whole text
+	Directive string // may be empty
+	Text      string
+	Err       error // may be nil
+}
+
+func (e *Error) Error() string {
+	s := e.Profile
+	if e.Line > 0 {
+		s += fmt.Sprintf(": line %d", e.Line)
+	}
+	if e.Directive != "" {
+		s += ": " + e.Directive
+	}
+	return s + ": " + e.Text
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Directive is one line and what becomes of it.
+type Directive struct {
+	Line    int      `json:"line"`
+	Words   []string `json:"words"` // without inline contents and without secrets
+	Verdict Verdict  `json:"verdict"`
+	Note    string   `json:"note,omitempty"`
+}
+
+// Remote is one server to try, with what its <connection> block overrides.
+type Remote struct {
+	Host  string `json:"host"` // name or IP literal
+	Port  uint16 `json:"port"`
+	Proto string `json:"proto"` // udp, udp4, udp6, tcp, tcp4, tcp6
+	Line  int    `json:"line"`
+
+	Timeout    time.Duration `json:"timeout,omitempty"`     // 0: ServerPollTimeout
+	MTU        int           `json:"mtu,omitempty"`         // 0: Profile.MTU
+	ExitNotify int           `json:"exit_notify,omitempty"` // -1: Profile.ExitNotify
+}
+
+// VerifyName is verify-x509-name.
+type VerifyName struct {
+	Type  string `json:"type"` // subject, name, name-prefix; empty: no check
+	Value string `json:"value"`
+}
+
+// VerifyHash is verify-hash: the fingerprint of the CA that issued the server's certificate.
+type VerifyHash struct {
+	Algorithm string `json:"algorithm"` // SHA1, SHA256
+	Sum       []byte `json:"sum"`
+}
+
+// Mssfix is mssfix; the zero value means not written.
+type Mssfix struct {
+	Set   bool   `json:"set"`
+	Value int    `json:"value"` // bytes; 0 = off
+	Mode  string `json:"mode"`  // "", "mtu", "fixed"
+}
+
+// Profile is a checked .ovpn. It is a plain value that nobody may change after
+// Parse; reading it from several goroutines is safe. Zero durations mean not written.
+type Profile struct {
+	Name           string // as given to Parse; if that was empty, SuggestedName
+	SuggestedName  string // by the text (Access Server's comments, setenv FRIENDLY_NAME)
+	Remotes        []Remote
+	RemoteRandom   bool
+	RandomHostname bool // put a random label before the host name
+
+	CA, Cert, ExtraCerts, CRL []byte      // PEM
+	Key                       push.Secret // PEM
+	PKCS12                    push.Secret // DER; its contents are also in CA, Cert and Key when it needs no passphrase
+	NoClientCert              bool        // setenv CLIENT_CERT 0
+
+	TLSAuth, TLSCrypt, TLSCryptV2 push.Secret // key files' text
+	KeyDirection                  int         // -1: both ways
+	Auth                          string      // digest of tls-auth; empty: SHA1
+
+	Ciphers  []string // acceptable AEAD ciphers in order; empty: the default
+	Fallback string   // data-ciphers-fallback or cipher, when it is an AEAD cipher
+
+	RemoteCertTLS  string   // "server", "client", or empty
+	RemoteCertKU   []uint16 // acceptable key usages, first 8 bits as in X.509
+	RemoteCertEKU  string   // dotted OID
+	NSCertType     string   // "server", "client"
+	VerifyName     VerifyName
+	VerifyHash     *VerifyHash
+	Fingerprints   [][]byte // peer-fingerprint: SHA-256 of the certificate
+	TLSMin, TLSMax uint16   // crypto/tls versions; 0 = default
+	TLSGroups      []string
+	TLSCiphers     []uint16 // TLS 1.2 suites; empty: default
+	CertProfile    string   // legacy (default), preferred, suiteb
+
+	AuthUserPass    bool
+	Username        string
+	Password        push.Secret
+	AuthNoCache     bool
+	AuthRetry       string // none, nointeract, interact; empty: none
+	StaticChallenge *StaticChallenge
+	AuthFederate    bool
+
+	Dev, DevType string // Dev is a wish
+	MTU          int    // 0: default
+	PacketSize   int    // max-packet-size
+	Mssfix       Mssfix
+
+	Own         push.Reply // routes, redirect-gateway, DNS, addresses, timers, buffers that the file names; PeerID is -1
+	RouteNoPull bool
+	Filter      push.Filter
+
+	Ping, PingRestart, PingExit time.Duration
+	RenegSec                    time.Duration
+	RenegSet                    bool // RenegSec was written; then 0 means never
+	HandWindow, TranWindow      time.Duration
+	TLSTimeout                  time.Duration
+	ServerPollTimeout           time.Duration // 0: default
+	ConnectRetry                [2]time.Duration
+	ConnectRetryMax             int           // 0: no limit
+	ResolvRetry                 time.Duration // -1: for ever; 0: default
+	ExitNotify                  int           // 0: off; UDP only
+
+	Nobind         bool
+	LocalAddr      string
+	LocalPort      uint16
+	Float          bool
+	SndBuf, RcvBuf int
+	ReplayWindow   int // packets; 0: default
+	Mark           int // SO_MARK; 0: none
+	PushPeerInfo   bool
+	SetEnv         map[string]string // UV_* and IV_*
+	Verb           int               // -1: not written
+
+	Directives []Directive
+
+	source string // with all files inlined
+	errs   []*Error
+}
+
+// StaticChallenge is a second factor that is asked together with the password.
+type StaticChallenge struct {
+	Text   string `json:"text"`
+	Echo   bool   `json:"echo"`
+	Concat bool   `json:"concat"` // append to the password instead of SCRV1
+}
+
+// Text is the profile as written, with every file that it refers to inlined.
+// It holds the private key.
+func (p *Profile) Text() string { return p.source }
+
+// Write is Text as bytes.
+func Write(p *Profile) []byte { return []byte(p.source) }
+
+// Unsupported returns the first directive that keeps this release from
+// connecting, or nil.
+func (p *Profile) Unsupported() error {
+	for _, d := range p.Directives {
+		if d.Verdict == Unsupported {
+			return &Error{Profile: p.Name, Line: d.Line, Directive: d.Words[0], Text: d.Note}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,287 @@
+package profile
+
+import (
+	"strings"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/push"
+)
+
+// rule is what a directive is for. Without apply, verdict and note are fixed
+// and its values are not looked at; with apply they are the default.
+type rule struct {
+	min, max int // number of values
+	usage    string
+	verdict  Verdict
+	note     string
+	apply    func(p *parser, d *Directive, a []string) error
+}
+
+const any16 = push.MaxWords
+
+// rules is the whole table, one entry per directive that openvpn, OpenVPN
+// Connect, Access Server or AWS write into client files.
+func rules() map[string]rule {
+	t := map[string]rule{}
+	add := func(r rule, names ...string) {
+		for _, name := range names {
+			t[name] = r
+		}
+	}
+	ignore := func(note string, names ...string) { add(rule{verdict: Ignored, note: note}, names...) }
+	later := func(what string, names ...string) {
+		add(rule{verdict: Unsupported, note: "not supported yet: " + what}, names...)
+	}
+	refuse := func(why string, names ...string) { add(rule{verdict: Refused, note: why}, names...) }
+	use := func(min, max int, usage string, apply func(p *parser, d *Directive, a []string) error, names ...string) {
+		add(rule{min: min, max: max, usage: usage, apply: apply}, names...)
+	}
+	flag := func(set func(q *Profile), names ...string) {
+		use(0, 0, "no value", func(p *parser, d *Directive, a []string) error { set(p.p); return nil }, names...)
+	}
+	duration := func(name string, into func(p *parser) *time.Duration) {
+		use(1, 1, "seconds", func(p *parser, d *Directive, a []string) (err error) {
+			*into(p), err = seconds("value", a[0])
+			return err
+		}, name)
+	}
+
+	// What kind of file it is
+	flag(func(q *Profile) {}, "client", "pull", "tls-client", "persist-tun", "persist-key")
+	use(1, 1, "p2p", mode, "mode")
+	ignore("only a server uses it", "server", "server-ipv6", "server-bridge", "push", "push-reset", "push-remove", "push-peer-info-allow",
+		"dh", "client-config-dir", "ccd-exclusive", "client-to-client", "duplicate-cn", "max-clients", "ifconfig-pool", "ifconfig-pool-persist",
+		"ifconfig-push", "ifconfig-ipv6-push", "ifconfig-ipv6-pool", "iroute", "iroute-ipv6", "max-routes-per-client", "connect-freq", "connect-freq-initial", "hash-size", "bcast-buffers",
+		"tcp-queue-limit", "username-as-common-name", "client-cert-not-required", "verify-client-cert", "auth-user-pass-optional", "auth-gen-token",
+		"auth-gen-token-secret", "opt-verify", "stale-routes-check", "port-share", "disable", "tls-crypt-v2-verify", "tls-crypt-v2-max-age", "vlan-accept", "vlan-pvid", "vlan-tagging",
+		"override-username", "ip-remote-hint", "allow-recursive-routing-server", "auth-user-pass-verify", "client-connect", "client-disconnect", "client-crresponse", "learn-address", "learn-address-limit", "force-tls-key-material-export")
+	refuse("this is a server's file", "tls-server")
+
+	// Servers and transport
+	use(1, 3, "host [port [proto]]", remote, "remote")
+	use(1, 1, "port", setPort, "port", "rport")
+	use(1, 1, "udp or tcp", setProto, "proto")
+	flag(func(q *Profile) { q.RemoteRandom = true }, "remote-random")
+	flag(func(q *Profile) { q.RandomHostname = true }, "remote-random-hostname")
+	use(1, 1, "seconds or infinite", resolvRetry, "resolv-retry")
+	use(1, 2, "seconds [maximum]", connectRetry, "connect-retry")
+	use(1, 1, "number of rounds, 0 for no limit", func(p *parser, d *Directive, a []string) (err error) {
+		p.p.ConnectRetryMax, err = number("value", a[0], 0, 1<<30)
+		return err
+	}, "connect-retry-max")
+	for _, name := range []string{"connect-timeout", "server-poll-timeout"} {
+		duration(name, func(p *parser) *time.Duration {
+			if p.conn != nil {
+				return &p.conn.over.Timeout
+			}
+			return &p.p.ServerPollTimeout
+		})
+	}
+	use(0, 1, "[n]", exitNotify, "explicit-exit-notify")
+	flag(func(q *Profile) { q.Nobind = true }, "nobind")
+	use(0, 1, "[ipv6only]", func(p *parser, d *Directive, a []string) error { p.p.Nobind = false; return nil }, "bind")
+	use(1, 1, "address", localAddress, "local")
+	use(1, 1, "port", func(p *parser, d *Directive, a []string) error {
+		n, err := number("port", a[0], 0, 65535)
+		p.p.LocalPort = uint16(n)
+		return err
+	}, "lport")
+	flag(func(q *Profile) { q.Float = true }, "float")
+	use(1, 1, "mark", func(p *parser, d *Directive, a []string) (err error) {
+		p.p.Mark, err = number("mark", a[0], 0, 1<<31-1)
+		return err
+	}, "mark")
+	use(0, any16, "host port [file|auto] [method]", httpProxy, "http-proxy")
+	later("proxies", "socks-proxy")
+	ignore("it belongs to http-proxy", "http-proxy-option", "http-proxy-retry", "http-proxy-timeout", "http-proxy-override", "http-proxy-user-pass", "socks-proxy-retry", "auto-proxy")
+	ignore("the system's default is used", "multihome", "passtos", "socket-flags", "tcp-nodelay", "txqueuelen", "fast-io", "mtu-disc", "ip-mtu", "bind-dev", "proto-force", "disable-dco", "mtu-test", "mtu-dynamic")
+
+	// Device and addresses
+	use(1, 1, "tun or a device name", device, "dev")
+	use(1, 1, "tun or tap", deviceType, "dev-type")
+	ignore("the service names its devices", "dev-node", "windows-driver", "lladdr", "iproute", "tun-ipv6", "ifconfig-nowarn", "ifconfig-noexec", "route-noexec")
+	for _, name := range []string{
+		"topology", "ifconfig", "ifconfig-ipv6", "route", "route-ipv6", "route-gateway", "route-metric", "redirect-gateway", "redirect-private",
+		"block-ipv6", "block-outside-dns", "register-dns", "dhcp-option", "dns", "ping", "ping-restart", "ping-exit", "keepalive", "inactive", "session-timeout",
+		"sndbuf", "rcvbuf", "echo",
+	} {
+		use(0, any16, "", ownOption, name)
+	}
+	use(1, 2, "bytes", tunMTU, "tun-mtu")
+	use(0, any16, "", compression, "comp-lzo", "compress")
+	use(1, 1, "bytes", func(p *parser, d *Directive, a []string) (err error) {
+		p.p.PacketSize, err = number("size", a[0], 154, 65535)
+		return err
+	}, "max-packet-size")
+	use(0, 2, "[bytes [mtu|fixed]]", mssfix, "mssfix")
+	later("fragment", "fragment")
+	ignore("nothing is compressed", "comp-noadapt", "allow-compression")
+	ignore("tun-mtu decides", "link-mtu", "tun-mtu-extra", "tun-mtu-max")
+	flag(func(q *Profile) { q.RouteNoPull = true }, "route-nopull")
+	use(2, any16, "accept|ignore|reject text", pullFilter, "pull-filter")
+	ignore("routes and addresses are set at once by system calls", "route-delay", "route-method", "route-table", "route-ipv6-gateway", "ip-win32", "tap-sleep",
+		"dhcp-renew", "dhcp-release", "dhcp-internal", "dhcp-pre-release", "max-routes", "allow-pull-fqdn", "allow-nonadmin", "pause-exit", "show-net-up", "allow-recursive-routing")
+	later("address translation in the client", "client-nat")
+
+	// Keys and certificates
+	use(1, 1, "file", fileRef, "ca", "cert", "key", "extra-certs", "pkcs12", "tls-crypt", "tls-crypt-v2")
+	use(1, 2, "file", crlVerify, "crl-verify")
+	use(1, 2, "file [direction]", tlsAuth, "tls-auth")
+	use(1, 1, "0, 1 or bidirectional", keyDirection, "key-direction")
+	refuse("a directory cannot be imported: name the certificate with ca", "capath")
+	refuse("another file cannot be included: put its lines here", "config")
+	refuse("a static key has no forward secrecy: use certificates", "secret")
+	later("keys in the system's store", "cryptoapicert", "management-external-key", "management-external-cert")
+	later("smart cards", "pkcs11-providers", "pkcs11-id", "pkcs11-id-management", "pkcs11-cert-private", "pkcs11-protected-authentication", "pkcs11-private-mode", "pkcs11-pin-cache")
+	ignore("the passphrase is asked for", "askpass")
+
+	// Ciphers
+	use(1, 1, "digest", auth, "auth")
+	use(1, 1, "cipher", cipher, "cipher")
+	use(1, 1, "list", dataCiphers, "data-ciphers", "ncp-ciphers")
+	use(1, 1, "cipher", cipher, "data-ciphers-fallback")
+	ignore("the cipher is always negotiated", "ncp-disable", "keysize", "data-ciphers-ignored", "compat-mode")
+	refuse("packets could be replayed", "no-replay")
+	refuse("packets would repeat their nonces", "no-iv")
+	use(1, 1, "2", keyMethod, "key-method")
+	ignore("crypto/tls is used", "prng", "engine", "providers", "ecdh-curve", "show-ciphers", "use-prediction-resistance", "allow-deprecated-insecure-static-crypto", "ssl-security-level")
+	use(1, 2, "1.2 or 1.3", tlsMin, "tls-version-min")
+	use(1, 1, "1.2 or 1.3", tlsMax, "tls-version-max")
+	use(1, 1, "list", tlsCipher, "tls-cipher")
+	ignore("TLS 1.3 has no weak ciphers: crypto/tls chooses", "tls-ciphersuites")
+	use(1, 1, "list", tlsGroups, "tls-groups")
+	use(1, 1, "legacy, preferred or suiteb", certProfile, "tls-cert-profile")
+
+	// Who the server is
+	use(1, 1, "server or client", remoteCertTLS, "remote-cert-tls")
+	use(0, any16, "hexadecimal usages", remoteCertKU, "remote-cert-ku")
+	use(1, 1, "OID or name", remoteCertEKU, "remote-cert-eku")
+	use(1, 1, "server or client", nsCertType, "ns-cert-type")
+	use(1, 2, "name [subject|name|name-prefix]", verifyName, "verify-x509-name")
+	use(1, 3, "fingerprint [algorithm]", verifyHash, "verify-hash")
+	use(1, any16, "SHA-256 fingerprints", peerFingerprint, "peer-fingerprint")
+	use(1, any16, "CN", usernameField, "x509-username-field")
+	refuse("removed from openvpn; write verify-x509-name", "tls-remote")
+	ignore("it only feeds scripts", "x509-track", "tls-export-cert", "compat-names", "no-name-remapping")
+
+	// Who the user is
+	use(0, 1, "[file]", authUserPass, "auth-user-pass")
+	flag(func(q *Profile) { q.AuthNoCache = true }, "auth-nocache")
+	use(1, 1, "none, nointeract or interact", func(p *parser, d *Directive, a []string) error {
+		p.p.AuthRetry = a[0]
+		return oneOf("value", a[0], "none", "nointeract", "interact")
+	}, "auth-retry")
+	use(2, 3, `"text" 0|1 [scrv1|concat]`, staticChallenge, "static-challenge")
+	use(0, 0, "no value", func(p *parser, d *Directive, a []string) error {
+		p.p.AuthFederate = true
+		d.Verdict, d.Note = Unsupported, "not supported yet: sign-in in the browser"
+		return nil
+	}, "auth-federate")
+	later("device posture", "aws-auth-device-posture")
+	ignore("the server pushes it", "auth-token", "auth-token-user")
+
+	// Timers
+	duration("hand-window", func(p *parser) *time.Duration { return &p.p.HandWindow })
+	duration("tran-window", func(p *parser) *time.Duration { return &p.p.TranWindow })
+	duration("tls-timeout", func(p *parser) *time.Duration { return &p.p.TLSTimeout })
+	use(1, 2, "seconds [minimum]", func(p *parser, d *Directive, a []string) (err error) {
+		p.p.RenegSet = true
+		p.p.RenegSec, err = seconds("value", a[0])
+		return err
+	}, "reneg-sec")
+	ignore("keys are renewed long before their limit", "reneg-bytes", "reneg-pkts")
+	use(1, 2, "packets [seconds]", func(p *parser, d *Directive, a []string) (err error) {
+		p.p.ReplayWindow, err = number("window", a[0], 1, 65536)
+		return err
+	}, "replay-window")
+	ignore("not needed", "single-session", "tls-exit", "ping-timer-rem", "replay-persist", "mute-replay-warnings", "suppress-timestamps", "remap-usr1", "persist-local-ip",
+		"persist-remote-ip", "disable-occ", "occ-disable", "rmtun", "mktun", "shaper", "test-crypto", "gremlin", "memstats", "errors-to-stderr", "push-continuation", "bufsize", "ncp-p2p", "nobind-ipv6", "udp-mtu")
+
+	// Peer info and environment
+	flag(func(q *Profile) { q.PushPeerInfo = true }, "push-peer-info")
+	use(1, any16, "name [value]", setEnv, "setenv")
+	ignore("no program is run that could read it", "setenv-safe")
+	use(1, any16, "names", func(p *parser, d *Directive, a []string) error {
+		for _, name := range a {
+			p.tolerated[name] = true
+		}
+		return nil
+	}, "ignore-unknown-option")
+
+	// What the process does
+	use(1, 1, "level", func(p *parser, d *Directive, a []string) (err error) {
+		p.p.Verb, err = number("level", a[0], 0, 15)
+		return err
+	}, "verb")
+	ignore("no program named by a profile is ever run", "up", "down", "route-up", "route-pre-down", "ipchange", "tls-verify", "plugin", "script-security", "dns-updown",
+		"up-restart", "down-pre", "up-delay", "tls-verify-script", "service")
+	ignore("the service decides", "user", "group", "chroot", "daemon", "inetd", "log", "log-append", "status", "status-version", "writepid", "syslog", "nice", "mlock",
+		"cd", "mute", "machine-readable-output", "setcon", "tmp-dir", "connect-freq-user", "block-local")
+	ignore("there is no management interface", "management", "management-client", "management-hold", "management-query-passwords", "management-query-remote",
+		"management-query-proxy", "management-log-cache", "management-up-down", "management-signal", "management-forget-disconnect", "management-client-user",
+		"management-client-group", "management-client-auth", "management-client-pf")
+	ignore("a note of Access Server", "host-name", "WSHOST", "WEB_CA_BUNDLE", "IS_OPENVPN_WEB_CA", "CLI_PREF_ALLOW_WEB_IMPORT", "CLI_PREF_BASIC_CLIENT",
+		"CLI_PREF_ENABLE_CONNECT", "CLI_PREF_ENABLE_XD_PROXY", "NO_WEB")
+	return t
+}
+
+// inlineRules are the tags of inline blocks.
+func inlineRules() map[string]func(p *parser, d *Directive, body string) error {
+	certs := func(into func(q *Profile) *[]byte) func(p *parser, d *Directive, body string) error {
+		return func(p *parser, d *Directive, body string) error {
+			if _, err := certificates([]byte(body)); err != nil {
+				return err
+			}
+			*into(p.p) = []byte(body)
+			return nil
+		}
+	}
+	static := func(into func(q *Profile) *push.Secret) func(p *parser, d *Directive, body string) error {
+		return func(p *parser, d *Directive, body string) error {
+			if p.conn != nil {
+				d.Verdict, d.Note = Unsupported, "not supported yet: keys per connection"
+				return nil
+			}
+			*into(p.p) = push.Secret(body)
+			return staticKey(body)
+		}
+	}
+	return map[string]func(p *parser, d *Directive, body string) error{
+		"ca":          certs(func(q *Profile) *[]byte { return &q.CA }),
+		"cert":        certs(func(q *Profile) *[]byte { return &q.Cert }),
+		"extra-certs": certs(func(q *Profile) *[]byte { return &q.ExtraCerts }),
+		"key": func(p *parser, d *Directive, body string) error {
+			p.p.Key = push.Secret(body)
+			return privateKey([]byte(body))
+		},
+		"pkcs12":    (*parser).openPKCS12,
+		"tls-auth":  static(func(q *Profile) *push.Secret { return &q.TLSAuth }),
+		"tls-crypt": static(func(q *Profile) *push.Secret { return &q.TLSCrypt }),
+		"tls-crypt-v2": func(p *parser, d *Directive, body string) error {
+			p.p.TLSCryptV2 = push.Secret(body)
+			d.Verdict, d.Note = Unsupported, "not supported yet: tls-crypt-v2"
+			return nil
+		},
+		"crl-verify": func(p *parser, d *Directive, body string) error {
+			p.p.CRL = []byte(body)
+			_, err := revocations(p.p.CRL)
+			return err
+		},
+		"auth-user-pass": (*parser).credentials,
+		"http-proxy-user-pass": func(p *parser, d *Directive, body string) error {
+			d.Verdict, d.Note = Unsupported, "not supported yet: proxies"
+			return nil
+		},
+		"secret": func(p *parser, d *Directive, body string) error {
+			d.Verdict, d.Note = Refused, "a static key has no forward secrecy: use certificates"
+			return nil
+		},
+		"dh": func(p *parser, d *Directive, body string) error {
+			d.Verdict, d.Note = Ignored, "only a server uses it"
+			return nil
+		},
+		"peer-fingerprint": func(p *parser, d *Directive, body string) error {
+			return peerFingerprint(p, d, strings.Fields(body))
+		},
+	}
+}

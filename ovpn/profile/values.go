@@ -1,0 +1,240 @@
+package profile
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/push"
+	"software.sslmate.com/src/go-pkcs12"
+)
+
+// number reads a value of a field within bounds.
+func number(field, s string, low, high int) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < low || n > high {
+		return 0, fmt.Errorf("%s %q is not a number from %d to %d", field, s, low, high)
+	}
+	return n, nil
+}
+
+const maxSeconds = 366 * 24 * 3600
+
+func seconds(field, s string) (time.Duration, error) {
+	n, err := number(field, s, 0, maxSeconds)
+	return time.Duration(n) * time.Second, err
+}
+
+func portNumber(s string) (uint16, error) {
+	n, err := number("port", s, 1, 65535)
+	return uint16(n), err
+}
+
+// protocol reads proto's word for a client.
+func protocol(s string) (string, error) {
+	switch s = strings.ToLower(s); s {
+	case "udp", "udp4", "udp6", "tcp", "tcp4", "tcp6":
+		return s, nil
+	case "tcp-client", "tcp4-client", "tcp6-client":
+		return strings.TrimSuffix(s, "-client"), nil
+	case "tcp-server", "tcp4-server", "tcp6-server":
+		return "", fmt.Errorf("proto %s is for servers", s)
+	}
+	return "", fmt.Errorf("proto %q is not udp or tcp (or with 4 or 6 behind it)", s)
+}
+
+func hostName(s string) error {
+	if _, err := netip.ParseAddr(s); err == nil || push.IsDomain(s) {
+		return nil
+	}
+	return fmt.Errorf("host %q is not a name or an address", s)
+}
+
+// fingerprint reads AA:BB:….
+func fingerprint(s string, size int) ([]byte, error) {
+	sum, err := hex.DecodeString(strings.ReplaceAll(s, ":", ""))
+	if err != nil || len(sum) != size {
+		return nil, fmt.Errorf("fingerprint %q is not %d bytes in hex", s, size)
+	}
+	return sum, nil
+}
+
+func tlsVersion(s string) (uint16, error) {
+	switch s {
+	case "1.0":
+		return tls.VersionTLS10, nil
+	case "1.1":
+		return tls.VersionTLS11, nil
+	case "1.2":
+		return tls.VersionTLS12, nil
+	case "1.3":
+		return tls.VersionTLS13, nil
+	}
+	return 0, fmt.Errorf("version %q is not 1.2 or 1.3", s)
+}
+
+// curve maps the names of TLS groups that crypto/tls has.
+func curve(s string) (tls.CurveID, bool) {
+	switch strings.ToLower(s) {
+	case "x25519":
+		return tls.X25519, true
+	case "secp256r1", "prime256v1", "p-256":
+		return tls.CurveP256, true
+	case "secp384r1", "p-384":
+		return tls.CurveP384, true
+	case "secp521r1", "p-521":
+		return tls.CurveP521, true
+	case "x25519mlkem768":
+		return tls.X25519MLKEM768, true
+	}
+	return 0, false
+}
+
+// suites maps openvpn's list of TLS 1.2 suites to those that crypto/tls has.
+func suites(list string) (ids []uint16) {
+	for name := range strings.SplitSeq(list, ":") {
+		name = strings.ReplaceAll(strings.ToUpper(name), "-", "_")
+		for _, s := range tls.CipherSuites() {
+			have := strings.TrimSuffix(s.Name, "_SHA256")
+			if name == s.Name || name == have && strings.Contains(s.Name, "CHACHA20") || opensslName(s.Name) == name {
+				ids = append(ids, s.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// opensslName turns TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 into ECDHE_RSA_AES128_GCM_SHA256.
+func opensslName(iana string) string {
+	return strings.NewReplacer("TLS_", "", "WITH_", "", "AES_", "AES").Replace(iana)
+}
+
+// cipherKind sorts data channel ciphers.
+type cipherKind uint8
+
+const (
+	aead cipherKind = iota
+	legacy
+	weak
+	strange
+)
+
+func classify(cipher string) cipherKind {
+	switch cipher {
+	case "AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305":
+		return aead
+	case "NONE", "BF-CBC", "BF-CFB", "BF-OFB", "DES-CBC", "DES-EDE-CBC", "DES-EDE3-CBC", "DESX-CBC", "RC2-CBC", "RC2-40-CBC", "RC2-64-CBC", "CAST5-CBC", "IDEA-CBC":
+		return weak
+	}
+	for _, suffix := range []string{"-CBC", "-CFB", "-OFB", "-CFB1", "-CFB8", "-GCM"} {
+		if strings.HasSuffix(cipher, suffix) {
+			return legacy
+		}
+	}
+	return strange
+}
+
+// certificates reads all certificates of PEM text.
+func certificates(text []byte) ([]*x509.Certificate, error) {
+	const begin = "-----BEGIN CERTIFICATE-----"
+	written := bytes.Count(text, []byte(begin))
+	var certs []*x509.Certificate
+	for {
+		var block *pem.Block
+		block, text = pem.Decode(text)
+		if block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" && block.Type != "TRUSTED CERTIFICATE" && block.Type != "X509 CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(certs)+1, err)
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("holds no certificate: truncated or not PEM?")
+	}
+	if len(certs) < written {
+		return nil, fmt.Errorf("%d of %d certificates are truncated or damaged", written-len(certs), written)
+	}
+	return certs, nil
+}
+
+// privateKey checks that PEM text holds a key; encrypted ones pass here.
+func privateKey(text []byte) error {
+	for {
+		var block *pem.Block
+		block, text = pem.Decode(text)
+		if block == nil {
+			return errors.New("holds no private key: truncated or not PEM?")
+		}
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return nil
+		}
+	}
+}
+
+// staticKey checks openvpn's 2048-bit key file.
+func staticKey(text string) error {
+	const begin, end = "-----BEGIN OpenVPN Static key V1-----", "-----END OpenVPN Static key V1-----"
+	_, body, ok := strings.Cut(text, begin)
+	if !ok {
+		return errors.New("holds no OpenVPN static key")
+	}
+	body, _, ok = strings.Cut(body, end)
+	if !ok {
+		return errors.New("the OpenVPN static key is truncated")
+	}
+	key, err := hex.DecodeString(strings.Join(strings.Fields(body), ""))
+	if err != nil || len(key) != 256 {
+		return errors.New("the OpenVPN static key is not 256 bytes in hex")
+	}
+	return nil
+}
+
+// openPKCS12 takes CA, certificate and key out of a file without a passphrase.
+func (p *parser) openPKCS12(d *Directive, text string) error {
+	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil {
+		return errors.New("not base64")
+	}
+	p.p.PKCS12 = push.Secret(der)
+	key, cert, cas, err := pkcs12.DecodeChain(der, "")
+	switch {
+	case errors.Is(err, pkcs12.ErrIncorrectPassword):
+		d.Verdict, d.Note = Unsupported, "not supported yet: PKCS#12 with a passphrase"
+		return nil
+	case err != nil:
+		return fmt.Errorf("not a PKCS#12 file: %w", err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	p.p.Cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+	p.p.Key = push.Secret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+	for _, ca := range cas {
+		p.p.CA = append(p.p.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw})...)
+	}
+	return nil
+}
+
+func oneOf(field, s string, words ...string) error {
+	if slices.Contains(words, s) {
+		return nil
+	}
+	return fmt.Errorf("%s %q is not one of %s", field, s, strings.Join(words, ", "))
+}
