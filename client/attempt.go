@@ -1,0 +1,269 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/drive"
+	"github.com/adit-vpn/adit/platform/udp"
+)
+
+const (
+	inboxSize   = 64               // control packets that wait for the session
+	dialTimeout = 15 * time.Second // of a TCP connection
+)
+
+// attempt is one server and one Session, from the look-up of its name to its loss.
+// Its steps:
+//  1. resolve the name, go around the tunnel to a new address
+//  2. dial
+//  3. drive the Session, beside the inbound packet loop
+//  4. at the push reply: TUN, routes, packets (connection.bringUp)
+//
+// It returns why it ended, never nil; when ctx ended, the session was closed gracefully.
+func (c *connection) attempt(ctx context.Context) *failure {
+	r := c.remotes.current()
+	at := scene{server: r.String(), transport: r.transport(), wrapped: c.spec.wrap != nil}
+	c.status.Server = api.Server{Name: r.host, Port: int(r.port), Transport: at.transport}
+	c.publish(c.status)
+
+	address, err := c.remotes.resolve(ctx, c.out != nil)
+	if err != nil {
+		return failureAs(err, retry)
+	}
+	c.status.Server.Address = address.Addr().String()
+	c.publish(c.status)
+	if address.Addr() != c.server {
+		if err := c.refreshFor(ctx, address.Addr()); err != nil {
+			return failureAs(err, stop)
+		}
+	}
+	c.log.Info("connecting", "server", at.server, "address", address.String(), "transport", at.transport)
+	cfg, err := c.spec.session(r, c.token)
+	if err != nil {
+		return failureAs(err, stop)
+	}
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a := &running{c: c, at: at, address: address, cancel: cancel, inbox: make(chan []byte, inboxSize), do: make(chan work)}
+	if err := a.dial(ctx, r); err != nil {
+		return failureOf(err, at)
+	}
+	defer a.stop()
+	s, err := ovpn.New(time.Now(), cfg)
+	if err != nil {
+		return fail(stop, api.CodeProfileUnsupported, map[string]string{"reason": err.Error()}, err)
+	}
+	a.start(ctx, s.Data())
+	err = drive.Run(ctx, s, drive.Config{
+		In: a.inbox,
+		Do: a.do,
+		Send: func(p []byte) error {
+			if err := a.link.send(p); a.gone.Load() {
+				return err
+			}
+			return nil // one lost packet, which the session repeats
+		},
+		Handle: func(now time.Time, s *ovpn.Session, ev ovpn.Event) error { return a.handle(ctx, now, s, ev) },
+	})
+	at.answered, at.up = a.answered.Load() || r.stream, c.status.State == api.Connected
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		err = cause
+	}
+	return failureOf(err, at)
+}
+
+// work is a function for drive.Run's goroutine.
+type work = func(now time.Time, s *ovpn.Session) error
+
+// running is an attempt that has a link.
+type running struct {
+	c       *connection
+	at      scene
+	address netip.AddrPort
+	cancel  context.CancelCauseFunc
+	inbox   chan []byte
+	do      chan work
+
+	link     link
+	receive  func(in *inbound) error
+	gone     atomic.Bool // the link is closed or broken
+	answered atomic.Bool // something came back
+	up       atomic.Bool // the push reply came
+	ended    chan struct{}
+	loops    sync.WaitGroup
+}
+
+// dial makes the link.
+func (a *running) dial(ctx context.Context, r remote) error {
+	if r.stream {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		conn, err := a.c.dialer.DialTCP(ctx, a.address, a.c.spec.socket)
+		if err != nil {
+			return err
+		}
+		a.link = &streamLink{conn: conn}
+		a.receive = func(in *inbound) error { return in.tcp(conn) }
+		return nil
+	}
+	conn, err := a.c.dialer.DialUDP(ctx, a.address, a.c.spec.socket)
+	if err != nil {
+		return err
+	}
+	a.link = &udpLink{conn: conn, ms: make([]udp.Message, 0, conn.BatchSize())}
+	// An established tunnel survives a port that is closed for a moment; ping-restart decides.
+	a.receive = func(in *inbound) error { return in.udp(conn, func() bool { return !a.up.Load() }) }
+	return nil
+}
+
+// start begins the attempt's two goroutines: the inbound packet loop, and one that
+// brings news of the machine to the session's goroutine. Stop waits for them.
+func (a *running) start(ctx context.Context, data *ovpn.Data) {
+	a.c.count(data)
+	a.ended = make(chan struct{})
+	in := &inbound{data: data, inbox: a.inbox, bufs: a.c.bufs, sink: &a.c.sink, answered: &a.answered}
+	a.loops.Go(func() {
+		err := a.receive(in)
+		a.gone.Store(true)
+		a.cancel(err)
+	})
+	a.loops.Go(func() { a.watch(ctx) })
+	// A peer that does not read must not hold up the end.
+	if s, ok := a.link.(*streamLink); ok {
+		a.loops.Go(func() {
+			select {
+			case <-ctx.Done():
+				_ = s.conn.SetWriteDeadline(time.Now().Add(time.Second))
+			case <-a.ended:
+			}
+		})
+	}
+}
+
+// watch takes changes of the network and the loss of the TUN to the session's goroutine.
+func (a *running) watch(ctx context.Context) {
+	for {
+		var w work
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.ended:
+			return
+		case <-a.c.host.Changes():
+			w = func(time.Time, *ovpn.Session) error {
+				if !a.up.Load() {
+					return nil
+				}
+				a.c.log.Info("the network changed")
+				if err := a.c.refresh(ctx); err != nil {
+					return err
+				}
+				a.c.publish(a.c.status)
+				return nil
+			}
+		}
+		select {
+		case <-a.ended:
+			return
+		case a.do <- w:
+		}
+	}
+}
+
+// stop ends the attempt's side of the packet path. The TUN stays, and what it brings is dropped.
+func (a *running) stop() {
+	if a.c.out != nil {
+		a.c.out.path.Store(nil)
+	}
+	if a.ended != nil {
+		close(a.ended)
+	}
+	a.gone.Store(true)
+	_ = a.link.close()
+	a.loops.Wait()
+	a.c.count(nil)
+}
+
+// handle takes one event of the session.
+func (a *running) handle(ctx context.Context, now time.Time, s *ovpn.Session, ev ovpn.Event) error {
+	c := a.c
+	switch ev := ev.(type) {
+	case ovpn.Established:
+		c.log.Info("control channel is up", "tls", tlsVersion(ev.TLS), "renegotiation", ev.Renegotiation)
+	case ovpn.PushReply:
+		return a.connected(ctx, s, ev)
+	case ovpn.AuthFailed:
+		if strings.HasPrefix(ev.Reason, "SESSION:") && c.token != "" {
+			c.token = ""
+			return fail(restart, api.CodeAuthFailed, map[string]string{"reason": ev.Reason}, nil)
+		}
+		return authFailure(ev.Reason, a.at)
+	case ovpn.AuthPending:
+		c.log.Info("the server waits for a sign-in elsewhere", "timeout", ev.Timeout)
+	case ovpn.PeerExit:
+		return exitFailure(ev, a.at)
+	case ovpn.PushUpdate:
+		c.log.Warn("the server changed its options; that is not supported yet", "options", len(ev.Options))
+	case ovpn.Message:
+		word, _, _ := strings.Cut(ev.Text, ",") // the rest may be a secret
+		c.log.Info("control message", "kind", word)
+	}
+	return nil
+}
+
+// connected makes the tunnel work and says so.
+func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushReply) error {
+	c := a.c
+	for _, note := range ev.Reply.Notes {
+		c.log.Warn("push reply: " + note)
+	}
+	p := &path{data: s.Data(), link: a.link, mss: newClamp(c.spec.mssfix, outerOverhead(a.address.Addr(), a.link))}
+	if err := c.bringUp(ctx, ev.Reply, a.address.Addr(), p); err != nil {
+		return err
+	}
+	a.up.Store(true)
+	c.cameUp.Store(true)
+	c.wasUp = true
+	if ev.Reply.AuthToken != "" {
+		c.token = ev.Reply.AuthToken
+	}
+	c.status.SessionEnds = nil
+	if d := ev.Reply.SessionTimeout; d > 0 {
+		ends := time.Now().Add(d)
+		c.status.SessionEnds = &ends
+	}
+	c.enter(api.Connected, nil)
+	c.log.Info("connected", "addresses", c.status.Tunnel.Addresses, "device", c.status.Tunnel.Device,
+		"cipher", ev.Cipher, "routes", len(c.status.Routes), "full_tunnel", c.status.FullTunnel)
+	return nil
+}
+
+// outerOverhead is what an inner packet grows by on the path outside.
+func outerOverhead(server netip.Addr, l link) int {
+	n := 20 + ovpn.Overhead
+	if server.Is6() && !server.Is4In6() {
+		n += 20
+	}
+	if _, stream := l.(*streamLink); stream {
+		return n + 20 + frameHeader
+	}
+	return n + 8
+}
+
+// failureAs keeps a failure, or makes one of a Problem.
+func failureAs(err error, v verdict) *failure {
+	var f *failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return &failure{verdict: v, problem: api.AsProblem(err), err: err}
+}

@@ -1,0 +1,151 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+// counterInterval is how often watchers hear about moving counters.
+const counterInterval = time.Second
+
+// board holds the newest status of every connection. Safe for concurrent use.
+type board struct {
+	mu       sync.Mutex
+	sequence uint64
+	entries  map[key]entry
+	changed  chan struct{} // closed and replaced at each change
+}
+
+type entry struct {
+	status   api.Connection
+	counters func() api.Counters // nil = as in status
+}
+
+func newBoard() *board { return &board{entries: map[key]entry{}, changed: make(chan struct{})} }
+
+// put shows a connection's new state.
+func (b *board) put(k key, status api.Connection, counters func() api.Counters) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.entries[k] = entry{status, counters}
+	b.touchLocked()
+}
+
+// drop forgets a connection.
+func (b *board) drop(k key) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.entries[k]; ok {
+		delete(b.entries, k)
+		b.touchLocked()
+	}
+}
+
+func (b *board) touchLocked() {
+	b.sequence++
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// get returns the newest status of one connection.
+func (b *board) get(k key) (api.Connection, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, ok := b.entries[k]
+	return e.status, ok
+}
+
+// snapshot is the status as caller may see it, and a channel that closes at the next change.
+func (b *board) snapshot(caller api.Caller) (api.Status, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := api.Status{Sequence: b.sequence, Connections: []api.Connection{}}
+	keys := make([]key, 0, len(b.entries))
+	for k := range b.entries {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(x, y key) int {
+		return cmp.Or(cmp.Compare(x.name, y.name), cmp.Compare(x.owner, y.owner))
+	})
+	own := ownerOf(caller)
+	for _, k := range keys {
+		e := b.entries[k]
+		c := e.status
+		if k.owner != own && !caller.Root {
+			// Anybody sees that a tunnel exists, and nothing else.
+			if c.State != api.Disconnected {
+				s.Connections = append(s.Connections, complete(api.Connection{Owner: c.Owner, Managed: c.Managed, State: c.State, Since: c.Since}))
+			}
+			continue
+		}
+		if e.counters != nil {
+			c.Counters = e.counters()
+		}
+		if c.Login != nil && k.owner != own {
+			login := *c.Login
+			login.URL = ""
+			c.Login = &login
+		}
+		s.Connections = append(s.Connections, complete(c))
+	}
+	return s, b.changed
+}
+
+// complete makes empty lists of missing ones, as the JSON contract says.
+func complete(c api.Connection) api.Connection {
+	if c.Tunnel.Addresses == nil {
+		c.Tunnel.Addresses = []netip.Prefix{}
+	}
+	if c.Routes == nil {
+		c.Routes = []api.Route{}
+	}
+	for _, l := range []*[]string{&c.DNS.Servers, &c.DNS.Search, &c.DNS.Split} {
+		if *l == nil {
+			*l = []string{}
+		}
+	}
+	if c.Guard == "" {
+		c.Guard = guardOff
+	}
+	return c
+}
+
+// watch sends the snapshot now and at every change, and once a second while
+// counters move, until ctx ends. A slow receiver gets the newest, not all.
+func (b *board) watch(ctx context.Context, caller api.Caller, send func(api.Status) error) error {
+	tick := time.NewTicker(counterInterval)
+	defer tick.Stop()
+	var last api.Status
+	first := true
+	for {
+		s, changed := b.snapshot(caller)
+		if first || s.Sequence != last.Sequence || moved(last, s) {
+			if err := send(s); err != nil {
+				return err
+			}
+			first, last = false, s
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-tick.C:
+		}
+	}
+}
+
+// moved says whether a counter differs between two snapshots of one sequence.
+func moved(a, b api.Status) bool {
+	for i := range b.Connections {
+		if i >= len(a.Connections) || a.Connections[i].Counters != b.Connections[i].Counters {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,401 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/routes"
+)
+
+// hostTimeout bounds one Facts, Apply or undo.
+const hostTimeout = 20 * time.Second
+
+// wiring is what a connection is made of. It does not change.
+type wiring struct {
+	spec     spec
+	settings api.Settings
+	timeout  time.Duration // of the first connection; 0 = none
+	host     func() (platform.Host, error)
+	dialer   Dialer
+	resolver Resolver
+	log      *slog.Logger
+	publish  func(api.Connection) // called on run's goroutine
+	status   api.Connection       // who and what, to start from
+}
+
+// connection is one wish being fulfilled, from Connect to Disconnect, over any
+// number of attempts. It owns the Host, the TUN and the applied Plan, and keeps them
+// between attempts, so that traffic for the tunnel waits instead of leaking.
+//
+// Everything happens on run's goroutine, but for: the outbound packet loop (one per TUN), the
+// inbound one (one per attempt), and counters and plan, which anybody may read.
+type connection struct {
+	wiring
+	status api.Connection
+
+	host    platform.Host
+	remotes *remotes
+	backoff backoff
+	bufs    *inBuffers
+
+	out     *outbound // nil until the first push reply
+	outDone chan struct{}
+	outErr  error
+	sink    atomic.Pointer[sink]
+
+	plan   routes.Plan
+	reply  push.Reply
+	server netip.Addr // that plan goes around
+	token  push.Secret
+	wasUp  bool
+	cameUp atomic.Bool // wasUp for the timer of the first connection
+
+	mu     sync.Mutex
+	data   *ovpn.Data   // of the attempt of the moment
+	before api.Counters // of the attempts before
+	seen   explainable
+}
+
+// explainable is what Explain needs of a connection.
+type explainable struct {
+	plan   routes.Plan
+	facts  routes.Facts
+	device string
+}
+
+func newConnection(w wiring) *connection {
+	c := &connection{wiring: w, status: w.status}
+	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, w.resolver)
+	c.backoff = backoff{first: w.spec.retryFirst, last: w.spec.retryLast}
+	return c
+}
+
+// run works until ctx ends (it then returns nil, with everything undone) or the
+// connection failed for good (it returns the *api.Problem, with everything undone).
+func (c *connection) run(ctx context.Context) (err error) {
+	c.enter(api.Connecting, nil)
+	if c.host, err = c.wiring.host(); err != nil {
+		return hostProblem(api.CodeRoutesFailed, err)
+	}
+	c.bufs = newInBuffers()
+	defer func() {
+		c.enter(api.Disconnecting, c.status.Problem)
+		if uerr := c.undo(ctx); uerr != nil {
+			c.log.Error("cannot undo everything", errorKey, uerr)
+			if err == nil {
+				err = api.NewProblem(api.CodeRoutesFailed, map[string]string{"detail": "undo: " + uerr.Error()})
+			}
+		}
+	}()
+	// The attempts stop when the first connection takes too long; the undoing must not.
+	attempts, cancel := c.limitFirst(ctx)
+	defer cancel()
+	hopeless := true // every failure of this round is one that a retry does not heal
+	for round := 0; ; {
+		f := c.attempt(attempts)
+		switch {
+		case ctx.Err() != nil:
+			c.log.Info("disconnecting")
+			return nil
+		case attempts.Err() != nil:
+			return c.tooLate()
+		case f.verdict == stop:
+			c.log.Error("connection failed", "code", f.problem.Code, errorKey, f)
+			return f.problem
+		}
+		c.log.Warn("attempt ended", "server", c.status.Server.Name, "code", f.problem.Code, errorKey, f)
+		if c.lostWhileUp() {
+			round, hopeless = 0, true
+			c.backoff.reset()
+		} else {
+			hopeless = hopeless && f.verdict == again
+			if c.remotes.fail() {
+				round++
+				if hopeless && !c.wasUp || c.spec.rounds > 0 && round >= c.spec.rounds {
+					return f.problem
+				}
+				hopeless = true
+			}
+		}
+		c.waiting(f.problem)
+		pause := max(c.backoff.next(), f.pause)
+		c.log.Info("trying again", "in", pause.Round(10*time.Millisecond))
+		if err := c.pause(attempts, pause); err != nil {
+			switch {
+			case ctx.Err() != nil:
+				c.log.Info("disconnecting")
+				return nil
+			case attempts.Err() != nil:
+				return c.tooLate()
+			}
+			return err
+		}
+	}
+}
+
+// limitFirst returns a context that also ends when the tunnel was not up in time.
+func (c *connection) limitFirst(ctx context.Context) (context.Context, func()) {
+	limited, cancel := context.WithCancel(ctx)
+	if c.timeout <= 0 {
+		return limited, cancel
+	}
+	t := time.AfterFunc(c.timeout, func() {
+		if !c.cameUp.Load() {
+			cancel()
+		}
+	})
+	return limited, func() { t.Stop(); cancel() }
+}
+
+// tooLate is the failure of a first connection that did not come up in time: the cause
+// that was met, or else just that.
+func (c *connection) tooLate() *api.Problem {
+	if c.status.Problem != nil {
+		return c.status.Problem
+	}
+	return api.NewProblem(api.CodeTimeout, map[string]string{"after": c.timeout.String()})
+}
+
+// lostWhileUp says whether the attempt that just ended had the tunnel up.
+func (c *connection) lostWhileUp() bool { return c.status.State == api.Connected }
+
+// pause waits before the next attempt. A change of the underlay ends it early, after the
+// routes were put right.
+func (c *connection) pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	case <-c.host.Changes():
+		c.log.Info("the network changed")
+		return c.refresh(ctx)
+	case <-c.outDone:
+		return c.tunGone()
+	}
+}
+
+// enter publishes a new state.
+func (c *connection) enter(s api.State, p *api.Problem) {
+	c.status.Problem = p
+	if c.status.State != s {
+		c.status.State, c.status.Since = s, time.Now()
+	}
+	c.publish(c.status)
+}
+
+// waiting publishes that another attempt will come.
+func (c *connection) waiting(p *api.Problem) {
+	if c.wasUp {
+		c.enter(api.Reconnecting, p)
+	} else {
+		c.enter(api.Connecting, p)
+	}
+}
+
+// policy is what the profile and the user add to the server's wishes.
+func (c *connection) policy(server netip.Addr) routes.Policy {
+	return routes.Policy{
+		Server: server, Own: c.spec.own, NoPull: c.spec.noPull,
+		Add: c.settings.RouteAdd, Remove: c.settings.RouteRemove,
+	}
+}
+
+// bringUp turns a push reply into a working tunnel: plan, device, routes, and only then packets.
+func (c *connection) bringUp(ctx context.Context, reply push.Reply, server netip.Addr, p *path) error {
+	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
+	defer cancel()
+	facts, err := c.host.Facts(ctx)
+	if err != nil {
+		return hostFailure(api.CodeRoutesFailed, "read the routing table", err)
+	}
+	plan, err := routes.Build(reply, facts, c.policy(server))
+	if err != nil {
+		return fail(again, api.CodePushRejected, map[string]string{"option": "the routes", "detail": err.Error()}, err)
+	}
+	if c.out == nil {
+		if err := c.openTUN(plan.MTU); err != nil {
+			return err
+		}
+	}
+	if err := c.apply(ctx, plan, facts); err != nil {
+		return err
+	}
+	c.reply, c.server = reply, server
+	c.sink.Store(&sink{tun: c.out.tun, mss: p.mss})
+	c.out.path.Store(p)
+	return nil
+}
+
+// openTUN makes the device and starts its outbound loop.
+func (c *connection) openTUN(mtu int) error {
+	if mtu <= 0 {
+		mtu = c.spec.mtu
+	}
+	tun, err := c.host.OpenTUN(c.spec.device, mtu)
+	if err != nil {
+		return hostFailure(api.CodeTUNFailed, "open the tunnel device", err)
+	}
+	c.out, c.outDone = &outbound{tun: tun}, make(chan struct{})
+	go func(out *outbound, done chan<- struct{}) {
+		defer close(done)
+		c.outErr = out.run()
+	}(c.out, c.outDone)
+	c.log.Info("opened the tunnel device", "device", tun.Name(), "mtu", tun.MTU())
+	return nil
+}
+
+// tunGone is the failure of a device that somebody else took away.
+func (c *connection) tunGone() error {
+	return hostFailure(api.CodeTUNFailed, "read the tunnel device", fmt.Errorf("the device is gone: %w", c.outErr))
+}
+
+// apply makes the system look like plan and shows it in the status.
+func (c *connection) apply(ctx context.Context, plan routes.Plan, facts routes.Facts) error {
+	if err := c.host.Apply(ctx, plan); err != nil {
+		return hostFailure(api.CodeRoutesFailed, "apply routes and DNS", err)
+	}
+	c.plan = plan
+	c.showPlan(plan)
+	c.mu.Lock()
+	c.seen = explainable{plan: plan, facts: facts, device: c.out.tun.Name()}
+	c.mu.Unlock()
+	return nil
+}
+
+// refresh builds the plan anew from the underlay's present state, without a gap. It does
+// nothing before the first push reply.
+func (c *connection) refresh(ctx context.Context) error { return c.refreshFor(ctx, c.server) }
+
+// refreshFor is refresh, going around another server.
+func (c *connection) refreshFor(ctx context.Context, server netip.Addr) error {
+	if c.out == nil || len(c.plan.Addresses) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
+	defer cancel()
+	facts, err := c.host.Facts(ctx)
+	if err != nil {
+		return hostFailure(api.CodeRoutesFailed, "read the routing table", err)
+	}
+	plan, err := routes.Build(c.reply, facts, c.policy(server))
+	if err != nil {
+		// Such as: no way to the server at the moment. The old plan keeps traffic from leaking.
+		c.log.Warn("the plan stays as it is", errorKey, err)
+		return nil
+	}
+	if err := c.apply(ctx, plan, facts); err != nil {
+		return err
+	}
+	c.server = server
+	return nil
+}
+
+// undo puts the system back, also when ctx has ended.
+func (c *connection) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hostTimeout)
+	defer cancel()
+	var errs []error
+	if c.out != nil {
+		c.out.path.Store(nil)
+		c.sink.Store(nil)
+		errs = append(errs, c.host.Apply(ctx, routes.Plan{}))
+		if err := c.out.tun.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+			errs = append(errs, err)
+		}
+		<-c.outDone
+	}
+	errs = append(errs, c.host.Close())
+	c.mu.Lock()
+	c.seen = explainable{}
+	c.mu.Unlock()
+	return errors.Join(errs...)
+}
+
+// counters sums all attempts. Safe from any goroutine.
+func (c *connection) counters() api.Counters {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.countersLocked()
+}
+
+func (c *connection) countersLocked() api.Counters {
+	sum := c.before
+	if c.data != nil {
+		n := c.data.Counters()
+		sum.RxBytes += n.RxBytes
+		sum.TxBytes += n.TxBytes
+		sum.RxPackets += n.RxPackets
+		sum.TxPackets += n.TxPackets
+	}
+	return sum
+}
+
+// count makes counters follow another attempt's data channel; nil = none.
+func (c *connection) count(d *ovpn.Data) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before = c.countersLocked()
+	c.data = d
+}
+
+// explainable is what is applied now. Safe from any goroutine.
+func (c *connection) explain() explainable {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen
+}
+
+// showPlan copies what was applied into the status.
+func (c *connection) showPlan(plan routes.Plan) {
+	device := c.out.tun.Name()
+	mtu := plan.MTU
+	if mtu == 0 {
+		mtu = c.out.tun.MTU()
+	}
+	c.status.Tunnel = api.Tunnel{Device: device, Addresses: append([]netip.Prefix{}, plan.Addresses...), MTU: mtu}
+	c.status.FullTunnel = routes.FullTunnel(plan)
+	c.status.Routes = []api.Route{}
+	if device == "" {
+		device = "the tunnel"
+	}
+	for _, r := range slices.Concat(plan.Routes, plan.Around) {
+		via := r.Device
+		if via == "" {
+			via = device
+		}
+		switch {
+		case r.Unreachable:
+			via = "unreachable"
+		case r.Gateway.IsValid():
+			via = r.Gateway.String() + " dev " + via
+		}
+		c.status.Routes = append(c.status.Routes, api.Route{Destination: r.Destination, Via: via, Reason: r.Reason})
+	}
+	c.status.DNS = api.DNS{
+		Servers: []string{},
+		Search:  append([]string{}, plan.DNS.Search...),
+		Split:   append([]string{}, plan.DNS.Split...),
+	}
+	for _, s := range plan.DNS.Servers {
+		if s.Port() == 53 {
+			c.status.DNS.Servers = append(c.status.DNS.Servers, s.Addr().String())
+		} else {
+			c.status.DNS.Servers = append(c.status.DNS.Servers, s.String())
+		}
+	}
+}

@@ -1,0 +1,40 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/adit-vpn/adit/platform/udp"
+)
+
+// Dialer opens the sockets to servers, shaped by the profile's options. Implementations are safe for concurrent use.
+type Dialer interface {
+	DialUDP(ctx context.Context, server netip.AddrPort, o udp.Options) (udp.Conn, error)
+	DialTCP(ctx context.Context, server netip.AddrPort, o udp.Options) (net.Conn, error)
+}
+
+// SystemDialer dials with the operating system's sockets. The zero value is ready.
+type SystemDialer struct{}
+
+// DialUDP opens a connected socket; it sends nothing.
+func (SystemDialer) DialUDP(ctx context.Context, server netip.AddrPort, o udp.Options) (udp.Conn, error) {
+	return udp.Dial(ctx, server, o)
+}
+
+// DialTCP connects; the socket sends small packets at once. The kernel sizes its
+// buffers better than a fixed number would, so that those options are left alone.
+func (SystemDialer) DialTCP(ctx context.Context, server netip.AddrPort, o udp.Options) (net.Conn, error) {
+	if o.Mark != 0 {
+		return nil, fmt.Errorf("mark %d: not supported yet over TCP", o.Mark)
+	}
+	var d net.Dialer
+	if o.Local.IsValid() || o.Local.Port() != 0 {
+		d.LocalAddr = net.TCPAddrFromAddrPort(o.Local)
+	}
+	return d.DialContext(ctx, "tcp", server.String())
+}
+
+func tlsVersion(s tls.ConnectionState) string { return tls.VersionName(s.Version) }

@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/routes"
+)
+
+// guardWords is what Explain says while no guard is built.
+const guardWords = "the guard is off"
+
+// applied is one tunnel that is up, for explainOver.
+type applied struct {
+	key key
+	explainable
+}
+
+// explainOver says which way a packet to dest would go over several tunnels: the row with the longest
+// prefix decides, as in the system's own table. There must be at least one.
+func explainOver(tunnels []applied, caller api.Caller, dest netip.Addr) routes.Explanation {
+	var best routes.Explanation
+	for i, t := range tunnels {
+		x := routes.Explain(t.plan, t.device, t.facts, dest)
+		x.Guard = guardWords
+		if x.Way == routes.WayTunnel || x.Way == routes.WayAround || x.Way == routes.WayUnreachable {
+			x.Profile = t.key.name
+			if t.key.owner != ownerOf(caller) && !caller.Root {
+				x.Profile, x.DNS, x.Reason = "", "", "another user's tunnel"
+				x.Text = fmt.Sprintf("%s is decided by another user's tunnel", dest)
+			}
+		} else if t.key.owner != ownerOf(caller) && !caller.Root {
+			x.DNS = ""
+		}
+		longer := x.Route.IsValid() && (!best.Route.IsValid() || x.Route.Bits() > best.Route.Bits() ||
+			x.Route.Bits() == best.Route.Bits() && best.Way == routes.WayUnderlay)
+		if i == 0 || longer {
+			best = x
+		}
+	}
+	return best
+}
+
+// destinationOf reads an address, or asks the resolver for a name's first one.
+func destinationOf(ctx context.Context, resolver Resolver, text string) (netip.Addr, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return a.Unmap().WithZone(""), nil
+	}
+	invalid := func(detail string) error {
+		return api.NewProblem(api.CodeDestinationInvalid, map[string]string{"destination": strconv.Quote(text), "detail": detail})
+	}
+	if text == "" || len(text) > 253 {
+		return netip.Addr{}, invalid("it is neither an address nor a name")
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	addrs, err := resolver.LookupNetIP(ctx, "ip", text)
+	if err != nil {
+		return netip.Addr{}, invalid(err.Error())
+	}
+	if len(addrs) == 0 {
+		return netip.Addr{}, invalid("it has no address")
+	}
+	return addrs[0].Unmap(), nil
+}

@@ -1,0 +1,255 @@
+package client
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/profile"
+	"github.com/adit-vpn/adit/platform"
+)
+
+// verdict is what a failed attempt means for the connection.
+type verdict uint8
+
+const (
+	retry   verdict = iota // the next server, or the same again, after a pause
+	again                  // retry, but a connection that never came up gives up after one round
+	stop                   // nothing that the machine can do will help
+	restart                // the server asked to come back: the same server, soon
+)
+
+// failure is how every attempt ends.
+type failure struct {
+	verdict verdict
+	problem *api.Problem
+	pause   time.Duration // longer than the usual pause, when the server asked for it
+	err     error         // the cause, for the log
+}
+
+func (f *failure) Error() string {
+	if f.err != nil {
+		return f.err.Error()
+	}
+	return f.problem.Message
+}
+
+func (f *failure) Unwrap() error { return f.problem }
+
+func fail(v verdict, code string, args map[string]string, err error) *failure {
+	return &failure{verdict: v, problem: api.NewProblem(code, args), err: err}
+}
+
+// scene is what an attempt knew when it failed, to put the failure into words.
+type scene struct {
+	server    string // as messages name it
+	transport string
+	wrapped   bool // tls-auth or tls-crypt in use
+	answered  bool // anything at all came back, or TCP connected
+	up        bool // the tunnel was up
+}
+
+// failureOf words the error that ended a session.
+func failureOf(err error, at scene) *failure {
+	var f *failure
+	if errors.As(err, &f) {
+		return f
+	}
+	args := map[string]string{"server": at.server, "detail": err.Error(), "transport": at.transport}
+	var p *ovpn.ProtocolError
+	if !errors.As(err, &p) {
+		if errors.Is(err, errRefused) {
+			return fail(retry, api.CodeServerUnreachable, args, err)
+		}
+		if at.up {
+			args["reason"] = "the connection to " + at.server + " was lost: " + err.Error()
+			return fail(retry, api.CodeSessionEnded, args, err)
+		}
+		if at.answered && at.wrapped {
+			return fail(again, api.CodeControlKeyWrong, args, err)
+		}
+		return fail(retry, api.CodeServerUnreachable, args, err)
+	}
+	switch p.Cause {
+	case ovpn.CauseTLS:
+		if f := tlsFailure(p.Err, args); f != nil {
+			return f
+		}
+		return fail(again, api.CodeTLSFailed, args, err)
+	case ovpn.CauseNoReply:
+		if at.wrapped && at.answered {
+			return fail(again, api.CodeControlKeyWrong, args, err)
+		}
+		args["detail"] = ""
+		return fail(retry, api.CodeServerUnreachable, args, err)
+	case ovpn.CausePing:
+		args["reason"] = at.server + " does not answer any more"
+		return fail(retry, api.CodeSessionEnded, args, err)
+	case ovpn.CauseTimeout:
+		return fail(retry, api.CodeServerUnreachable, args, err)
+	case ovpn.CauseCipher:
+		return fail(again, api.CodeNoCommonCipher, args, err)
+	case ovpn.CauseRefusedPush:
+		args["option"] = p.Text
+		if p.Err != nil {
+			args["detail"] = p.Err.Error()
+		} else {
+			args["detail"] = ""
+		}
+		return fail(again, api.CodePushRejected, args, err)
+	default:
+		return fail(retry, api.CodeProtocolError, args, err)
+	}
+}
+
+// alerts by which a server says that it does not want our certificate (RFC 8446, 6.2).
+var certificateAlerts = map[tls.AlertError]string{
+	42: "bad certificate", 43: "unsupported certificate", 44: "certificate revoked",
+	45: "certificate expired", 46: "certificate unknown", 48: "unknown certificate authority",
+	49: "access denied", 116: "certificate required",
+}
+
+// tlsFailure words what crypto/tls and crypto/x509 say about certificates. It returns nil for the rest.
+func tlsFailure(err error, args map[string]string) *failure {
+	if err == nil {
+		return nil
+	}
+	args["detail"] = strings.TrimPrefix(err.Error(), "tls: ")
+	var (
+		alert     tls.AlertError
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *profile.VerifyError
+	)
+	switch {
+	case errors.As(err, &verify):
+		args["detail"] = verify.Text
+		return fail(again, verifyCode(verify.Kind), args, err)
+	case errors.As(err, &alert):
+		if why, ok := certificateAlerts[alert]; ok {
+			args["detail"] = "it says: " + why
+			return fail(again, api.CodeOwnCertificateRefused, args, err)
+		}
+	case errors.As(err, &authority):
+		return fail(again, api.CodeCertificateUntrusted, args, err)
+	case errors.As(err, &host):
+		return fail(again, api.CodeCertificateName, args, err)
+	case errors.As(err, &invalid):
+		switch invalid.Reason {
+		case x509.Expired:
+			return fail(again, api.CodeCertificateExpired, args, err)
+		case x509.IncompatibleUsage:
+			return fail(again, api.CodeCertificateUsage, args, err)
+		case x509.NameMismatch, x509.CANotAuthorizedForThisName:
+			return fail(again, api.CodeCertificateName, args, err)
+		default:
+			return fail(again, api.CodeCertificateUntrusted, args, err)
+		}
+	}
+	return nil
+}
+
+// verifyCode is the Problem for what package profile found in the server's certificate.
+func verifyCode(k profile.Kind) string {
+	switch k {
+	case profile.Name:
+		return api.CodeCertificateName
+	case profile.Usage:
+		return api.CodeCertificateUsage
+	case profile.Revoked:
+		return api.CodeCertificateRevoked
+	case profile.Expired, profile.NotYet:
+		return api.CodeCertificateExpired
+	}
+	return api.CodeCertificateUntrusted
+}
+
+// authFailure words AUTH_FAILED. The reason is what follows the comma
+// (openvpn's management notes, "AUTH_FAILED").
+func authFailure(reason string, at scene) *failure {
+	args := map[string]string{"server": at.server, "reason": reason}
+	word, text, _ := strings.Cut(reason, ":")
+	flags := ""
+	if head, in, ok := strings.Cut(word, "["); ok {
+		word, flags = head, strings.TrimSuffix(in, "]")
+	}
+	lower := strings.ToLower(reason)
+	switch {
+	case word == "TEMP":
+		args["detail"] = text
+		if text == "" {
+			args["detail"] = "it is busy"
+		}
+		f := fail(retry, api.CodeServerRefused, args, nil)
+		for _, option := range strings.Split(flags, ",") {
+			name, value, _ := strings.Cut(strings.TrimSpace(option), " ")
+			n, err := strconv.Atoi(value)
+			if name == "backoff" && err == nil && n > 0 {
+				f.pause = min(time.Duration(n)*time.Second, time.Hour)
+			}
+		}
+		return f
+	case word == "CRV1":
+		return fail(stop, api.CodeSignInNotSupported, map[string]string{"method": "a one-time code"}, nil)
+	case strings.Contains(lower, "cipher negotiation failed"):
+		args["detail"] = reason
+		return fail(again, api.CodeNoCommonCipher, args, nil)
+	case strings.Contains(lower, "no free address"), strings.Contains(lower, "pool exhausted"), strings.Contains(lower, "address pool"):
+		return fail(retry, api.CodeAddressPoolEmpty, args, nil)
+	}
+	return fail(stop, api.CodeAuthFailed, args, nil)
+}
+
+// exitFailure words a peer that leaves or sends us away.
+func exitFailure(e ovpn.PeerExit, at scene) *failure {
+	reason := e.Reason
+	switch e.Kind {
+	case "halt":
+		if reason == "" {
+			reason = at.server + " told this client to stop"
+		}
+		return fail(stop, api.CodeSessionEnded, map[string]string{"reason": reason}, nil)
+	case "restart":
+		if reason == "" {
+			reason = at.server + " asks to connect again"
+		}
+	default:
+		if reason == "" {
+			reason = at.server + " is going away"
+		}
+	}
+	return fail(restart, api.CodeSessionEnded, map[string]string{"reason": reason}, nil)
+}
+
+// hostFailure words what the operating system refused. Code is for what has no word of its own.
+func hostFailure(code string, what string, err error) *failure {
+	p := hostProblem(code, err)
+	return &failure{verdict: stop, problem: p, err: fmt.Errorf("%s: %w", what, err)}
+}
+
+// hostProblem words an error of package platform.
+func hostProblem(code string, err error) *api.Problem {
+	args := map[string]string{"detail": err.Error()}
+	var p *api.Problem
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.Is(err, platform.ErrTUNNotPermitted), errors.Is(err, fs.ErrPermission):
+		code = api.CodeTUNNotPermitted
+	case errors.Is(err, platform.ErrTUNMissing):
+		code = api.CodeTUNFailed
+	case errors.Is(err, platform.ErrDNS):
+		code = api.CodeDNSFailed
+	case errors.Is(err, platform.ErrNotSupported):
+		return api.NewProblem(api.CodePlatformUnbuilt, map[string]string{"what": "a tunnel of the whole system"})
+	}
+	return api.NewProblem(code, args)
+}

@@ -1,0 +1,80 @@
+package client
+
+import "encoding/binary"
+
+// mssClamp lowers the segment size that TCP handshakes inside the tunnel announce, so that full
+// segments fit the path outside (--mssfix). The zero value changes nothing.
+type mssClamp struct{ v4, v6 uint16 }
+
+// newClamp computes the clamp for outer packets of at most outer bytes, overhead bytes of which
+// are not the inner packet.
+func newClamp(outer, overhead int) mssClamp {
+	inner := outer - overhead
+	if outer <= 0 || inner < 576 || inner > 65535 {
+		return mssClamp{}
+	}
+	return mssClamp{v4: uint16(inner - 40), v6: uint16(inner - 60)}
+}
+
+// clamp changes the MSS option of a SYN in place, with its checksum. Anything else,
+// fragments and malformed packets included, stays as it is.
+func (c mssClamp) clamp(p []byte) {
+	if c.v4 == 0 || len(p) < 40 {
+		return
+	}
+	limit := c.v4
+	switch p[0] >> 4 {
+	case 4:
+		header := int(p[0]&15) * 4
+		if p[9] != 6 || header < 20 || len(p) < header+20 || binary.BigEndian.Uint16(p[6:])&0x1fff != 0 {
+			return
+		}
+		p = p[header:]
+	case 6:
+		if p[6] != 6 || len(p) < 60 {
+			return
+		}
+		p, limit = p[40:], c.v6
+	default:
+		return
+	}
+	const syn = 2
+	if p[13]&syn == 0 {
+		return
+	}
+	end := int(p[12]>>4) * 4
+	if end > len(p) {
+		return
+	}
+	for i := 20; i < end; {
+		switch kind := p[i]; {
+		case kind == 0:
+			return
+		case kind == 1:
+			i++
+			continue
+		case i+1 >= end || p[i+1] < 2 || i+int(p[i+1]) > end:
+			return
+		case kind == 2 && p[i+1] == 4:
+			old := binary.BigEndian.Uint16(p[i+2:])
+			if old > limit {
+				binary.BigEndian.PutUint16(p[i+2:], limit)
+				fixChecksum(p[16:18], old, limit, i%2 == 1)
+			}
+			return
+		}
+		i += int(p[i+1])
+	}
+}
+
+// fixChecksum updates an Internet checksum for one changed 16-bit value (RFC 1624). A value at an
+// odd place counts with its bytes swapped.
+func fixChecksum(sum []byte, old, now uint16, odd bool) {
+	if odd {
+		old, now = old<<8|old>>8, now<<8|now>>8
+	}
+	s := uint32(^binary.BigEndian.Uint16(sum)) + uint32(^old) + uint32(now)
+	s = s&0xffff + s>>16
+	s = s&0xffff + s>>16
+	binary.BigEndian.PutUint16(sum, ^uint16(s))
+}

@@ -1,0 +1,350 @@
+package client
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.zx2c4.com/wireguard/tun"
+
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/wire"
+	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/udp"
+)
+
+// The packet path, on two goroutines.
+//
+// Out (outbound, as long as the TUN):
+//  1. tun.Read fills a batch
+//  2. Data.Seal encrypts it into one contiguous buffer
+//  3. link.write sends that buffer with one system call: trains on UDP, one stream write on TCP
+//
+// In (inbound.udp or inbound.tcp, as long as the attempt):
+//  1. one read from the socket gives many datagrams, or many frames
+//  2. control packets are copied to the session's inbox, and dropped when it is full
+//  3. Data.Open decrypts the data packets
+//  4. tun.Write takes the batch
+//
+// Nothing on it allocates, locks or crosses a channel per packet. The out side
+// finds the session of the moment through one atomic pointer; while there is none, packets
+// from the TUN are dropped, so that nothing leaks between two attempts.
+
+const (
+	tunOffset    = 16 // headroom that a TUN may use in front of each packet; at least 10
+	packetBuffer = 64<<10 + tunOffset
+	inBatch      = 128       // datagrams that are opened and written together
+	streamBuffer = 256 << 10 // of the TCP reader: many frames, and at least one of the largest
+	frameHeader  = 2         // TCP's length field
+	maxTrain     = 64        // datagrams of one train (UDP_MAX_SEGMENTS)
+	maxTrainSize = 65000     // bytes of one train: below the largest UDP payload
+)
+
+// path is where sealed packets go at the moment.
+type path struct {
+	data *ovpn.Data
+	link link
+	mss  mssClamp
+}
+
+// link sends what Seal wrote.
+type link interface {
+	// gap is how many bytes Seal must leave in front of each datagram.
+	gap() int
+	// write sends the datagrams that lie in buf one after the other, each after a gap. It keeps
+	// nothing. One goroutine at a time.
+	write(buf []byte, sizes []int) error
+	// send sends one control packet; safe beside write.
+	send(packet []byte) error
+	close() error
+}
+
+// outbound carries packets from one TUN to the path of the moment.
+type outbound struct {
+	tun  platform.TUN
+	path atomic.Pointer[path]
+}
+
+// run works until the TUN is closed, and returns why it ended.
+func (o *outbound) run() error {
+	n := o.tun.BatchSize()
+	bufs, pkts := make([][]byte, n), make([][]byte, n)
+	sizes, sealed := make([]int, n), make([]int, n)
+	for i := range bufs {
+		bufs[i] = make([]byte, packetBuffer)
+	}
+	var dst []byte
+	for {
+		k, err := o.tun.Read(bufs, sizes, tunOffset)
+		if err != nil && !errors.Is(err, tun.ErrTooManySegments) {
+			return err
+		}
+		dst = o.pass(dst, bufs[:k], sizes, pkts, sealed)
+	}
+}
+
+// pass sends one batch and returns the buffer to use for the next. A failed write loses
+// packets, as networks do; the reading side notices when the link is gone.
+func (o *outbound) pass(dst []byte, bufs [][]byte, sizes []int, pkts [][]byte, sealed []int) []byte {
+	p := o.path.Load()
+	if p == nil {
+		return dst
+	}
+	n := 0
+	for i, b := range bufs {
+		if sizes[i] == 0 {
+			continue
+		}
+		pkts[n] = b[tunOffset : tunOffset+sizes[i]]
+		p.mss.clamp(pkts[n])
+		n++
+	}
+	if n == 0 {
+		return dst
+	}
+	dst, n = p.data.Seal(time.Now(), dst[:0], p.link.gap(), pkts[:n], sealed)
+	if n > 0 {
+		_ = p.link.write(dst, sealed[:n])
+	}
+	return dst
+}
+
+// udpLink is a connected UDP socket.
+type udpLink struct {
+	conn udp.Conn
+	ms   []udp.Message // of write
+}
+
+func (*udpLink) gap() int { return 0 }
+
+func (l *udpLink) write(buf []byte, sizes []int) error {
+	l.ms = trains(l.ms[:0], buf, sizes)
+	return l.conn.WriteBatch(l.ms)
+}
+
+func (l *udpLink) send(packet []byte) error {
+	return l.conn.WriteBatch([]udp.Message{{Buf: packet, N: len(packet)}})
+}
+
+func (l *udpLink) close() error { return l.conn.Close() }
+
+// trains appends the fewest messages that hold the datagrams lying in buf one after
+// the other: runs of equal size, of which the last may be shorter.
+func trains(ms []udp.Message, buf []byte, sizes []int) []udp.Message {
+	for i := 0; i < len(sizes); {
+		first, total, n := sizes[i], 0, 0
+		for i < len(sizes) && n < maxTrain && sizes[i] <= first && total+sizes[i] <= max(maxTrainSize, first) {
+			total += sizes[i]
+			n++
+			i++
+			if sizes[i-1] < first {
+				break
+			}
+		}
+		m := udp.Message{Buf: buf[:total:total], N: total}
+		if n > 1 {
+			m.Segment = first
+		}
+		ms = append(ms, m)
+		buf = buf[total:]
+	}
+	return ms
+}
+
+// streamLink is a TCP connection, where each packet has its length in front.
+type streamLink struct{ conn net.Conn }
+
+func (*streamLink) gap() int { return frameHeader }
+
+func (l *streamLink) write(buf []byte, sizes []int) error {
+	at := 0
+	for _, n := range sizes {
+		binary.BigEndian.PutUint16(buf[at:], uint16(n))
+		at += frameHeader + n
+	}
+	_, err := l.conn.Write(buf[:at]) // the net package lets one Write at a time through
+	return err
+}
+
+func (l *streamLink) send(packet []byte) error {
+	b := make([]byte, frameHeader, frameHeader+len(packet))
+	binary.BigEndian.PutUint16(b, uint16(len(packet)))
+	_, err := l.conn.Write(append(b, packet...))
+	return err
+}
+
+func (l *streamLink) close() error { return l.conn.Close() }
+
+// inBuffers are the receive side's buffers; a connection keeps them for all its attempts.
+type inBuffers struct {
+	in, out [][]byte
+	sizes   []int
+}
+
+func newInBuffers() *inBuffers {
+	b := &inBuffers{in: make([][]byte, 0, inBatch), out: make([][]byte, inBatch), sizes: make([]int, inBatch)}
+	for i := range b.out {
+		b.out[i] = make([]byte, packetBuffer)
+	}
+	return b
+}
+
+// inbound carries packets from one link to the TUN, and control packets to inbox.
+type inbound struct {
+	data  *ovpn.Data
+	inbox chan<- []byte
+	bufs  *inBuffers
+	// sink is the TUN of the moment; until there is one, packets are opened (a ping counts) and dropped.
+	sink *atomic.Pointer[sink]
+	// answered is set once anything came.
+	answered *atomic.Bool
+}
+
+// sink is where opened packets go.
+type sink struct {
+	tun platform.TUN
+	mss mssClamp
+}
+
+// errRefused says that the server's machine has nothing listening.
+var errRefused = errors.New("connection refused")
+
+// udp works until the socket is closed or broken. With refused it also ends
+// when the peer's machine says that nobody listens.
+func (in *inbound) udp(conn udp.Conn, refused func() bool) error {
+	ms := make([]udp.Message, conn.BatchSize())
+	for i := range ms {
+		ms[i].Buf = make([]byte, conn.BufferSize())
+	}
+	for {
+		n, err := conn.ReadBatch(ms)
+		switch {
+		case err == nil:
+		case errors.Is(err, syscall.ECONNREFUSED):
+			if refused() {
+				return errRefused
+			}
+			continue
+		case transient(err):
+			continue
+		default:
+			return err
+		}
+		now := time.Now()
+		for i := range ms[:n] {
+			rest := ms[i].Buf[:ms[i].N]
+			size := ms[i].Segment
+			if size <= 0 {
+				size = len(rest)
+			}
+			for len(rest) > 0 {
+				one := rest[:min(size, len(rest))]
+				rest = rest[len(one):]
+				if err := in.take(now, one); err != nil {
+					return err
+				}
+			}
+		}
+		if err := in.flush(now); err != nil {
+			return err
+		}
+	}
+}
+
+// transient errors of a socket tell about one earlier packet or one moment of the network.
+func transient(err error) bool {
+	return errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH) ||
+		errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.EMSGSIZE)
+}
+
+// errFrame says that a byte stream is not OpenVPN's.
+var errFrame = errors.New("the peer sent an empty frame")
+
+// tcp works until the connection is closed or broken.
+func (in *inbound) tcp(conn net.Conn) error {
+	buf := make([]byte, streamBuffer)
+	start, end := 0, 0
+	for {
+		n, err := conn.Read(buf[end:])
+		end += n
+		now := time.Now()
+		for end-start >= frameHeader {
+			size := int(binary.BigEndian.Uint16(buf[start:]))
+			if size == 0 {
+				return errFrame
+			}
+			if end-start < frameHeader+size {
+				break
+			}
+			start += frameHeader
+			if err := in.take(now, buf[start:start+size:start+size]); err != nil {
+				return err
+			}
+			start += size
+		}
+		if ferr := in.flush(now); ferr != nil {
+			return ferr
+		}
+		if err != nil {
+			return err
+		}
+		end = copy(buf, buf[start:end])
+		start = 0
+	}
+}
+
+// take sorts one packet: control packets go to the session, data packets wait for flush.
+func (in *inbound) take(now time.Time, packet []byte) error {
+	if !wire.IsData(packet[0]) {
+		in.answered.Store(true)
+		select {
+		case in.inbox <- append([]byte(nil), packet...):
+		default: // the session is behind; the peer sends again
+		}
+		return nil
+	}
+	in.bufs.in = append(in.bufs.in, packet)
+	if len(in.bufs.in) == cap(in.bufs.in) {
+		return in.flush(now)
+	}
+	return nil
+}
+
+// flush opens what take collected and writes it to the TUN.
+func (in *inbound) flush(now time.Time) error {
+	b := in.bufs
+	pkts := b.in
+	b.in = b.in[:0]
+	if len(pkts) == 0 {
+		return nil
+	}
+	if in.data.Open(now, pkts, b.out[:len(pkts)], b.sizes, tunOffset) == 0 {
+		return nil
+	}
+	s := in.sink.Load()
+	if s == nil {
+		return nil
+	}
+	// The opened packets move to the front; the swap keeps every buffer in the list.
+	n := 0
+	for i := range pkts {
+		if b.sizes[i] == 0 {
+			continue
+		}
+		s.mss.clamp(b.out[i][tunOffset : tunOffset+b.sizes[i]])
+		b.out[i], b.out[n] = b.out[n], b.out[i][:tunOffset+b.sizes[i]]
+		n++
+	}
+	_, err := s.tun.Write(b.out[:n], tunOffset)
+	for i := range b.out[:n] {
+		b.out[i] = b.out[i][:packetBuffer]
+	}
+	if errors.Is(err, os.ErrClosed) && in.sink.Load() == s {
+		return err
+	}
+	return nil // one packet that the system did not want does not end a tunnel
+}

@@ -1,0 +1,145 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+// resolveTimeout bounds one name look-up.
+const resolveTimeout = 10 * time.Second
+
+// remote is one server that the profile names.
+type remote struct {
+	host   string // name or address
+	port   uint16
+	stream bool // TCP
+	family int  // 4, 6, or 0 for either
+}
+
+func (r remote) transport() string {
+	if r.stream {
+		return "tcp"
+	}
+	return "udp"
+}
+
+// String is how messages name the remote.
+func (r remote) String() string {
+	return joinHostPort(r.host, r.port)
+}
+
+func joinHostPort(host string, port uint16) string {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return netip.AddrPortFrom(a, port).String()
+	}
+	return host + ":" + strconv.Itoa(int(port))
+}
+
+// Resolver finds the addresses of a name. *net.Resolver is one.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// remotes walks over the profile's servers and their addresses: the next address
+// on each failure, then the next server, then from the start. Not safe for concurrent use.
+type remotes struct {
+	list        []remote
+	randomLabel bool // remote-random-hostname
+	resolver    Resolver
+
+	at    int          // in list
+	addrs []netip.Addr // of list[at], the one in use first; empty: not resolved yet
+	last  map[int][]netip.Addr
+}
+
+func newRemotes(list []remote, random, randomLabel bool, resolver Resolver) *remotes {
+	r := &remotes{list: slices.Clone(list), randomLabel: randomLabel, resolver: resolver, last: map[int][]netip.Addr{}}
+	if random {
+		mathrand.Shuffle(len(r.list), func(i, j int) { r.list[i], r.list[j] = r.list[j], r.list[i] })
+	}
+	return r
+}
+
+// current is the server to try.
+func (r *remotes) current() remote { return r.list[r.at] }
+
+// fail moves on and says whether that completed a round over all servers.
+func (r *remotes) fail() (round bool) {
+	if len(r.addrs) > 1 {
+		r.addrs = r.addrs[1:]
+		return false
+	}
+	r.addrs = nil // to be resolved anew when its turn comes again
+	r.at = (r.at + 1) % len(r.list)
+	return r.at == 0
+}
+
+// resolve returns the address to try, looking the name up when that was not done
+// since the last failure. With offline set it uses the addresses of last time if there are any: the
+// machine's resolver may be behind the tunnel that is down.
+func (r *remotes) resolve(ctx context.Context, offline bool) (netip.AddrPort, error) {
+	m := r.current()
+	if len(r.addrs) == 0 {
+		addrs, err := r.lookup(ctx, m, offline)
+		if err != nil {
+			return netip.AddrPort{}, err
+		}
+		r.addrs = addrs
+	}
+	return netip.AddrPortFrom(r.addrs[0], m.port), nil
+}
+
+func (r *remotes) lookup(ctx context.Context, m remote, offline bool) ([]netip.Addr, error) {
+	fits := func(a netip.Addr) bool { return m.family == 0 || (m.family == 4) == a.Is4() }
+	unknown := func(detail string) error {
+		return api.NewProblem(api.CodeServerNameUnknown, map[string]string{"server": m.host, "detail": detail})
+	}
+	if a, err := netip.ParseAddr(m.host); err == nil {
+		if a = a.Unmap(); !fits(a) {
+			return nil, unknown(fmt.Sprintf("it is no IPv%d address", m.family))
+		}
+		return []netip.Addr{a}, nil
+	}
+	if offline && len(r.last[r.at]) > 0 {
+		return slices.Clone(r.last[r.at]), nil
+	}
+	host := m.host
+	if r.randomLabel {
+		var label [6]byte
+		_, _ = rand.Read(label[:]) // it never fails
+		host = hex.EncodeToString(label[:]) + "." + host
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	network := "ip"
+	if m.family != 0 {
+		network += strconv.Itoa(m.family)
+	}
+	found, err := r.resolver.LookupNetIP(ctx, network, host)
+	if err != nil {
+		if len(r.last[r.at]) > 0 {
+			return slices.Clone(r.last[r.at]), nil
+		}
+		return nil, unknown(err.Error())
+	}
+	var addrs []netip.Addr
+	for _, a := range found {
+		if a = a.Unmap(); fits(a) && !slices.Contains(addrs, a) {
+			addrs = append(addrs, a)
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, unknown("it has no address")
+	}
+	r.last[r.at] = slices.Clone(addrs)
+	return addrs, nil
+}

@@ -1,0 +1,262 @@
+package client
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/profile"
+	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/ovpn/wrap"
+	"github.com/adit-vpn/adit/platform/udp"
+)
+
+const (
+	// mssfixDefault is the outer packet size that TCP inside is fitted to (openvpn(8), --mssfix).
+	mssfixDefault = 1492
+	mtuDefault    = 1500
+	// handshakeDefault is how long one server may take from the first packet to the push reply.
+	handshakeDefault = 30 * time.Second
+)
+
+// spec is what a connection needs of a profile, as values.
+type spec struct {
+	remotes     []remote
+	random      bool
+	randomLabel bool
+	retryFirst  time.Duration // 0 = default
+	retryLast   time.Duration
+	rounds      int // over all remotes, before giving up; 0 = no limit
+
+	own    push.Reply
+	noPull bool
+	device string // wish; empty = any
+	mtu    int
+	mssfix int // outer bytes; 0 = off
+	socket udp.Options
+
+	wrap    wrap.Method // nil = none
+	expires *time.Time  // of the own certificate
+	session func(r remote, token push.Secret) (ovpn.Config, error)
+}
+
+// specOf checks that a connection can be made with p and takes what it needs. Its
+// errors are *api.Problem.
+func specOf(p *profile.Profile, filters []string) (spec, error) {
+	if err := p.Unsupported(); err != nil {
+		return spec{}, profileProblem(api.CodeProfileUnsupported, err)
+	}
+	needs := func(method string) (spec, error) {
+		return spec{}, api.NewProblem(api.CodeSignInNotSupported, map[string]string{"method": method})
+	}
+	switch {
+	case p.AuthFederate:
+		return needs("a browser")
+	case p.AuthUserPass && p.StaticChallenge != nil:
+		return needs("a one-time code")
+	case p.AuthUserPass && p.Username == "":
+		return needs("a user name and password")
+	}
+	method, err := wrapOf(p)
+	if err != nil {
+		return spec{}, profileProblem(api.CodeProfileInvalid, err)
+	}
+	s := spec{
+		random: p.RemoteRandom, randomLabel: p.RandomHostname,
+		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
+		own: p.Own, noPull: p.RouteNoPull, mtu: p.MTU, mssfix: mssfixDefault,
+		socket:  udp.Options{SendBuffer: p.SndBuf, ReceiveBuffer: p.RcvBuf, Mark: p.Mark},
+		wrap:    method,
+		expires: certificateExpiry(p.Cert),
+	}
+	if s.mtu == 0 {
+		s.mtu = mtuDefault
+	}
+	if p.Mssfix.Set {
+		s.mssfix = p.Mssfix.Value
+	}
+	if p.Dev != "" && strings.TrimLeft(p.Dev, "abcdefghijklmnopqrstuvwxyz") != "" {
+		s.device = p.Dev // "tun" alone means any
+	}
+	if a, err := netip.ParseAddr(p.LocalAddr); err == nil {
+		s.socket.Local = netip.AddrPortFrom(a, 0)
+	}
+	if p.LocalPort != 0 && !p.Nobind {
+		s.socket.Local = netip.AddrPortFrom(s.socket.Local.Addr(), p.LocalPort)
+	}
+	timeouts := map[remote]profile.Remote{}
+	for _, r := range p.Remotes {
+		m := remote{host: r.Host, port: r.Port, stream: strings.HasPrefix(r.Proto, "tcp")}
+		switch {
+		case strings.HasSuffix(r.Proto, "4"):
+			m.family = 4
+		case strings.HasSuffix(r.Proto, "6"):
+			m.family = 6
+		}
+		timeouts[m] = r
+		s.remotes = append(s.remotes, m)
+	}
+	if len(s.remotes) == 0 {
+		return spec{}, api.NewProblem(api.CodeProfileInvalid, map[string]string{"reason": "it names no server (remote)"})
+	}
+	filter := slices.Clone(p.Filter)
+	for _, f := range filters {
+		rule, err := parseFilterRule(f)
+		if err != nil {
+			return spec{}, api.NewProblem(api.CodeSettingInvalid, map[string]string{"setting": "pull_filter=" + f, "detail": err.Error()})
+		}
+		filter = append(filter, rule)
+	}
+	// Fail early, with the words for what a person must mend.
+	if _, err := tlsConfig(p); err != nil {
+		return spec{}, err
+	}
+	s.session = func(r remote, token push.Secret) (ovpn.Config, error) {
+		tc, err := tlsConfig(p)
+		if err != nil {
+			return ovpn.Config{}, err
+		}
+		of := timeouts[r]
+		cfg := ovpn.Config{
+			Role: ovpn.Client, TLS: tc, Wrap: method, Stream: r.stream,
+			Ciphers: ciphersOf(p), Filter: filter, PeerInfo: peerInfo(p),
+			Username: p.Username, Password: p.Password,
+			MTU: firstOf(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow,
+			HandWindow: firstOf(of.Timeout, p.ServerPollTimeout, p.HandWindow, handshakeDefault),
+			TranWindow: p.TranWindow, TLSTimeout: p.TLSTimeout,
+			Ping: p.Ping, PingRestart: p.PingRestart,
+		}
+		if token != "" {
+			cfg.Password = token
+		}
+		if p.RenegSet {
+			cfg.Renegotiate = p.RenegSec
+		} else {
+			cfg.Renegotiate = time.Hour // openvpn(8), --reneg-sec
+		}
+		notify := of.ExitNotify
+		if notify < 0 {
+			notify = p.ExitNotify
+		}
+		cfg.ExitNotify = notify > 0
+		return cfg, nil
+	}
+	return s, nil
+}
+
+// firstOf returns the first value that is set.
+func firstOf[T comparable](values ...T) T {
+	var zero T
+	for _, v := range values {
+		if v != zero {
+			return v
+		}
+	}
+	return zero
+}
+
+// wrapOf is the control channel protection that a profile names.
+func wrapOf(p *profile.Profile) (wrap.Method, error) {
+	switch {
+	case p.TLSCrypt != "":
+		k, err := wrap.ParseStaticKey([]byte(p.TLSCrypt))
+		if err != nil {
+			return nil, &profile.Error{Profile: p.Name, Directive: "tls-crypt", Text: err.Error(), Err: err}
+		}
+		return wrap.TLSCrypt(k), nil
+	case p.TLSAuth != "":
+		k, err := wrap.ParseStaticKey([]byte(p.TLSAuth))
+		if err != nil {
+			return nil, &profile.Error{Profile: p.Name, Directive: "tls-auth", Text: err.Error(), Err: err}
+		}
+		m, err := wrap.TLSAuth(k, p.KeyDirection, firstOf(p.Auth, "SHA1"))
+		if err != nil {
+			return nil, &profile.Error{Profile: p.Name, Directive: "tls-auth", Text: err.Error(), Err: err}
+		}
+		return m, nil
+	}
+	return nil, nil
+}
+
+// ciphersOf is the list to offer, the fallback last.
+func ciphersOf(p *profile.Profile) []string {
+	list := p.Ciphers
+	if len(list) == 0 {
+		list = ovpn.DefaultCiphers()
+	}
+	if p.Fallback != "" && !slices.Contains(list, p.Fallback) {
+		list = append(slices.Clone(list), p.Fallback)
+	}
+	return list
+}
+
+// peerInfo is what the profile wants the server to know about this machine.
+func peerInfo(p *profile.Profile) []string {
+	if !p.PushPeerInfo {
+		return nil
+	}
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(p.SetEnv)) {
+		if strings.HasPrefix(name, "UV_") || strings.HasPrefix(name, "IV_") {
+			out = append(out, name+"="+p.SetEnv[name])
+		}
+	}
+	return out
+}
+
+// certificateExpiry is the end of the first certificate in PEM text, or nil.
+func certificateExpiry(text []byte) *time.Time {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); err == nil {
+			return &c.NotAfter
+		}
+	}
+	return nil
+}
+
+// profileProblem words an error of package profile.
+func profileProblem(code string, err error) *api.Problem {
+	args := map[string]string{"reason": err.Error()}
+	var e *profile.Error
+	if errors.As(err, &e) {
+		args["reason"] = e.Text
+		if e.Directive != "" {
+			args["reason"] = e.Directive + ": " + e.Text
+		}
+		if e.Line > 0 {
+			args["line"] = strconv.Itoa(e.Line)
+		}
+	}
+	return api.NewProblem(code, args)
+}
+
+// tlsConfig is the TLS side of a profile. Its errors are *api.Problem.
+func tlsConfig(p *profile.Profile) (*tls.Config, error) {
+	c, err := p.TLSConfig(time.Now)
+	var own *profile.CertificateError
+	switch {
+	case err == nil:
+		return c, nil
+	case errors.As(err, &own):
+		args := map[string]string{"detail": own.Text, "reason": own.Text}
+		switch own.Kind {
+		case profile.Expired, profile.NotYet:
+			return nil, api.NewProblem(api.CodeOwnCertificateExpired, args)
+		case profile.Mismatch:
+			return nil, api.NewProblem(api.CodeOwnKeyMismatch, args)
+		case profile.Locked:
+			return nil, api.NewProblem(api.CodeProfileUnsupported, args)
+		}
+		return nil, api.NewProblem(api.CodeProfileInvalid, args)
+	}
+	return nil, profileProblem(api.CodeProfileInvalid, err)
+}

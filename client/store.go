@@ -1,0 +1,401 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+// Limits of the store, so that one user cannot fill the disk of all.
+const (
+	maxProfileText     = 1 << 20 // bytes of one profile
+	maxProfilesPerUser = 200
+	maxProfileName     = 64 // bytes
+)
+
+// key names one profile of one user: everything that the service keeps hangs on it.
+type key struct {
+	owner string // user id in decimal; names may be given to others later
+	name  string
+}
+
+// ownerOf is the owner key of a caller.
+func ownerOf(c api.Caller) string { return strconv.FormatUint(uint64(c.UID), 10) }
+
+// record is one stored profile, as in its file.
+type record struct {
+	Name      string       `json:"name"`
+	OwnerName string       `json:"owner_name"`
+	Managed   bool         `json:"managed,omitempty"`
+	Imported  time.Time    `json:"imported"`
+	Notes     []string     `json:"notes"`
+	Settings  api.Settings `json:"settings"`
+	Text      string       `json:"text"`
+}
+
+// wish is a connection that somebody wants. It holds no secrets.
+type wish struct {
+	Owner     string `json:"owner"`
+	OwnerName string `json:"owner_name"`
+	Profile   string `json:"profile"`
+}
+
+// store keeps profiles, settings and wishes in the state directory:
+//
+//	users/<uid>/profile-<name>.json   one record each
+//	wishes.json                       []wish
+//
+// Files are replaced whole (write, fsync, rename, fsync of the directory). It
+// reads everything once; from then on memory is the truth and files follow it.
+// Safe for concurrent use.
+type store struct {
+	dir string
+
+	mu       sync.Mutex
+	profiles map[key]record
+	wishes   []wish
+}
+
+// openStore reads dir, making it when missing. A file that cannot be read is
+// moved aside with one message and does not stop the others.
+func openStore(dir string, log *slog.Logger) (*store, error) {
+	if err := os.MkdirAll(filepath.Join(dir, "users"), 0o700); err != nil {
+		return nil, fmt.Errorf("make state directory: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("protect state directory: %w", err)
+	}
+	s := &store{dir: dir, profiles: map[key]record{}}
+	users, err := os.ReadDir(filepath.Join(dir, "users"))
+	if err != nil {
+		return nil, fmt.Errorf("read state directory: %w", err)
+	}
+	for _, u := range users {
+		if _, err := strconv.ParseUint(u.Name(), 10, 32); err != nil || !u.IsDir() {
+			continue
+		}
+		files, err := os.ReadDir(filepath.Join(dir, "users", u.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("read profiles: %w", err)
+		}
+		for _, f := range files {
+			path := filepath.Join(dir, "users", u.Name(), f.Name())
+			if strings.HasSuffix(f.Name(), tempSuffix) {
+				_ = os.Remove(path) // a write that a crash cut short; the old file is whole
+				continue
+			}
+			name, isProfile := strings.CutPrefix(f.Name(), "profile-")
+			name, isJSON := strings.CutSuffix(name, ".json")
+			if !isProfile || !isJSON {
+				continue
+			}
+			var r record
+			err := readJSON(path, &r)
+			if err == nil && (r.Name != name || checkName(name) != nil) {
+				err = fmt.Errorf("it holds profile %q", r.Name)
+			}
+			if err != nil {
+				moveAside(log, path, err)
+				continue
+			}
+			s.profiles[key{u.Name(), name}] = r
+		}
+	}
+	path := filepath.Join(dir, "wishes.json")
+	if err := readJSON(path, &s.wishes); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		moveAside(log, path, err)
+		s.wishes = nil
+	}
+	return s, nil
+}
+
+// checkName says why name cannot be a profile's name, or nil.
+func checkName(name string) error {
+	invalid := func(detail string) error {
+		return api.NewProblem(api.CodeProfileNameInvalid, map[string]string{"profile": strconv.Quote(name), "detail": detail})
+	}
+	switch {
+	case name == "":
+		return invalid("it is empty")
+	case len(name) > maxProfileName:
+		return invalid(fmt.Sprintf("it has more than %d bytes", maxProfileName))
+	case !utf8.ValidString(name):
+		return invalid("it is not UTF-8")
+	}
+	for i, r := range name {
+		letter := unicode.IsLetter(r) || unicode.IsDigit(r)
+		if i == 0 && !letter {
+			return invalid("it must begin with a letter or a digit")
+		}
+		if !letter && !unicode.IsMark(r) && !strings.ContainsRune(" ._-@+()", r) {
+			return invalid(fmt.Sprintf("%q is not allowed", r))
+		}
+	}
+	if strings.HasSuffix(name, " ") || strings.HasSuffix(name, ".") {
+		return invalid("it ends in a space or a dot")
+	}
+	return nil
+}
+
+func notFound(name string) error {
+	return api.NewProblem(api.CodeProfileNotFound, map[string]string{"profile": name})
+}
+
+// get returns one profile of one owner.
+func (s *store) get(k key) (record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.profiles[k]
+	if !ok {
+		return record{}, notFound(k.name)
+	}
+	return r, nil
+}
+
+// list returns an owner's profiles by name.
+func (s *store) list(owner string) []record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []record
+	for k, r := range s.profiles {
+		if k.owner == owner {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(a, b record) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// put stores a new profile, or with replace another text in place of an old one, whose
+// settings stay.
+func (s *store) put(owner string, r record, replace bool) (record, error) {
+	if err := checkName(r.Name); err != nil {
+		return record{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := key{owner, r.Name}
+	old, there := s.profiles[k]
+	if there && !replace {
+		return record{}, api.NewProblem(api.CodeProfileExists, map[string]string{"profile": r.Name})
+	}
+	if there {
+		r.Settings = old.Settings
+	} else if err := s.roomLocked(k); err != nil {
+		return record{}, err
+	}
+	return r, s.writeLocked(k, r)
+}
+
+// update changes one profile's record in place.
+func (s *store) update(k key, change func(*record) error) (record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.profiles[k]
+	if !ok {
+		return record{}, notFound(k.name)
+	}
+	r.Settings = cloneSettings(r.Settings)
+	if err := change(&r); err != nil {
+		return record{}, err
+	}
+	return r, s.writeLocked(k, r)
+}
+
+// rename gives a profile another name.
+func (s *store) rename(k key, to string) error {
+	if err := checkName(to); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.profiles[k]
+	if !ok {
+		return notFound(k.name)
+	}
+	if to == k.name {
+		return nil
+	}
+	next := key{k.owner, to}
+	if _, there := s.profiles[next]; there {
+		return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": to})
+	}
+	r.Name = to
+	if err := s.writeLocked(next, r); err != nil {
+		return err
+	}
+	return s.removeLocked(k)
+}
+
+// remove deletes a profile.
+func (s *store) remove(k key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.profiles[k]; !ok {
+		return notFound(k.name)
+	}
+	return s.removeLocked(k)
+}
+
+// wanted returns the wishes, oldest first.
+func (s *store) wanted() []wish {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.wishes)
+}
+
+// want records or, with on false, forgets a wish.
+func (s *store) want(w wish, on bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	same := func(o wish) bool { return o.Owner == w.Owner && o.Profile == w.Profile }
+	if slices.ContainsFunc(s.wishes, same) == on {
+		return nil
+	}
+	next := slices.DeleteFunc(slices.Clone(s.wishes), same)
+	if on {
+		next = append(next, w)
+	}
+	if err := writeJSON(filepath.Join(s.dir, "wishes.json"), next); err != nil {
+		return storeProblem(w.Profile, err)
+	}
+	s.wishes = next
+	return nil
+}
+
+// roomLocked refuses one profile too many, and a name that differs from another only in case,
+// which some file systems cannot hold.
+func (s *store) roomLocked(k key) error {
+	n := 0
+	for o := range s.profiles {
+		if o.owner != k.owner {
+			continue
+		}
+		n++
+		if strings.EqualFold(o.name, k.name) {
+			return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": o.name})
+		}
+	}
+	if n >= maxProfilesPerUser {
+		return api.NewProblem(api.CodeProfileStoreError, map[string]string{
+			"profile": k.name, "detail": fmt.Sprintf("you have %d profiles already", n)})
+	}
+	return nil
+}
+
+func (s *store) path(k key) string {
+	return filepath.Join(s.dir, "users", k.owner, "profile-"+k.name+".json")
+}
+
+func (s *store) writeLocked(k key, r record) error {
+	if err := os.MkdirAll(filepath.Join(s.dir, "users", k.owner), 0o700); err != nil {
+		return storeProblem(k.name, err)
+	}
+	if err := writeJSON(s.path(k), r); err != nil {
+		return storeProblem(k.name, err)
+	}
+	s.profiles[k] = r
+	return nil
+}
+
+func (s *store) removeLocked(k key) error {
+	if err := os.Remove(s.path(k)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return storeProblem(k.name, err)
+	}
+	delete(s.profiles, k)
+	return nil
+}
+
+// storeProblem words a file error without the path, which is the service's own business.
+func storeProblem(name string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return api.NewProblem(api.CodeProfileStoreError, map[string]string{"profile": name, "detail": err.Error()})
+}
+
+const tempSuffix = ".new"
+
+// writeJSON replaces the file at path, whole or not at all, also across a power cut.
+func writeJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "\t")
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path+tempSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(path+tempSuffix, path)
+	}
+	if err != nil {
+		_ = os.Remove(path + tempSuffix)
+		return err
+	}
+	if d, err := os.Open(filepath.Dir(path)); err == nil {
+		_ = d.Sync() // not every system can; the rename itself is whole
+		_ = d.Close()
+	}
+	return nil
+}
+
+func readJSON(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+// moveAside keeps an unreadable file for a person to look at.
+func moveAside(log *slog.Logger, path string, cause error) {
+	aside := path + ".broken-" + time.Now().UTC().Format("20060102T150405")
+	if err := os.Rename(path, aside); err != nil {
+		log.Error("a state file cannot be read, and not be moved aside", "file", path, errorKey, cause, "rename", err)
+		return
+	}
+	log.Error("a state file cannot be read and was moved aside", "file", path, "to", filepath.Base(aside), errorKey, cause)
+}
+
+func cloneSettings(s api.Settings) api.Settings {
+	s.RouteAdd = slices.Clone(s.RouteAdd)
+	s.RouteRemove = slices.Clone(s.RouteRemove)
+	s.PullFilter = slices.Clone(s.PullFilter)
+	return s
+}
+
+// automatic returns a wish for each profile whose owner set auto_connect.
+func (s *store) automatic() []wish {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []wish
+	for k, r := range s.profiles {
+		if r.Settings.AutoConnect {
+			out = append(out, wish{Owner: k.owner, OwnerName: r.OwnerName, Profile: k.name})
+		}
+	}
+	slices.SortFunc(out, func(a, b wish) int { return strings.Compare(a.Owner+"\x00"+a.Profile, b.Owner+"\x00"+b.Profile) })
+	return out
+}
