@@ -1,0 +1,242 @@
+// Command aditd is Adit's service. It owns TUN devices, routes and DNS, keeps profiles and
+// wishes, and answers the local API. It runs in the foreground until SIGINT or SIGTERM, then
+// undoes everything; wishes stay, and are resumed at the next start.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/adit-vpn/adit/client"
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/ipc"
+	"github.com/adit-vpn/adit/platform/lock"
+)
+
+const usage = `usage: aditd [--socket PATH] [--state DIR] [--policy FILE]   run the service
+       aditd cleanup [--state DIR]                           undo what a crashed run left behind
+       aditd version
+`
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// stateDir is where profiles, wishes and the journal are by default.
+const stateDir = "/var/lib/adit"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// hinted is an error with what to do about it.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (e *hinted) Error() string { return e.err.Error() }
+func (e *hinted) Unwrap() error { return e.err }
+
+// wrongUsage is an error in the command line.
+type wrongUsage struct{ error }
+
+// options are the command line's.
+type options struct{ socket, state, policy string }
+
+// execute runs one command line until it is done or ctx ends, and returns the exit code.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := command(ctx, args, stdout, stderr)
+	var (
+		wrong wrongUsage
+		h     *hinted
+		p     *api.Problem
+	)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, usage)
+		return exitDone
+	case errors.As(err, &wrong):
+		fmt.Fprintf(stderr, "aditd: %v\nhint: %s", err, strings.Replace(usage, "\n", "\nhint:", strings.Count(usage, "\n")-1))
+		return exitUsage
+	case errors.As(err, &h):
+		fmt.Fprintf(stderr, "aditd: %v\nhint: %s\n", err, h.hint)
+	case errors.As(err, &p):
+		fmt.Fprintf(stderr, "aditd: %v\nhint: %s\n", p.Message, strings.ReplaceAll(p.Hint, "\n", "\nhint: "))
+	default:
+		fmt.Fprintf(stderr, "aditd: %v\n", err)
+	}
+	return exitFailed
+}
+
+func command(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	name := "run"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	var o options
+	flags := flag.NewFlagSet("aditd "+name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	switch name {
+	case "run", "cleanup":
+		flags.StringVar(&o.state, "state", stateDir, "")
+	case "version":
+	default:
+		return wrongUsage{fmt.Errorf("there is no command %q", name)}
+	}
+	if name == "run" {
+		flags.StringVar(&o.socket, "socket", ipc.DefaultPath, "")
+		flags.StringVar(&o.policy, "policy", "", "")
+	}
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return wrongUsage{err}
+	}
+	if flags.NArg() > 0 {
+		return wrongUsage{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
+	}
+	switch name {
+	case "version":
+		fmt.Fprintf(stdout, "aditd %s\n", version())
+		return nil
+	case "cleanup":
+		return cleanup(ctx, o, stdout, stderr)
+	}
+	return serve(ctx, o, stderr)
+}
+
+// cleanup undoes what a crashed run left behind. Profiles and wishes stay.
+func cleanup(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	held, err := take(o.state)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	n, err := platform.CleanUp(ctx, journalDir(o.state), logTo(stderr))
+	if err != nil {
+		return fmt.Errorf("clean up: %w", err)
+	}
+	switch n {
+	case 0:
+		fmt.Fprintln(stdout, "nothing to undo")
+	case 1:
+		fmt.Fprintln(stdout, "undid what 1 tunnel left behind")
+	default:
+		fmt.Fprintf(stdout, "undid what %d tunnels left behind\n", n)
+	}
+	return nil
+}
+
+// serve is the service: clean up, listen, resume the wishes, and answer until ctx ends.
+func serve(ctx context.Context, o options, stderr io.Writer) error {
+	if o.policy != "" {
+		return &hinted{fmt.Errorf("policy %s: not supported yet", o.policy), "start aditd without --policy"}
+	}
+	log := logTo(stderr)
+	held, err := take(o.state)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	n, err := platform.CleanUp(ctx, journalDir(o.state), log)
+	if err != nil {
+		return &hinted{fmt.Errorf("clean up after the last run: %w", err), "see what could not be undone with: aditd cleanup"}
+	}
+	if n > 0 {
+		log.Warn("the last run did not end cleanly; its leftovers are undone", "tunnels", n)
+	}
+	// The door opens before wishes are resumed, so that a second service cannot
+	// bring up tunnels that nobody can reach.
+	l, err := ipc.Listen(o.socket, 0o666)
+	switch {
+	case errors.Is(err, ipc.ErrInUse):
+		return &hinted{err, "another aditd runs; stop it first, or give this one another --socket and --state"}
+	case errors.Is(err, os.ErrPermission):
+		return &hinted{err, "run aditd as root, or give a --socket where you may write"}
+	case err != nil:
+		return err
+	}
+	service, err := client.NewService(client.ServiceConfig{
+		StateDir: o.state,
+		Hosts: func(name string) (platform.Host, error) {
+			return platform.NewHost(platform.HostConfig{JournalDir: journalDir(o.state), Name: name, Log: log})
+		},
+		Log:      log,
+		Resolver: net.DefaultResolver,
+		Version:  version(),
+	})
+	if err != nil {
+		l.Close()
+		return err
+	}
+	return both(ctx, service.Run, func(ctx context.Context) error {
+		log.Info("listening", "socket", o.socket, "version", version())
+		return api.NewServer(service, log).Serve(ctx, l)
+	})
+}
+
+// both runs two functions until both ended; the end of one ends the other.
+func both(ctx context.Context, a, b func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		defer cancel()
+		done <- b(ctx)
+	}()
+	err := a(ctx)
+	cancel()
+	return errors.Join(err, <-done)
+}
+
+// take makes the state directory and keeps other services out of it.
+func take(state string) (*lock.File, error) {
+	err := os.MkdirAll(state, 0o700)
+	var held *lock.File
+	if err == nil {
+		held, err = lock.Take(filepath.Join(state, "lock"))
+	}
+	switch {
+	case errors.Is(err, lock.ErrHeld):
+		return nil, &hinted{fmt.Errorf("another aditd uses %s", state), "stop it first, or give this one another --state and --socket"}
+	case errors.Is(err, os.ErrPermission):
+		return nil, &hinted{fmt.Errorf("state directory: %w", err), "run aditd as root, or give a --state where you may write"}
+	case err != nil:
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	return held, nil
+}
+
+func journalDir(state string) string { return filepath.Join(state, "journal") }
+
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// version is what the Go linker wrote into this binary.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
