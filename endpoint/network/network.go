@@ -43,12 +43,13 @@ type Wanted struct {
 
 // Association is one target network.
 type Association struct {
-	Subnet string // its id, unique in a Wanted; DemoSubnet names the built-in one
+	Subnet string // its id, unique in a Wanted; DemoSubnet is the built-in one
 	// Slices are the parts of the client CIDRs whose clients use this association.
 	Slices []netip.Prefix
 	// Source is the address that the target network sees. Invalid: the OS chooses.
 	Source netip.Addr
-	// Interface is where the target network is ("eth1"). Empty: the OS's routes decide.
+	// Interface is where the target network is ("eth1"). Empty: the OS's routes
+	// decide, as they always do for Userspace.
 	Interface string
 	// Networks are the ranges reachable through it.
 	Networks []netip.Prefix
@@ -60,8 +61,7 @@ type Route struct {
 	Association string // its Subnet
 }
 
-// DemoSubnet is the Subnet of the built-in demo network, and Demo its range.
-// Only the userspace network has it.
+// DemoSubnet is the Subnet of the built-in demo network, which only Userspace has.
 const DemoSubnet = "demo"
 
 // Demo returns the range of the built-in demo network.

@@ -1,0 +1,220 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+	"gvisor.dev/gvisor/pkg/waiter"
+)
+
+// forwardTCP carries one connection. The target is dialled first, so that a
+// client sees a refusal as a refusal. The stack calls it on a goroutine of the
+// connection's own, which ends with the connection.
+func (u *Userspace) forwardTCP(r *tcp.ForwarderRequest) {
+	client, dst := clientOf(r.ID()), dstOf(r.ID())
+	ctx, f, err := u.begin("tcp", client, dst)
+	if err != nil {
+		u.log.Debug("refused", "kind", "tcp", "client", client, "to", dst, "why", err)
+		r.Complete(true)
+		return
+	}
+	defer u.end(f)
+	if u.policy.Load().inDemo(dst.Addr()) {
+		if conn, _ := u.accept(r); conn != nil {
+			if dst.Port() == 80 {
+				u.demo.serveHTTP(ctx, conn)
+			} else {
+				serveDNSStream(ctx, conn)
+			}
+		}
+		return
+	}
+	dialer := net.Dialer{Timeout: u.limits.Dial}
+	if a := u.policy.Load().source(client.Addr(), dst.Addr(), u.local); a.IsValid() {
+		dialer.LocalAddr = &net.TCPAddr{IP: a.AsSlice()}
+	}
+	out, err := dialer.DialContext(ctx, "tcp", dst.String())
+	if err != nil {
+		u.log.Debug("target did not answer", "kind", "tcp", "client", client, "to", dst, "err", err)
+		r.Complete(true)
+		return
+	}
+	target := out.(*net.TCPConn)
+	defer target.Close()
+	if conn, ep := u.accept(r); conn != nil {
+		u.relay(ctx, conn, ep, target)
+	}
+}
+
+// accept completes the client's handshake; nil if the client is gone.
+func (u *Userspace) accept(r *tcp.ForwarderRequest) (*gonet.TCPConn, tcpip.Endpoint) {
+	var wq waiter.Queue
+	ep, err := r.CreateEndpoint(&wq)
+	if err != nil {
+		r.Complete(true)
+		return nil, nil
+	}
+	r.Complete(false)
+	ep.SocketOptions().SetKeepAlive(true)
+	ep.SocketOptions().SetDelayOption(false)
+	return gonet.NewTCPConn(&wq, ep), ep
+}
+
+// relay copies both ways, each with its own half close, until both are through,
+// one fails (which resets the other), nothing moved for the idle time, or ctx ends.
+// A slow side holds back the other by its full buffers.
+func (u *Userspace) relay(ctx context.Context, client *gonet.TCPConn, ep tcpip.Endpoint, target *net.TCPConn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var moved atomic.Int64 // bytes, both ways
+	reset := func() {
+		ep.Abort()
+		target.SetLinger(0)
+		target.Close()
+	}
+	var wg sync.WaitGroup
+	half := func(dst io.Writer, src io.Reader, closeWrite func() error) {
+		buf := u.buffers.Get().(*[]byte)
+		defer u.buffers.Put(buf)
+		for {
+			n, err := src.Read(*buf)
+			if n > 0 {
+				if _, err := dst.Write((*buf)[:n]); err != nil {
+					cancel()
+					return
+				}
+				moved.Add(int64(n))
+			}
+			if errors.Is(err, io.EOF) {
+				if closeWrite() != nil {
+					cancel()
+				}
+				return
+			}
+			if err != nil {
+				cancel()
+				return
+			}
+		}
+	}
+	done := make(chan struct{})
+	wg.Go(func() { half(target, client, target.CloseWrite) })
+	wg.Go(func() { half(client, target, client.CloseWrite) })
+	go func() { wg.Wait(); close(done) }()
+	idle := time.NewTimer(u.limits.TCPIdle)
+	defer idle.Stop()
+	for last := int64(-1); ; {
+		select {
+		case <-done:
+			client.Close()
+			return
+		case <-ctx.Done():
+			reset()
+			<-done
+			return
+		case <-idle.C:
+			if now := moved.Load(); now != last {
+				last = now
+				idle.Reset(u.limits.TCPIdle)
+				continue
+			}
+			cancel()
+		}
+	}
+}
+
+// forwardUDP carries one flow (one client port to one target port). It must not
+// block: the stack calls it while it handles a packet.
+func (u *Userspace) forwardUDP(r *udp.ForwarderRequest) {
+	client, dst := clientOf(r.ID()), dstOf(r.ID())
+	ctx, f, err := u.begin("udp", client, dst)
+	if err != nil {
+		u.log.Debug("refused", "kind", "udp", "client", client, "to", dst, "why", err)
+		return
+	}
+	var wq waiter.Queue
+	ep, terr := r.CreateEndpoint(&wq)
+	if terr != nil { // another packet of the flow was faster
+		u.end(f)
+		return
+	}
+	conn := gonet.NewUDPConn(&wq, ep)
+	go func() {
+		defer u.end(f)
+		defer conn.Close()
+		if u.policy.Load().inDemo(dst.Addr()) {
+			if dst.Port() == 53 {
+				serveDNSPackets(ctx, conn, u.limits.UDPIdle)
+			}
+			return
+		}
+		if err := u.relayUDP(ctx, conn, client.Addr(), dst); err != nil {
+			u.log.Debug("flow ended", "kind", "udp", "client", client, "to", dst, "err", err)
+		}
+	}()
+}
+
+func (u *Userspace) relayUDP(ctx context.Context, client *gonet.UDPConn, from netip.Addr, dst netip.AddrPort) error {
+	var dialer net.Dialer
+	if a := u.policy.Load().source(from, dst.Addr(), u.local); a.IsValid() {
+		dialer.LocalAddr = &net.UDPAddr{IP: a.AsSlice()}
+	}
+	target, err := dialer.DialContext(ctx, "udp", dst.String()) // connected: only dst's answers come in
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var moved atomic.Int64
+	var wg sync.WaitGroup
+	half := func(to, from net.Conn) {
+		defer cancel()
+		buf := u.buffers.Get().(*[]byte)
+		defer u.buffers.Put(buf)
+		for {
+			n, err := from.Read(*buf)
+			if err != nil {
+				return // closed, or refused by the target: the next packet starts a new flow
+			}
+			moved.Add(1)
+			if _, err := to.Write((*buf)[:n]); err != nil && !transient(err) {
+				return
+			}
+		}
+	}
+	wg.Go(func() { half(target, client) })
+	wg.Go(func() { half(client, target) })
+	idle := time.NewTicker(u.limits.UDPIdle)
+	defer idle.Stop()
+	for last := int64(-1); ; {
+		select {
+		case <-ctx.Done():
+			client.Close()
+			target.Close()
+			wg.Wait()
+			return nil
+		case <-idle.C:
+			now := moved.Load()
+			if now == last {
+				cancel()
+			}
+			last = now
+		}
+	}
+}
+
+// transient write errors lose one packet, not the flow.
+func transient(err error) bool {
+	return errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, syscall.EPERM)
+}
