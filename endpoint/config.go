@@ -1,0 +1,257 @@
+package endpoint
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/adit-vpn/adit/endpoint/network"
+	"github.com/adit-vpn/adit/ovpn"
+)
+
+// Config is one endpoint: the file's content with defaults filled in. It is a
+// plain value that nobody changes after LoadConfig or ParseConfig made it. File
+// names in it are as written; Resolve makes them relative to the file.
+type Config struct {
+	File string // where it came from; empty for the built-in one
+
+	Data              string           // directory of PKI, state and control.sock
+	Listen            []netip.AddrPort // at least one
+	Remote            Remote
+	Network           string // "userspace" or "kernel"
+	Transport         string // "udp" or "tcp"
+	ClientCIDR        netip.Prefix
+	ClientCIDR6       netip.Prefix // invalid: no IPv6 inside
+	SplitTunnel       bool
+	DNSServers        []netip.Addr
+	TunMTU            int
+	ServerCertificate CertificateFiles // empty: from the PKI in Data
+	ControlWrap       ControlWrap
+	Ciphers           []string
+	PRF               bool // key_derivation: prf
+	Authentication    []Authentication
+	Networks          []VPC
+	Associations      []Association
+	Routes            []Route
+	Rules             []Rule
+}
+
+// Remote is what exported profiles say. The zero value means the listener.
+type Remote struct {
+	Host string
+	Port uint16
+}
+
+// CertificateFiles names a certificate and its key, both PEM.
+type CertificateFiles struct{ Cert, Key string }
+
+// ControlWrap is the protection of the control channel.
+type ControlWrap struct {
+	Type string // "none", "tls-auth" or "tls-crypt"
+	Key  string // file
+}
+
+// Authentication is one way to prove who one is. Exactly one field is set.
+type Authentication struct {
+	Mutual *Mutual
+}
+
+// Mutual is authentication by client certificate.
+type Mutual struct {
+	CA  string // file; empty: the PKI's
+	CRL string // file; empty: the PKI's, if there is one
+}
+
+// VPC is a network with its subnets.
+type VPC struct {
+	ID      string
+	CIDR    netip.Prefix
+	CIDR6   netip.Prefix // invalid: none
+	Subnets []Subnet
+}
+
+// Subnet is one part of a VPC that can be associated.
+type Subnet struct {
+	ID        string
+	CIDR      netip.Prefix
+	Zone      string
+	Address   netip.Addr // what the network sees as source; invalid: the system chooses
+	Interface string     // empty: the system's routes decide
+}
+
+// Association makes a subnet a target network.
+type Association struct{ Subnet string }
+
+// Route leads a destination into an associated subnet.
+type Route struct {
+	Destination netip.Prefix
+	Target      string // subnet id
+}
+
+// Rule lets clients reach a range.
+type Rule struct {
+	CIDR netip.Prefix
+	All  bool // everyone
+}
+
+// The limits of AWS's service and of this one.
+const (
+	minClientBits = 12
+	maxClientBits = 22
+	sliceBits     = 27
+	maxRules      = 200
+	maxRoutes     = 100 // per target
+	maxDNSServers = 2
+	maxConfigSize = 1 << 20
+)
+
+// DefaultListen is where an endpoint without configuration listens.
+func DefaultListen() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 1194)
+}
+
+// DefaultData is the data directory of an endpoint without configuration.
+const DefaultData = "adit-endpoint-data"
+
+// ConfigError is one mistake in a configuration file.
+type ConfigError struct {
+	File  string
+	Line  int // 0: the file as a whole
+	Field string
+	Text  string
+}
+
+func (e *ConfigError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, ":%d", e.Line)
+	}
+	if e.Field != "" {
+		b.WriteString(": " + e.Field)
+	}
+	return b.String() + ": " + e.Text
+}
+
+// ConfigErrors are all mistakes of one file in the order of their lines. Error
+// prints the first one.
+type ConfigErrors []*ConfigError
+
+func (e ConfigErrors) Error() string {
+	if len(e) == 1 {
+		return e[0].Error()
+	}
+	return fmt.Sprintf("%s (and %d more)", e[0].Error(), len(e)-1)
+}
+
+// Unwrap gives the single errors to errors.As.
+func (e ConfigErrors) Unwrap() []error {
+	out := make([]error, len(e))
+	for i := range e {
+		out[i] = e[i]
+	}
+	return out
+}
+
+// LoadConfig reads and checks a file. A wrong content is reported as ConfigErrors.
+func LoadConfig(file string) (Config, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return Config{}, err
+	}
+	defer f.Close()
+	text, err := readAtMost(f, maxConfigSize)
+	if err != nil {
+		return Config{}, &ConfigError{File: file, Text: err.Error()}
+	}
+	return ParseConfig(file, text)
+}
+
+// Path resolves a file name of the configuration: relative ones are beside the
+// configuration file, or in the working directory when there is none.
+func (c *Config) Path(name string) string {
+	if name == "" || filepath.IsAbs(name) || c.File == "" {
+		return name
+	}
+	return filepath.Join(filepath.Dir(c.File), name)
+}
+
+// DataDir is Data, resolved.
+func (c *Config) DataDir() string { return c.Path(c.Data) }
+
+// RemoteOrListen is what exported profiles say: Remote where it is set, else
+// the first listener. An unspecified listen address becomes loopback.
+func (c *Config) RemoteOrListen() (host string, port uint16) {
+	host, port = c.Remote.Host, c.Remote.Port
+	first := c.Listen[0]
+	if host == "" {
+		addr := first.Addr()
+		switch {
+		case addr.IsUnspecified() && addr.Is4():
+			addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		case addr.IsUnspecified():
+			addr = netip.IPv6Loopback()
+		}
+		host = addr.String()
+	}
+	if port == 0 {
+		port = first.Port()
+	}
+	return host, port
+}
+
+// subnet finds a subnet by id.
+func (c *Config) subnet(id string) (VPC, Subnet, bool) {
+	for _, v := range c.Networks {
+		for _, s := range v.Subnets {
+			if s.ID == id {
+				return v, s, true
+			}
+		}
+	}
+	return VPC{}, Subnet{}, false
+}
+
+// defaults are the values of keys that a file does not name.
+func defaults() Config {
+	return Config{
+		Data:           DefaultData,
+		Network:        "userspace",
+		Transport:      "udp",
+		TunMTU:         1500,
+		ControlWrap:    ControlWrap{Type: "none"},
+		Ciphers:        ovpn.DefaultCiphers(),
+		Authentication: []Authentication{{Mutual: &Mutual{}}},
+	}
+}
+
+// BuiltinText is the file that an endpoint without configuration runs from and
+// leaves in its data directory: the demo network, split tunnel, certificates.
+func BuiltinText(listen netip.AddrPort, transport, networkKind string) string {
+	demo := network.Demo()
+	var b strings.Builder
+	fmt.Fprintf(&b, `# Written by adit-endpoint up. Start from it with: adit-endpoint up --config FILE
+data: .
+listen: %q
+network: %s
+transport: %s
+client_cidr: 10.64.0.0/22
+client_cidr_v6: fd64::/64
+split_tunnel: true
+authentication:
+  - mutual: {}
+# The built-in demo network exists only inside the endpoint: %s answers ping, DNS and HTTP.
+networks:
+  - vpc: demo
+    cidr: %s
+    subnets:
+      - {id: %s, cidr: %s, zone: demo}
+associations:
+  - subnet: %s
+authorization_rules:
+  - {cidr: %s, all: true}
+`, listen.String(), networkKind, transport, network.DemoAddress(), demo, network.DemoSubnet, demo, network.DemoSubnet, demo)
+	return b.String()
+}

@@ -1,0 +1,510 @@
+package endpoint
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/adit-vpn/adit/endpoint/network"
+	"github.com/adit-vpn/adit/ovpn"
+)
+
+// parsing is a Config in the making, with the nodes that checks point at.
+type parsing struct {
+	*reader
+	c  Config
+	at map[string]*yaml.Node // by path
+}
+
+// ParseConfig checks a file's text; file is its name in errors, which are ConfigErrors.
+func ParseConfig(file string, text []byte) (Config, error) {
+	p := &parsing{reader: &reader{file: file}, c: defaults(), at: map[string]*yaml.Node{}}
+	p.c.File = file
+	p.parse(text)
+	if len(p.errs) == 0 {
+		p.check()
+	}
+	if len(p.errs) > 0 {
+		slices.SortStableFunc(p.errs, func(a, b *ConfigError) int { return a.Line - b.Line })
+		return Config{}, p.errs
+	}
+	return p.c, nil
+}
+
+func (p *parsing) parse(text []byte) {
+	if len(text) > maxConfigSize {
+		p.fail(nil, "", "%v", errTooLarge)
+		return
+	}
+	dec := yaml.NewDecoder(strings.NewReader(string(text)))
+	var doc yaml.Node
+	if err := dec.Decode(&doc); err != nil {
+		if errors.Is(err, io.EOF) {
+			p.fail(nil, "", "the file is empty")
+			return
+		}
+		line, msg := yamlLine(err)
+		p.errs = append(p.errs, &ConfigError{File: p.file, Line: line, Text: msg})
+		return
+	}
+	var second yaml.Node
+	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
+		p.fail(nil, "", "more than one YAML document")
+		return
+	}
+	if len(doc.Content) != 1 || !p.plain(&doc, 0) {
+		return
+	}
+	p.root(doc.Content[0])
+}
+
+var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+
+// yamlLine takes the line out of the YAML library's text.
+func yamlLine(err error) (int, string) {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	m := yamlErrorLine.FindStringSubmatch(first)
+	if m == nil {
+		return 0, first
+	}
+	line, _ := strconv.Atoi(m[1])
+	return line, m[2]
+}
+
+// set stores the node beside reading it, for later checks.
+func (p *parsing) set(read func(n *yaml.Node, path string)) func(n *yaml.Node, path string) {
+	return func(n *yaml.Node, path string) {
+		p.at[path] = n
+		read(n, path)
+	}
+}
+
+func (p *parsing) root(n *yaml.Node) {
+	c := &p.c
+	text := func(into *string) func(*yaml.Node, string) {
+		return p.set(func(n *yaml.Node, path string) { p.text(n, path, into) })
+	}
+	p.mapping(n, "", fields{
+		"data":      text(&c.Data),
+		"listen":    p.set(p.listen),
+		"remote":    p.set(p.remote),
+		"network":   p.set(func(n *yaml.Node, at string) { p.word(n, at, &c.Network, "userspace", "kernel") }),
+		"transport": p.set(func(n *yaml.Node, at string) { p.word(n, at, &c.Transport, "udp", "tcp") }),
+		"client_cidr": p.set(func(n *yaml.Node, at string) {
+			p.prefix(n, at, &c.ClientCIDR)
+		}),
+		"client_cidr_v6": p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &c.ClientCIDR6) }),
+		"split_tunnel":   p.set(func(n *yaml.Node, at string) { p.boolean(n, at, &c.SplitTunnel) }),
+		"dns_servers":    p.set(p.dnsServers),
+		"tun_mtu":        p.set(func(n *yaml.Node, at string) { p.number(n, at, 576, 9000, &c.TunMTU) }),
+		"server_certificate": p.set(func(n *yaml.Node, at string) {
+			p.mapping(n, at, fields{"cert": text(&c.ServerCertificate.Cert), "key": text(&c.ServerCertificate.Key)})
+			if (c.ServerCertificate.Cert == "") != (c.ServerCertificate.Key == "") {
+				p.fail(n, at, "needs both cert and key")
+			}
+		}),
+		"control_wrap": p.set(p.controlWrap),
+		"ciphers":      p.set(p.ciphers),
+		"key_derivation": p.set(func(n *yaml.Node, at string) {
+			var v string
+			p.word(n, at, &v, "auto", "prf")
+			c.PRF = v == "prf"
+		}),
+		"authentication": p.set(p.authentication),
+		"networks": p.set(func(n *yaml.Node, at string) {
+			p.list(n, at, p.vpc)
+		}),
+		"associations":        p.set(func(n *yaml.Node, at string) { p.list(n, at, p.association) }),
+		"routes":              p.set(func(n *yaml.Node, at string) { p.list(n, at, p.route) }),
+		"authorization_rules": p.set(func(n *yaml.Node, at string) { p.list(n, at, p.rule) }),
+
+		// Keys of the schema that later versions serve.
+		"security_groups":               p.laterUnlessEmpty,
+		"session_timeout_hours":         p.later,
+		"disconnect_on_session_timeout": p.later,
+		"client_route_enforcement":      p.laterUnlessEmpty,
+		"banner":                        p.laterUnlessEmpty,
+		"client_connect_handler":        p.later,
+		"connection_log":                p.later,
+		"api":                           p.later,
+	})
+	for _, key := range []string{"listen", "client_cidr"} {
+		if _, ok := p.at[key]; !ok && isMapping(n) {
+			p.fail(n, key, "is missing")
+		}
+	}
+}
+
+func isMapping(n *yaml.Node) bool { return n.Kind == yaml.MappingNode }
+
+func (p *parsing) listen(n *yaml.Node, path string) {
+	add := func(n *yaml.Node, path string) {
+		a, ok := p.addrPort(n, path)
+		if !ok {
+			return
+		}
+		if slices.Contains(p.c.Listen, a) {
+			p.fail(n, path, "%s is listed twice", a)
+			return
+		}
+		p.c.Listen = append(p.c.Listen, a)
+	}
+	if n.Kind == yaml.ScalarNode {
+		add(n, path)
+		return
+	}
+	p.list(n, path, add)
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		p.fail(n, path, "is empty")
+	}
+}
+
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?$`)
+
+func (p *parsing) remote(n *yaml.Node, path string) {
+	p.mapping(n, path, fields{
+		"host": func(n *yaml.Node, at string) {
+			var host string
+			p.text(n, at, &host)
+			if _, err := netip.ParseAddr(host); host != "" && err != nil && (len(host) > 253 || !hostName.MatchString(host)) {
+				p.fail(n, at, "%q is neither a host name nor an address", host)
+			}
+			p.c.Remote.Host = host
+		},
+		"port": func(n *yaml.Node, at string) {
+			var port int
+			p.number(n, at, 1, 65535, &port)
+			p.c.Remote.Port = uint16(port)
+		},
+	})
+}
+
+func (p *parsing) dnsServers(n *yaml.Node, path string) {
+	p.list(n, path, func(n *yaml.Node, path string) {
+		var a netip.Addr
+		if p.addr(n, path, &a); a.IsValid() {
+			p.c.DNSServers = append(p.c.DNSServers, a)
+		}
+	})
+	if len(p.c.DNSServers) > maxDNSServers {
+		p.fail(n, path, "at most %d servers", maxDNSServers)
+	}
+}
+
+func (p *parsing) controlWrap(n *yaml.Node, path string) {
+	w := &p.c.ControlWrap
+	*w = ControlWrap{}
+	p.mapping(n, path, fields{
+		"type": func(n *yaml.Node, at string) {
+			if n.Value == "tls-crypt-v2" {
+				p.later(n, at)
+				return
+			}
+			p.word(n, at, &w.Type, "none", "tls-auth", "tls-crypt")
+		},
+		"key": func(n *yaml.Node, at string) { p.text(n, at, &w.Key) },
+	})
+	switch {
+	case w.Type == "" && isMapping(n) && len(p.errs) == 0:
+		p.fail(n, path+".type", "is missing")
+	case w.Type == "none" && w.Key != "":
+		p.fail(n, path, "type none takes no key")
+	case w.Type != "" && w.Type != "none" && w.Key == "":
+		p.fail(n, path+".key", "is missing: %s needs a key file", w.Type)
+	}
+}
+
+func (p *parsing) ciphers(n *yaml.Node, path string) {
+	known := ovpn.DefaultCiphers()
+	var list []string
+	p.list(n, path, func(n *yaml.Node, path string) {
+		i := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, n.Value) })
+		switch {
+		case n.Kind != yaml.ScalarNode || i < 0:
+			p.fail(n, path, "unknown cipher %q: choose from %s", n.Value, strings.Join(known, ", "))
+		case slices.Contains(list, known[i]):
+			p.fail(n, path, "%s is listed twice", known[i])
+		default:
+			list = append(list, known[i])
+		}
+	})
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		p.fail(n, path, "is empty")
+	}
+	p.c.Ciphers = list
+}
+
+func (p *parsing) authentication(n *yaml.Node, path string) {
+	p.c.Authentication = nil
+	p.list(n, path, func(n *yaml.Node, path string) {
+		if !isMapping(n) || len(n.Content) != 2 {
+			p.fail(n, path, "must be one method: mutual, directory or federated")
+			return
+		}
+		p.mapping(n, path, fields{
+			"directory": p.later,
+			"federated": p.later,
+			"mutual": func(n *yaml.Node, path string) {
+				m := &Mutual{}
+				if !isNull(n) {
+					p.mapping(n, path, fields{
+						"ca":  func(n *yaml.Node, at string) { p.text(n, at, &m.CA) },
+						"crl": func(n *yaml.Node, at string) { p.text(n, at, &m.CRL) },
+					})
+				}
+				if len(p.c.Authentication) > 0 {
+					p.fail(n, path, "is listed twice")
+					return
+				}
+				p.c.Authentication = append(p.c.Authentication, Authentication{Mutual: m})
+			},
+		})
+	})
+	if len(p.c.Authentication) == 0 && len(p.errs) == 0 {
+		p.fail(n, path, "needs at least one method")
+	}
+}
+
+var identifier = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// id reads a name that other keys refer to.
+func (p *parsing) id(n *yaml.Node, path string, into *string) {
+	p.text(n, path, into)
+	if *into != "" && !identifier.MatchString(*into) {
+		p.fail(n, path, "%q: letters, digits, dots, dashes and underscores only", *into)
+	}
+}
+
+func (p *parsing) vpc(n *yaml.Node, path string) {
+	var v VPC
+	p.mapping(n, path, fields{
+		"vpc":     p.set(func(n *yaml.Node, at string) { p.id(n, at, &v.ID) }),
+		"cidr":    p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &v.CIDR) }),
+		"cidr_v6": p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &v.CIDR6) }),
+		"subnets": func(n *yaml.Node, at string) {
+			p.list(n, at, func(n *yaml.Node, path string) { v.Subnets = append(v.Subnets, p.subnet(n, path)) })
+		},
+	})
+	p.need(n, path, "vpc", "cidr")
+	p.c.Networks = append(p.c.Networks, v)
+}
+
+func (p *parsing) subnet(n *yaml.Node, path string) Subnet {
+	var s Subnet
+	p.mapping(n, path, fields{
+		"id":      p.set(func(n *yaml.Node, at string) { p.id(n, at, &s.ID) }),
+		"cidr":    p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &s.CIDR) }),
+		"zone":    p.set(func(n *yaml.Node, at string) { p.id(n, at, &s.Zone) }),
+		"address": p.set(func(n *yaml.Node, at string) { p.addr(n, at, &s.Address) }),
+		"interface": p.set(func(n *yaml.Node, at string) {
+			p.text(n, at, &s.Interface)
+			if len(s.Interface) > 15 || strings.ContainsAny(s.Interface, "/ \t:") {
+				p.fail(n, at, "%q is not an interface name", s.Interface)
+			}
+		}),
+	})
+	p.need(n, path, "id", "cidr")
+	return s
+}
+
+func (p *parsing) association(n *yaml.Node, path string) {
+	var a Association
+	p.mapping(n, path, fields{
+		"subnet":          p.set(func(n *yaml.Node, at string) { p.id(n, at, &a.Subnet) }),
+		"security_groups": p.laterUnlessEmpty,
+	})
+	p.need(n, path, "subnet")
+	p.c.Associations = append(p.c.Associations, a)
+}
+
+func (p *parsing) route(n *yaml.Node, path string) {
+	var r Route
+	p.mapping(n, path, fields{
+		"destination": p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &r.Destination) }),
+		"target": p.set(func(n *yaml.Node, at string) {
+			if n.Value == "local" { // client to client
+				p.later(n, at)
+				return
+			}
+			p.id(n, at, &r.Target)
+		}),
+	})
+	p.need(n, path, "destination", "target")
+	p.c.Routes = append(p.c.Routes, r)
+}
+
+func (p *parsing) rule(n *yaml.Node, path string) {
+	var r Rule
+	p.mapping(n, path, fields{
+		"cidr":  p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &r.CIDR) }),
+		"all":   p.set(func(n *yaml.Node, at string) { p.boolean(n, at, &r.All) }),
+		"group": p.set(p.later),
+	})
+	p.need(n, path, "cidr")
+	if _, group := p.at[path+".group"]; isMapping(n) && !group && !r.All {
+		p.fail(n, path, "needs all: true or a group")
+	}
+	p.c.Rules = append(p.c.Rules, r)
+}
+
+// need reports keys that are missing in the mapping n.
+func (p *parsing) need(n *yaml.Node, path string, keys ...string) {
+	if !isMapping(n) {
+		return
+	}
+	for _, k := range keys {
+		if _, ok := p.at[join(path, k)]; !ok {
+			p.fail(n, join(path, k), "is missing")
+		}
+	}
+}
+
+// check is everything that concerns more than one value.
+func (p *parsing) check() {
+	c := &p.c
+	cidr := c.ClientCIDR
+	switch {
+	case !cidr.Addr().Is4():
+		p.fail(p.at["client_cidr"], "client_cidr", "%s is not IPv4; IPv6 goes into client_cidr_v6", cidr)
+	case cidr.Bits() < minClientBits || cidr.Bits() > maxClientBits:
+		p.fail(p.at["client_cidr"], "client_cidr", "%s must be between /%d and /%d", cidr, minClientBits, maxClientBits)
+	case unusable(cidr):
+		p.fail(p.at["client_cidr"], "client_cidr", "%s has addresses that hosts cannot have", cidr)
+	}
+	if six := c.ClientCIDR6; six.IsValid() {
+		n := p.at["client_cidr_v6"]
+		switch {
+		case !six.Addr().Is6():
+			p.fail(n, "client_cidr_v6", "%s is not IPv6", six)
+		case six.Bits() > 128-(32-cidr.Bits()):
+			p.fail(n, "client_cidr_v6", "%s is smaller than client_cidr %s", six, cidr)
+		case unusable(six):
+			p.fail(n, "client_cidr_v6", "%s has addresses that hosts cannot have", six)
+		}
+	}
+	p.checkNetworks()
+	p.checkRoutes()
+}
+
+// unusable says whether a client range touches addresses that no host may have.
+func unusable(r netip.Prefix) bool {
+	for _, bad := range []string{"0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::1/128", "::/128", "fe80::/10", "ff00::/8"} {
+		if netip.MustParsePrefix(bad).Overlaps(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// overlap reports a range that shares addresses with the clients'. A range
+// without limits (0.0.0.0/0) is a default route and always overlaps.
+func (p *parsing) overlap(path, what string, r netip.Prefix) {
+	if !r.IsValid() || r.Bits() == 0 {
+		return
+	}
+	for _, own := range []netip.Prefix{p.c.ClientCIDR, p.c.ClientCIDR6} {
+		if own.IsValid() && own.Overlaps(r) {
+			p.fail(p.at[path], path, "%s %s overlaps the client range %s", what, r, own)
+		}
+	}
+}
+
+func (p *parsing) checkNetworks() {
+	vpcs, subnets := map[string]bool{}, map[string]bool{}
+	for i, v := range p.c.Networks {
+		at := "networks[" + strconv.Itoa(i) + "]"
+		if vpcs[v.ID] {
+			p.fail(p.at[at+".vpc"], at+".vpc", "%s is defined twice", v.ID)
+		}
+		vpcs[v.ID] = true
+		if v.CIDR6.IsValid() && !v.CIDR6.Addr().Is6() {
+			p.fail(p.at[at+".cidr_v6"], at+".cidr_v6", "%s is not IPv6", v.CIDR6)
+		}
+		p.overlap(at+".cidr", "network", v.CIDR)
+		p.overlap(at+".cidr_v6", "network", v.CIDR6)
+		for j, s := range v.Subnets {
+			at := at + ".subnets[" + strconv.Itoa(j) + "]"
+			switch {
+			case subnets[s.ID]:
+				p.fail(p.at[at+".id"], at+".id", "%s is defined twice", s.ID)
+			case s.ID == network.DemoSubnet && p.c.Network != "userspace":
+				p.fail(p.at[at+".id"], at+".id", "the built-in network %s exists in userspace only", s.ID)
+			case s.ID == network.DemoSubnet && s.CIDR != network.Demo():
+				p.fail(p.at[at+".cidr"], at+".cidr", "the built-in network %s is %s", s.ID, network.Demo())
+			}
+			subnets[s.ID] = true
+			inside := v.CIDR.Contains(s.CIDR.Addr()) && s.CIDR.Bits() >= v.CIDR.Bits() ||
+				v.CIDR6.IsValid() && v.CIDR6.Contains(s.CIDR.Addr()) && s.CIDR.Bits() >= v.CIDR6.Bits()
+			if !inside {
+				p.fail(p.at[at+".cidr"], at+".cidr", "%s is not inside %s of %s", s.CIDR, v.CIDR, v.ID)
+			}
+			if s.Address.IsValid() && !s.CIDR.Contains(s.Address) {
+				p.fail(p.at[at+".address"], at+".address", "%s is not inside %s", s.Address, s.CIDR)
+			}
+		}
+	}
+}
+
+func (p *parsing) checkRoutes() {
+	c := &p.c
+	zones := map[string]string{} // VPC and zone → subnet
+	vpc := ""
+	associated := map[string]bool{}
+	for i, a := range c.Associations {
+		at := "associations[" + strconv.Itoa(i) + "].subnet"
+		v, s, ok := c.subnet(a.Subnet)
+		switch {
+		case !ok:
+			p.fail(p.at[at], at, "%s is not a subnet of networks", a.Subnet)
+			continue
+		case associated[a.Subnet]:
+			p.fail(p.at[at], at, "%s is associated twice", a.Subnet)
+			continue
+		case vpc != "" && vpc != v.ID:
+			p.fail(p.at[at], at, "%s is in %s, but the endpoint is in %s: all associations must be in one", a.Subnet, v.ID, vpc)
+			continue
+		}
+		if other := zones[s.Zone]; s.Zone != "" && other != "" {
+			p.fail(p.at[at], at, "zone %s has an association already, with %s", s.Zone, other)
+		}
+		vpc, associated[a.Subnet], zones[s.Zone] = v.ID, true, a.Subnet
+	}
+	perTarget := map[string]int{}
+	type key struct {
+		dst    netip.Prefix
+		target string
+	}
+	seen := map[key]bool{}
+	for i, r := range c.Routes {
+		at := "routes[" + strconv.Itoa(i) + "]"
+		k := key{r.Destination, r.Target}
+		if seen[k] {
+			p.fail(p.at[at+".destination"], at+".destination", "%s to %s is listed twice", r.Destination, r.Target)
+		}
+		seen[k] = true
+		p.overlap(at+".destination", "route", r.Destination)
+		if !associated[r.Target] {
+			p.fail(p.at[at+".target"], at+".target", "%s is not associated", r.Target)
+		}
+		if perTarget[r.Target]++; perTarget[r.Target] == maxRoutes+1 {
+			p.fail(p.at[at+".target"], at+".target", "more than %d routes to %s", maxRoutes, r.Target)
+		}
+	}
+	if len(c.Rules) > maxRules {
+		p.fail(p.at["authorization_rules"], "authorization_rules", "more than %d rules", maxRules)
+	}
+	rules := map[netip.Prefix]bool{}
+	for i, r := range c.Rules {
+		at := "authorization_rules[" + strconv.Itoa(i) + "].cidr"
+		if rules[r.CIDR] {
+			p.fail(p.at[at], at, "%s is listed twice", r.CIDR)
+		}
+		rules[r.CIDR] = true
+	}
+}

@@ -1,0 +1,208 @@
+package endpoint
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// whole is a file with every key that is served now.
+const whole = `data: state
+listen: [127.0.0.1:1194, "[::1]:1194"]
+remote: {host: vpn.example.com, port: 443}
+network: kernel
+transport: tcp
+client_cidr: 172.20.0.0/22
+client_cidr_v6: fd64::/64
+split_tunnel: true
+dns_servers: [10.0.0.2, 10.0.0.3]
+tun_mtu: 1400
+server_certificate: {cert: server.crt, key: server.key}
+control_wrap: {type: tls-crypt, key: ta.key}
+ciphers: [CHACHA20-POLY1305, aes-128-gcm]
+key_derivation: prf
+authentication:
+  - mutual: {ca: ca.crt, crl: crl.pem}
+networks:
+  - vpc: vpc-a
+    cidr: 10.0.0.0/16
+    cidr_v6: fd00:a::/48
+    subnets:
+      - {id: subnet-a, cidr: 10.0.0.0/24, zone: a, address: 10.0.0.5, interface: eth1}
+      - {id: subnet-b, cidr: 10.0.1.0/24, zone: b}
+associations: [{subnet: subnet-a, security_groups: []}, {subnet: subnet-b}]
+routes: [{destination: 0.0.0.0/0, target: subnet-a}, {destination: 192.168.0.0/16, target: subnet-b}]
+authorization_rules: [{cidr: 10.0.0.0/16, all: true}, {cidr: 0.0.0.0/0, all: true}]
+security_groups: []
+client_route_enforcement: false
+banner: ""
+`
+
+func TestParseWhole(t *testing.T) {
+	c, err := ParseConfig("/etc/endpoint.yaml", []byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Listen) != 2 || c.Remote != (Remote{"vpn.example.com", 443}) || c.Network != "kernel" || c.Transport != "tcp" ||
+		c.ClientCIDR != netip.MustParsePrefix("172.20.0.0/22") || !c.SplitTunnel || len(c.DNSServers) != 2 || c.TunMTU != 1400 ||
+		c.ControlWrap != (ControlWrap{"tls-crypt", "ta.key"}) || !c.PRF || len(c.Associations) != 2 || len(c.Routes) != 2 || len(c.Rules) != 2 {
+		t.Errorf("%+v", c)
+	}
+	if got := strings.Join(c.Ciphers, " "); got != "CHACHA20-POLY1305 AES-128-GCM" {
+		t.Errorf("ciphers %s", got)
+	}
+	if got := c.Path(c.ServerCertificate.Key); got != filepath.FromSlash("/etc/server.key") {
+		t.Errorf("key file %s", got)
+	}
+	if m := c.Authentication[0].Mutual; m == nil || m.CA != "ca.crt" || m.CRL != "crl.pem" {
+		t.Errorf("mutual %+v", m)
+	}
+	if _, s, ok := c.subnet("subnet-a"); !ok || s.Interface != "eth1" || s.Address != netip.MustParseAddr("10.0.0.5") {
+		t.Errorf("subnet-a %+v", s)
+	}
+}
+
+func TestParseDefaults(t *testing.T) {
+	c, err := ParseConfig("f.yaml", []byte("listen: 0.0.0.0:443\nclient_cidr: 10.64.0.0/22\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Network != "userspace" || c.Transport != "udp" || c.SplitTunnel || c.TunMTU != 1500 || c.ControlWrap.Type != "none" ||
+		len(c.Ciphers) != 3 || c.PRF || c.Authentication[0].Mutual == nil {
+		t.Errorf("%+v", c)
+	}
+	if host, port := c.RemoteOrListen(); host != "127.0.0.1" || port != 443 {
+		t.Errorf("profiles would say %s %d", host, port)
+	}
+}
+
+func TestBuiltinTextIsValid(t *testing.T) {
+	c, err := ParseConfig("x/adit-endpoint.yaml", []byte(BuiltinText(DefaultListen(), "udp", "userspace")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.DataDir() != "x" || !c.SplitTunnel || c.Associations[0].Subnet != "demo" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestBadConfig: each line is a change of the whole file and the error it gives.
+func TestBadConfig(t *testing.T) {
+	for _, tt := range []struct{ name, old, new, want string }{
+		{"unknown key", "tun_mtu: 1400", "tun_mut: 1400", "f.yaml:10: tun_mut: unknown key, did you mean tun_mtu?"},
+		{"unknown key inside", "zone: b", "zome: b", "f.yaml:23: networks[0].subnets[1].zome: unknown key, did you mean zone?"},
+		{"far from any key", "tun_mtu: 1400", "quux: 1", "f.yaml:10: quux: unknown key"},
+		{"twice", "tun_mtu: 1400", "data: x", "f.yaml:10: data: given twice, first in line 1"},
+		{"listen", "[127.0.0.1:1194,", "[localhost:1194,", `f.yaml:2: listen[0]: "localhost:1194" is not an address`},
+		{"listen port", "[127.0.0.1:1194,", "[127.0.0.1:0,", "f.yaml:2: listen[0]: port 0"},
+		{"listen twice", `"[::1]:1194"`, "127.0.0.1:1194", "f.yaml:2: listen[1]: 127.0.0.1:1194 is listed twice"},
+		{"no listener", `listen: [127.0.0.1:1194, "[::1]:1194"]`, "listen: []", "f.yaml:2: listen: is empty"},
+		{"remote host", "vpn.example.com", `"vpn_example com"`, "f.yaml:3: remote.host:"},
+		{"remote port", "port: 443", "port: 70000", "f.yaml:3: remote.port: must be a number from 1 to 65535"},
+		{"network", "network: kernel", "network: user", `f.yaml:4: network: "user" is not one of userspace, kernel`},
+		{"transport", "transport: tcp", "transport: sctp", "f.yaml:5: transport:"},
+		{"cidr small", "172.20.0.0/22", "172.20.0.0/23", "f.yaml:6: client_cidr: 172.20.0.0/23 must be between /12 and /22"},
+		{"cidr large", "172.20.0.0/22", "172.0.0.0/11", "f.yaml:6: client_cidr:"},
+		{"cidr host bits", "172.20.0.0/22", "172.20.1.0/22", "f.yaml:6: client_cidr: 172.20.1.0/22 has host bits: write 172.20.0.0/22"},
+		{"cidr overlaps network", "172.20.0.0/22", "10.0.0.0/20", "f.yaml:19: networks[0].cidr: network 10.0.0.0/16 overlaps the client range 10.0.0.0/20"},
+		{"cidr overlaps route", "172.20.0.0/22", "192.168.4.0/22", "f.yaml:25: routes[1].destination: route 192.168.0.0/16 overlaps"},
+		{"cidr loopback", "172.20.0.0/22", "127.16.0.0/12", "f.yaml:6: client_cidr:"},
+		{"cidr v6", "fd64::/64", "fd64::/120", "f.yaml:7: client_cidr_v6: fd64::/120 is smaller than client_cidr"},
+		{"bool", "split_tunnel: true", "split_tunnel: maybe", `f.yaml:8: split_tunnel: must be true or false, not "maybe"`},
+		{"dns", "10.0.0.3]", "dns1]", `f.yaml:9: dns_servers[1]: "dns1" is not an address`},
+		{"dns three", "10.0.0.3]", "10.0.0.3, 10.0.0.4]", "f.yaml:9: dns_servers: at most 2"},
+		{"mtu", "tun_mtu: 1400", "tun_mtu: 100", "f.yaml:10: tun_mtu: must be a number from 576 to 9000"},
+		{"certificate", ", key: server.key}", "}", "f.yaml:11: server_certificate: needs both"},
+		{"wrap", "type: tls-crypt,", "type: tls-cript,", "f.yaml:12: control_wrap.type:"},
+		{"wrap key", "type: tls-crypt, key: ta.key", "type: tls-crypt", "f.yaml:12: control_wrap.key: is missing"},
+		{"wrap v2", "type: tls-crypt,", "type: tls-crypt-v2,", "f.yaml:12: control_wrap.type: not supported yet"},
+		{"cipher", "aes-128-gcm", "AES-256-CBC", `f.yaml:13: ciphers[1]: unknown cipher "AES-256-CBC"`},
+		{"derivation", "key_derivation: prf", "key_derivation: ekm", "f.yaml:14: key_derivation:"},
+		{"directory", "- mutual: {ca: ca.crt, crl: crl.pem}", "- directory: {users: u.yaml}", "f.yaml:16: authentication[0].directory: not supported yet"},
+		{"federated", "- mutual: {ca: ca.crt, crl: crl.pem}", "- federated: {idp: demo}", "f.yaml:16: authentication[0].federated: not supported yet"},
+		{"subnet outside", "10.0.1.0/24", "10.1.1.0/24", "f.yaml:23: networks[0].subnets[1].cidr: 10.1.1.0/24 is not inside 10.0.0.0/16 of vpc-a"},
+		{"address outside", "address: 10.0.0.5", "address: 10.0.1.5", "f.yaml:22: networks[0].subnets[0].address: 10.0.1.5 is not inside"},
+		{"interface", "interface: eth1", "interface: ../eth1", "f.yaml:22: networks[0].subnets[0].interface:"},
+		{"subnet twice", "id: subnet-b", "id: subnet-a", "f.yaml:23: networks[0].subnets[1].id: subnet-a is defined twice"},
+		{"same zone", "zone: b", "zone: a", "f.yaml:24: associations[1].subnet: zone a has an association already, with subnet-a"},
+		{"unknown subnet", "{subnet: subnet-b}", "{subnet: subnet-c}", "f.yaml:24: associations[1].subnet: subnet-c is not a subnet of networks"},
+		{"groups of association", "security_groups: []}", "security_groups: [default]}", "f.yaml:24: associations[0].security_groups: not supported yet"},
+		{"local route", "target: subnet-b", "target: local", "f.yaml:25: routes[1].target: not supported yet"},
+		{"route target", "target: subnet-b", "target: subnet-c", "f.yaml:25: routes[1].target: subnet-c is not associated"},
+		{"rule group", "10.0.0.0/16, all: true", "10.0.0.0/16, group: S-1-5", "f.yaml:26: authorization_rules[0].group: not supported yet"},
+		{"rule for nobody", "10.0.0.0/16, all: true", "10.0.0.0/16", "f.yaml:26: authorization_rules[0]: needs all: true or a group"},
+		{"rule twice", "{cidr: 0.0.0.0/0, all: true}", "{cidr: 10.0.0.0/16, all: true}", "f.yaml:26: authorization_rules[1].cidr: 10.0.0.0/16 is listed twice"},
+		{"security groups", "security_groups: []\n", "security_groups: [{id: default}]\n", "f.yaml:27: security_groups: not supported yet"},
+		{"enforcement", "enforcement: false", "enforcement: true", "f.yaml:28: client_route_enforcement: not supported yet"},
+		{"banner", `banner: ""`, "banner: hello", "f.yaml:29: banner: not supported yet"},
+		{"session timeout", `banner: ""`, "session_timeout_hours: 8", "f.yaml:29: session_timeout_hours: not supported yet"},
+		{"log", `banner: ""`, "connection_log: {file: x}", "f.yaml:29: connection_log: not supported yet"},
+		{"api", `banner: ""`, "api: {listen: 127.0.0.1:8008}", "f.yaml:29: api: not supported yet"},
+		{"handler", `banner: ""`, "client_connect_handler: {exec: x}", "f.yaml:29: client_connect_handler: not supported yet"},
+		{"alias", "data: state", "data: &x state", "f.yaml:1: anchors and aliases are not supported"},
+		{"syntax", "tun_mtu: 1400", "tun_mtu: [", "f.yaml:"},
+		{"not a mapping", whole, "- a\n", "f.yaml:1: must be a mapping"},
+		{"empty", whole, "", "f.yaml: the file is empty"},
+		{"two documents", `banner: ""`, "---\na: b", "f.yaml: more than one YAML document"},
+		{"no listen", `listen: [127.0.0.1:1194, "[::1]:1194"]`, "", "f.yaml:1: listen: is missing"},
+		{"demo in the kernel", "id: subnet-b", "id: demo", "f.yaml:23: networks[0].subnets[1].id: the built-in network demo exists in userspace only"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			text := strings.Replace(whole, tt.old, tt.new, 1)
+			if text == whole {
+				t.Fatalf("%q is not in the file", tt.old)
+			}
+			_, err := ParseConfig("f.yaml", []byte(text))
+			var list ConfigErrors
+			if !errors.As(err, &list) || len(list) == 0 {
+				t.Fatalf("got %v", err)
+			}
+			for _, e := range list {
+				if strings.HasPrefix(e.Error(), tt.want) {
+					return
+				}
+			}
+			t.Errorf("got %q, want %q", list.Error(), tt.want)
+		})
+	}
+}
+
+func TestLoadConfigTooLarge(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "big.yaml")
+	if err := os.WriteFile(file, make([]byte, maxConfigSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadConfig(file); err == nil || !strings.Contains(err.Error(), "larger than 1 MiB") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(whole))
+	f.Add([]byte(BuiltinText(DefaultListen(), "tcp", "kernel")))
+	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte("listen: 1.1.1.1:1\nclient_cidr: 10.0.0.0/12\nclient_cidr_v6: ::/0\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := ParseConfig("f.yaml", text)
+		if err != nil {
+			var list ConfigErrors
+			if !errors.As(err, &list) || len(list) == 0 || list[0].Text == "" {
+				t.Fatalf("error without a mistake: %v", err)
+			}
+			return
+		}
+		// What passed must be usable.
+		if len(c.Listen) == 0 || !c.ClientCIDR.IsValid() {
+			t.Fatalf("incomplete: %+v", c)
+		}
+		g := &generation{cfg: c, pool: newPool(c.ClientCIDR, c.ClientCIDR6, len(c.Associations))}
+		g.buildWanted()
+		g.buildReply()
+		if err := g.wanted.Check(); err != nil {
+			t.Fatalf("contradiction: %v", err)
+		}
+	})
+}

@@ -1,0 +1,296 @@
+package endpoint
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// SocketName is the control socket's name in the data directory.
+const SocketName = "control.sock"
+
+// LockName is the file whose lock the running endpoint holds.
+const LockName = "control.lock"
+
+// maxRequest bounds a control request's body, bytes.
+const maxRequest = 64 << 10
+
+// Connection is one established client as the control socket shows it.
+type Connection struct {
+	ID        string     `json:"id"`
+	Client    string     `json:"client"` // user name, else the certificate's common name
+	Username  string     `json:"username,omitempty"`
+	Cert      string     `json:"common_name,omitempty"`
+	From      string     `json:"from"` // outer address
+	Transport string     `json:"transport"`
+	Address   netip.Addr `json:"address"`
+	Address6  netip.Addr `json:"address6,omitzero"`
+	Subnet    string     `json:"subnet"` // of the association
+	Since     time.Time  `json:"since"`
+	RxBytes   uint64     `json:"rx_bytes"` // from the client
+	TxBytes   uint64     `json:"tx_bytes"`
+	RxPackets uint64     `json:"rx_packets"`
+	TxPackets uint64     `json:"tx_packets"`
+}
+
+// Connections lists the established clients.
+func (s *Server) Connections() []Connection {
+	out := []Connection{}
+	for _, p := range s.peers.all() {
+		st := p.status.Load()
+		if st == nil {
+			continue
+		}
+		n := p.data.Counters()
+		c := Connection{
+			ID: p.name, Client: st.identity.Name(), Username: st.identity.Username, Cert: st.identity.CommonName,
+			From: p.key.from.String(), Transport: p.gen.cfg.Transport,
+			Address: st.lease.Addr.Addr(), Address6: st.lease.Addr6.Addr(),
+			Subnet: p.gen.cfg.Associations[st.lease.association].Subnet, Since: st.since.UTC().Truncate(time.Second),
+			RxBytes: n.RxBytes, TxBytes: n.TxBytes, RxPackets: n.RxPackets, TxPackets: n.TxPackets,
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// Terminate ends the connection with an id, or all connections of a user, and
+// tells the clients not to come back by themselves. It returns the ids.
+func (s *Server) Terminate(id, user string) []string {
+	out := []string{}
+	for _, p := range s.peers.all() {
+		if p.is(id, user) {
+			p.end("HALT,the administrator ended the connection", "terminated by the administrator")
+			out = append(out, p.name)
+		}
+	}
+	return out
+}
+
+// TerminateRequest is the body of POST /v1/terminate; exactly one field is set.
+type TerminateRequest struct {
+	ID   string `json:"id,omitempty"`
+	User string `json:"user,omitempty"`
+}
+
+// TerminateReply lists what was ended.
+type TerminateReply struct {
+	Terminated []string `json:"terminated"`
+}
+
+// ReloadReply says how many sessions were reset.
+type ReloadReply struct {
+	Reset int `json:"reset"`
+}
+
+// ControlError is the control socket's answer to what it could not do.
+type ControlError struct {
+	Text string `json:"error"`
+}
+
+func (e *ControlError) Error() string { return e.Text }
+
+// ControlHandler answers the control socket. load reads the configuration again.
+func (s *Server) ControlHandler(load func() (Config, error)) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Connections()) })
+	mux.HandleFunc("POST /v1/terminate", func(w http.ResponseWriter, r *http.Request) {
+		var q TerminateRequest
+		if err := decode(w, r, &q); err != nil {
+			refuse(w, http.StatusBadRequest, err)
+			return
+		}
+		if (q.ID == "") == (q.User == "") {
+			refuse(w, http.StatusBadRequest, errors.New("name an id or a user"))
+			return
+		}
+		ids := s.Terminate(q.ID, q.User)
+		if len(ids) == 0 {
+			refuse(w, http.StatusNotFound, fmt.Errorf("no connection of %s", q.ID+q.User))
+			return
+		}
+		reply(w, TerminateReply{Terminated: ids})
+	})
+	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
+		n, err := s.reloadFrom(r.Context(), load)
+		if err != nil {
+			refuse(w, http.StatusConflict, err)
+			return
+		}
+		reply(w, ReloadReply{Reset: n})
+	})
+	return mux
+}
+
+func (s *Server) reloadFrom(ctx context.Context, load func() (Config, error)) (int, error) {
+	cfg, err := load()
+	if err != nil {
+		return 0, err
+	}
+	return s.Reload(ctx, cfg)
+}
+
+func decode(w http.ResponseWriter, r *http.Request, into any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("bad request: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("bad request: more than one value")
+	}
+	return nil
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v) // an error means that the asker is gone
+}
+
+func refuse(w http.ResponseWriter, code int, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	json.NewEncoder(w).Encode(ControlError{Text: err.Error()})
+}
+
+// ErrRunning says that another process serves the data directory.
+var ErrRunning = errors.New("another adit-endpoint runs on this data directory")
+
+// Control is the open control socket of a data directory, and its lock.
+type Control struct {
+	lock *os.File
+	ln   net.Listener
+}
+
+// OpenControl takes the directory's lock and opens its socket for the owner
+// alone. A socket that a dead process left is replaced.
+func OpenControl(dir string) (*Control, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, LockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if free, err := tryLock(lock); err != nil || !free {
+		lock.Close()
+		if err == nil {
+			err = fmt.Errorf("%w: %s", ErrRunning, dir)
+		}
+		return nil, err
+	}
+	path := filepath.Join(dir, SocketName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		lock.Close()
+		return nil, err
+	}
+	ln, err := listenPrivate(path)
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	return &Control{lock: lock, ln: ln}, nil
+}
+
+// Serve answers until ctx ends, then closes the socket, removes it and frees the
+// directory.
+func (c *Control) Serve(ctx context.Context, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if srv.Shutdown(late) != nil {
+			srv.Close()
+		}
+	})
+	err := srv.Serve(c.ln)
+	if !stop() {
+		<-done
+	}
+	srv.Close()
+	c.Close()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return err
+}
+
+// Close frees the directory without having served.
+func (c *Control) Close() {
+	c.ln.Close() // removes the socket
+	c.lock.Close()
+}
+
+// ErrNotRunning says that nobody serves the data directory.
+var ErrNotRunning = errors.New("no adit-endpoint runs on this data directory")
+
+// ControlClient asks the running endpoint of a data directory. Safe for concurrent use.
+type ControlClient struct {
+	dir  string
+	http *http.Client
+}
+
+// NewControlClient connects at the first request.
+func NewControlClient(dir string) *ControlClient {
+	path := filepath.Join(dir, SocketName)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	return &ControlClient{dir: dir, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
+}
+
+// Connections asks for the established clients.
+func (c *ControlClient) Connections(ctx context.Context) (out []Connection, err error) {
+	return out, c.ask(ctx, http.MethodGet, "/v1/connections", nil, &out)
+}
+
+// Terminate ends connections.
+func (c *ControlClient) Terminate(ctx context.Context, q TerminateRequest) (out TerminateReply, err error) {
+	return out, c.ask(ctx, http.MethodPost, "/v1/terminate", q, &out)
+}
+
+// Reload makes the endpoint read its configuration again.
+func (c *ControlClient) Reload(ctx context.Context) (out ReloadReply, err error) {
+	return out, c.ask(ctx, http.MethodPost, "/v1/reload", nil, &out)
+}
+
+func (c *ControlClient) ask(ctx context.Context, method, path string, body, into any) error {
+	var b bytes.Buffer
+	if body != nil {
+		if err := json.NewEncoder(&b).Encode(body); err != nil {
+			return err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://endpoint"+path, &b)
+	if err != nil {
+		return err
+	}
+	res, err := c.http.Do(req)
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %s", ErrNotRunning, c.dir)
+	}
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	d := json.NewDecoder(io.LimitReader(res.Body, 64<<20))
+	if res.StatusCode != http.StatusOK {
+		var e ControlError
+		if d.Decode(&e) != nil || e.Text == "" {
+			e.Text = "the endpoint answered " + res.Status
+		}
+		return &e
+	}
+	return d.Decode(into)
+}

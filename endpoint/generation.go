@@ -1,0 +1,291 @@
+package endpoint
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/adit-vpn/adit/endpoint/auth"
+	"github.com/adit-vpn/adit/endpoint/network"
+	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/ovpn/wrap"
+)
+
+// generation is everything that follows from one configuration and the files that
+// it names. It is immutable (the pool guards itself); a reload makes a new one.
+type generation struct {
+	cfg     Config
+	tls     *tls.Config
+	wrap    wrap.Method // nil: none
+	methods []auth.Method
+	trust   string // changes when CAs or revocation lists do
+	pool    *pool
+	access  []*access // by association
+	reply   push.Reply
+	wanted  network.Wanted
+}
+
+// Keepalive as AWS pushes it; the server waits longer than the client, so that
+// the client notices first and comes back to a session that still has its address.
+const (
+	ping          = 1 * time.Second
+	pingRestart   = 20 * time.Second
+	serverRestart = 2 * pingRestart
+)
+
+// newGeneration reads the files of cfg. before is the one in force, or nil: its
+// pool goes on when the addresses are cut in the same way.
+func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error) {
+	g := &generation{cfg: cfg}
+	if err := g.loadTLS(l); err != nil {
+		return nil, err
+	}
+	if err := g.loadWrap(l); err != nil {
+		return nil, err
+	}
+	if before != nil && before.cfg.ClientCIDR == cfg.ClientCIDR && before.cfg.ClientCIDR6 == cfg.ClientCIDR6 &&
+		slices.Equal(before.cfg.Associations, cfg.Associations) {
+		g.pool = before.pool
+	} else {
+		g.pool = newPool(cfg.ClientCIDR, cfg.ClientCIDR6, len(cfg.Associations))
+	}
+	g.buildWanted()
+	g.buildReply()
+	return g, nil
+}
+
+// pkiFile is a file of the endpoint's own PKI, which has easy-rsa's layout.
+func pkiFile(cfg *Config, parts ...string) string {
+	return filepath.Join(append([]string{cfg.DataDir(), "pki"}, parts...)...)
+}
+
+// ServerName is the name of the endpoint's own server certificate in its PKI.
+const ServerName = "server"
+
+func (g *generation) loadTLS(l Leaves) error {
+	cfg := &g.cfg
+	certFile, keyFile := cfg.Path(cfg.ServerCertificate.Cert), cfg.Path(cfg.ServerCertificate.Key)
+	if certFile == "" {
+		certFile, keyFile = pkiFile(cfg, "issued", ServerName+".crt"), pkiFile(cfg, "private", ServerName+".key")
+	}
+	certPEM, err := l.ReadFile(certFile)
+	if err != nil {
+		return fmt.Errorf("server certificate: %w", err)
+	}
+	keyPEM, err := l.ReadFile(keyFile)
+	if err != nil {
+		return fmt.Errorf("server key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return fmt.Errorf("server certificate %s and key %s: %w", certFile, keyFile, err)
+	}
+	if err := checkServerCertificate(pair.Leaf, l.Now()); err != nil {
+		return fmt.Errorf("server certificate %s: %w", certFile, err)
+	}
+	g.tls = &tls.Config{
+		Certificates:           []tls.Certificate{pair},
+		MinVersion:             tls.VersionTLS12,
+		CurvePreferences:       []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
+		SessionTicketsDisabled: true,
+	}
+	for _, a := range cfg.Authentication {
+		if a.Mutual == nil {
+			continue
+		}
+		m, trust, err := loadMutual(cfg, *a.Mutual, l)
+		if err != nil {
+			return err
+		}
+		m.Configure(g.tls)
+		g.methods = append(g.methods, m)
+		g.trust += trust
+	}
+	return nil
+}
+
+// ErrServerCertificate wraps what is wrong with the endpoint's own certificate.
+var ErrServerCertificate = errors.New("cannot be used")
+
+// checkServerCertificate finds what every client would refuse.
+func checkServerCertificate(c *x509.Certificate, now time.Time) error {
+	switch {
+	case now.After(c.NotAfter):
+		return fmt.Errorf("%w: expired on %s", ErrServerCertificate, c.NotAfter.Format(time.DateOnly))
+	case now.Before(c.NotBefore):
+		return fmt.Errorf("%w: not valid before %s", ErrServerCertificate, c.NotBefore.Format(time.RFC3339))
+	case len(c.ExtKeyUsage) > 0 && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny):
+		return fmt.Errorf("%w: it is not a server certificate (extended key usage serverAuth)", ErrServerCertificate)
+	}
+	return nil
+}
+
+func loadMutual(cfg *Config, m Mutual, l Leaves) (method *auth.Mutual, trust string, err error) {
+	caFile, crlFile := cfg.Path(m.CA), cfg.Path(m.CRL)
+	if caFile == "" {
+		caFile = pkiFile(cfg, "ca.crt")
+	}
+	ca, err := l.ReadFile(caFile)
+	if err != nil {
+		return nil, "", fmt.Errorf("client CA: %w", err)
+	}
+	var crl []byte
+	if crlFile == "" { // the PKI's own list need not exist
+		crlFile = pkiFile(cfg, "crl.pem")
+		if crl, err = l.ReadFile(crlFile); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	} else {
+		crl, err = l.ReadFile(crlFile)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("revocation list: %w", err)
+	}
+	method, err = auth.NewMutual(ca, crl, l.Now)
+	if err != nil {
+		return nil, "", fmt.Errorf("client certificates (%s, %s): %w", caFile, crlFile, err)
+	}
+	return method, string(ca) + string(crl), nil
+}
+
+func (g *generation) loadWrap(l Leaves) error {
+	w := g.cfg.ControlWrap
+	if w.Type == "none" {
+		return nil
+	}
+	file := g.cfg.Path(w.Key)
+	text, err := l.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("control_wrap key: %w", err)
+	}
+	g.wrap, err = newWrap(w.Type, text)
+	if err != nil {
+		return fmt.Errorf("control_wrap key %s: %w", file, err)
+	}
+	return nil
+}
+
+// buildWanted says what the network must serve, and what clients may reach.
+func (g *generation) buildWanted() {
+	cfg := &g.cfg
+	w := network.Wanted{ClientCIDR: cfg.ClientCIDR, ClientCIDR6: cfg.ClientCIDR6}
+	closed := []netip.Prefix{cfg.ClientCIDR}
+	if cfg.ClientCIDR6.IsValid() {
+		closed = append(closed, cfg.ClientCIDR6)
+	}
+	for i, a := range cfg.Associations {
+		v, s, _ := cfg.subnet(a.Subnet)
+		parts, gateways := g.pool.slices(i)
+		w.Gateways = append(w.Gateways, gateways...)
+		networks := []netip.Prefix{v.CIDR} // the automatic route, origin "associate"
+		if v.CIDR6.IsValid() {
+			networks = append(networks, v.CIDR6)
+		}
+		w.Associations = append(w.Associations, network.Association{
+			Subnet: s.ID, Slices: parts, Source: s.Address, Interface: s.Interface, Networks: networks,
+		})
+		reachable := slices.Clone(networks)
+		for _, r := range cfg.Routes {
+			if r.Target == s.ID {
+				w.Routes = append(w.Routes, network.Route{Destination: r.Destination, Association: s.ID})
+				reachable = append(reachable, r.Destination)
+			}
+		}
+		g.access = append(g.access, newAccess(cfg.Rules, reachable, closed))
+	}
+	g.wanted = w
+}
+
+// buildReply is the part of the push that all clients share.
+func (g *generation) buildReply() {
+	cfg := &g.cfg
+	r := push.Reply{
+		Topology: "subnet", Ping: ping, PingRestart: pingRestart, TunMTU: cfg.TunMTU, PeerID: -1,
+	}
+	for _, a := range cfg.DNSServers {
+		r.DNS.Servers = append(r.DNS.Servers, netip.AddrPortFrom(a, 53))
+	}
+	if cfg.SplitTunnel {
+		for _, p := range g.routes() {
+			if p.Addr().Is4() || cfg.ClientCIDR6.IsValid() {
+				r.Routes = append(r.Routes, push.Route{Destination: p})
+			}
+		}
+	} else {
+		r.Redirect = &push.Redirect{Def1: true, BypassDHCP: true, IPv6: cfg.ClientCIDR6.IsValid()}
+	}
+	g.reply = r
+}
+
+// routes is the endpoint's route table: every destination once, in order of appearance.
+func (g *generation) routes() []netip.Prefix {
+	var out []netip.Prefix
+	put := func(p netip.Prefix) {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	for _, a := range g.wanted.Associations {
+		for _, p := range a.Networks {
+			put(p)
+		}
+	}
+	for _, r := range g.cfg.Routes {
+		put(r.Destination)
+	}
+	return out
+}
+
+// replyFor is what one client is given.
+func (g *generation) replyFor(l lease) push.Reply {
+	r := g.reply
+	r.Address, r.RouteGateway = l.Addr, l.Gateway.Addr()
+	if l.Addr6.IsValid() {
+		r.Address6, r.Peer6 = l.Addr6, l.Gateway6.Addr()
+	}
+	return r
+}
+
+// sameForClients says whether sessions of g may go on under next: what they were
+// given and what they proved still holds.
+func (g *generation) sameForClients(next *generation) bool {
+	return g.pool == next.pool && g.trust == next.trust && reflect.DeepEqual(g.reply, next.reply) &&
+		slices.Equal(g.cfg.Ciphers, next.cfg.Ciphers) && g.cfg.PRF == next.cfg.PRF
+}
+
+// fixed names the first key whose change needs a new process, or "".
+func (g *generation) fixed(next Config) string {
+	switch {
+	case g.cfg.DataDir() != next.DataDir():
+		return "data"
+	case !slices.Equal(g.cfg.Listen, next.Listen):
+		return "listen"
+	case g.cfg.Transport != next.Transport:
+		return "transport"
+	case g.cfg.Network != next.Network:
+		return "network"
+	case g.cfg.TunMTU != next.TunMTU:
+		return "tun_mtu"
+	}
+	return ""
+}
+
+// newWrap makes the control channel protection out of a key file. tls-auth has
+// the server's direction 0 and SHA1, openvpn's default for auth.
+func newWrap(kind string, text []byte) (wrap.Method, error) {
+	key, err := wrap.ParseStaticKey(text)
+	if err != nil {
+		return nil, err
+	}
+	if kind == "tls-auth" {
+		return wrap.TLSAuth(key, 0, "SHA1")
+	}
+	return wrap.TLSCrypt(key), nil
+}

@@ -1,0 +1,214 @@
+// Package endpoint is the server: it listens, admits clients, gives them
+// addresses, and moves their packets to and from target networks as AWS Client VPN
+// does. Proving who a client is belongs to endpoint/auth, what lies behind to
+// endpoint/network, the protocol to ovpn.
+//
+// Goroutines: Run starts one per listener, one that reads the network, one per
+// client (two more on TCP), and waits for all of them.
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/adit-vpn/adit/endpoint/network"
+	"github.com/adit-vpn/adit/platform/udp"
+)
+
+// Leaves is what a Server needs from outside. All are required but Log.
+type Leaves struct {
+	Log       *slog.Logger
+	Now       func() time.Time
+	ReadFile  func(name string) ([]byte, error)
+	ListenUDP func(addr netip.AddrPort) (udp.Conn, error)
+	ListenTCP func(addr netip.AddrPort) (net.Listener, error)
+	// Network is opened by the caller; Run closes it in the end, whatever happens.
+	Network network.Network
+}
+
+// Server is one endpoint. All methods may be called from any goroutine; Run once.
+type Server struct {
+	log   *slog.Logger
+	leave Leaves
+	gen   atomic.Pointer[generation]
+	peers *peers
+	drops drops
+
+	reload  sync.Mutex // one Reload at a time
+	started atomic.Bool
+	ready   chan struct{} // closed when the listeners are open
+	tunMu   sync.Mutex    // one writer at a time, once per batch
+	buffers sync.Pool     // of *buffers
+
+	mu        sync.Mutex
+	listening []net.Addr
+}
+
+// drops counts inner and outer packets that went nowhere.
+type drops struct {
+	unknown, spoofed, denied, noPeer, full atomic.Uint64
+}
+
+// New checks cfg's files (certificates, keys, lists). Nothing is opened yet.
+func New(cfg Config, l Leaves) (*Server, error) {
+	if l.Log == nil {
+		l.Log = slog.New(slog.DiscardHandler)
+	}
+	g, err := newGeneration(cfg, nil, l)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), ready: make(chan struct{})}
+	s.buffers.New = newBuffers
+	s.gen.Store(g)
+	return s, nil
+}
+
+// Ready is closed when the endpoint listens.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Addrs are the addresses that it listens on, after Ready.
+func (s *Server) Addrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listening
+}
+
+// Run serves until ctx ends; clients are then told, and everything that it opened
+// is closed before it returns nil. An error means that it could not start or go on.
+func (s *Server) Run(ctx context.Context) error {
+	if s.started.Swap(true) {
+		return errors.New("endpoint: Run was called twice")
+	}
+	g := s.gen.Load()
+	if err := s.leave.Network.Apply(ctx, g.wanted); err != nil {
+		s.closeNetwork()
+		return fmt.Errorf("target network: %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	listeners, err := s.listen(g.cfg)
+	if err != nil {
+		s.closeNetwork()
+		return err
+	}
+	close(s.ready)
+
+	// Clients outlive ctx by the time that it takes to tell them, so that sockets
+	// and network close last.
+	var readers sync.WaitGroup
+	for _, l := range listeners {
+		readers.Go(func() {
+			if err := l.serve(ctx); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("listener %s: %w", l.addr(), err))
+			}
+		})
+	}
+	readers.Go(func() {
+		if err := s.fromNetwork(); err != nil && ctx.Err() == nil {
+			cancel(fmt.Errorf("target network: %w", err))
+		}
+	})
+	<-ctx.Done()
+	s.peers.closeDoor()
+	s.peers.running.Wait()
+	for _, l := range listeners {
+		l.close()
+	}
+	s.closeNetwork()
+	readers.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+func (s *Server) closeNetwork() {
+	if err := s.leave.Network.Close(); err != nil {
+		s.log.Error("cannot undo the target network", "error", err)
+	}
+}
+
+// listen opens all listeners, or none.
+func (s *Server) listen(cfg Config) ([]listener, error) {
+	var out []listener
+	for _, addr := range cfg.Listen {
+		var l listener
+		var err error
+		if cfg.Transport == "tcp" {
+			var ln net.Listener
+			if ln, err = s.leave.ListenTCP(addr); err == nil {
+				l = newTCPListener(s, ln)
+			}
+		} else {
+			var conn udp.Conn
+			if conn, err = s.leave.ListenUDP(addr); err == nil {
+				l = newUDPListener(s, conn)
+			}
+		}
+		if err != nil {
+			for _, o := range out {
+				o.close()
+			}
+			return nil, &ListenError{Addr: addr, Transport: cfg.Transport, Err: err}
+		}
+		out = append(out, l)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range out {
+		s.listening = append(s.listening, l.addr())
+	}
+	return out, nil
+}
+
+// ListenError says which address could not be had.
+type ListenError struct {
+	Addr      netip.AddrPort
+	Transport string
+	Err       error
+}
+
+func (e *ListenError) Error() string {
+	return fmt.Sprintf("cannot listen on %s/%s: %v", e.Addr, e.Transport, e.Err)
+}
+
+// Unwrap gives the system's error.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// Reload puts cfg in force. Sessions that were given something else, or that
+// proved themselves to other CAs or lists, are reset; the others stay and follow
+// the new rules at once. After an error everything is as before.
+func (s *Server) Reload(ctx context.Context, cfg Config) (reset int, err error) {
+	s.reload.Lock()
+	defer s.reload.Unlock()
+	old := s.gen.Load()
+	if key := old.fixed(cfg); key != "" {
+		return 0, fmt.Errorf("%s cannot change while the endpoint runs: stop it and start it again", key)
+	}
+	next, err := newGeneration(cfg, old, s.leave)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.leave.Network.Apply(ctx, next.wanted); err != nil {
+		return 0, fmt.Errorf("target network: %w", err)
+	}
+	s.peers.setRange(cfg.ClientCIDR)
+	s.gen.Store(next)
+	for _, p := range s.peers.all() {
+		if p.adopt(next) {
+			continue
+		}
+		reset++
+		p.end("RESTART,the configuration changed", "configuration changed")
+	}
+	s.log.Info("configuration reloaded", "file", cfg.File, "reset", reset)
+	return reset, nil
+}

@@ -1,0 +1,187 @@
+package endpoint
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/framing"
+	"github.com/adit-vpn/adit/ovpn/wire"
+)
+
+// tcpListener accepts connections; each carries one session.
+type tcpListener struct {
+	server *Server
+	ln     net.Listener
+}
+
+func newTCPListener(s *Server, ln net.Listener) *tcpListener { return &tcpListener{server: s, ln: ln} }
+
+func (l *tcpListener) addr() net.Addr { return l.ln.Addr() }
+func (l *tcpListener) close()         { l.ln.Close() }
+
+func (l *tcpListener) serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { l.ln.Close() })
+	defer stop()
+	for {
+		conn, err := l.ln.Accept()
+		if closed(err) {
+			return nil
+		}
+		if err != nil { // too many open files
+			l.server.log.Warn("cannot accept", "listener", l.addr().String(), "error", err)
+			if !pause(ctx, readRetry) {
+				return nil
+			}
+			continue
+		}
+		l.start(ctx, conn)
+	}
+}
+
+// start makes a session for a connection, which the session then owns.
+func (l *tcpListener) start(ctx context.Context, conn net.Conn) {
+	from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		conn.Close()
+		return
+	}
+	p, pctx := l.server.newPeer(sessionKey{from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())})
+	p.stream, p.out = true, newStreamOut(conn)
+	if err := l.server.peers.add(p); err != nil {
+		p.cancel(err)
+		conn.Close()
+		l.server.log.Warn("client turned away", "from", from.String(), "reason", err)
+		return
+	}
+	go func() { // ends before peers.running
+		defer l.server.peers.remove(p)
+		defer context.AfterFunc(ctx, func() { p.cancel(errDoorClosed) })()
+		var both sync.WaitGroup
+		both.Go(func() {
+			p.readStream(pctx, conn)
+			p.cancel(errHangUp)
+		})
+		both.Go(p.out.run)
+		p.run(pctx, nil)
+		p.out.close() // sends what is queued, then closes conn, which ends the reader
+		both.Wait()
+	}()
+}
+
+// readStream takes packets off the connection until it ends or breaks the protocol.
+func (p *peer) readStream(ctx context.Context, conn net.Conn) {
+	in := framing.NewReader(conn)
+	packets := make([][]byte, 0, runSize)
+	batch := newInBatch(p.server)
+	defer batch.free()
+	for {
+		got, err := in.ReadBatch(packets[:0])
+		now := p.server.leave.Now()
+		for _, b := range got {
+			p.streamPacket(ctx, now, batch, b)
+		}
+		batch.flush(now)
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *peer) streamPacket(ctx context.Context, now time.Time, batch *inBatch, b []byte) {
+	switch op, _ := wire.SplitHeader(b[0]); {
+	case op == wire.DataV2 && len(b) > 4:
+		if p.server.peers.byID(wire.PeerID(b), p.key.from) != p {
+			p.server.drops.unknown.Add(1)
+			return
+		}
+		batch.add(now, p, b)
+	case wire.IsData(b[0]):
+		p.server.drops.unknown.Add(1)
+	default:
+		select { // nothing is lost on a stream: wait
+		case p.inbox <- append([]byte(nil), b...):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// streamOut writes to one TCP connection on a goroutine of its own, so that a
+// slow client delays nobody else. Data and control packets are appended to pending, already
+// framed; run swaps it with the buffer that it has written. Safe for concurrent use.
+type streamOut struct {
+	conn net.Conn
+
+	mu      sync.Mutex
+	wake    *sync.Cond
+	pending []byte
+	spare   []byte
+	closing bool
+	failed  bool
+}
+
+// maxPending is how much waits for one client; more is dropped, as a full link would.
+const maxPending = 512 << 10
+
+// writeTimeout is how long a client may leave everything unread.
+const writeTimeout = 15 * time.Second
+
+// lingerTimeout bounds the last write of a connection that is being closed.
+const lingerTimeout = 2 * time.Second
+
+func newStreamOut(conn net.Conn) *streamOut {
+	o := &streamOut{conn: conn}
+	o.wake = sync.NewCond(&o.mu)
+	return o
+}
+
+// run writes until close or an error, then closes the connection.
+func (o *streamOut) run() {
+	defer o.conn.Close()
+	for {
+		o.mu.Lock()
+		for len(o.pending) == 0 && !o.closing && !o.failed {
+			o.wake.Wait()
+		}
+		if len(o.pending) == 0 || o.failed {
+			o.mu.Unlock()
+			return
+		}
+		b := o.pending
+		o.pending, o.spare = o.spare[:0], nil
+		timeout := writeTimeout
+		if o.closing {
+			timeout = lingerTimeout
+		}
+		o.mu.Unlock()
+		o.conn.SetWriteDeadline(time.Now().Add(timeout))
+		_, err := o.conn.Write(b)
+		o.mu.Lock()
+		o.spare = b
+		o.failed = err != nil
+		o.mu.Unlock()
+	}
+}
+
+// close lets run write what is pending and end.
+func (o *streamOut) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closing = true
+	o.conn.SetWriteDeadline(time.Now().Add(lingerTimeout))
+	o.wake.Signal()
+}
+
+// control queues one packet, framed here.
+func (o *streamOut) control(packet []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failed || o.closing {
+		return net.ErrClosed
+	}
+	o.pending = framing.Append(o.pending, packet)
+	o.wake.Signal()
+	return nil
+}
