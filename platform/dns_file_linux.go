@@ -1,0 +1,139 @@
+package platform
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// The first line of a resolv.conf of ours; the journal's name follows.
+const (
+	fileMark  = "# Made by Adit for the tunnel "
+	fileAfter = ". The file that was here comes back when the tunnel ends.\n"
+)
+
+// savedFile is resolv.conf as it was before us.
+type savedFile struct {
+	Path   string      `json:"path"`
+	Name   string      `json:"name"`             // ours, in the marker
+	Absent bool        `json:"absent,omitempty"` // there was no file
+	Link   string      `json:"link,omitempty"`   // it was a symbolic link to this
+	Data   []byte      `json:"data,omitempty"`   // its content, also through the link
+	Mode   fs.FileMode `json:"mode,omitempty"`
+	UID    int         `json:"uid,omitempty"`
+	GID    int         `json:"gid,omitempty"`
+}
+
+// saveFile reads what is there. It refuses a file that another tunnel made: the order in
+// which two of them end is not known, and one of them would bring back the other's.
+func saveFile(path, name string) (*savedFile, error) {
+	s := &savedFile{Path: path, Name: name}
+	st, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.Absent = true
+		return s, nil
+	} else if err != nil {
+		return nil, err
+	}
+	switch {
+	case st.Mode()&fs.ModeSymlink != 0:
+		if s.Link, err = os.Readlink(path); err != nil {
+			return nil, err
+		}
+	case !st.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no regular file", path)
+	default:
+		s.Mode = st.Mode().Perm()
+		var sys unix.Stat_t
+		if err := unix.Lstat(path, &sys); err == nil {
+			s.UID, s.GID = int(sys.Uid), int(sys.Gid)
+		}
+	}
+	s.Data, err = os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // a dangling link has no content
+		return nil, err
+	}
+	if bytes.HasPrefix(s.Data, []byte(fileMark)) {
+		return nil, fmt.Errorf("%s already carries the DNS of another tunnel", path)
+	}
+	return s, nil
+}
+
+func (s *savedFile) mark() string { return fileMark + s.Name + fileAfter }
+
+// ours reports whether the file still is the one that we made.
+func (s *savedFile) ours() bool {
+	text, err := os.ReadFile(s.Path)
+	return err == nil && strings.HasPrefix(string(text), s.mark())
+}
+
+// replace puts our text there.
+func (s *savedFile) replace(text []byte) error {
+	return writeConf(s.Path, append([]byte(s.mark()), text...), 0o644)
+}
+
+// restore puts back what was there, unless somebody else has changed the file since.
+func (s *savedFile) restore(log *slog.Logger) (bool, error) {
+	if !s.ours() {
+		now, err := os.ReadFile(s.Path)
+		if same := err == nil && bytes.Equal(now, s.Data) || errors.Is(err, fs.ErrNotExist) && s.Absent; !same {
+			log.Warn("DNS left as it is: somebody else has changed the file since", "file", s.Path)
+		}
+		return false, nil
+	}
+	dir := filepath.Dir(s.Path)
+	switch {
+	case s.Absent:
+		if err := os.Remove(s.Path); err != nil {
+			return false, err
+		}
+		return true, syncDir(dir)
+	case s.Link != "":
+		tmp := filepath.Join(dir, ".resolv.conf.adit-link")
+		os.Remove(tmp)
+		if err := os.Symlink(s.Link, tmp); err != nil {
+			return false, err
+		}
+		if err := os.Rename(tmp, s.Path); err != nil {
+			os.Remove(tmp)
+			return false, err
+		}
+		return true, syncDir(dir)
+	}
+	if err := writeConf(s.Path, s.Data, s.Mode); err != nil {
+		return false, err
+	}
+	if s.UID != os.Geteuid() || s.GID != os.Getegid() {
+		if err := os.Lchown(s.Path, s.UID, s.GID); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// writeConf replaces path at once, or in place where it is a mount of its own, as in containers.
+func writeConf(path string, text []byte, mode fs.FileMode) error {
+	err := replaceFile(path, text, mode)
+	if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EXDEV) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if e := f.Sync(); err == nil {
+		err = e
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	return err
+}

@@ -1,0 +1,272 @@
+package platform
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/adit-vpn/adit/routes"
+)
+
+// undoTime bounds Close, which must not hang on a resolver that does not answer.
+const undoTime = 10 * time.Second
+
+// linuxHost is the Host over netlink. One goroutine of its own watches the underlay.
+type linuxHost struct {
+	name    string
+	log     *slog.Logger
+	nl      *netlink.Handle
+	journal *journal
+	record  record
+	dns     dnsConfig
+	dnsNow  routes.DNS
+	addrs   []netip.Prefix // what we put on the device
+	watch   *watch
+
+	mu     sync.Mutex // guards tun and closed, because TUN.Close may come from elsewhere
+	tun    *linuxTUN
+	closed bool
+}
+
+// NewHost is the door to this Linux system, in the calling thread's network
+// namespace. A journal of a crashed run under the same name is undone first.
+func NewHost(cfg HostConfig) (Host, error) {
+	log := orSilent(cfg.Log)
+	if cfg.JournalDir == "" {
+		return nil, errors.New("host: no journal directory")
+	}
+	if cfg.Etc == "" {
+		cfg.Etc = "/etc"
+	}
+	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	if _, err := cleanOne(context.Background(), nl, cfg.JournalDir, cfg.Name, log); err != nil {
+		nl.Close()
+		return nil, err
+	}
+	j, err := openJournal(cfg.JournalDir, cfg.Name)
+	if err != nil {
+		nl.Close()
+		return nil, err
+	}
+	w, err := newWatch()
+	if err != nil {
+		nl.Close()
+		j.close()
+		return nil, err
+	}
+	return &linuxHost{
+		name: cfg.Name, log: log, nl: nl, journal: j, watch: w,
+		dns: dnsConfig{etc: cfg.Etc, bus: cfg.Bus, resolvconf: cfg.Resolvconf, name: cfg.Name},
+	}, nil
+}
+
+func orSilent(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
+}
+
+func (h *linuxHost) usable(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return os.ErrClosed
+	}
+	return ctx.Err()
+}
+
+func (h *linuxHost) OpenTUN(name string, mtu int) (TUN, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, os.ErrClosed
+	}
+	if h.tun != nil && !h.tun.closed.Load() {
+		return nil, fmt.Errorf("the TUN device %s is open already", h.tun.name)
+	}
+	t, err := createTUN(h.nl, name, mtu)
+	if err != nil {
+		return nil, err
+	}
+	h.tun, h.addrs = t, nil
+	h.watch.ignore(t.index)
+	// A new address in the old one's network must not vanish with the old one.
+	if err := sysctl("net/ipv4/conf/"+t.name+"/promote_secondaries", "1"); err != nil {
+		h.log.Debug("promote_secondaries not set", "device", t.name, "error", err)
+	}
+	return t, nil
+}
+
+// device is the open TUN, or nil.
+func (h *linuxHost) device() *linuxTUN {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tun == nil || h.tun.closed.Load() {
+		return nil
+	}
+	return h.tun
+}
+
+func (h *linuxHost) deviceName() string {
+	if t := h.device(); t != nil {
+		return t.name
+	}
+	return ""
+}
+
+func (h *linuxHost) deviceIndex() int {
+	if t := h.device(); t != nil {
+		return t.index
+	}
+	return 0
+}
+
+// Apply adds before it deletes: while a plan changes, no packet finds a gap.
+func (h *linuxHost) Apply(ctx context.Context, plan routes.Plan) error {
+	if err := h.usable(ctx); err != nil {
+		return err
+	}
+	t := h.device()
+	if t == nil && !plan.IsZero() && (len(plan.Addresses) > 0 || slices.ContainsFunc(plan.Routes, func(r routes.Route) bool { return !r.Unreachable })) {
+		return errors.New("apply: no TUN device is open")
+	}
+	var errs []error
+	fail := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	h.record.Device = h.deviceName()
+	if t != nil {
+		fail(h.setMTU(t, plan.MTU))
+		fail(h.addAddresses(t, plan.Addresses))
+	}
+	want, err := h.rows(plan)
+	fail(err)
+	fail(h.addRoutes(want))
+	dnsErr := h.applyDNS(ctx, plan.DNS)
+	fail(h.removeRoutes(want))
+	if t != nil {
+		removed, err := h.removeAddresses(t, plan.Addresses)
+		fail(err)
+		if removed && len(plan.Addresses) > 0 {
+			// The kernel drops routes with a device's last address: put back what went.
+			fail(h.addAddresses(t, plan.Addresses))
+			fail(h.addRoutes(want))
+		}
+	}
+	fail(h.journal.save(h.record))
+	if dnsErr != nil {
+		fail(fmt.Errorf("%w: %w", ErrDNS, dnsErr))
+	}
+	return errors.Join(errs...)
+}
+
+func (h *linuxHost) setMTU(t *linuxTUN, mtu int) error {
+	if mtu <= 0 || mtu == t.MTU() {
+		return nil
+	}
+	if err := h.nl.LinkSetMTU(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: t.index}}, mtu); err != nil {
+		return fmt.Errorf("set MTU %d of %s: %w", mtu, t.name, err)
+	}
+	t.mtu.Store(int64(mtu))
+	return nil
+}
+
+func (h *linuxHost) addAddresses(t *linuxTUN, want []netip.Prefix) error {
+	link := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: t.index, Name: t.name}}
+	var errs []error
+	for _, p := range want {
+		a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+		if p.Addr().Is4() {
+			a.Broadcast = net.IPv4zero // a TUN has no broadcast
+		} else {
+			// Nobody else can hold the address on this link: usable at once.
+			a.Flags = unix.IFA_F_NODAD
+			h.enableIPv6(t)
+		}
+		err := h.nl.AddrAdd(link, a)
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			if !p.Addr().Is4() && noFamily(err) {
+				h.log.Warn("this system has no IPv6: the tunnel's IPv6 address is left out", "address", p)
+				continue
+			}
+			errs = append(errs, fmt.Errorf("add address %s to %s: %w", p, t.name, err))
+			continue
+		}
+		if !slices.Contains(h.addrs, p) {
+			h.addrs = append(h.addrs, p)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// enableIPv6 opens IPv6 on our own device where the system closes it for new ones.
+func (h *linuxHost) enableIPv6(t *linuxTUN) {
+	key := "net/ipv6/conf/" + t.name + "/disable_ipv6"
+	if text, err := os.ReadFile(filepath.Join("/proc/sys", key)); err == nil && strings.TrimSpace(string(text)) == "1" {
+		if err := sysctl(key, "0"); err != nil {
+			h.log.Warn("IPv6 stays closed on the tunnel", "device", t.name, "error", err)
+		}
+	}
+}
+
+func (h *linuxHost) removeAddresses(t *linuxTUN, want []netip.Prefix) (removed bool, err error) {
+	link := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: t.index, Name: t.name}}
+	var errs []error
+	var left []netip.Prefix
+	for _, p := range h.addrs {
+		if slices.Contains(want, p) {
+			left = append(left, p)
+			continue
+		}
+		a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}, Broadcast: net.IPv4zero}
+		if err := h.nl.AddrDel(link, a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) && !noFamily(err) {
+			errs = append(errs, fmt.Errorf("remove address %s from %s: %w", p, t.name, err))
+			left = append(left, p)
+			continue
+		}
+		removed = true
+	}
+	h.addrs = left
+	return removed, errors.Join(errs...)
+}
+
+func sysctl(key, value string) error {
+	return os.WriteFile(filepath.Join("/proc/sys", key), []byte(value), 0o644)
+}
+
+func (h *linuxHost) Changes() <-chan struct{} { return h.watch.changes }
+
+// Close undoes everything and lets the journal go. Called twice it does nothing.
+func (h *linuxHost) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+	defer cancel()
+	err := h.Apply(ctx, routes.Plan{})
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	h.mu.Unlock()
+	h.watch.close()
+	h.nl.Close()
+	return errors.Join(err, h.journal.close())
+}
