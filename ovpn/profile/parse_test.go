@@ -318,7 +318,8 @@ func FuzzParse(f *testing.F) {
 		if _, err := json.Marshal(p.Check(testNow())); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(Redact(p.Text()), "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff") && p.TLSAuth != "" {
+		const secret = "00112233445566778899aabbccddeeff" // from a file, so inlined in a block
+		if !strings.Contains(text, secret) && strings.Contains(Redact(p.Text()), secret) {
 			t.Fatalf("%q leaks", text)
 		}
 		if err != nil {

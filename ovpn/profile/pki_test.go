@@ -11,6 +11,8 @@ import (
 	"math/big"
 	"testing"
 	"time"
+
+	"software.sslmate.com/src/go-pkcs12"
 )
 
 // testNow is the clock of all tests.
@@ -94,3 +96,12 @@ const staticKeyText = `#
 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
 -----END OpenVPN Static key V1-----
 `
+
+func encodePKCS12(t *testing.T, is issued, ca authority, password string) []byte {
+	t.Helper()
+	der, err := pkcs12.Modern.Encode(is.key, is.cert, []*x509.Certificate{ca.cert}, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
