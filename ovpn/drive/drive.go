@@ -1,0 +1,110 @@
+// Package drive is the one loop that runs an ovpn.Session with a real clock. It
+// moves control packets only; data packets go past it, straight between the
+// socket and ovpn.Data. It opens nothing and starts no goroutine: Run is the loop.
+package drive
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn"
+)
+
+// Config connects a Session to the world. All callbacks run on Run's goroutine.
+type Config struct {
+	// In brings control packets; each slice belongs to Run. Nil-able is only a test's privilege.
+	In <-chan []byte
+	// Send sends one unframed packet, which it may keep. An error ends Run only
+	// when it is net.ErrClosed-like for good: UDP senders should swallow the rest.
+	Send func(packet []byte) error
+	// Handle takes one event and may call s. An error closes the session
+	// gracefully and is what Run returns.
+	Handle func(now time.Time, s *ovpn.Session, ev ovpn.Event) error
+	// Do brings work from other goroutines; an error ends Run as Handle's does.
+	Do <-chan func(now time.Time, s *ovpn.Session) error
+}
+
+// Run drives s until it dies, until ctx ends (then s is closed gracefully, which
+// takes a second at most, and the context's cause is returned), or until
+// Handle, Do or Send fail.
+func Run(ctx context.Context, s *ovpn.Session, cfg Config) error {
+	r := &runner{cfg: cfg, s: s}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	done := ctx.Done()
+	for {
+		if err := r.drain(time.Now()); err != nil {
+			return r.result(err)
+		}
+		wait := time.Hour
+		if d := s.Deadline(); !d.IsZero() {
+			wait = max(time.Until(d), 0)
+		}
+		timer.Reset(wait)
+		var err error
+		select {
+		case p := <-cfg.In:
+			err = s.Handle(time.Now(), p)
+		case f := <-cfg.Do:
+			if ferr := f(time.Now(), s); ferr != nil {
+				r.close(ferr)
+			}
+		case <-timer.C:
+			err = s.Tick(time.Now())
+		case <-s.Data().Wake():
+			err = s.Tick(time.Now())
+		case <-done:
+			done = nil
+			r.close(context.Cause(ctx))
+		}
+		if err != nil && !errors.Is(err, ovpn.ErrDropped) {
+			r.drain(time.Now())
+			return r.result(err)
+		}
+	}
+}
+
+// runner remembers why a graceful close began.
+type runner struct {
+	cfg   Config
+	s     *ovpn.Session
+	cause error
+}
+
+func (r *runner) close(cause error) {
+	if r.cause == nil {
+		r.cause = cause
+		r.s.Close(time.Now())
+	}
+}
+
+// result is the error that Run returns when the session ended with err.
+func (r *runner) result(err error) error {
+	if r.cause != nil {
+		return r.cause
+	}
+	return err
+}
+
+// drain sends what is ready and hands out events, until there is neither.
+func (r *runner) drain(now time.Time) error {
+	for {
+		idle := true
+		for p := r.s.NextPacket(now); p != nil; p = r.s.NextPacket(now) {
+			idle = false
+			if err := r.cfg.Send(p); err != nil {
+				return err
+			}
+		}
+		for ev := r.s.NextEvent(); ev != nil; ev = r.s.NextEvent() {
+			idle = false
+			if err := r.cfg.Handle(now, r.s, ev); err != nil {
+				r.close(err)
+			}
+		}
+		if idle {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package ovpn
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/wire"
+)
+
+// key is one negotiation and the data key that comes out of it: resets, TLS,
+// key-method 2. A Session holds one, or two while it changes keys.
+type key struct {
+	id      uint8
+	rel     reliable
+	tls     *secure
+	state   tls.ConnectionState
+	started time.Time // when the reset was sent or seen
+	ready   time.Time // when key-method 2 was exchanged; zero before
+	expires time.Time // when an old key ends; zero for the newest
+
+	synced bool   // the peer's reset is in
+	plain  []byte // a key-method-2 message that came in several records
+	own    keySource
+	peer   *keyMessage
+
+	authorized bool // server: the owner accepted the credentials
+	installed  bool // in Data, for opening
+	promoted   bool // in Data, for sealing
+}
+
+// errPeerEnded ends the session, whichever key it came on.
+var errPeerEnded = errors.New("peer ended the session")
+
+// done says that the negotiation is over: data may use the key.
+func (k *key) done() bool { return !k.ready.IsZero() && k.authorized }
+
+func (k *key) close() {
+	if k.tls != nil {
+		k.tls.close()
+	}
+}
+
+// advance handles every packet that is there in order.
+func (k *key) advance(s *Session) error {
+	for {
+		op, payload, ok := k.rel.deliver()
+		if !ok {
+			break
+		}
+		if op != wire.ControlV1 {
+			if k.synced {
+				return &ProtocolError{Cause: CauseProtocol, Text: "second reset in one negotiation"}
+			}
+			k.synced = true
+			if op == wire.HardResetClientV2 {
+				k.rel.queue(wire.HardResetServerV2, nil)
+			}
+			continue
+		}
+		if k.tls == nil {
+			return &ProtocolError{Cause: CauseProtocol, Text: "control data before the reset was confirmed"}
+		}
+		k.tls.feed(payload)
+		if err := k.pump(s); err != nil {
+			return err
+		}
+	}
+	// The TLS client starts when both resets are confirmed, the server waits for it.
+	if k.tls == nil && k.synced && (s.cfg.Role == Server || k.rel.empty()) {
+		k.startTLS(s)
+		return k.pump(s)
+	}
+	return nil
+}
+
+func (k *key) startTLS(s *Session) { k.tls = newSecure(s.cfg.Role, s.cfg.TLS) }
+
+// pump lets TLS run until it wants more, and handles what it says.
+func (k *key) pump(s *Session) error {
+	for {
+		step := k.tls.step()
+		var err error
+		switch {
+		case step.err != nil:
+			k.queueTLS(s)
+			if errors.Is(step.err, io.EOF) {
+				return &ProtocolError{Cause: CauseTLS, Text: "peer closed the control channel"}
+			}
+			return &ProtocolError{Cause: CauseTLS, Text: "control channel TLS failed", Err: step.err}
+		case step.established:
+			k.state = k.tls.conn.ConnectionState()
+			if s.cfg.Role == Client {
+				err = k.sendKeyMessage(s)
+			}
+		case step.plain != nil:
+			err = k.record(s, step.plain)
+		default:
+			k.queueTLS(s)
+			return nil
+		}
+		k.queueTLS(s)
+		if err != nil {
+			return err
+		}
+		if s.dead != nil {
+			return s.dead
+		}
+	}
+}
+
+// queueTLS cuts what TLS wants to send into control packets.
+func (k *key) queueTLS(s *Session) {
+	for part := range slices.Chunk(k.tls.drain(), s.payloadSize()) {
+		k.rel.queue(wire.ControlV1, part)
+	}
+}
+
+// send encrypts one control message.
+func (k *key) send(s *Session, b []byte) error {
+	if err := k.tls.write(b); err != nil {
+		return &ProtocolError{Cause: CauseTLS, Text: "control channel TLS failed", Err: err}
+	}
+	k.queueTLS(s)
+	return nil
+}
+
+func (k *key) sendKeyMessage(s *Session) error {
+	m := &keyMessage{options: s.occ()}
+	enc := Stock
+	rand.Read(k.own.random1[:])
+	rand.Read(k.own.random2[:])
+	if s.cfg.Role == Client {
+		rand.Read(k.own.preMaster[:])
+		m.username, m.password = s.cfg.Username, s.cfg.Password
+		m.peerInfo = s.ownPeerInfo(k)
+		enc = s.cfg.Encoding
+	}
+	m.source = k.own
+	return k.send(s, appendKeyMessage(nil, s.cfg.Role, enc, m))
+}
+
+// record handles one TLS record: key-method 2 first, then control messages.
+func (k *key) record(s *Session, b []byte) error {
+	if k.peer != nil {
+		return s.message(k, b)
+	}
+	k.plain = append(k.plain, b...)
+	peerRole := Server
+	if s.cfg.Role == Server {
+		peerRole = Client
+	}
+	m, _, err := parseKeyMessage(k.plain, peerRole)
+	if errors.Is(err, errShortKeyMessage) {
+		return nil
+	}
+	if err != nil {
+		return &ProtocolError{Cause: CauseProtocol, Text: "key exchange failed", Err: err}
+	}
+	k.plain, k.peer = nil, m
+	if s.cfg.Role == Server {
+		if err := k.sendKeyMessage(s); err != nil {
+			return err
+		}
+	}
+	k.ready = s.now
+	again := !s.established.IsZero()
+	s.emit(Established{KeyID: k.id, Renegotiation: again, TLS: k.state, PeerOptions: m.options})
+	if !again {
+		s.established = s.now
+	}
+	if s.cfg.Role == Server {
+		info := parsePeerInfo(m.peerInfo)
+		if !again {
+			s.peerInfo, s.peerProto = info, protoBits(info)
+		}
+		s.emit(Credentials{Renegotiation: again, Username: m.username, Password: m.password, PeerInfo: info, TLS: k.state})
+		return nil
+	}
+	k.authorized = true
+	if !again {
+		s.pushDue = s.now.Add(pushFirst)
+		return nil
+	}
+	return k.install(s)
+}
+
+// install derives the data key and lets Data open with it; promote follows
+// when the peer is known to have it.
+func (k *key) install(s *Session) error {
+	var km *keyMaterial
+	if s.exporter {
+		var err error
+		if km, err = deriveExporter(&k.state); err != nil {
+			return &ProtocolError{Cause: CauseProtocol, Text: "TLS key export failed", Err: err}
+		}
+	} else {
+		client, server := &k.own, &k.peer.source
+		clientID, serverID := s.local, s.remote
+		if s.cfg.Role == Server {
+			client, server = server, client
+			clientID, serverID = serverID, clientID
+		}
+		km = derivePRF(client, server, clientID, serverID)
+	}
+	if err := s.data.install(k.id, s.cipher, km); err != nil {
+		return &ProtocolError{Cause: CauseProtocol, Text: "data key", Err: err}
+	}
+	k.installed = true
+	// Randomness is spent.
+	k.own, k.peer.source, k.peer.password = keySource{}, keySource{}, ""
+	if s.cfg.Renegotiate > 0 {
+		s.renegotiate = s.now.Add(s.cfg.Renegotiate)
+	}
+	return nil
+}

@@ -1,0 +1,567 @@
+package ovpn
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/wire"
+	"github.com/adit-vpn/adit/ovpn/wrap"
+)
+
+// Session is one peer's control channel, in either role. One goroutine at a
+// time; the caller passes now. After a *ProtocolError it is dead; after a
+// dropped packet (errors.Is ErrDropped) it is not.
+//
+// A client's steps:
+//  1. HARD_RESET_CLIENT_V2 out, HARD_RESET_SERVER_V2 in (session.go, key.go)
+//  2. TLS handshake in CONTROL_V1 packets (tls.go, reliable.go)
+//  3. key-method 2 out, the server's in: Established (keymethod.go, key.go)
+//  4. PUSH_REQUEST out, PUSH_REPLY in: data keys, PushReply (message.go)
+//
+// A server's steps:
+//  1. Gate answers the reset without state (gate.go); on TCP the Session does
+//  2. TLS handshake
+//  3. key-method 2 in, own one out: Established, Credentials; Accept or Deny
+//  4. PushRequest; Push: PUSH_REPLY out, data keys
+//
+// Either side may start step 2 again with a SOFT_RESET_V1 and the next key id;
+// the old key serves until the new one is known to work on both sides.
+type Session struct {
+	cfg  Config
+	wrap wrap.Wrapper
+	data *Data
+	now  time.Time // of the current call; TLS reads it
+
+	local, remote wire.SessionID
+	keys          []*key // newest first: the one in negotiation or use, then the old one
+	nextKeyID     uint8
+
+	cipher     Cipher
+	exporter   bool // data keys come from the TLS exporter
+	configured bool // push reply received or sent
+	accepted   bool // server: the owner said yes once
+	pushAsked  bool // server: PushRequest was emitted
+	ccExit     bool // peer takes EXIT as a control message
+	peerProto  uint32
+	peerInfo   map[string]string
+
+	established   time.Time     // of the first key
+	pushDue       time.Time     // client: next PUSH_REQUEST
+	pushParts     []string      // client: PUSH_REPLY under way
+	partBytes     int           //
+	lastHeard     time.Time     // any authentic packet
+	ping, silence time.Duration // keepalive in force
+	heard         bool          // any authentic packet at all
+	promoteDue    time.Time     // when to look again whether the peer has the new key
+	renegotiate   time.Time     // when we start a new key ourselves
+
+	acks   [][]byte // packets made outside a key
+	events []Event
+	dead   error
+	ending time.Time // Close or Deny was called: dead at this time at the latest
+}
+
+// Timing of the push and of the end.
+const (
+	pushFirst   = 0
+	pushRepeat  = 5 * time.Second
+	lingerTime  = time.Second // for the last message to be acknowledged
+	promoteMax  = 2 * time.Second
+	promotePoll = 50 * time.Millisecond
+)
+
+// past is a deadline that is always due.
+var past = time.Unix(0, 1)
+
+// New starts a session. A client's first packet is ready at once.
+func New(now time.Time, cfg Config) (*Session, error) {
+	if cfg.TLS == nil {
+		return nil, errors.New("ovpn: no TLS configuration")
+	}
+	if len(cfg.Ciphers) == 0 {
+		cfg.Ciphers = DefaultCiphers()
+	}
+	for _, name := range cfg.Ciphers {
+		if _, ok := LookupCipher(name); !ok {
+			return nil, fmt.Errorf("ovpn: unknown cipher %q", name)
+		}
+	}
+	cfg.MTU = orDefault(cfg.MTU, 1500)
+	cfg.PacketSize = max(orDefault(cfg.PacketSize, 1250), 154)
+	cfg.ReplayWindow = orDefault(cfg.ReplayWindow, 64)
+	cfg.HandWindow = orDefault(cfg.HandWindow, 60*time.Second)
+	cfg.TranWindow = orDefault(cfg.TranWindow, 3600*time.Second)
+	cfg.TLSTimeout = orDefault(cfg.TLSTimeout, 2*time.Second)
+	s := &Session{cfg: cfg, now: now, lastHeard: now, ping: cfg.Ping, silence: cfg.PingRestart}
+	s.cfg.TLS = cfg.TLS.Clone()
+	s.cfg.TLS.Time = func() time.Time { return s.now }
+	s.cfg.TLS.SessionTicketsDisabled = true
+	if s.cfg.TLS.MinVersion == 0 {
+		s.cfg.TLS.MinVersion = tls.VersionTLS12
+	}
+	peerID := uint32(wire.NoPeerID)
+	if cfg.Role == Server {
+		peerID = cfg.PeerID
+	}
+	s.data = newData(cfg.Role, peerID, cfg.ReplayWindow)
+
+	firstID := uint32(1)
+	if cfg.Hello != nil {
+		s.local, s.remote = cfg.Hello.Server, cfg.Hello.Client
+		firstID = 2 // the Gate's reset had 1
+	} else {
+		rand.Read(s.local[:])
+	}
+	if cfg.Wrap != nil {
+		s.wrap = cfg.Wrap.New(cfg.Role == Server, firstID)
+	}
+	k := s.newKey(now)
+	switch {
+	case cfg.Role == Client:
+		k.rel.queue(wire.HardResetClientV2, nil)
+	case cfg.Hello != nil:
+		k.rel.expect, k.rel.nextID = 1, 1 // both resets are behind us
+		k.synced = true
+		k.startTLS(s)
+	}
+	return s, nil
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Data is the packet crypto; it exists from the start and passes packets once
+// keys are installed.
+func (s *Session) Data() *Data { return s.data }
+
+// Peer is the peer's session id, zero before its first packet.
+func (s *Session) Peer() wire.SessionID { return s.remote }
+
+// Heard says whether any authentic packet has come from the peer.
+func (s *Session) Heard() bool { return s.heard }
+
+// Handle takes one control packet (opcodes 3-5, 7, 8), borrowed for the call.
+func (s *Session) Handle(now time.Time, packet []byte) error {
+	if s.dead != nil {
+		return s.dead
+	}
+	s.now = now
+	plain := packet
+	if s.wrap != nil {
+		var err error
+		if plain, err = s.wrap.Unwrap(nil, now, packet); err != nil {
+			return fmt.Errorf("%w: %w", ErrDropped, err)
+		}
+	}
+	c, err := wire.ParseControl(plain)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDropped, err)
+	}
+	if err := s.admit(c); err != nil {
+		return err
+	}
+	k := s.keyFor(c, now)
+	if k == nil {
+		return fmt.Errorf("%w: opcode %d for unknown key %d", ErrDropped, c.Op, c.KeyID)
+	}
+	s.lastHeard, s.heard = now, true
+	k.rel.acked(c.Acks)
+	if c.Op != wire.AckV1 {
+		k.rel.receive(c.Op, c.ID, c.Payload)
+	}
+	if err := s.advance(k); err != nil {
+		return err
+	}
+	s.promote(now)
+	return nil
+}
+
+// admit checks the session ids. A peer's first reset fixes its id.
+func (s *Session) admit(c wire.Control) error {
+	var zero wire.SessionID
+	if len(c.Acks) > 0 && c.Peer != s.local {
+		return fmt.Errorf("%w: acknowledges session %s, ours is %s", ErrDropped, c.Peer, s.local)
+	}
+	if s.remote != zero {
+		if c.Session != s.remote {
+			return fmt.Errorf("%w: from session %s, expected %s", ErrDropped, c.Session, s.remote)
+		}
+		return nil
+	}
+	want := wire.HardResetServerV2
+	if s.cfg.Role == Server {
+		want = wire.HardResetClientV2
+	}
+	if c.Op != want || c.KeyID != 0 || c.Session == zero {
+		return fmt.Errorf("%w: opcode %d before the reset", ErrDropped, c.Op)
+	}
+	s.remote = c.Session
+	return nil
+}
+
+// keyFor finds the key that c belongs to; a soft reset makes the next one.
+func (s *Session) keyFor(c wire.Control, now time.Time) *key {
+	for _, k := range s.keys {
+		if k.id == c.KeyID {
+			return k
+		}
+	}
+	if c.Op == wire.SoftResetV1 && c.KeyID == s.nextKeyID && s.keys[0].done() && s.configured {
+		k := s.newKey(now)
+		k.rel.queue(wire.SoftResetV1, nil)
+		return k
+	}
+	return nil
+}
+
+// newKey makes the next key the newest one; a third one is dropped.
+func (s *Session) newKey(now time.Time) *key {
+	k := &key{id: s.nextKeyID, started: now, rel: reliable{timeout: s.cfg.TLSTimeout}}
+	s.nextKeyID = s.nextKeyID%7 + 1 // 0, then 1..7 for ever
+	if len(s.keys) > 0 {
+		s.keys[0].expires = now.Add(s.cfg.TranWindow)
+	}
+	s.keys = append([]*key{k}, s.keys...)
+	for len(s.keys) > 2 {
+		s.dropKey(len(s.keys) - 1)
+	}
+	return k
+}
+
+func (s *Session) dropKey(i int) {
+	k := s.keys[i]
+	s.data.retire(k.id)
+	k.close()
+	s.keys = append(s.keys[:i:i], s.keys[i+1:]...)
+}
+
+// advance lets k go as far as what arrived allows.
+func (s *Session) advance(k *key) error {
+	err := k.advance(s)
+	if err == nil {
+		return nil
+	}
+	if k == s.keys[0] && len(s.keys) > 1 && !errors.Is(err, errPeerEnded) {
+		// A renegotiation failed: go on with the old key and try again later.
+		s.dropKey(0)
+		s.keys[0].expires = time.Time{}
+		s.renegotiate = s.now.Add(s.cfg.HandWindow)
+		return fmt.Errorf("%w: renegotiation failed: %w", ErrDropped, err)
+	}
+	return s.die(err)
+}
+
+// die ends the session; what is still queued (a TLS alert) may be sent.
+func (s *Session) die(err error) error {
+	if s.dead == nil {
+		s.dead = err
+		s.flush()
+		for _, k := range s.keys {
+			k.close()
+		}
+		for id := range uint8(8) {
+			s.data.retire(id)
+		}
+	}
+	return s.dead
+}
+
+// quiet says that the peer has confirmed everything.
+func (s *Session) quiet() bool {
+	return !slices.ContainsFunc(s.keys, func(k *key) bool { return !k.rel.empty() })
+}
+
+// flush makes the last packets of a dying session; nothing is sent twice.
+func (s *Session) flush() {
+	for len(s.keys) > 0 {
+		c, ok := s.keys[0].rel.next(s.now)
+		if !ok {
+			return
+		}
+		s.acks = append(s.acks, s.packet(s.keys[0], c))
+	}
+}
+
+// NextPacket returns the next packet to send, or nil. It is the caller's to keep.
+// Drain it after every other call.
+func (s *Session) NextPacket(now time.Time) []byte {
+	if len(s.acks) > 0 {
+		p := s.acks[0]
+		s.acks = s.acks[1:]
+		return p
+	}
+	if s.dead != nil {
+		return nil
+	}
+	s.now = now
+	for _, k := range s.keys {
+		if c, ok := k.rel.next(now); ok {
+			return s.packet(k, c)
+		}
+	}
+	return nil
+}
+
+// packet puts one control packet into its final form.
+func (s *Session) packet(k *key, c wire.Control) []byte {
+	c.KeyID, c.Session, c.Peer = k.id, s.local, s.remote
+	plain := wire.AppendControl(make([]byte, 0, 64+len(c.Payload)), c)
+	if s.wrap == nil {
+		return plain
+	}
+	return s.wrap.Wrap(make([]byte, 0, len(plain)+s.cfg.Wrap.Overhead()), s.now, plain)
+}
+
+// payloadSize is how much TLS ciphertext fits in one control packet.
+func (s *Session) payloadSize() int {
+	n := s.cfg.PacketSize - (1 + 8 + 1 + 4*carryAcks + 8 + 4)
+	if s.cfg.Wrap != nil {
+		n -= s.cfg.Wrap.Overhead()
+	}
+	return max(n, 32)
+}
+
+// NextEvent returns the next event, or nil. Drain it after every other call.
+func (s *Session) NextEvent() Event {
+	if len(s.events) == 0 {
+		return nil
+	}
+	ev := s.events[0]
+	s.events = s.events[1:]
+	return ev
+}
+
+func (s *Session) emit(ev Event) { s.events = append(s.events, ev) }
+
+// Tick does what is due at now: retransmission, ping, timeouts, renegotiation.
+func (s *Session) Tick(now time.Time) error {
+	if s.dead != nil {
+		return s.dead
+	}
+	s.now = now
+	if !s.ending.IsZero() {
+		if !s.ending.After(now) || s.quiet() {
+			return s.die(ErrClosed)
+		}
+		return nil
+	}
+	if err := s.timeouts(now); err != nil {
+		return err
+	}
+	if s.cfg.Role == Client && !s.pushDue.IsZero() && !s.pushDue.After(now) {
+		s.pushDue = now.Add(pushRepeat)
+		if err := s.Send(now, "PUSH_REQUEST"); err != nil {
+			return err
+		}
+	}
+	s.promote(now)
+	for i := len(s.keys) - 1; i > 0; i-- {
+		if e := s.keys[i].expires; !e.IsZero() && !e.After(now) {
+			s.dropKey(i)
+		}
+	}
+	if s.configured && s.keys[0].done() && (s.data.exhausted() || !s.renegotiate.IsZero() && !s.renegotiate.After(now)) {
+		return s.Renegotiate(now)
+	}
+	if s.configured && s.data.exited() {
+		s.emit(PeerExit{Kind: "exit"})
+		return s.die(ErrClosed)
+	}
+	if due := s.pingDue(); !due.IsZero() && !due.After(now) {
+		if p := s.data.sealControl(now, pingPayload()); p != nil {
+			s.acks = append(s.acks, p)
+		}
+	}
+	return nil
+}
+
+// timeouts ends handshakes and sessions that took too long.
+func (s *Session) timeouts(now time.Time) error {
+	k := s.keys[0]
+	switch {
+	case !k.done() && !k.started.Add(s.cfg.HandWindow).After(now):
+		if len(s.keys) > 1 {
+			return s.advanceFailed(&ProtocolError{Cause: CauseTimeout, Text: "renegotiation timed out"})
+		}
+		if !s.heard {
+			return s.die(&ProtocolError{Cause: CauseNoReply, Text: fmt.Sprintf("no reply within %v", s.cfg.HandWindow)})
+		}
+		return s.die(&ProtocolError{Cause: CauseTimeout, Text: fmt.Sprintf("handshake not finished within %v", s.cfg.HandWindow)})
+	case !s.configured && !s.established.IsZero() && !s.established.Add(s.cfg.HandWindow).After(now):
+		text := fmt.Sprintf("no configuration from the server within %v", s.cfg.HandWindow)
+		if s.cfg.Role == Server {
+			text = fmt.Sprintf("client did not become ready within %v", s.cfg.HandWindow)
+		}
+		return s.die(&ProtocolError{Cause: CauseTimeout, Text: text})
+	case s.configured && s.silence > 0 && !s.silentSince().Add(s.silence).After(now):
+		return s.die(&ProtocolError{Cause: CausePing, Text: fmt.Sprintf("peer silent for %v", s.silence)})
+	}
+	return nil
+}
+
+// advanceFailed gives up a renegotiation and stays on the old key.
+func (s *Session) advanceFailed(err error) error {
+	s.dropKey(0)
+	if e := s.keys[0].expires; !e.IsZero() && !e.After(s.now) {
+		return s.die(&ProtocolError{Cause: CauseKeys, Text: "the data key expired", Err: err})
+	}
+	s.renegotiate = s.now.Add(s.cfg.HandWindow)
+	return nil
+}
+
+// silentSince is when the peer was last heard, on either channel.
+func (s *Session) silentSince() time.Time {
+	if d := s.data.lastOpened(); d.After(s.lastHeard) {
+		return d
+	}
+	return s.lastHeard
+}
+
+// pingDue is when the next keepalive ping goes out; zero for never.
+func (s *Session) pingDue() time.Time {
+	if !s.configured || s.ping <= 0 {
+		return time.Time{}
+	}
+	last := s.data.lastSealed()
+	if last.Before(s.established) {
+		last = s.established
+	}
+	return last.Add(s.ping)
+}
+
+// promote moves sending to a new key once the peer is known to have it: it used
+// the key itself, or enough time passed since it confirmed its message.
+func (s *Session) promote(now time.Time) {
+	k := s.keys[0]
+	if !k.installed || k.promoted {
+		s.promoteDue = time.Time{}
+		return
+	}
+	s.promoteDue = now.Add(promotePoll)
+	wait := promoteMax
+	if s.cfg.Role == Server {
+		// The client moves first; wait for it, in case its half is not ready.
+		wait = 5 * promoteMax
+	}
+	first := len(s.keys) == 1
+	if first && k.rel.empty() || s.data.openedWith(k.id) || !first && k.rel.empty() && !k.ready.Add(wait).After(now) {
+		s.data.promote(k.id)
+		k.promoted = true
+	}
+}
+
+// Deadline is when Tick must be called next; the zero time means never. For a
+// dead session it is long past: Tick says why.
+func (s *Session) Deadline() time.Time {
+	if s.dead != nil {
+		return past
+	}
+	var d time.Time
+	earliest := func(t time.Time) {
+		if !t.IsZero() && (d.IsZero() || t.Before(d)) {
+			d = t
+		}
+	}
+	for _, k := range s.keys {
+		earliest(k.rel.deadline())
+	}
+	if !s.ending.IsZero() {
+		if s.quiet() {
+			return past
+		}
+		earliest(s.ending)
+		return d
+	}
+	k := s.keys[0]
+	if !k.done() {
+		earliest(k.started.Add(s.cfg.HandWindow))
+	}
+	if !s.configured && !s.established.IsZero() {
+		earliest(s.established.Add(s.cfg.HandWindow))
+	}
+	if s.configured {
+		earliest(s.pingDue())
+		if s.silence > 0 {
+			earliest(s.silentSince().Add(s.silence))
+		}
+		if k.installed && !k.promoted {
+			earliest(s.promoteDue)
+			if s.promoteDue.IsZero() {
+				earliest(s.now)
+			}
+		}
+		if k.done() {
+			earliest(s.renegotiate)
+		}
+	}
+	earliest(s.pushDue)
+	for _, k := range s.keys[1:] {
+		earliest(k.expires)
+	}
+	return d
+}
+
+// Renegotiate starts a new key now. It does nothing while one is under way.
+func (s *Session) Renegotiate(now time.Time) error {
+	if s.dead != nil {
+		return s.dead
+	}
+	s.now = now
+	if !s.keys[0].done() || !s.configured || !s.ending.IsZero() {
+		return nil
+	}
+	s.renegotiate = time.Time{}
+	s.newKey(now).rel.queue(wire.SoftResetV1, nil)
+	return nil
+}
+
+// Send sends one control message, for instance "RESTART,reason".
+func (s *Session) Send(now time.Time, message string) error {
+	if s.dead != nil {
+		return s.dead
+	}
+	s.now = now
+	// The newest key whose TLS is up carries it; in a renegotiation that is the old one.
+	for _, k := range s.keys {
+		if k.done() {
+			return k.send(s, append([]byte(message), 0))
+		}
+	}
+	return errors.New("ovpn: control channel not established")
+}
+
+// Close tells the peer (when exit notification is on) and ends the session.
+// Drain NextPacket once more after it, and Tick until it returns an error.
+func (s *Session) Close(now time.Time) {
+	if s.dead != nil || !s.ending.IsZero() {
+		return
+	}
+	s.now = now
+	switch {
+	case s.established.IsZero():
+	case s.cfg.Role == Server:
+		// What the owner said last (RESTART, HALT) shall arrive.
+		s.ending = now.Add(lingerTime)
+		return
+	case s.configured && s.ccExit && s.Send(now, "EXIT") == nil:
+		s.ending = now.Add(lingerTime)
+		return
+	case s.configured && s.cfg.ExitNotify && !s.cfg.Stream:
+		// OCC exit may be lost; three of them seldom are.
+		for range 3 {
+			if p := s.data.sealControl(now, exitPayload()); p != nil {
+				s.acks = append(s.acks, p)
+			}
+		}
+	}
+	s.die(ErrClosed)
+}
