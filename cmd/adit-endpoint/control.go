@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adit-vpn/adit/endpoint"
+)
+
+func (a *app) client() *endpoint.ControlClient { return endpoint.NewControlClient(a.data) }
+
+func (a *app) connections() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "connections", Short: "List the connected clients", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := a.client().Connections(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd, list)
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "ID\tCLIENT\tADDRESS\tFROM\tSINCE\tRECEIVED\tSENT")
+			for _, c := range list {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", c.ID, c.Client, c.Address, c.From, c.Since.Format(time.RFC3339), c.RxBytes, c.TxBytes)
+			}
+			return w.Flush()
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printJSON(cmd *cobra.Command, v any) error {
+	e := json.NewEncoder(cmd.OutOrStdout())
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func (a *app) terminate() *cobra.Command {
+	var user string
+	cmd := &cobra.Command{
+		Use: "terminate ID|--user U", Short: "End connections and tell the clients to stay away", Args: between(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := endpoint.TerminateRequest{User: user}
+			if len(args) > 0 {
+				q.ID = args[0]
+			}
+			if (q.ID == "") == (q.User == "") {
+				return usagef("usage: adit-endpoint terminate ID, or --user U", "terminate needs an id or a user")
+			}
+			out, err := a.client().Terminate(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			for _, id := range out.Terminated {
+				fmt.Fprintln(cmd.OutOrStdout(), "terminated", id)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&user, "user", "", "all connections of this `user` (or certificate name)")
+	return cmd
+}
+
+func (a *app) reload() *cobra.Command {
+	return &cobra.Command{
+		Use: "reload", Short: "Read the configuration again", Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out, err := a.client().Reload(cmd.Context())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "reloaded, %d sessions reset\n", out.Reset)
+			return nil
+		},
+	}
+}
+
+func (a *app) check() *cobra.Command {
+	return &cobra.Command{
+		Use: "check FILE", Short: "Validate a configuration file", Args: exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := endpoint.LoadConfig(args[0])
+			var all endpoint.ConfigErrors
+			if errors.As(err, &all) && len(all) > 1 {
+				for _, e := range all {
+					fmt.Fprintln(cmd.OutOrStdout(), e)
+				}
+				return fmt.Errorf("%s: %d mistakes", filepath.Base(args[0]), len(all))
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s/%s, clients from %s, %d associations, %d rules\n", args[0],
+				cfg.Listen[0], cfg.Transport, cfg.ClientCIDR, len(cfg.Associations), len(cfg.Rules))
+			return nil
+		},
+	}
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+
+	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/endpoint/network"
+	"github.com/adit-vpn/adit/endpoint/pki"
+)
+
+// hints says what to type after err, most specific first.
+func hints(err error) []string {
+	var usage *usageError
+	var cert *pki.Error
+	var config endpoint.ConfigErrors
+	var listen *endpoint.ListenError
+	switch {
+	case errors.As(err, &usage):
+		if usage.hint == "" {
+			return nil
+		}
+		return []string{usage.hint}
+	case errors.As(err, &config):
+		if len(config) > 1 {
+			return []string{"all mistakes: adit-endpoint check " + config[0].File}
+		}
+		return []string{"correct the file, then test it: adit-endpoint check " + config[0].File}
+	case errors.As(err, &listen) && errors.Is(err, syscall.EADDRINUSE):
+		return []string{"another program uses this port; stop it, or choose one: adit-endpoint up --listen 127.0.0.1:11940"}
+	case errors.As(err, &listen) && errors.Is(err, syscall.EADDRNOTAVAIL):
+		return []string{"this machine does not have the address; choose one that it has, or 0.0.0.0 for all"}
+	case errors.As(err, &listen) && errors.Is(err, fs.ErrPermission):
+		return []string{"ports below 1024 need root; choose a higher one with --listen"}
+	case errors.Is(err, endpoint.ErrRunning):
+		return []string{"see its clients: adit-endpoint connections; or give this one a directory of its own: --data DIR"}
+	case errors.Is(err, endpoint.ErrNotRunning):
+		return []string{"start it: adit-endpoint up; or name its directory: --data DIR"}
+	case errors.Is(err, endpoint.ErrServerCertificate):
+		return []string{"renew it: adit-endpoint pki renew " + endpoint.ServerName}
+	case errors.Is(err, network.ErrUnsupported):
+		return []string{"--network userspace needs no rights and works everywhere"}
+	case errors.As(err, &cert) && cert.Hint != "":
+		return []string{cert.Hint}
+	case errors.Is(err, fs.ErrPermission):
+		return []string{"run it as the owner of the file, or choose another directory with --data DIR"}
+	case errors.Is(err, fs.ErrNotExist):
+		return []string{"check the name; adit-endpoint up makes what it needs in its data directory"}
+	}
+	return nil
+}

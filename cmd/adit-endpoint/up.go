@@ -1,0 +1,346 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/endpoint/network"
+	"github.com/adit-vpn/adit/endpoint/pki"
+	"github.com/adit-vpn/adit/platform/udp"
+)
+
+// Files that up leaves in the data directory.
+const (
+	builtinName = "adit-endpoint.yaml"
+	profileName = "client.ovpn"
+	clientName  = "client"
+)
+
+// upFlags are the flags of up.
+type upFlags struct {
+	config, listen, proto, network, auth, users, idp, api, metrics string
+	verbose                                                        bool
+}
+
+func (a *app) up() *cobra.Command {
+	var f upFlags
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run the endpoint in the foreground",
+		Long: `Run the endpoint in the foreground until SIGINT or SIGTERM. Without --config it
+makes a CA, a server and a client certificate in the data directory, listens on
+127.0.0.1:1194/udp, and says where the ready-to-import profile is.`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runUp(cmd, f) },
+	}
+	s := cmd.Flags()
+	s.StringVar(&f.config, "config", "", "YAML `file`")
+	s.StringVar(&f.listen, "listen", "", "`address` and port to listen on")
+	s.StringVar(&f.proto, "proto", "", "udp or tcp")
+	s.StringVar(&f.network, "network", "", "userspace or kernel")
+	s.StringVar(&f.auth, "auth", "mutual", "mutual (directory and federated come later)")
+	s.StringVar(&f.users, "users", "", "`file` of test users (not supported yet)")
+	s.StringVar(&f.idp, "idp", "", "identity provider (not supported yet)")
+	s.StringVar(&f.api, "api", "", "`address` of the EC2 API (not supported yet)")
+	s.StringVar(&f.metrics, "metrics", "", "`address` of the metrics (not supported yet)")
+	s.BoolVarP(&f.verbose, "verbose", "v", false, "log every detail")
+	return cmd
+}
+
+// check refuses flags that this version does not serve, and wrong values.
+func (f *upFlags) check() error {
+	for _, later := range []struct{ flag, value string }{{"users", f.users}, {"idp", f.idp}, {"api", f.api}, {"metrics", f.metrics}} {
+		if later.value != "" {
+			return usagef("leave it out", "--%s is not supported yet", later.flag)
+		}
+	}
+	switch f.auth {
+	case "mutual":
+	case "directory", "federated":
+		return usagef("use --auth mutual", "--auth %s is not supported yet", f.auth)
+	default:
+		return usagef("use --auth mutual", "--auth %q is not mutual, directory or federated", f.auth)
+	}
+	if f.proto != "" && f.proto != "udp" && f.proto != "tcp" {
+		return usagef("use --proto udp or --proto tcp", "--proto %q is not udp or tcp", f.proto)
+	}
+	if f.network != "" && f.network != "userspace" && f.network != "kernel" {
+		return usagef("use --network userspace or --network kernel", "--network %q is not userspace or kernel", f.network)
+	}
+	if f.listen != "" {
+		if a, err := netip.ParseAddrPort(f.listen); err != nil || a.Port() == 0 {
+			return usagef("write it like 127.0.0.1:1194 or [::1]:1194", "--listen %q is not an address with a port", f.listen)
+		}
+	}
+	return nil
+}
+
+// load reads the configuration and puts the flags over it.
+func (a *app) load(cmd *cobra.Command, f upFlags) (endpoint.Config, error) {
+	var cfg endpoint.Config
+	var err error
+	if f.config != "" {
+		cfg, err = endpoint.LoadConfig(f.config)
+	} else {
+		cfg, err = a.builtin(f)
+	}
+	if err != nil {
+		return cfg, err
+	}
+	if f.config != "" {
+		if cmd.Flags().Changed("data") {
+			if cfg.Data, err = filepath.Abs(a.data); err != nil {
+				return cfg, err
+			}
+		}
+		if f.listen != "" {
+			cfg.Listen = []netip.AddrPort{netip.MustParseAddrPort(f.listen)}
+		}
+		if f.proto != "" {
+			cfg.Transport = f.proto
+		}
+		if f.network != "" {
+			cfg.Network = f.network
+		}
+	}
+	return cfg, nil
+}
+
+// builtin is the configuration of an endpoint that has no file.
+func (a *app) builtin(f upFlags) (endpoint.Config, error) {
+	listen := endpoint.DefaultListen()
+	if f.listen != "" {
+		listen = netip.MustParseAddrPort(f.listen)
+	}
+	if f.network == "kernel" {
+		return endpoint.Config{}, usagef("name its networks in a file: --config FILE",
+			"--network kernel has no demo network: it needs --config")
+	}
+	return endpoint.ParseConfig(filepath.Join(a.data, builtinName), []byte(endpoint.BuiltinText(listen, orElse(f.proto, "udp"), "userspace")))
+}
+
+func orElse(v, other string) string {
+	if v == "" {
+		return other
+	}
+	return v
+}
+
+func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	cfg, err := a.load(cmd, f)
+	if err != nil {
+		return err
+	}
+	dir := cfg.DataDir()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	control, err := endpoint.OpenControl(dir)
+	if err != nil {
+		return err
+	}
+	serving := false
+	defer func() {
+		if !serving {
+			control.Close()
+		}
+	}()
+	level := slog.LevelInfo
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+	made, err := preparePKI(&cfg)
+	if err != nil {
+		return err
+	}
+	if f.config == "" {
+		if err := writeBuiltin(cfg); err != nil {
+			return err
+		}
+	}
+	nw, err := openNetwork(cfg, log)
+	if err != nil {
+		return err
+	}
+	srv, err := endpoint.New(cfg, endpoint.Leaves{
+		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw,
+		ListenUDP: func(addr netip.AddrPort) (udp.Conn, error) {
+			return udp.Listen(cmd.Context(), addr, udp.Options{})
+		},
+		ListenTCP: func(addr netip.AddrPort) (net.Listener, error) {
+			var lc net.ListenConfig
+			return lc.Listen(cmd.Context(), "tcp", addr.String())
+		},
+	})
+	if err != nil {
+		nw.Close()
+		return err
+	}
+	serving = true
+	return a.serve(cmd, srv, control, cfg, made, log, func() (endpoint.Config, error) { return a.load(cmd, f) })
+}
+
+// serve runs endpoint, control socket and signals until the context ends.
+func (a *app) serve(cmd *cobra.Command, srv *endpoint.Server, control *endpoint.Control, cfg endpoint.Config,
+	ownClient bool, log *slog.Logger, load func() (endpoint.Config, error)) error {
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	var side sync.WaitGroup
+	defer side.Wait()
+	defer cancel()
+	side.Go(func() {
+		if err := control.Serve(ctx, srv.ControlHandler(load)); err != nil {
+			log.Error("control socket", "error", err)
+		}
+	})
+	side.Go(func() { reloadOnHangup(ctx, srv, load, log) })
+	side.Go(func() {
+		select {
+		case <-srv.Ready():
+			greet(cmd.OutOrStdout(), cfg, ownClient)
+		case <-ctx.Done():
+		}
+	})
+	return srv.Run(ctx)
+}
+
+// reloadOnHangup reads the configuration again at each SIGHUP.
+func reloadOnHangup(ctx context.Context, srv *endpoint.Server, load func() (endpoint.Config, error), log *slog.Logger) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			cfg, err := load()
+			if err == nil {
+				_, err = srv.Reload(ctx, cfg)
+			}
+			if err != nil {
+				log.Error("configuration not reloaded, the old one stays", "error", err)
+			}
+		}
+	}
+}
+
+// greet says that the endpoint is up, and what to do next.
+func greet(w io.Writer, cfg endpoint.Config, ownClient bool) {
+	for _, l := range cfg.Listen {
+		fmt.Fprintf(w, "listening on %s/%s\n", l, cfg.Transport)
+	}
+	if ownClient {
+		profile := filepath.Join(cfg.DataDir(), profileName)
+		fmt.Fprintf(w, "profile: %s\n", profile)
+		fmt.Fprintf(w, "connect: adit connect %s --userspace\n", profile)
+	}
+}
+
+// preparePKI makes what is missing of the endpoint's own PKI, when it is used,
+// and writes the client's profile. It says whether there is such a profile.
+func preparePKI(cfg *endpoint.Config) (ownClient bool, err error) {
+	ownCA := cfg.Authentication[0].Mutual != nil && cfg.Authentication[0].Mutual.CA == ""
+	ownServer := cfg.ServerCertificate.Cert == ""
+	if !ownCA && !ownServer {
+		return false, nil
+	}
+	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
+	if err != nil {
+		return false, err
+	}
+	if !p.Exists() {
+		if err := p.Init(pki.Options{}); err != nil {
+			return false, err
+		}
+	}
+	if ownServer && !fileExists(p.CertFile(endpoint.ServerName)) {
+		if _, err := p.Server(endpoint.ServerName, pki.Options{}); err != nil {
+			return false, err
+		}
+	}
+	if !ownCA {
+		return false, nil
+	}
+	if !fileExists(p.CertFile(clientName)) {
+		list, err := p.List()
+		if err != nil {
+			return false, err
+		}
+		for _, c := range list { // somebody made others, and perhaps revoked ours
+			if c.Kind == pki.KindClient {
+				return false, nil
+			}
+		}
+		if _, err := p.Client(clientName, pki.Options{}); err != nil {
+			return false, err
+		}
+	}
+	text, err := profileText(cfg, clientName)
+	if err != nil {
+		return false, err
+	}
+	return true, writePrivate(filepath.Join(cfg.DataDir(), profileName), text)
+}
+
+func fileExists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// writeBuiltin leaves the configuration in the data directory, for people to
+// start from. One that is there already is kept.
+func writeBuiltin(cfg endpoint.Config) error {
+	if fileExists(cfg.File) {
+		return nil
+	}
+	return writePrivate(cfg.File, []byte(endpoint.BuiltinText(cfg.Listen[0], cfg.Transport, cfg.Network)))
+}
+
+// writePrivate replaces a file that only its owner may read.
+func writePrivate(name string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".adit-*") // 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		if e := os.Remove(f.Name()); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// openNetwork makes the target network that cfg names.
+func openNetwork(cfg endpoint.Config, log *slog.Logger) (network.Network, error) {
+	if cfg.Network == "kernel" {
+		return openKernel(cfg, log)
+	}
+	return network.NewUserspace(network.UserspaceConfig{MTU: cfg.TunMTU, Own: cfg.Listen, Log: log})
+}
