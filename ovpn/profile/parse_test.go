@@ -262,6 +262,15 @@ func TestFilesAreInlined(t *testing.T) {
 	}
 }
 
+func TestStoredPassword(t *testing.T) {
+	for body, want := range map[string]Verdict{"alice\nhunter2\n": Used, "alice\n": Unsupported} {
+		p := mustParse(t, "remote h.example\nauth-user-pass\n<auth-user-pass>\n"+body+"</auth-user-pass>\n", nil)
+		if a, b := verdictOf(t, p, 2), verdictOf(t, p, 3); a.Verdict != want || b.Verdict != want || p.Username != "alice" {
+			t.Errorf("%q: %+v, %+v", body, a, b)
+		}
+	}
+}
+
 func TestAWSExport(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	me := issue(t, &ca, "me", client)
