@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Reply is everything a server may tell a client. The zero value is an empty
-// reply. It is a plain value: copies share slices, which nobody may modify.
+// Reply is everything a server may tell a client. Parse(nil, nil) is an empty
+// reply; the zero value differs from it in PeerID only. It is a plain value:
+// copies share slices, which nobody may modify.
 type Reply struct {
 	Topology     string       `json:"topology,omitempty"` // "subnet", "net30" or "p2p"; empty when not pushed
 	Address      netip.Prefix `json:"address"`            // ifconfig: own address; bits from the mask (32 when net30/p2p)
