@@ -19,7 +19,7 @@ import (
 )
 
 // largestAnswer bounds what the client reads of one answer (or one line of a stream).
-const largestAnswer = 16 << 20
+const largestAnswer = 32 << 20
 
 // Client speaks to the service. It is safe for concurrent use. Every error of its methods
 // that is not the context's is a *Problem.

@@ -22,7 +22,7 @@ const Group = "adit"
 
 const (
 	smallBody  = 64 << 10 // bytes of a request's JSON
-	importBody = 4 << 20  // the same with a profile's text in it
+	importBody = 16 << 20 // the same with a profile's text in it
 
 	bodyTimeout  = 10 * time.Second // for a request to arrive
 	frameTimeout = 10 * time.Second // for a watcher to take one snapshot

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+func newImport(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "import FILE|URL",
+		Short: "Give a profile to the service",
+		Long: `Read an .ovpn profile and the certificate and key files that it refers to, and give the
+service one text with all of them inside. The files are read with your own rights and
+are not needed afterwards. A profile from an https URL must be complete in itself.
+
+Lines that have no effect here are noted; a line that would make the tunnel unsafe
+stops the import.`,
+		Example: `  adit import work.ovpn
+  adit import downloaded.ovpn --name work --replace
+  adit import https://vpn.example.com/work.ovpn`,
+		Args: wants(1, 1, "a file or an https URL"),
+	}
+	name := cmd.Flags().String("name", "", "the profile's name; default: the file's, without .ovpn")
+	replace := cmd.Flags().Bool("replace", false, "overwrite a profile of that name; its settings stay")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		src, err := readSource(cmd.Context(), http.DefaultClient, args[0])
+		if err != nil {
+			return err
+		}
+		p, err := src.parse(args[0])
+		if err != nil {
+			return err
+		}
+		if *name == "" {
+			*name = src.name
+		}
+		c := a.service()
+		defer c.Close()
+		stored, err := c.Import(cmd.Context(), api.ImportRequest{Name: *name, Text: p.Text(), Replace: *replace})
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return a.out.json(stored)
+		}
+		for _, n := range stored.Notes {
+			a.out.note("%s", n)
+		}
+		a.out.line("imported %s", stored.Name)
+		a.out.line("connect with: adit connect %s", quoted(stored.Name))
+		return nil
+	}
+	return cmd
+}

@@ -1,0 +1,21 @@
+package main
+
+import "github.com/spf13/cobra"
+
+func newRename(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "rename OLD NEW",
+		Short:             "Give a profile another name",
+		Args:              wants(2, 2, "the old and the new name"),
+		ValidArgsFunction: a.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := a.service()
+			defer c.Close()
+			if err := c.Rename(cmd.Context(), args[0], args[1]); err != nil {
+				return err
+			}
+			a.out.line("%s is now %s", args[0], args[1])
+			return nil
+		},
+	}
+}

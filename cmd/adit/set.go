@@ -1,0 +1,60 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+func newSet(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "set NAME [KEY=VALUE]…",
+		Short: "Print or change a profile's settings",
+		Long: `Without KEY=VALUE, print a profile's settings. With them, change all or, when one
+is wrong, none.
+
+  auto_connect=true|false       connect when you sign in
+  guard=off|auto|lockdown       what may pass while the tunnel is away
+  route+=CIDR                   also send this network through the tunnel
+  route-=CIDR                   keep this network out of it; 0.0.0.0/0 also undoes
+                                the server's wish for all traffic
+  pull_filter=ACTION TEXT       accept, ignore or reject pushed options that start with TEXT
+  proxy=URL                     reach the server through a proxy
+  save_password=true|false      offer to keep the password
+
+An empty value takes the setting back to its default.`,
+		Example: `  adit set work
+  adit set work route-=0.0.0.0/0 route+=10.1.0.0/16`,
+		Args:              wants(1, -1, "a profile's name"),
+		ValidArgsFunction: a.completeNames,
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		name, changes := args[0], args[1:]
+		for _, change := range changes {
+			if i := strings.IndexByte(change, '='); i < 1 {
+				return usage(cmd, "%q is not KEY=VALUE", change)
+			}
+		}
+		c := a.service()
+		defer c.Close()
+		var s api.Settings
+		var err error
+		if len(changes) == 0 {
+			s, err = c.Settings(cmd.Context(), name)
+		} else {
+			s, err = c.Set(cmd.Context(), name, changes)
+		}
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return a.out.json(s)
+		}
+		a.out.settings(s)
+		return nil
+	}
+	return cmd
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adit-vpn/adit/client"
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn/profile"
+	"github.com/adit-vpn/adit/platform/ipc"
+	"github.com/adit-vpn/adit/platform/userspace"
+)
+
+// event is one line of connect --userspace --json. Every change of the tunnel is a
+// "status"; "ready" comes once, when the tunnel is up and the listeners serve. A failure
+// is printed as always, on stderr.
+type event struct {
+	Event      string          `json:"event"`
+	Connection *api.Connection `json:"connection,omitempty"`
+	SOCKS5     string          `json:"socks5,omitempty"`
+	HTTPProxy  string          `json:"http_proxy,omitempty"`
+	Forwards   []forward       `json:"forwards,omitempty"`
+}
+
+// forward is a listener on this machine and where it leads inside the tunnel.
+type forward struct {
+	Listen string `json:"listen"`
+	To     string `json:"to"`
+}
+
+// front is an open listener and what serves it until ctx ends; then it closes the listener.
+type front struct {
+	listener net.Listener
+	serve    func(ctx context.Context, l net.Listener) error
+}
+
+// connectUserspace runs a tunnel in this process until ctx ends.
+func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) error {
+	ctx := cmd.Context()
+	p, err := a.userspaceProfile(ctx, arg)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.DiscardHandler) // what matters comes by status
+	host := userspace.NewHost(log)
+	t := &foreground{out: a.out, json: f.json, up: make(chan struct{}), ready: event{Event: "ready"}}
+	if err := t.open(cmd, f, host, log); err != nil {
+		return errors.Join(err, host.Close())
+	}
+	t.once, err = client.NewOnce(client.OnceConfig{
+		Profile: p, Host: host, Log: log, Timeout: f.timeout, Resolver: net.DefaultResolver,
+		Version: ownVersion().Version, OnStatus: t.onStatus,
+	})
+	if err == nil && a.socketSet {
+		err = t.openSocket(a.socket, log)
+	}
+	if err != nil {
+		t.closeListeners()
+		return errors.Join(err, host.Close())
+	}
+	return t.run(ctx)
+}
+
+// userspaceProfile reads a file, or asks the service for a profile of the user's own.
+func (a *app) userspaceProfile(ctx context.Context, arg string) (*profile.Profile, error) {
+	if info, err := os.Stat(arg); looksLikeFile(arg) || err == nil && !info.IsDir() {
+		src, err := readSource(ctx, http.DefaultClient, arg)
+		if err != nil {
+			return nil, err
+		}
+		p, err := src.parse(arg)
+		if err == nil {
+			p.Name = src.name // as import would call it
+		}
+		return p, err
+	}
+	c := a.service()
+	defer c.Close()
+	text, err := c.Export(ctx, arg)
+	if api.IsCode(err, api.CodeServiceUnreachable) {
+		return nil, hinted(fmt.Errorf("%s is no file, and for a profile's name the service is needed: %w", arg, err), "give the path of an .ovpn file")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return source{title: arg, text: []byte(text.Text)}.parse(arg)
+}
+
+// foreground is one tunnel of this process with its listeners. run uses one goroutine
+// per listener and waits for all of them.
+type foreground struct {
+	out    printer
+	json   bool
+	once   *client.Once
+	fronts []front // serve once the tunnel is up
+	view   *front  // serves from the start; may be nil
+	ready  event   // with the listeners' real addresses
+
+	// Run's goroutine alone uses these; run reads connected after it.
+	up        chan struct{} // closed when the tunnel is up for the first time
+	connected bool
+	said      string // the newest cause of another try that was shown
+}
+
+// open opens the listeners that the flags name.
+func (t *foreground) open(cmd *cobra.Command, f connectFlags, host *userspace.Host, log *slog.Logger) (err error) {
+	defer func() {
+		if err != nil {
+			t.closeListeners()
+		}
+	}()
+	listen := func(flag, addr string, serve func(context.Context, net.Listener) error) (string, error) {
+		if err := userspace.CheckBind(addr, false); err != nil {
+			return "", usage(cmd, "--%s: %v", flag, err)
+		}
+		l, err := new(net.ListenConfig).Listen(cmd.Context(), "tcp", addr)
+		if err != nil {
+			return "", hinted(fmt.Errorf("--%s: %w", flag, err), "choose another address; port 0 takes a free port")
+		}
+		t.fronts = append(t.fronts, front{l, serve})
+		return l.Addr().String(), nil
+	}
+	if f.socks5 != "" {
+		if t.ready.SOCKS5, err = listen("socks5", f.socks5, userspace.NewSOCKS5(host, log, nil).Serve); err != nil {
+			return err
+		}
+	}
+	if f.httpProxy != "" {
+		if t.ready.HTTPProxy, err = listen("http-proxy", f.httpProxy, userspace.NewHTTPProxy(host, log, nil).Serve); err != nil {
+			return err
+		}
+	}
+	for _, text := range f.forwards {
+		to, err := userspace.ParseForward(text)
+		if err != nil {
+			return usage(cmd, "--forward: %v", err)
+		}
+		at, err := listen("forward", to.Local, userspace.NewForwarder(host, log, to.Remote).Serve)
+		if err != nil {
+			return err
+		}
+		t.ready.Forwards = append(t.ready.Forwards, forward{at, to.Remote})
+	}
+	return nil
+}
+
+// openSocket lets this user look at the tunnel with adit --socket.
+func (t *foreground) openSocket(path string, log *slog.Logger) error {
+	l, err := ipc.Listen(path, 0o600)
+	if err != nil {
+		return hinted(err, "choose another --socket for this tunnel")
+	}
+	t.view = &front{l, api.NewViewServer(t.once, log).Serve}
+	return nil
+}
+
+func (t *foreground) closeListeners() {
+	for _, f := range t.fronts {
+		f.listener.Close()
+	}
+}
+
+// run returns when the tunnel and all listeners have ended: nil when ctx ended
+// it while it was up.
+func (t *foreground) run(ctx context.Context) error {
+	if len(t.fronts) == 0 {
+		t.out.note("no program can use this tunnel: add --socks5, --http-proxy or --forward")
+	}
+	inner, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var serving sync.WaitGroup
+	serve := func(f front) {
+		if err := f.serve(inner, f.listener); err != nil && inner.Err() == nil {
+			stop(fmt.Errorf("the listener on %s ended: %w", f.listener.Addr(), err))
+		}
+	}
+	if t.view != nil {
+		serving.Go(func() { serve(*t.view) })
+	}
+	for _, f := range t.fronts {
+		serving.Go(func() {
+			select {
+			case <-t.up:
+				serve(f)
+			case <-inner.Done():
+				f.listener.Close()
+			}
+		})
+	}
+	err := t.once.Run(inner)
+	cause := context.Cause(inner) // nil when the tunnel ended by itself
+	stop(nil)
+	serving.Wait()
+	switch {
+	case err != nil:
+		return err
+	case ctx.Err() == nil:
+		return cause // of a listener
+	case !t.connected:
+		return ctx.Err()
+	}
+	if !t.json {
+		t.out.line("disconnected")
+	}
+	return nil
+}
+
+// onStatus tells the user what changed; it runs on the goroutine of Run.
+func (t *foreground) onStatus(c api.Connection) {
+	if t.json {
+		t.out.event(event{Event: "status", Connection: &c})
+	} else if c.Problem != nil && c.Problem.Message != t.said && c.State != api.Disconnected {
+		t.said = c.Problem.Message
+		t.out.note("%s; trying again", t.said)
+	}
+	if c.State != api.Connected || t.connected {
+		return
+	}
+	t.connected = true
+	close(t.up)
+	if t.json {
+		t.ready.Connection = &c
+		t.out.event(t.ready)
+		return
+	}
+	t.out.ready(c, t.ready)
+}
