@@ -1,0 +1,342 @@
+package network
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/adit-vpn/adit/platform"
+)
+
+const (
+	defaultShared = "/run/adit-endpoint"
+	journalName   = "kernel-network.json"
+	tablePrefix   = "adit_endpoint_"
+)
+
+// Kernel is a Network of the operating system: a TUN device, an nftables table
+// with source NAT and forward rules, and forwarding switched on for the
+// interfaces concerned. All calls must be made in the network namespace that
+// NewKernel was called in. An accept in our table does not overrule another
+// table's drop: a firewall that drops forwarded packets must let ours pass.
+type Kernel struct {
+	cfg    KernelConfig
+	log    *slog.Logger
+	tun    platform.TUN
+	shared shared
+
+	mu     sync.Mutex
+	closed bool
+	addrs  []netip.Prefix // on the TUN
+	routes []netip.Prefix // to the TUN
+	sysctl []string       // held in shared
+}
+
+// journal is what CleanUp needs to know after a crash.
+type journal struct {
+	ID        string `json:"id"`
+	SharedDir string `json:"shared_dir"`
+}
+
+var idPattern = regexp.MustCompile(`^[a-z0-9_]{1,16}$`)
+
+// NewKernel makes the TUN. It serves nobody until Apply. What a crashed
+// predecessor with the same StateDir left behind is removed first.
+func NewKernel(c KernelConfig) (Network, error) {
+	if !idPattern.MatchString(c.ID) {
+		return nil, fmt.Errorf("network: id %q is not 1 to 16 lower-case letters, digits or _", c.ID)
+	}
+	if c.MTU == 0 {
+		c.MTU = 1500
+	}
+	if c.SharedDir == "" {
+		c.SharedDir = defaultShared
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("%w: --network kernel needs root; use --network userspace", ErrUnsupported)
+	}
+	if err := CleanUp(c.StateDir); err != nil {
+		return nil, err
+	}
+	k := &Kernel{cfg: c, log: c.Log, shared: shared{dir: c.SharedDir, id: c.ID}}
+	if err := k.free(); err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(journal{c.ID, c.SharedDir})
+	if err != nil {
+		return nil, fmt.Errorf("network: journal: %w", err)
+	}
+	if err := writeFile(filepath.Join(c.StateDir, journalName), b); err != nil {
+		return nil, fmt.Errorf("network: journal: %w", err)
+	}
+	k.tun, err = platform.CreateTUN(c.Name, c.MTU)
+	if err != nil {
+		return nil, errors.Join(err, CleanUp(c.StateDir))
+	}
+	return k, nil
+}
+
+// free makes sure that no running endpoint has our id.
+func (k *Kernel) free() error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("network: nftables: %w", err)
+	}
+	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return fmt.Errorf("network: list nftables tables: %w", err)
+	}
+	for _, t := range tables {
+		if t.Name == tablePrefix+k.cfg.ID {
+			return fmt.Errorf("network: table inet %s exists: another endpoint with id %s is running, or crashed with another data directory", t.Name, k.cfg.ID)
+		}
+	}
+	return nil
+}
+
+// TUN implements Network.
+func (k *Kernel) TUN() platform.TUN { return k.tun }
+
+// Apply implements Network: forwarding, addresses and routes come first, then the
+// whole table is replaced in one transaction, then what is not wanted goes.
+func (k *Kernel) Apply(_ context.Context, w Wanted) error {
+	if err := w.Check(); err != nil {
+		return err
+	}
+	for _, a := range w.Associations {
+		if a.Subnet == DemoSubnet {
+			return fmt.Errorf("%w: the %s network exists only in the userspace network", ErrWanted, DemoSubnet)
+		}
+		if a.Interface != "" {
+			if _, err := netlink.LinkByName(a.Interface); err != nil {
+				return fmt.Errorf("%w: subnet %s: interface %s: %w", ErrWanted, a.Subnet, a.Interface, err)
+			}
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return os.ErrClosed
+	}
+	link, err := netlink.LinkByName(k.tun.Name())
+	if err != nil {
+		return fmt.Errorf("network: find %s: %w", k.tun.Name(), err)
+	}
+	sysctls, err := k.forward(w)
+	if err != nil {
+		return err
+	}
+	var addrs, routes []netip.Prefix
+	for _, g := range w.Gateways {
+		if err := netlink.AddrReplace(link, tunAddr(g)); err != nil {
+			return fmt.Errorf("network: add address %s to %s: %w", g, k.tun.Name(), err)
+		}
+		addrs = append(addrs, g)
+		if !slices.Contains(k.addrs, g) {
+			k.addrs = append(k.addrs, g)
+		}
+	}
+	for _, c := range []netip.Prefix{w.ClientCIDR, w.ClientCIDR6} {
+		if !c.IsValid() {
+			continue
+		}
+		if err := netlink.RouteReplace(tunRoute(link, c)); err != nil {
+			return fmt.Errorf("network: add route %s to %s: %w", c, k.tun.Name(), err)
+		}
+		routes = append(routes, c)
+		if !slices.Contains(k.routes, c) {
+			k.routes = append(k.routes, c)
+		}
+	}
+	if err := k.replaceTable(w); err != nil {
+		return err
+	}
+	// From here on the new state is served; what follows only tidies up.
+	var errs []error
+	for _, c := range k.routes {
+		if !slices.Contains(routes, c) {
+			errs = append(errs, netlink.RouteDel(tunRoute(link, c)))
+		}
+	}
+	for _, a := range k.addrs {
+		if !slices.Contains(addrs, a) {
+			errs = append(errs, netlink.AddrDel(link, tunAddr(a)))
+		}
+	}
+	for _, s := range k.sysctl {
+		if !slices.Contains(sysctls, s) {
+			errs = append(errs, k.shared.release(s))
+		}
+	}
+	k.addrs, k.routes, k.sysctl = addrs, routes, sysctls
+	if err := errors.Join(errs...); err != nil {
+		k.log.Warn("something old stays behind", "err", err)
+	}
+	return nil
+}
+
+// forward lets packets be forwarded from the TUN and from the interfaces of w,
+// and returns the settings that it holds.
+func (k *Kernel) forward(w Wanted) ([]string, error) {
+	var held []string
+	hold := func(path string) error {
+		if err := k.shared.hold(path, "1"); err != nil {
+			return err
+		}
+		held = append(held, path)
+		if !slices.Contains(k.sysctl, path) {
+			k.sysctl = append(k.sysctl, path)
+		}
+		return nil
+	}
+	interfaces := k.interfaces(w)
+	if w.ClientCIDR.IsValid() {
+		// The TUN's own setting goes with the TUN.
+		if err := setSysctl("net/ipv4/conf/"+k.tun.Name()+"/forwarding", "1"); err != nil {
+			return nil, err
+		}
+		for _, name := range interfaces {
+			if err := hold("net/ipv4/conf/" + name + "/forwarding"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if w.ClientCIDR6.IsValid() {
+		force := "net/ipv6/conf/" + k.tun.Name() + "/force_forwarding"
+		if _, err := getSysctl(force); err == nil { // Linux 6.17
+			if err := setSysctl(force, "1"); err != nil {
+				return nil, err
+			}
+			for _, name := range interfaces {
+				if err := hold("net/ipv6/conf/" + name + "/force_forwarding"); err != nil {
+					return nil, err
+				}
+			}
+		} else if err := hold("net/ipv6/conf/all/forwarding"); err != nil {
+			return nil, err
+		}
+	}
+	return held, nil
+}
+
+// interfaces are where w's networks are, named or found by the OS's routes.
+func (k *Kernel) interfaces(w Wanted) []string {
+	var names []string
+	add := func(n string) {
+		if n != "" && n != "lo" && n != k.tun.Name() && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	ranges := map[string][]netip.Prefix{}
+	for _, r := range w.Routes {
+		ranges[r.Association] = append(ranges[r.Association], r.Destination)
+	}
+	for _, a := range w.Associations {
+		if a.Interface != "" {
+			add(a.Interface)
+			continue
+		}
+		for _, p := range append(slices.Clone(a.Networks), ranges[a.Subnet]...) {
+			routes, err := netlink.RouteGet(net.IP(p.Addr().Next().AsSlice()))
+			if err != nil {
+				k.log.Warn("no route to a target network", "subnet", a.Subnet, "network", p, "err", err)
+				continue
+			}
+			for _, r := range routes {
+				if l, err := netlink.LinkByIndex(r.LinkIndex); err == nil {
+					add(l.Attrs().Name)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// Close implements Network.
+func (k *Kernel) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil
+	}
+	k.closed = true
+	// The TUN takes its addresses and routes along. It goes before the table, so
+	// that no packet passes unfiltered.
+	return errors.Join(k.tun.Close(), CleanUp(k.cfg.StateDir))
+}
+
+// CleanUp removes what a crashed Kernel network with this state directory left
+// behind: its table and its hold on forwarding. Nothing left behind is no error.
+func CleanUp(stateDir string) error {
+	path := filepath.Join(stateDir, journalName)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("network: journal: %w", err)
+	}
+	var j journal
+	if err := json.Unmarshal(b, &j); err != nil || !idPattern.MatchString(j.ID) || !filepath.IsAbs(j.SharedDir) {
+		return fmt.Errorf("network: journal %s cannot be read: remove the nftables table inet %s… by hand, then the file", path, tablePrefix)
+	}
+	if err := errors.Join(deleteTable(tablePrefix+j.ID), (&shared{dir: j.SharedDir, id: j.ID}).releaseAll()); err != nil {
+		return fmt.Errorf("network: clean up %s: %w", j.ID, err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("network: journal: %w", err)
+	}
+	return nil
+}
+
+func tunAddr(p netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{IPNet: ipNet(p)}
+	if p.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+	}
+	return a
+}
+
+func tunRoute(link netlink.Link, p netip.Prefix) *netlink.Route {
+	r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(p.Masked())}
+	if p.Addr().Is4() {
+		r.Scope = netlink.SCOPE_LINK
+	}
+	return r
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+func sysctlPath(name string) string { return filepath.Join("/proc/sys", name) }
+
+func getSysctl(name string) (string, error) {
+	b, err := os.ReadFile(sysctlPath(name))
+	return strings.TrimSpace(string(b)), err
+}
+
+func setSysctl(name, value string) error {
+	if err := os.WriteFile(sysctlPath(name), []byte(value), 0o644); err != nil {
+		return fmt.Errorf("network: set %s to %s: %w", name, value, err)
+	}
+	return nil
+}

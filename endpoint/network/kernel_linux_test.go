@@ -1,0 +1,359 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	gipv4 "gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	gipv6 "gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	gicmp "gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+
+	"github.com/adit-vpn/adit/platform/userspace"
+)
+
+// inNamespaces runs do on a thread in a namespace E joined by a veth to another
+// one, T: E has eth1 10.0.0.1/24, 10.0.0.5, fd00::1, fd00::5; T has 10.0.0.9 and
+// 10.0.9.9, fd00::9. T's servers tell each caller its address.
+func inNamespaces(t *testing.T, do func(t *testing.T)) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root")
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread dies with its namespace
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Error(err)
+				runtime.Goexit()
+			}
+		}
+		target, err := netns.New()
+		must(err)
+		defer target.Close()
+		up := func(name string, addrs ...string) {
+			t.Helper()
+			l, err := netlink.LinkByName(name)
+			must(err)
+			// No link-local addresses: they come a moment later and would blur the comparison.
+			must(setSysctl("net/ipv6/conf/"+name+"/addr_gen_mode", "1"))
+			for _, s := range addrs {
+				a, err := netlink.ParseAddr(s)
+				must(err)
+				if a.IP.To4() == nil {
+					a.Flags = unix.IFA_F_NODAD
+				}
+				must(netlink.AddrAdd(l, a))
+			}
+			must(netlink.LinkSetUp(l))
+		}
+		up("lo")
+		here, err := netns.New()
+		must(err)
+		defer here.Close()
+		up("lo")
+		must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth1"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(target))}))
+		up("eth1", "10.0.0.1/24", "10.0.0.5/24", "fd00::1/64", "fd00::5/64")
+		must(netns.Set(target))
+		up("eth0", "10.0.0.9/24", "10.0.9.9/32", "fd00::9/64")
+		for _, addr := range []string{"10.0.0.9:7", "10.0.9.9:7", "[fd00::9]:7"} {
+			l, err := net.Listen("tcp", addr)
+			must(err)
+			tellAddress(t, l)
+		}
+		must(netns.Set(here))
+		must(netlink.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix("10.0.9.0/24")), Gw: net.IPv4(10, 0, 0, 9)}))
+		do(t)
+	}()
+	<-done
+}
+
+// tellAddress serves until the test ends.
+func tellAddress(t *testing.T, l net.Listener) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, c.RemoteAddr())
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+}
+
+// state is all that a Kernel network may touch.
+func state(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, args := range [][]string{{"nft", "list", "ruleset"}, {"ip", "route", "show", "table", "all"}, {"ip", "-6", "route", "show", "table", "all"},
+		{"ip", "-o", "addr"}, {"ip", "rule"}} {
+		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v: %s", args, err, out)
+		}
+		fmt.Fprintf(&b, "%v:\n%s", args, out)
+	}
+	for _, name := range []string{"net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding", "net/ipv4/conf/eth1/forwarding",
+		"net/ipv6/conf/all/forwarding", "net/ipv6/conf/eth1/forwarding", "net/ipv6/conf/eth1/force_forwarding"} {
+		v, err := getSysctl(name)
+		fmt.Fprintln(&b, name, v, err != nil)
+	}
+	return b.String()
+}
+
+func kernelWanted() Wanted {
+	p := netip.MustParsePrefix
+	return Wanted{ClientCIDR: p("10.64.0.0/22"), ClientCIDR6: p("fd64::/64"),
+		Gateways: []netip.Prefix{p("10.64.0.1/27"), p("fd64::1/112")},
+		Associations: []Association{
+			{Subnet: "subnet-a", Slices: []netip.Prefix{p("10.64.0.0/27")}, Source: netip.MustParseAddr("10.0.0.5"), Interface: "eth1",
+				Networks: []netip.Prefix{p("10.0.0.0/24")}},
+			{Subnet: "subnet-6", Slices: []netip.Prefix{p("fd64::/112")}, Source: netip.MustParseAddr("fd00::5"), Networks: []netip.Prefix{p("fd00::/64")}},
+		}}
+}
+
+// join puts a client's stack behind k's TUN.
+func join(t *testing.T, k Network) *pair {
+	t.Helper()
+	link := userspace.NewLink(1400)
+	s := stack.New(stack.Options{NetworkProtocols: []stack.NetworkProtocolFactory{gipv4.NewProtocol, gipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, gicmp.NewProtocol4}})
+	if err := s.CreateNIC(1, link.Endpoint()); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []netip.Addr{clientAddr, clientAddr6} {
+		proto, zero := gipv4.ProtocolNumber, make([]byte, 4)
+		if a.Is6() {
+			proto, zero = gipv6.ProtocolNumber, make([]byte, 16)
+		}
+		if err := s.AddProtocolAddress(1, tcpip.ProtocolAddress{Protocol: proto,
+			AddressWithPrefix: tcpip.AddrFromSlice(a.AsSlice()).WithPrefix()}, stack.AddressProperties{}); err != nil {
+			t.Fatal(err)
+		}
+		sub, err := tcpip.NewSubnet(tcpip.AddrFromSlice(zero), tcpip.MaskFromBytes(zero))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.AddRoute(tcpip.Route{Destination: sub, NIC: 1})
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { pump(t, k.TUN(), link) })
+	wg.Go(func() { pump(t, link, k.TUN()) })
+	t.Cleanup(func() {
+		link.Close()
+		k.TUN().Close()
+		wg.Wait()
+		s.Close()
+		s.Wait()
+	})
+	return &pair{t: t, client: s}
+}
+
+// ask connects from the client and returns what the server says of it.
+func (p *pair) ask(addr string) (string, error) {
+	c, err := p.dial(p.t.Context(), "tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * time.Second))
+	b, err := io.ReadAll(c)
+	if host, _, ok := strings.Cut(string(b), "]"); ok {
+		return host + "]", err
+	}
+	host, _, _ := strings.Cut(string(b), ":")
+	return host, err
+}
+
+func newKernel(t *testing.T, id, dir, shared string) Network {
+	t.Helper()
+	k, err := NewKernel(KernelConfig{ID: id, Name: "adit-" + id, MTU: 1400, StateDir: dir, SharedDir: shared,
+		Own: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:8008")}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestKernel(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		dir, shared := t.TempDir(), t.TempDir()
+		for _, port := range []string{"8008", "8009"} { // the machine's own: 8008 is the endpoint's
+			l, err := net.Listen("tcp", ":"+port)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			tellAddress(t, l)
+		}
+		before := state(t)
+		k := newKernel(t, "one", dir, shared)
+		w := kernelWanted()
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := getSysctl("net/ipv4/conf/all/forwarding"); v != "0" {
+			t.Error("forwarding is on for the whole machine")
+		}
+		p := join(t, k)
+		for addr, want := range map[string]string{"10.0.0.9:7": "10.0.0.5", "[fd00::9]:7": "[fd00::5]", "10.0.0.1:8009": "10.64.0.2"} {
+			if got, err := p.ask(addr); err != nil || got != want {
+				t.Errorf("%s saw %s, %v instead of %s", addr, got, err, want)
+			}
+		}
+		if err := p.ping("10.64.0.1", []byte("gateway"), 2*time.Second); err != nil {
+			t.Error(err)
+		}
+		if err := p.ping("10.0.0.9", []byte("target"), 2*time.Second); err != nil {
+			t.Error(err)
+		}
+		refused := []string{"10.0.9.9:7", "10.0.0.1:8008", "10.64.0.1:8009"}
+		var wg sync.WaitGroup
+		for _, addr := range refused {
+			wg.Go(func() {
+				if got, err := p.askBriefly(addr); err == nil {
+					t.Errorf("%s is reached as %s", addr, got)
+				}
+			})
+		}
+		wg.Wait()
+		// A further route, and the old addresses go with the old slice.
+		w.Routes = []Route{{netip.MustParsePrefix("10.0.9.0/24"), "subnet-a"}}
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := p.ask("10.0.9.9:7"); err != nil || got != "10.0.0.5" {
+			t.Errorf("the route: %s, %v", got, err)
+		}
+		w.Gateways = w.Gateways[:1]
+		w.ClientCIDR6, w.Associations = netip.Prefix{}, w.Associations[:1]
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		if s := state(t); strings.Contains(s, "fd64") || strings.Contains(s, "fd00::5 ip6") {
+			t.Errorf("what is not wanted stays: %s", s)
+		}
+		if err := k.Apply(t.Context(), Wanted{Routes: []Route{{netip.MustParsePrefix("10.0.9.0/24"), "subnet-x"}}}); !errors.Is(err, ErrWanted) {
+			t.Errorf("got %v", err)
+		}
+		if got, err := p.ask("10.0.0.9:7"); err != nil || got != "10.0.0.5" {
+			t.Errorf("after a refused Apply: %s, %v", got, err)
+		}
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+		waitState(t, before)
+	})
+}
+
+// askBriefly expects silence.
+func (p *pair) askBriefly(addr string) (string, error) {
+	type answer struct {
+		s   string
+		err error
+	}
+	got := make(chan answer, 1)
+	go func() { s, err := p.ask(addr); got <- answer{s, err} }()
+	select {
+	case a := <-got:
+		return a.s, a.err
+	case <-time.After(300 * time.Millisecond):
+		return "", os.ErrDeadlineExceeded
+	}
+}
+
+// waitState compares the machine with what it was; IPv6 routes of a removed device go a moment later.
+func waitState(t *testing.T, before string) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		after := state(t)
+		if after == before {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("before:\n%s\nafter:\n%s", before, after)
+		}
+	}
+}
+
+// One endpoint crashes and is cleaned up while another runs on.
+func TestKernelCleanUpBesideAnother(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		shared, dir1, dir2 := t.TempDir(), t.TempDir(), t.TempDir()
+		before := state(t)
+		one, two := newKernel(t, "one", dir1, shared), newKernel(t, "two", dir2, shared)
+		w2 := kernelWanted()
+		w2.ClientCIDR, w2.ClientCIDR6 = netip.MustParsePrefix("10.68.0.0/22"), netip.Prefix{}
+		w2.Gateways = []netip.Prefix{netip.MustParsePrefix("10.68.0.1/27")}
+		w2.Associations = w2.Associations[:1]
+		w2.Associations[0].Slices = []netip.Prefix{netip.MustParsePrefix("10.68.0.0/27")}
+		if err := two.Apply(t.Context(), w2); err != nil {
+			t.Fatal(err)
+		}
+		middle := state(t)
+		if err := one.Apply(t.Context(), kernelWanted()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewKernel(KernelConfig{ID: "two", StateDir: t.TempDir(), SharedDir: shared}); err == nil {
+			t.Error("a second endpoint with the same id was made")
+		}
+		one.TUN().Close() // as the kernel does when a process dies
+		if err := CleanUp(dir1); err != nil {
+			t.Fatal(err)
+		}
+		if err := CleanUp(dir1); err != nil {
+			t.Errorf("a second clean-up: %v", err)
+		}
+		// one's TUN was there when middle was taken, with nothing but a link-local address.
+		got := state(t)
+		if !strings.Contains(got, "table inet adit_endpoint_two") || strings.Contains(got, "adit_endpoint_one") {
+			t.Errorf("wrong tables: %s", got)
+		}
+		if v, _ := getSysctl("net/ipv4/conf/eth1/forwarding"); v != "1" {
+			t.Error("the other endpoint lost its forwarding")
+		}
+		if a, b := ruleset(middle), ruleset(got); a != b {
+			t.Errorf("the other's rules changed:\n%s\n%s", a, b)
+		}
+		if err := two.Close(); err != nil {
+			t.Fatal(err)
+		}
+		waitState(t, before)
+		if left, _ := filepath.Glob(filepath.Join(shared, "*.json")); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	})
+}
+
+func ruleset(state string) string {
+	s, _, _ := strings.Cut(state, "[ip route")
+	return s
+}

@@ -1,0 +1,191 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// replaceTable puts the whole of w's rules in place in one transaction:
+//
+//	forward:     from the TUN only to w's ranges, by the association's interface;
+//	             to the TUN only answers
+//	input:       from the TUN ping to the gateways, and what an association names
+//	postrouting: source NAT of each slice to its association's address; the
+//	             source port stays where it is free
+func (k *Kernel) replaceTable(w Wanted) error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("network: nftables: %w", err)
+	}
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: tablePrefix + k.cfg.ID}
+	c.AddTable(table) // so that the deletion cannot fail
+	c.DelTable(table)
+	c.AddTable(table)
+	accept := nftables.ChainPolicyAccept
+	chain := func(name string, typ nftables.ChainType, hook *nftables.ChainHook, prio *nftables.ChainPriority) func(...[]expr.Any) {
+		ch := c.AddChain(&nftables.Chain{Name: name, Table: table, Type: typ, Hooknum: hook, Priority: prio, Policy: &accept})
+		return func(parts ...[]expr.Any) {
+			c.AddRule(&nftables.Rule{Table: table, Chain: ch, Exprs: slices.Concat(parts...)})
+		}
+	}
+	forward := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
+	input := chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
+	postrouting := chain("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	fromTUN := ifName(expr.MetaKeyIIFNAME, k.tun.Name(), true)
+	toTUN := ifName(expr.MetaKeyOIFNAME, k.tun.Name(), true)
+
+	byName := map[string]Association{}
+	for _, a := range w.Associations {
+		byName[a.Subnet] = a
+		for _, n := range a.Networks {
+			forward(fromTUN, out(a.Interface), inRange(n, true), verdictOf(expr.VerdictAccept))
+		}
+	}
+	for _, r := range w.Routes {
+		forward(fromTUN, out(byName[r.Association].Interface), inRange(r.Destination, true), verdictOf(expr.VerdictAccept))
+	}
+	forward(fromTUN, verdictOf(expr.VerdictDrop))
+	forward(toTUN, established(), verdictOf(expr.VerdictAccept))
+	forward(toTUN, verdictOf(expr.VerdictDrop))
+
+	input(fromTUN, established(), verdictOf(expr.VerdictAccept))
+	for _, g := range w.Gateways {
+		input(fromTUN, inRange(netip.PrefixFrom(g.Addr(), g.Addr().BitLen()), true), echoRequest(g.Addr().Is4()), verdictOf(expr.VerdictAccept))
+	}
+	for _, a := range w.Associations {
+		for _, n := range a.Networks {
+			if n.IsSingleIP() { // names the machine itself, its listeners too
+				input(fromTUN, inRange(n, true), verdictOf(expr.VerdictAccept))
+			}
+		}
+	}
+	for _, own := range k.cfg.Own {
+		for _, proto := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+			input(fromTUN, toPort(proto, own.Port()), verdictOf(expr.VerdictDrop))
+		}
+	}
+	for _, a := range w.Associations {
+		for _, n := range a.Networks {
+			if n.Bits() > 0 {
+				input(fromTUN, inRange(n, true), verdictOf(expr.VerdictAccept))
+			}
+		}
+	}
+	input(fromTUN, verdictOf(expr.VerdictDrop))
+
+	for _, a := range w.Associations {
+		for _, s := range a.Slices {
+			notBack := ifName(expr.MetaKeyOIFNAME, k.tun.Name(), false)
+			if a.Source.IsValid() && a.Source.Is4() == s.Addr().Is4() {
+				postrouting(out(a.Interface), notBack, inRange(s, false), snat(a.Source))
+			} else {
+				postrouting(out(a.Interface), notBack, inRange(s, false), []expr.Any{&expr.Masq{}})
+			}
+		}
+	}
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("network: replace nftables table %s: %w", table.Name, err)
+	}
+	return nil
+}
+
+// deleteTable removes a table if it is there.
+func deleteTable(name string) error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: name}
+	c.AddTable(t)
+	c.DelTable(t)
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("delete nftables table %s: %w", name, err)
+	}
+	return nil
+}
+
+func ifName(key expr.MetaKey, name string, equal bool) []expr.Any {
+	op := expr.CmpOpEq
+	if !equal {
+		op = expr.CmpOpNeq
+	}
+	b := make([]byte, unix.IFNAMSIZ)
+	copy(b, name)
+	return []expr.Any{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: b}}
+}
+
+// out restricts a rule to an outgoing interface, if there is one to name.
+func out(name string) []expr.Any {
+	if name == "" {
+		return nil
+	}
+	return ifName(expr.MetaKeyOIFNAME, name, true)
+}
+
+func family(v4 bool) []expr.Any {
+	proto := byte(unix.NFPROTO_IPV6)
+	if v4 {
+		proto = unix.NFPROTO_IPV4
+	}
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}}}
+}
+
+// inRange matches the destination or source address.
+func inRange(p netip.Prefix, destination bool) []expr.Any {
+	v4 := p.Addr().Is4()
+	offset, size := uint32(8), uint32(16) // IPv6 source
+	if v4 {
+		offset, size = 12, 4
+	}
+	if destination {
+		offset += size
+	}
+	match := family(v4)
+	if p.Bits() == 0 {
+		return match
+	}
+	return append(match,
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: size, Mask: ipNet(p).Mask, Xor: make([]byte, size)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()})
+}
+
+func established() []expr.Any {
+	return []expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Xor: make([]byte, 4),
+			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)}}
+}
+
+func echoRequest(v4 bool) []expr.Any {
+	proto, typ := byte(unix.IPPROTO_ICMPV6), byte(128)
+	if v4 {
+		proto, typ = unix.IPPROTO_ICMP, 8
+	}
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{typ}}}
+}
+
+func toPort(proto byte, port uint16) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)}}
+}
+
+func snat(to netip.Addr) []expr.Any {
+	fam := uint32(unix.NFPROTO_IPV6)
+	if to.Is4() {
+		fam = unix.NFPROTO_IPV4
+	}
+	return []expr.Any{&expr.Immediate{Register: 1, Data: to.AsSlice()},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: fam, RegAddrMin: 1}}
+}
+
+func verdictOf(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
