@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -80,7 +81,16 @@ func laptop(t *testing.T) *netlink.Handle {
 		_, dst, _ := net.ParseCIDR(r[0])
 		must(t, nl.RouteAdd(&netlink.Route{Dst: dst, Gw: net.ParseIP(r[1]), LinkIndex: eth.Attrs().Index}))
 	}
-	return nl
+	// The kernel finishes bringing links up on its own time.
+	for range 2000 {
+		now := table(t, nl)
+		if strings.Contains(now, "ff00::/8 type 5 dev eth0") && strings.Contains(now, "ff00::/8 type 5 dev router") && mainTable(t, nl) == bare {
+			return nl
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("the laptop does not come up:\n%s", table(t, nl))
+	return nil
 }
 
 // table is the whole routing state: every table, every address, sorted.
@@ -416,7 +426,7 @@ func TestTwoTunnelsToOneServer(t *testing.T) {
 	tuns[1].Close()
 	must(t, b.Close())
 	if got := table(t, nl); got != before {
-		t.Errorf("after:\n%s", got)
+		t.Errorf("before:\n%s\nafter:\n%s", before, got)
 	}
 }
 
@@ -488,6 +498,8 @@ func TestCleanUpBadJournal(t *testing.T) {
 
 func TestGatewayOutsideTheLocalNetwork(t *testing.T) {
 	nl := enterNS(t)
+	must(t, sysctl("net/ipv6/conf/all/disable_ipv6", "1"))
+	must(t, sysctl("net/ipv6/conf/default/disable_ipv6", "1"))
 	must(t, nl.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "router"}))
 	eth, _ := nl.LinkByName("eth0")
 	router, _ := nl.LinkByName("router")

@@ -126,10 +126,8 @@ func (t *linuxTUN) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 				return n, nil
 			}
 		case errors.As(err, &path):
-			if errors.Is(err, unix.EBADFD) || errors.Is(err, unix.EFAULT) || errors.Is(err, unix.EIO) {
-				return 0, fmt.Errorf("%s is gone: %w", t.name, os.ErrClosed)
-			}
-			return 0, fmt.Errorf("read from %s: %w", t.name, err)
+			// The device was deleted under us (EBADFD, or the poller lets go): there is no way back.
+			return 0, fmt.Errorf("read from %s: %w: %w", t.name, os.ErrClosed, err)
 		}
 	}
 }
