@@ -18,11 +18,14 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/routes"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // enterNS moves the test's goroutine into a new network namespace. The thread is
 // never given back, so the namespace ends with the test.
@@ -84,7 +87,8 @@ func laptop(t *testing.T) *netlink.Handle {
 	// The kernel finishes bringing links up on its own time.
 	for range 2000 {
 		now := table(t, nl)
-		if strings.Contains(now, "ff00::/8 type 5 dev eth0") && strings.Contains(now, "ff00::/8 type 5 dev router") && mainTable(t, nl) == bare {
+		if strings.Contains(now, "ff00::/8 type 5 dev eth0") && strings.Contains(now, "ff00::/8 type 5 dev router") &&
+			strings.Contains(now, "2001:db8:1::20/128 type 2") && mainTable(t, nl) == bare {
 			return nl
 		}
 		time.Sleep(time.Millisecond)
