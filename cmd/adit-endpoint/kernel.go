@@ -1,14 +1,24 @@
 package main
 
 import (
-	"fmt"
+	"crypto/sha256"
+	"encoding/hex"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/network"
 )
 
-// openKernel makes the kernel network.
-func openKernel(endpoint.Config, *slog.Logger) (network.Network, error) {
-	return nil, fmt.Errorf("kernel network: %w", network.ErrUnsupported)
+// openKernel makes the kernel network. Its id follows from the data directory, so
+// that the next run finds what a crashed one left, and two endpoints never share.
+func openKernel(cfg endpoint.Config, log *slog.Logger) (network.Network, error) {
+	dir, err := filepath.Abs(cfg.DataDir())
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(dir))
+	return network.NewKernel(network.KernelConfig{
+		ID: hex.EncodeToString(sum[:5]), MTU: cfg.TunMTU, StateDir: dir, Own: cfg.Listen, Log: log,
+	})
 }

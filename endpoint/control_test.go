@@ -1,0 +1,103 @@
+package endpoint
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestControl(t *testing.T) {
+	r := start(t, "udp")
+	c, err := OpenControl(r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenControl(r.dir); !errors.Is(err, ErrRunning) {
+		t.Errorf("second endpoint on the directory: %v", err)
+	}
+	if info, err := os.Stat(filepath.Join(r.dir, SocketName)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket %v %v", info, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	text := "listen: nonsense"
+	go func() {
+		done <- c.Serve(ctx, r.ControlHandler(func() (Config, error) { return ParseConfig("f.yaml", []byte(text)) }))
+	}()
+	ask := NewControlClient(r.dir)
+
+	r.connect(t, "ann")
+	list, err := ask.Connections(ctx)
+	if err != nil || len(list) != 1 || list[0].Client != "ann" {
+		t.Fatalf("connections %+v, %v", list, err)
+	}
+	if _, err := ask.Reload(ctx); err == nil || !strings.HasPrefix(err.Error(), "f.yaml:1: listen:") {
+		t.Errorf("reload of a bad file: %v", err)
+	}
+	if _, err := ask.Terminate(ctx, TerminateRequest{User: "nobody"}); err == nil || !strings.Contains(err.Error(), "no connection of nobody") {
+		t.Errorf("terminate nobody: %v", err)
+	}
+	if _, err := ask.Terminate(ctx, TerminateRequest{}); err == nil {
+		t.Error("terminate without a name passed")
+	}
+	if out, err := ask.Terminate(ctx, TerminateRequest{ID: list[0].ID}); err != nil || len(out.Terminated) != 1 {
+		t.Errorf("terminate: %+v, %v", out, err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := ask.Connections(context.Background()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("after the end: %v", err)
+	}
+	// A socket that a dead process left is no obstacle.
+	if err := os.WriteFile(filepath.Join(r.dir, SocketName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := OpenControl(r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}
+
+func FuzzControl(f *testing.F) {
+	f.Add("/v1/terminate", []byte(`{"id":"x"}`))
+	f.Add("/v1/terminate", []byte(`{"user":"x"}{}`))
+	f.Add("/v1/reload", []byte{})
+	f.Add("/v1/terminate", bytes.Repeat([]byte("["), 1000))
+	cfg, err := ParseConfig("f.yaml", []byte(BuiltinText(DefaultListen(), "udp", "userspace")))
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := &Server{peers: newPeers(cfg.ClientCIDR)}
+	h := s.ControlHandler(func() (Config, error) { return Config{}, errors.New("no file") })
+	f.Fuzz(func(t *testing.T, path string, body []byte) {
+		if !strings.HasPrefix(path, "/v1/") || strings.ContainsAny(path, " \x00\r\n\t%") {
+			return
+		}
+		req, err := http.NewRequest(http.MethodPost, "http://endpoint", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.URL.Path = path
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, req)
+		if w.Code == http.StatusOK {
+			t.Fatalf("%s %q passed without a connection", path, body)
+		}
+		if path == "/v1/terminate" {
+			var e ControlError
+			if json.Unmarshal(w.Body.Bytes(), &e) != nil || e.Text == "" {
+				t.Fatalf("refused without a reason: %q", w.Body)
+			}
+		}
+	})
+}
