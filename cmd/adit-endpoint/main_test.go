@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/adit-vpn/adit/endpoint"
+)
+
+// call runs the program in a data directory of its own.
+func call(t *testing.T, dir string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(context.Background(), append(args, "--data", dir), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// TestErrors: one adit: line, hint: lines, and the exit code.
+func TestErrors(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.yaml")
+	if err := os.WriteFile(bad, []byte("listen: 127.0.0.1:1194\nclient_cidr: 10.0.0.0/24\nbanana: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"no command", nil, 2, "adit: no command given"},
+		{"unknown command", []string{"fly"}, 2, `adit: unknown command "fly"`},
+		{"unknown flag", []string{"up", "--fly"}, 2, "adit: unknown flag: --fly"},
+		{"later auth", []string{"up", "--auth", "federated"}, 2, "adit: --auth federated is not supported yet"},
+		{"later users", []string{"up", "--users", "u.yaml"}, 2, "adit: --users is not supported yet"},
+		{"later api", []string{"up", "--api", ":1"}, 2, "adit: --api is not supported yet"},
+		{"later metrics", []string{"up", "--metrics", ":1"}, 2, "adit: --metrics is not supported yet"},
+		{"bad listen", []string{"up", "--listen", "1194"}, 2, `adit: --listen "1194" is not an address with a port`},
+		{"bad proto", []string{"up", "--proto", "sctp"}, 2, `adit: --proto "sctp"`},
+		{"bad network", []string{"up", "--network", "x"}, 2, `adit: --network "x"`},
+		{"kernel without a file", []string{"up", "--network", "kernel"}, 2, "adit: --network kernel has no demo network"},
+		{"bad file", []string{"up", "--config", bad}, 1, "adit: " + bad + ":3: banana: unknown key"},
+		{"no file", []string{"up", "--config", filepath.Join(dir, "none.yaml")}, 1, "adit: open "},
+		{"not running", []string{"connections"}, 1, "adit: no adit-endpoint runs on this data directory"},
+		{"terminate nothing", []string{"terminate"}, 2, "adit: terminate needs an id or a user"},
+		{"terminate both", []string{"terminate", "x", "--user", "y"}, 2, "adit: terminate needs an id or a user"},
+		{"check without a file", []string{"check"}, 2, "adit: adit-endpoint check: 0 arguments"},
+		{"export without an endpoint", []string{"export"}, 2, "adit: there is no "},
+		{"pki alone", []string{"pki"}, 2, "adit: pki needs one of its commands"},
+		{"client without a CA", []string{"pki", "client", "x"}, 1, "adit: pki: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, _, stderr := call(t, dir, tt.args...)
+			lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
+			if code != tt.code || !strings.HasPrefix(stderr, tt.want) {
+				t.Errorf("exit %d: %q, want %d: %q", code, stderr, tt.code, tt.want)
+			}
+			if len(lines) < 2 {
+				t.Errorf("no hint: %q", stderr)
+			}
+			for _, l := range lines[1:] {
+				if !strings.HasPrefix(l, "hint: ") {
+					t.Errorf("line %q", l)
+				}
+			}
+		})
+	}
+}
+
+func TestCheckListsAllMistakes(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f.yaml")
+	if err := os.WriteFile(file, []byte("listen: x\nbanana: 1\nclient_cidr: y\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := call(t, dir, "check", file)
+	if code != 1 || strings.Count(stdout, "\n") != 3 || !strings.HasPrefix(stderr, "adit: f.yaml: 3 mistakes\n") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	if err := os.WriteFile(file, []byte(endpoint.BuiltinText(endpoint.DefaultListen(), "udp", "userspace")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := call(t, dir, "check", file); code != 0 || !strings.Contains(stdout, "is fine") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+func TestPKIAndExport(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{{"pki", "init"}, {"pki", "server"}, {"pki", "client", "ann", "--days", "30"}, {"pki", "renew", "ann"}} {
+		if code, _, stderr := call(t, dir, args...); code != 0 {
+			t.Fatalf("%v: %s", args, stderr)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, builtinName), []byte(endpoint.BuiltinText(endpoint.DefaultListen(), "tcp", "userspace")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, profile, stderr := call(t, dir, "export", "--client", "ann")
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	for _, want := range []string{"client\n", "proto tcp\n", "remote 127.0.0.1 1194\n", "<ca>\n", "<cert>\n", "<key>\n", "verify-x509-name server name\n"} {
+		if !strings.Contains(profile, want) {
+			t.Errorf("no %q in\n%s", want, profile)
+		}
+	}
+	if _, profile, _ := call(t, dir, "export"); strings.Contains(profile, "<key>") {
+		t.Error("a profile for nobody has a key")
+	}
+	if code, _, stderr := call(t, dir, "pki", "revoke", "ann"); code != 0 {
+		t.Fatal(stderr)
+	}
+	if code, out, _ := call(t, dir, "pki", "list"); code != 0 || !strings.Contains(out, "revoked") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if code, out, _ := call(t, dir, "pki", "crl"); code != 0 || !strings.Contains(out, "X509 CRL") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+}
