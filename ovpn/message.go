@@ -117,6 +117,9 @@ func (s *Session) pushReply(k *key, rest string) error {
 			return &ProtocolError{Cause: CauseProtocol, Text: fmt.Sprintf("server wants protocol flag %q, which was not offered", flag)}
 		}
 	}
+	if reply.Compress != "" {
+		return &ProtocolError{Cause: CauseRefusedPush, Text: fmt.Sprintf("server wants compression framing (%s), which is not supported yet", reply.Compress)}
+	}
 	if err := s.pickPushedCipher(reply.Cipher, k.peer.options); err != nil {
 		return err
 	}

@@ -1,0 +1,92 @@
+# make demo   build, then watch traffic go through a tunnel (needs git, make, Go)
+# make test   unit and lab tests; as root on Debian/Ubuntu it installs what they need
+# make help   the rest
+
+GO      ?= go
+BIN     := bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BINARIES := adit aditd adit-endpoint
+SYSTEMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64
+FUZZTIME ?= 2s
+# What the tests use beside Go: the reference peer, tools that look at the
+# kernel's state, and a C compiler for the race detector.
+PACKAGES := openvpn easy-rsa openssl iproute2 iputils-ping nftables iperf3 curl dbus-daemon dnsmasq-base procps gcc libc6-dev
+
+.PHONY: help build demo test unit race lab lab-full check fmt vet cross fuzz bench clean packages
+
+help:
+	@echo 'make build     bin/adit, bin/aditd, bin/adit-endpoint (static, no cgo)'
+	@echo 'make demo      a tunnel end to end: without root in user space, as root also with kernel devices'
+	@echo 'make test      unit tests, race detector, lab (as root; installs packages)'
+	@echo 'make check     formatting, vet, all systems build, every fuzz target for $(FUZZTIME)'
+	@echo 'make lab       the lab alone; make lab-full runs every cell of the matrix'
+	@echo 'make bench     side by side with openvpn (root)'
+	@echo 'make clean     remove bin/ and test caches of this tree'
+
+build:
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(BINARIES))
+
+demo: build
+	$(GO) run ./lab/demo -bin $(BIN)
+
+# --- tests
+
+test: packages unit race lab
+
+unit:
+	$(GO) test $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$)
+
+race:
+	@if command -v gcc >/dev/null; then \
+	  echo 'CGO_ENABLED=1 go test -race (all but lab and bench)'; \
+	  CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$); \
+	elif [ "$$CI" = true ]; then echo 'gcc is missing: the race detector cannot run' >&2; exit 1; \
+	else echo 'left out: race detector (needs gcc)'; fi
+
+lab:
+	@if [ "$$(id -u)" = 0 ]; then $(GO) test -count=1 -timeout 20m ./lab; \
+	elif [ "$$CI" = true ]; then echo 'the lab needs root' >&2; exit 1; \
+	else echo 'left out: lab (network namespaces and the real openvpn need root)'; fi
+
+lab-full: packages
+	ADIT_LAB=full $(GO) test -count=1 -timeout 80m -v ./lab
+
+# As root on Debian and Ubuntu; elsewhere the tests say what they miss.
+packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  missing=$$(for p in $(PACKAGES); do [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || echo $$p; done); \
+	  if [ -n "$$missing" ]; then echo "installing" $$missing; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 $$missing; fi; \
+	fi
+
+# --- checks
+
+check: fmt vet cross fuzz
+
+fmt:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:" $$out; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+	CGO_ENABLED=0 GOOS=windows $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=darwin $(GO) vet ./...
+
+cross:
+	@tmp=$$(mktemp -d) && trap "rm -rf $$tmp" EXIT && for s in $(SYSTEMS); do \
+	  echo "build $$s"; \
+	  CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) build -trimpath -o $$tmp/ $(addprefix ./cmd/,$(BINARIES)) || exit 1; done
+
+# Every Fuzz function of the tree, found by name so that none is forgotten.
+fuzz:
+	@git ls-files "*_test.go" | xargs grep -HoE '^func Fuzz[A-Za-z0-9]+' | while IFS=: read -r file func; do \
+	  name=$${func#func }; echo "fuzz $$(dirname $$file) $$name"; \
+	  out=$$($(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$file) 2>&1) || { echo "$$out"; exit 1; }; done
+
+bench: build
+	$(GO) run ./bench/sidebyside -bin $(BIN)
+
+clean:
+	rm -rf $(BIN) adit-endpoint-data

@@ -1,0 +1,97 @@
+// Package adit has no code: this file holds the house's import table to the tree.
+package adit
+
+import (
+	"go/build"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/adit-vpn/adit/"
+
+// allowed says which of our packages each package may import: a trailing "/..."
+// means the tree below too. It is the table of docs/architecture.md. Test
+// files, *test packages, lab and bench may import anything.
+var allowed = map[string][]string{
+	"ovpn/wire":    {},
+	"ovpn/push":    {},
+	"ovpn/framing": {},
+	"ovpn/profile": {"ovpn/push"},
+	"ovpn/wrap":    {"ovpn/wire"},
+	"ovpn":         {"ovpn/wire", "ovpn/wrap", "ovpn/push"},
+	"ovpn/drive":   {"ovpn", "ovpn/framing"},
+
+	"routes":             {"ovpn/push"},
+	"platform/ipc":       {},
+	"platform/udp":       {},
+	"platform/lock":      {},
+	"platform":           {"routes", "platform/udp"},
+	"platform/userspace": {"platform", "routes", "platform/udp"},
+
+	"client/api": {"platform/ipc", "routes"},
+	"client": {
+		"client/api", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock",
+	},
+	"endpoint/...": {
+		"endpoint/...", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock",
+	},
+
+	"cmd/adit":          {"client/api", "ovpn/profile", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
+	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
+	"cmd/adit-endpoint": {"endpoint/...", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/ipc", "platform/lock"},
+}
+
+func TestImportsFollowTheTable(t *testing.T) {
+	for _, goos := range []string{"linux", "windows", "darwin"} {
+		ctx := build.Default
+		ctx.GOOS, ctx.CgoEnabled = goos, false
+		err := filepath.WalkDir(".", func(dir string, d fs.DirEntry, err error) error {
+			if err != nil || !d.IsDir() {
+				return err
+			}
+			dir = filepath.ToSlash(dir)
+			if dir == "lab" || dir == "bench" || dir != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || strings.HasSuffix(dir, "test")) {
+				return fs.SkipDir
+			}
+			pkg, err := ctx.ImportDir(dir, 0)
+			if err != nil || dir == "." {
+				return nil // no Go files for this system
+			}
+			may, known := permission(dir)
+			if !known {
+				t.Errorf("%s is not in the import table", dir)
+			}
+			for _, imp := range pkg.Imports {
+				if ours, ok := strings.CutPrefix(imp, module); ok && !slices.ContainsFunc(may, func(p string) bool { return match(p, ours) }) {
+					t.Errorf("%s imports %s (GOOS=%s)", dir, ours, goos)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// permission finds the entry for a package: its own, or the nearest tree's.
+func permission(dir string) ([]string, bool) {
+	if may, ok := allowed[dir]; ok {
+		return may, true
+	}
+	for up := dir; up != "."; up = path.Dir(up) {
+		if may, ok := allowed[up+"/..."]; ok {
+			return may, true
+		}
+	}
+	return nil, false
+}
+
+func match(pattern, pkg string) bool {
+	tree, isTree := strings.CutSuffix(pattern, "/...")
+	return pkg == tree || isTree && strings.HasPrefix(pkg, tree+"/")
+}

@@ -1,0 +1,101 @@
+package ovpn
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/adit-vpn/adit/ovpn/push"
+)
+
+func sampleMessage(role Role) *keyMessage {
+	m := &keyMessage{options: "V4,cipher AES-256-GCM", username: "alice", password: push.Secret("pass word"), peerInfo: "IV_PROTO=142\nIV_VER=2.6.0\n"}
+	for i := range m.source.random1 {
+		m.source.random1[i], m.source.random2[i] = byte(i), byte(255-i)
+	}
+	if role == Client {
+		m.source.preMaster[0] = 7
+	}
+	return m
+}
+
+func TestKeyMessageBothLayouts(t *testing.T) {
+	for _, role := range []Role{Client, Server} {
+		for _, enc := range []Encoding{Stock, AWS32} {
+			want := sampleMessage(role)
+			b := appendKeyMessage(nil, role, enc, want)
+			got, gotEnc, err := parseKeyMessage(b, role)
+			if err != nil || gotEnc != enc || !reflect.DeepEqual(got, want) {
+				t.Errorf("role %d layout %d: %+v %d %v", role, enc, got, gotEnc, err)
+			}
+			for n := range b {
+				_, _, err := parseKeyMessage(b[:n], role)
+				// Old peers end behind the options, the name or the password.
+				if err != nil && !errors.Is(err, errShortKeyMessage) {
+					t.Errorf("role %d layout %d cut to %d: %v", role, enc, n, err)
+				}
+				if err == nil && enc == AWS32 {
+					t.Errorf("cut to %d of %d was taken whole", n, len(b))
+				}
+			}
+		}
+	}
+}
+
+func TestKeyMessageRefuses(t *testing.T) {
+	good := appendKeyMessage(nil, Client, Stock, sampleMessage(Client))
+	method1 := append([]byte(nil), good...)
+	method1[4] = 1
+	inside := appendKeyMessage(nil, Client, Stock, &keyMessage{options: "a\x00b"})
+	big := appendKeyMessage(nil, Client, AWS32, &keyMessage{password: push.Secret(strings.Repeat("x", maxPassword))})
+	for name, b := range map[string][]byte{
+		"key method 1": method1, "NUL inside": inside, "password over the bound": big,
+		"total length over the bound": append([]byte{0xff, 0xff, 0xff, 0x7f, 2}, make([]byte, 200)...),
+		"total length too small":      append([]byte{9, 0, 0, 0, 2}, make([]byte, 200)...),
+	} {
+		if _, _, err := parseKeyMessage(b, Client); !errors.Is(err, errBadKeyMessage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzParseKeyMessage(f *testing.F) {
+	for _, enc := range []Encoding{Stock, AWS32} {
+		f.Add(appendKeyMessage(nil, Client, enc, sampleMessage(Client)), true)
+		f.Add(appendKeyMessage(nil, Server, enc, sampleMessage(Server)), false)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, fromClient bool) {
+		role := Server
+		if fromClient {
+			role = Client
+		}
+		m, enc, err := parseKeyMessage(b, role)
+		if err != nil {
+			return
+		}
+		again, _, err := parseKeyMessage(appendKeyMessage(nil, role, enc, m), role)
+		if err != nil || !reflect.DeepEqual(again, m) {
+			t.Errorf("%+v became %+v (%v)", m, again, err)
+		}
+		parsePeerInfo(m.peerInfo)
+	})
+}
+
+// Whatever text arrives inside TLS, a session answers or ignores it; it never panics.
+func FuzzControlMessage(f *testing.F) {
+	f.Add("PUSH_REPLY,ifconfig 10.8.0.2 255.255.255.0,peer-id 1,cipher AES-256-GCM,push-continuation 2", false)
+	f.Add("AUTH_FAILED,CRV1:R:x:y:z", false)
+	f.Add("AUTH_PENDING,timeout 60", false)
+	f.Add("RESTART,[P]:later", false)
+	f.Add("PUSH_REQUEST", true)
+	f.Fuzz(func(t *testing.T, text string, server bool) {
+		s := &Session{data: newData(Client, 0, 64), cfg: Config{Ciphers: DefaultCiphers()}}
+		if server {
+			s.cfg.Role = Server
+		}
+		k := &key{peer: &keyMessage{}}
+		s.keys = []*key{k}
+		s.message(k, append([]byte(text), 0))
+	})
+}
