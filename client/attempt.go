@@ -62,6 +62,7 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	if err != nil {
 		return fail(stop, api.CodeProfileUnsupported, map[string]string{"reason": err.Error()}, err)
 	}
+	defer bury(s)
 	a.start(ctx, s.Data())
 	err = drive.Run(ctx, s, drive.Config{
 		In: a.inbox,
@@ -79,6 +80,13 @@ func (c *connection) attempt(ctx context.Context) *failure {
 		err = cause
 	}
 	return failureOf(err, at)
+}
+
+// bury ends a session whose link is gone, without the time that a farewell may take.
+func bury(s *ovpn.Session) {
+	now := time.Now()
+	s.Close(now)
+	_ = s.Tick(now.Add(time.Minute)) // the error is that it is dead
 }
 
 // work is a function for drive.Run's goroutine.
@@ -151,6 +159,7 @@ func (a *running) start(ctx context.Context, data *ovpn.Data) {
 
 // watch takes changes of the network and the loss of the TUN to the session's goroutine.
 func (a *running) watch(ctx context.Context) {
+	lost := a.c.outDone
 	for {
 		var w work
 		select {
@@ -158,6 +167,9 @@ func (a *running) watch(ctx context.Context) {
 			return
 		case <-a.ended:
 			return
+		case <-lost:
+			lost = nil // said once
+			w = func(time.Time, *ovpn.Session) error { return a.c.tunGone() }
 		case <-a.c.host.Changes():
 			w = func(time.Time, *ovpn.Session) error {
 				if !a.up.Load() {

@@ -50,8 +50,8 @@ type connection struct {
 	backoff backoff
 	bufs    *inBuffers
 
-	out     *outbound // nil until the first push reply
-	outDone chan struct{}
+	out     *outbound     // nil until the first push reply
+	outDone chan struct{} // closed when out's loop ended
 	outErr  error
 	sink    atomic.Pointer[sink]
 
@@ -76,7 +76,7 @@ type explainable struct {
 }
 
 func newConnection(w wiring) *connection {
-	c := &connection{wiring: w, status: w.status}
+	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{})}
 	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, w.resolver)
 	c.backoff = backoff{first: w.spec.retryFirst, last: w.spec.retryLast}
 	return c
@@ -250,11 +250,11 @@ func (c *connection) openTUN(mtu int) error {
 	if err != nil {
 		return hostFailure(api.CodeTUNFailed, "open the tunnel device", err)
 	}
-	c.out, c.outDone = &outbound{tun: tun}, make(chan struct{})
-	go func(out *outbound, done chan<- struct{}) {
-		defer close(done)
-		c.outErr = out.run()
-	}(c.out, c.outDone)
+	c.out = &outbound{tun: tun}
+	go func() { // undo waits for it
+		defer close(c.outDone)
+		c.outErr = c.out.run()
+	}()
 	c.log.Info("opened the tunnel device", "device", tun.Name(), "mtu", tun.MTU())
 	return nil
 }

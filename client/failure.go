@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -109,11 +110,22 @@ func failureOf(err error, at scene) *failure {
 	}
 }
 
-// alerts by which a server says that it does not want our certificate (RFC 8446, 6.2).
-var certificateAlerts = map[tls.AlertError]string{
-	42: "bad certificate", 43: "unsupported certificate", 44: "certificate revoked",
-	45: "certificate expired", 46: "certificate unknown", 48: "unknown certificate authority",
-	49: "access denied", 116: "certificate required",
+// certificateAlerts are those by which a server says that it does not want our certificate (RFC 8446, 6.2).
+func certificateAlerts() []tls.AlertError { return []tls.AlertError{42, 43, 44, 45, 46, 48, 49, 116} }
+
+// refusal is the text of the server's alert when it is about our certificate.
+func refusal(err error) (string, bool) {
+	var op *net.OpError // crypto/tls gives alerts a type of their own over QUIC only
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return "", false
+	}
+	text := op.Err.Error()
+	for _, a := range certificateAlerts() {
+		if text == a.Error() {
+			return strings.TrimPrefix(text, "tls: "), true
+		}
+	}
+	return "", false
 }
 
 // tlsFailure words what crypto/tls and crypto/x509 say about certificates. It returns nil for the rest.
@@ -123,21 +135,19 @@ func tlsFailure(err error, args map[string]string) *failure {
 	}
 	args["detail"] = strings.TrimPrefix(err.Error(), "tls: ")
 	var (
-		alert     tls.AlertError
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
 		invalid   x509.CertificateInvalidError
 		verify    *profile.VerifyError
 	)
+	if why, ok := refusal(err); ok {
+		args["detail"] = "it says: " + why
+		return fail(again, api.CodeOwnCertificateRefused, args, err)
+	}
 	switch {
 	case errors.As(err, &verify):
 		args["detail"] = verify.Text
 		return fail(again, verifyCode(verify.Kind), args, err)
-	case errors.As(err, &alert):
-		if why, ok := certificateAlerts[alert]; ok {
-			args["detail"] = "it says: " + why
-			return fail(again, api.CodeOwnCertificateRefused, args, err)
-		}
 	case errors.As(err, &authority):
 		return fail(again, api.CodeCertificateUntrusted, args, err)
 	case errors.As(err, &host):

@@ -52,9 +52,6 @@ type spec struct {
 // specOf checks that a connection can be made with p and takes what it needs. Its
 // errors are *api.Problem.
 func specOf(p *profile.Profile, filters []string) (spec, error) {
-	if err := p.Unsupported(); err != nil {
-		return spec{}, profileProblem(api.CodeProfileUnsupported, err)
-	}
 	needs := func(method string) (spec, error) {
 		return spec{}, api.NewProblem(api.CodeSignInNotSupported, map[string]string{"method": method})
 	}
@@ -65,6 +62,9 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		return needs("a one-time code")
 	case p.AuthUserPass && p.Username == "":
 		return needs("a user name and password")
+	}
+	if err := p.Unsupported(); err != nil {
+		return spec{}, profileProblem(api.CodeProfileUnsupported, err)
 	}
 	method, err := wrapOf(p)
 	if err != nil {
