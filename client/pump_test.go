@@ -1,0 +1,220 @@
+package client
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/ovpntest"
+	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/udp"
+)
+
+func TestTrains(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		sizes []int
+		want  [][2]int // N, Segment
+	}{
+		{"one", []int{100}, [][2]int{{100, 0}}},
+		{"equal", []int{100, 100, 100}, [][2]int{{300, 100}}},
+		{"shorter last", []int{100, 100, 60}, [][2]int{{260, 100}}},
+		{"shorter in the middle", []int{100, 60, 100, 100}, [][2]int{{160, 100}, {200, 100}}},
+		{"growing", []int{50, 60, 70}, [][2]int{{50, 0}, {60, 0}, {70, 0}}},
+		{"too many bytes", []int{30000, 30000, 30000}, [][2]int{{60000, 30000}, {30000, 0}}},
+		{"larger than a train", []int{65500}, [][2]int{{65500, 0}}},
+	} {
+		total := 0
+		for _, n := range c.sizes {
+			total += n
+		}
+		buf := make([]byte, total)
+		for i := range buf {
+			buf[i] = byte(i * 7)
+		}
+		ms := trains(nil, buf, c.sizes)
+		var all []byte
+		var got [][2]int
+		for _, m := range ms {
+			got = append(got, [2]int{m.N, m.Segment})
+			all = append(all, m.Buf[:m.N]...)
+		}
+		if !bytes.Equal(all, buf) {
+			t.Errorf("%s: bytes differ", c.name)
+		}
+		if len(got) != len(c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+			continue
+		}
+		for i := range got {
+			if got[i] != c.want[i] {
+				t.Errorf("%s: %v, want %v", c.name, got, c.want)
+			}
+		}
+	}
+	if ms := trains(nil, make([]byte, 100*10), bytesOf(100, 10)); len(ms) != 2 || ms[0].N != 640 {
+		t.Errorf("100 datagrams: %d trains", len(ms))
+	}
+}
+
+func bytesOf(n, size int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = size
+	}
+	return s
+}
+
+// checksum is the Internet checksum over the pseudo header and a TCP segment.
+func checksum(src, dst netip.Addr, seg []byte) uint16 {
+	b := append(append(src.AsSlice(), dst.AsSlice()...), 0, 6)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(seg)))
+	b = append(b, seg...)
+	if len(b)%2 == 1 {
+		b = append(b, 0)
+	}
+	var s uint32
+	for i := 0; i < len(b); i += 2 {
+		s += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	for s>>16 != 0 {
+		s = s&0xffff + s>>16
+	}
+	return ^uint16(s)
+}
+
+func TestClamp(t *testing.T) {
+	src, dst := netip.MustParseAddr("10.8.0.2"), netip.MustParseAddr("10.98.0.1")
+	// The second form puts the option at an odd place.
+	for _, options := range [][]byte{{2, 4, 0x05, 0xb4, 1, 1, 1, 0}, {1, 2, 4, 0x05, 0xb4, 1, 1, 0}} {
+		p := make([]byte, 20, 48)
+		p[0], p[9] = 0x45, 6
+		seg := make([]byte, 20)
+		seg[12], seg[13] = 7<<4, 2
+		seg = append(seg, options...)
+		binary.BigEndian.PutUint16(seg[16:], checksum(src, dst, seg))
+		p = append(p, seg...)
+		newClamp(1492, 52).clamp(p)
+		at := 20 + 20 + bytes.IndexByte(options, 2) + 2
+		if got := binary.BigEndian.Uint16(p[at:]); got != 1400 {
+			t.Errorf("MSS %d, want 1400", got)
+		}
+		sum := binary.BigEndian.Uint16(p[36:])
+		binary.BigEndian.PutUint16(p[36:], 0)
+		if want := checksum(src, dst, p[20:]); sum != want {
+			t.Errorf("checksum %04x, want %04x", sum, want)
+		}
+	}
+}
+
+func FuzzClamp(f *testing.F) {
+	f.Add([]byte("\x45\x00\x00\x30\x00\x00\x00\x00\x40\x06\x00\x00\x0a\x00\x00\x01\x0a\x00\x00\x02aabbssssaaaa\x70\x02wwccuu\x02\x04\x05\xb4\x01\x01\x01\x00"))
+	f.Add(append([]byte{0x60, 0, 0, 0, 0, 24, 6, 64}, make([]byte, 60)...))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		q := bytes.Clone(p)
+		newClamp(1492, 72).clamp(q)
+		changed := 0
+		for i := range p {
+			if p[i] != q[i] {
+				changed++
+			}
+		}
+		if len(p) != len(q) || changed > 4 {
+			t.Errorf("%d bytes changed", changed)
+		}
+	})
+}
+
+// pipeTUN gives out the same packet and counts what is written.
+type pipeTUN struct {
+	packet  []byte
+	written int
+}
+
+func (p *pipeTUN) Read([][]byte, []int, int) (int, error) { return 0, os.ErrClosed }
+func (p *pipeTUN) Write(bufs [][]byte, offset int) (int, error) {
+	for _, b := range bufs {
+		p.written += len(b) - offset
+	}
+	return len(bufs), nil
+}
+func (p *pipeTUN) BatchSize() int { return 128 }
+func (p *pipeTUN) Name() string   { return "tun9" }
+func (p *pipeTUN) MTU() int       { return 1500 }
+func (p *pipeTUN) Close() error   { return nil }
+
+var _ platform.TUN = (*pipeTUN)(nil)
+
+// sinkConn keeps the last train.
+type sinkConn struct {
+	memConn
+	last []byte
+	ns   []udp.Message
+}
+
+func (s *sinkConn) WriteBatch(ms []udp.Message) error {
+	s.last, s.ns = s.last[:0], s.ns[:0]
+	for _, m := range ms {
+		s.last = append(s.last, m.Buf[:m.N]...)
+		s.ns = append(s.ns, udp.Message{N: m.N, Segment: m.Segment})
+	}
+	return nil
+}
+
+// TestPumpAllocatesNothing sends batches through a real session's keys, both ways.
+func TestPumpAllocatesNothing(t *testing.T) {
+	pki := ovpntest.NewPKI(t)
+	pair := ovpntest.NewPair(t, ovpn.Config{TLS: pki.ClientTLS("c")}, ovpn.Config{TLS: pki.ServerTLS()}, ovpntest.Noise{}, 1)
+	if !pair.Run(time.Minute, pair.Up) {
+		t.Fatal("the pair did not come up")
+	}
+	client, server := pair.Client.Session.Data(), pair.Server.Session.Data()
+
+	const n, size = 32, 1300
+	tun := &pipeTUN{}
+	out := &outbound{tun: tun}
+	conn := &sinkConn{}
+	out.path.Store(&path{data: client, link: &udpLink{conn: conn}, mss: newClamp(1492, 52)})
+	bufs, pkts, sizes, sealed := make([][]byte, n), make([][]byte, n), bytesOf(n, size), make([]int, n)
+	for i := range bufs {
+		bufs[i] = make([]byte, packetBuffer)
+		bufs[i][tunOffset] = 0x45
+	}
+	var s atomic.Pointer[sink]
+	s.Store(&sink{tun: tun})
+	in := &inbound{data: server, bufs: newInBuffers(), sink: &s, answered: new(atomic.Bool), inbox: make(chan []byte)}
+	var dst []byte
+	now := time.Now()
+	once := func() {
+		dst = out.pass(dst, bufs, sizes, pkts, sealed)
+		rest := conn.last
+		for len(rest) > 0 {
+			one := rest[:min(sealed[0], len(rest))]
+			rest = rest[len(one):]
+			if err := in.take(now, one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := in.flush(now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once()
+	if tun.written != n*size {
+		t.Fatalf("%d bytes came through, want %d", tun.written, n*size)
+	}
+	if len(conn.ns) != 1 || conn.ns[0].Segment != sealed[0] {
+		t.Errorf("sent as %+v, want one train", conn.ns)
+	}
+	if a := testing.AllocsPerRun(20, once); a != 0 {
+		t.Errorf("%v allocations per batch", a)
+	}
+	if want := 22 * n * size; tun.written != want {
+		t.Errorf("%d bytes came through, want %d", tun.written, want)
+	}
+}
