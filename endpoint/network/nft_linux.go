@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,7 +21,7 @@ import (
 //	postrouting: source NAT of each slice to its association's address; the
 //	             source port stays where it is free
 func (k *Kernel) replaceTable(w Wanted) error {
-	c, err := nftables.New()
+	c, err := openTables()
 	if err != nil {
 		return fmt.Errorf("network: nftables: %w", err)
 	}
@@ -95,9 +97,18 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	return nil
 }
 
+// openTables talks to nftables in whole transactions: every rule is acknowledged,
+// and a client range of many slices has more rules than the usual buffers hold.
+func openTables() (*nftables.Conn, error) {
+	const room = 16 << 20 // bytes, for 4096 rules
+	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
+		return errors.Join(c.SetReadBuffer(room), c.SetWriteBuffer(room))
+	}))
+}
+
 // deleteTable removes a table if it is there.
 func deleteTable(name string) error {
-	c, err := nftables.New()
+	c, err := openTables()
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
