@@ -1,0 +1,85 @@
+//go:build linux
+
+package lab
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+// The lab's tests run the shipped binaries, and Debian's openvpn as the other
+// side, in namespaces of their own. They need root and openvpn; without, they are
+// skipped, but not where CI=true.
+
+// sideBySide is how many tests run at once. They wait more than they work: a
+// matrix cell sends 2 Mbit/s both ways.
+const sideBySide = 6
+
+// TestMain sets how many tests run at once, and removes what they have built.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(sideBySide)); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	if dir, err := binaries(); err == nil {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+// binaries builds adit, aditd and adit-endpoint once, without cgo, and says where.
+var binaries = sync.OnceValues(func() (dir string, err error) {
+	if os.Geteuid() != 0 {
+		return "", ErrRoot
+	}
+	if dir, err = os.MkdirTemp("", "adit-lab-"); err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-o", dir, "../cmd/adit", "../cmd/aditd", "../cmd/adit-endpoint")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+// bin is the path of one of our programs.
+func bin(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, name)
+}
+
+// needs skips the test, or fails it in CI, when root or a tool is missing.
+func needs(t *testing.T, tools ...string) {
+	t.Helper()
+	missing := func(what error) {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(what)
+		}
+		t.Skip(what)
+	}
+	if os.Geteuid() != 0 {
+		missing(ErrRoot)
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		missing(fmt.Errorf("tun devices: %w", err))
+	}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing(errors.New("needs " + tool + " (apt-get install " + tool + ")"))
+		}
+	}
+}
