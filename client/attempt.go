@@ -62,7 +62,6 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	if err != nil {
 		return fail(stop, api.CodeProfileUnsupported, map[string]string{"reason": err.Error()}, err)
 	}
-	defer bury(s)
 	a.start(ctx, s.Data())
 	err = drive.Run(ctx, s, drive.Config{
 		In: a.inbox,
@@ -80,13 +79,6 @@ func (c *connection) attempt(ctx context.Context) *failure {
 		err = cause
 	}
 	return failureOf(err, at)
-}
-
-// bury ends a session whose link is gone, without the time that a farewell may take.
-func bury(s *ovpn.Session) {
-	now := time.Now()
-	s.Close(now)
-	_ = s.Tick(now.Add(time.Minute)) // the error is that it is dead
 }
 
 // work is a function for drive.Run's goroutine.

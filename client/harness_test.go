@@ -210,7 +210,7 @@ func (s *server) serve(c *memConn, cfg ovpn.Config, do chan func(*ovpn.Session),
 		s.t.Error(err)
 		return
 	}
-	defer bury(session)
+	defer session.Abort()
 	inbox, work := make(chan []byte, 64), make(chan func(time.Time, *ovpn.Session) error)
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -565,3 +565,7 @@ func (s *Session) Close(now time.Time) {
 	}
 	s.die(ErrClosed)
 }
+
+// Abort ends the session at once, without a word to the peer, and frees what it
+// holds. After any other end it does nothing.
+func (s *Session) Abort() { s.die(ErrClosed) }

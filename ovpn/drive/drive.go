@@ -13,10 +13,10 @@ import (
 
 // Config connects a Session to the world. All callbacks run on Run's goroutine.
 type Config struct {
-	// In brings control packets; each slice belongs to Run. Nil-able is only a test's privilege.
+	// In brings control packets; each slice belongs to Run.
 	In <-chan []byte
-	// Send sends one unframed packet, which it may keep. An error ends Run only
-	// when it is net.ErrClosed-like for good: UDP senders should swallow the rest.
+	// Send sends one unframed packet, which it may keep. An error ends Run, so a
+	// UDP sender returns one only when its socket is gone; a lost packet is repeated.
 	Send func(packet []byte) error
 	// Handle takes one event and may call s. An error closes the session
 	// gracefully and is what Run returns.
@@ -27,11 +27,12 @@ type Config struct {
 
 // Run drives s until it dies, until ctx ends (then s is closed gracefully, which
 // takes a second at most, and the context's cause is returned), or until
-// Handle, Do or Send fail.
+// Handle, Do or Send fail. In the end s is dead, whatever the reason.
 func Run(ctx context.Context, s *ovpn.Session, cfg Config) error {
 	r := &runner{cfg: cfg, s: s}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer s.Abort() // when Send failed, nothing else has ended it
 	done := ctx.Done()
 	for {
 		if err := r.drain(time.Now()); err != nil {
