@@ -168,7 +168,7 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-	made, err := preparePKI(&cfg)
+	made, err := preparePKI(&cfg, log)
 	if err != nil {
 		return err
 	}
@@ -258,7 +258,7 @@ func greet(w io.Writer, cfg endpoint.Config, ownClient bool) {
 
 // preparePKI makes what is missing of the endpoint's own PKI, when it is used,
 // and writes the client's profile. It says whether there is such a profile.
-func preparePKI(cfg *endpoint.Config) (ownClient bool, err error) {
+func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err error) {
 	ownCA := cfg.Authentication[0].Mutual != nil && cfg.Authentication[0].Mutual.CA == ""
 	ownServer := cfg.ServerCertificate.Cert == ""
 	if !ownCA && !ownServer {
@@ -281,19 +281,31 @@ func preparePKI(cfg *endpoint.Config) (ownClient bool, err error) {
 	if !ownCA {
 		return false, nil
 	}
-	if !fileExists(p.CertFile(clientName)) {
-		list, err := p.List()
-		if err != nil {
-			return false, err
+	list, err := p.List()
+	if err != nil {
+		return false, err
+	}
+	any := false
+	var own *pki.Certificate // the newest one of our client, with its files in place
+	for i, c := range list {
+		any = any || c.Kind == pki.KindClient
+		if c.Name == clientName && c.CertFile == p.CertFile(clientName) {
+			own = &list[i]
 		}
-		for _, c := range list { // somebody made others, and perhaps revoked ours
-			if c.Kind == pki.KindClient {
-				return false, nil
-			}
-		}
+	}
+	switch {
+	case !any:
 		if _, err := p.Client(clientName, pki.Options{}); err != nil {
 			return false, err
 		}
+	case own == nil: // people made others, or revoked ours
+		return false, nil
+	case own.Status == pki.StatusRevoked:
+		log.Warn("no profile: the client certificate is revoked", "name", clientName, "hint", "adit-endpoint pki client NAME")
+		return false, nil
+	case own.Status == pki.StatusExpired:
+		log.Warn("no profile: the client certificate has expired", "name", clientName, "hint", "adit-endpoint pki renew "+clientName)
+		return false, nil
 	}
 	text, err := profileText(cfg, clientName)
 	if err != nil {
