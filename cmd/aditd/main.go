@@ -142,9 +142,9 @@ func cleanup(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	case 0:
 		fmt.Fprintln(stdout, "nothing to undo")
 	case 1:
-		fmt.Fprintln(stdout, "undid what 1 tunnel left behind")
+		fmt.Fprintln(stdout, "undid 1 change that a crashed run left behind")
 	default:
-		fmt.Fprintf(stdout, "undid what %d tunnels left behind\n", n)
+		fmt.Fprintf(stdout, "undid %d changes that a crashed run left behind\n", n)
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 		return &hinted{fmt.Errorf("clean up after the last run: %w", err), "see what could not be undone with: aditd cleanup"}
 	}
 	if n > 0 {
-		log.Warn("the last run did not end cleanly; its leftovers are undone", "tunnels", n)
+		log.Warn("the last run did not end cleanly; its leftovers are undone", "changes", n)
 	}
 	// The door opens before wishes are resumed, so that a second service cannot
 	// bring up tunnels that nobody can reach.
