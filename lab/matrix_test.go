@@ -138,8 +138,8 @@ func runCell(t *testing.T, c cell, o *outcome) {
 	if !four.IsValid() || !six.IsValid() {
 		t.Fatalf("the client's tunnel has the addresses %v and %v", four, six)
 	}
-	s.reaches(s.client, netip.Addr{}, hostAddr)
-	s.reaches(s.client, netip.Addr{}, hostAddr6)
+	s.reaches(s.client, none, hostAddr)
+	s.reaches(s.client, none, hostAddr6)
 	s.reaches(s.server, serverInner, four)
 	s.reaches(s.server, serverInner6, six)
 	l.checkKeys()

@@ -180,7 +180,7 @@ func (s *site) reaches(n *Node, src, dst netip.Addr) {
 // cannotReach demands silence. Call it where reaches has shown, or will show, that the same ping can work.
 func (s *site) cannotReach(n *Node, dst netip.Addr) {
 	s.t.Helper()
-	if ping(n, netip.Addr{}, dst, 700*time.Millisecond) == nil {
+	if ping(n, none, dst, 700*time.Millisecond) == nil {
 		s.t.Fatalf("%s reaches %s", n.Name, dst)
 	}
 }
@@ -266,6 +266,19 @@ func (s *site) status() api.Connection {
 		s.t.Fatalf("%d connections", len(st.Connections))
 	}
 	return st.Connections[0]
+}
+
+// statusOf is the connection of one profile; the zero one if there is none.
+func (s *site) statusOf(profile string) api.Connection {
+	s.t.Helper()
+	var st api.Status
+	s.ok(json.Unmarshal([]byte(s.adit("status", "--json")), &st))
+	for _, c := range st.Connections {
+		if c.Profile == profile {
+			return c
+		}
+	}
+	return api.Connection{State: api.Disconnected}
 }
 
 // Our endpoint.
@@ -405,3 +418,6 @@ func (s *site) terminate(p *Proc) {
 		s.t.Errorf("stop: %v", err)
 	}
 }
+
+// none lets the system choose a source address.
+var none netip.Addr

@@ -1,0 +1,111 @@
+//go:build linux
+
+package lab
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+// TestW0RulesAndSNAT is steps 4 and 5 of the article "Client VPN explained":
+// nothing passes without a rule, a rule lets through what it names and nothing
+// else, and the network sees the association's address.
+func TestW0RulesAndSNAT(t *testing.T) {
+	t.Parallel()
+	needs(t)
+	w := newWorld(t)
+	w.endpointUp(w.worldYAML(true, nil, nil))
+	w.aditd()
+	w.importOwn()
+	w.seen(webAddr, clientSeen) // the probe works
+	w.adit("connect", "lab", "--timeout", "20s")
+
+	// Before any rule.
+	w.seen(worldHost, "")
+	w.cannotReach(w.client, worldHost)
+	w.seen(webAddr, "")
+
+	// A rule for the VPC: sessions stay, packets pass there and nowhere else.
+	if out := w.reload(w.worldYAML(true, nil, []string{"10.1.0.0/16"})); !strings.Contains(out, "0 sessions reset") {
+		t.Errorf("reload: %s", out)
+	}
+	w.reaches(w.client, none, worldHost)
+	w.seen(worldHost, endpointSeen)
+	w.seen(webAddr, "")
+
+	// A rule without a route, then with one: the internet through the endpoint.
+	w.reload(w.worldYAML(true, nil, []string{"10.1.0.0/16", "0.0.0.0/0"}))
+	w.seen(webAddr, "")
+	w.reload(w.worldYAML(true, []string{"0.0.0.0/0"}, []string{"10.1.0.0/16", "0.0.0.0/0"}))
+	w.seen(webAddr, endpointSeen)
+	if st := w.status(); st.State != api.Connected {
+		t.Errorf("the client is %s", st.State)
+	}
+	w.adit("disconnect", "lab")
+	w.seen(webAddr, clientSeen)
+}
+
+// TestW0ExportAndTerminate is step 6: the exported profile with certificate and
+// key as files, the connection list, and termination.
+func TestW0ExportAndTerminate(t *testing.T) {
+	t.Parallel()
+	needs(t)
+	w := newWorld(t)
+	config := w.worldYAML(false, nil, []string{"10.1.0.0/16"})
+	service := w.endpointUp(config)
+	w.aditd()
+	before := w.system()
+
+	w.endpointCmd("pki", "client", "bob")
+	exported := w.endpointCmd("export", "--config", filepath.Join(w.server.Dir, "endpoint.yaml"))
+	if strings.Contains(exported, "PRIVATE KEY") {
+		t.Error("the profile without --client has a key inside")
+	}
+	keys := filepath.Join(w.client.Dir, "keys")
+	w.ok(os.Mkdir(keys, 0o700))
+	for from, to := range map[string]string{"issued/bob.crt": "bob.crt", "private/bob.key": "bob.key"} {
+		b, err := os.ReadFile(filepath.Join(w.dataDir(), "pki", from))
+		w.ok(err)
+		w.ok(os.WriteFile(filepath.Join(keys, to), b, 0o600))
+	}
+	for name, lines := range map[string]string{
+		"unix":    fmt.Sprintf("cert %s\nkey \"%s\"\n", filepath.Join(keys, "bob.crt"), filepath.Join(keys, "bob.key")),
+		"windows": "cert keys\\\\bob.crt\nkey \"keys\\\\bob.key\"\n",
+	} {
+		w.adit("import", w.write(w.client, name+".ovpn", exported+lines))
+		w.adit("connect", name, "--timeout", "20s")
+		w.seen(worldHost, endpointSeen)
+
+		list := w.connections()
+		if len(list) != 1 || list[0].Client != "bob" || list[0].RxBytes == 0 || list[0].TxBytes == 0 || list[0].ID == "" {
+			t.Fatalf("connections: %+v", list)
+		}
+		if text := w.endpointCmd("connections"); !strings.Contains(text, list[0].ID) || !strings.Contains(text, "bob") {
+			t.Errorf("connections: %s", text)
+		}
+		w.endpointCmd("terminate", list[0].ID)
+		w.until(atOnce, "the client gave up", func() bool {
+			st := w.statusOf(name)
+			return st.State == api.Disconnected && st.Problem != nil
+		})
+		if p := w.statusOf(name).Problem; p.Code != api.CodeSessionEnded || !strings.Contains(p.Message, "administrator ended the connection") {
+			t.Errorf("the client says %+v", p)
+		}
+		if text := w.adit("status"); !strings.Contains(text, "administrator ended the connection") {
+			t.Errorf("status: %s", text)
+		}
+		w.same("after the termination", before, w.system())
+		if n := len(w.connections()); n != 0 {
+			t.Errorf("%d connections after the termination", n)
+		}
+		w.adit("disconnect", name)
+	}
+	if !strings.Contains(service.Out.String(), "terminated by the administrator") {
+		t.Error("the endpoint's log has no termination")
+	}
+}
