@@ -247,7 +247,7 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	}
 	c.enter(api.Connected, nil)
 	c.log.Info("connected", "addresses", c.status.Tunnel.Addresses, "device", c.status.Tunnel.Device,
-		"cipher", ev.Cipher, "routes", len(c.status.Routes), "full_tunnel", c.status.FullTunnel)
+		"cipher", ev.Cipher, "keys_by_exporter", ev.Reply.TLSExport, "routes", len(c.status.Routes), "full_tunnel", c.status.FullTunnel)
 	return nil
 }
 
