@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -288,9 +289,9 @@ func (s *site) openVPNToEndpoint(p pki, key string, c cell) joined {
 			}
 		},
 		renegotiations: func() int { return len(handshakes.FindAllString(client.Out.String(), -1)) - 1 },
-		leave:          func() { s.terminate(client) },
+		leave:          func() { s.ok(client.Cmd.Process.Signal(syscall.SIGTERM)) },
 		noticed:        func() bool { return len(s.connections()) == 0 },
-		left:           func() {},
+		left:           func() { s.terminate(client) },
 	}
 }
 
@@ -302,7 +303,11 @@ func (s *site) aditToEndpoint(p pki, key string, c cell) joined {
 	s.connect(clientProfile(p, c.Transport, c.Wrap, key, "data-ciphers "+c.Cipher, fmt.Sprint("reneg-sec ", renegotiate)))
 	before := s.routesBeforeTunnel()
 	return joined{
-		checkKeys:      func() {},
+		checkKeys: func() {
+			if want := fmt.Sprintf("keys_by_exporter=%t", c.Keys == "exporter"); !strings.Contains(service.Out.String(), want) {
+				s.t.Errorf("the client does not say %s", want)
+			}
+		},
 		renegotiations: func() int { return strings.Count(service.Out.String(), "renegotiation=true") },
 		leave:          func() { s.adit("disconnect", "lab") },
 		noticed:        func() bool { return len(s.connections()) == 0 },
