@@ -259,6 +259,11 @@ func (d *Data) Open(now time.Time, in [][]byte, out [][]byte, sizes []int, offse
 			continue
 		}
 		authentic++
+		if key == ring.newest && key != ring.send {
+			// The peer uses it, so it has it: the answer goes out under it too.
+			d.promote(key.id)
+			ring = d.ring.Load()
+		}
 		if d.forSession(plain) {
 			continue
 		}

@@ -655,3 +655,29 @@ func TestOpenRandomBatches(t *testing.T) {
 		t.Errorf("sent %d twice, delivered %d, counts %+v", sent, got, c)
 	}
 }
+
+// The first answer to a peer that uses a new key must not wait for the Session.
+func TestOpenMovesSendingToThePeersKey(t *testing.T) {
+	client, server := newData(Client, 1, 64), newData(Server, 1, 64)
+	c, _ := LookupCipher("AES-128-GCM")
+	for id := range uint8(2) {
+		km := &keyMaterial{id}
+		for _, d := range []*Data{client, server} {
+			if err := d.install(id, c, km); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now := time.Unix(100, 0)
+		client.promote(id)
+		b, n := client.Seal(now, nil, 0, [][]byte{{0x45, 1, 2}}, []int{0})
+		if n != 1 {
+			t.Fatal("no key")
+		}
+		if server.Open(now, [][]byte{b}, [][]byte{make([]byte, 64)}, []int{0}, 0) != 1 {
+			t.Fatal("not opened")
+		}
+		if got, ok := server.sendKey(); !ok || got != id {
+			t.Errorf("the server seals with key %d %v, the client uses %d", got, ok, id)
+		}
+	}
+}
