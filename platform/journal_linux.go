@@ -18,7 +18,7 @@ import (
 
 const recordVersion = 1
 
-// record is what one Host must undo. It is on disk before the change that it names.
+// record is what one Host must undo. It is in the journal before the change that it names.
 type record struct {
 	Version int        `json:"version"`
 	Device  string     `json:"device,omitempty"`
@@ -27,6 +27,10 @@ type record struct {
 }
 
 func (r record) empty() bool { return len(r.Routes) == 0 && r.DNS == nil }
+
+// outlivesBoot says whether the record names a file of the system. Routes and what
+// systemd-resolved knows end with the kernel, and with them the need for a record.
+func (r record) outlivesBoot() bool { return r.DNS != nil && r.DNS.Kind != dnsResolved }
 
 // journal is one record's file, locked while its Host lives: a kill releases the
 // lock, and that is how CleanUp knows a crashed run from a live one.
@@ -87,7 +91,9 @@ func (j *journal) close() error {
 	return j.lock.Close()
 }
 
-// save makes r durable; an empty record removes the file.
+// save writes r so that it survives this process, and a power cut where what it names does;
+// waiting for the disk would be most of the time that a connection takes. An empty record
+// removes the file.
 func (j *journal) save(r record) error {
 	if r.empty() {
 		j.last = nil
@@ -104,7 +110,11 @@ func (j *journal) save(r record) error {
 	if bytes.Equal(text, j.last) {
 		return nil
 	}
-	if err := replaceFile(j.path, text, 0o600); err != nil {
+	replace := swapFile
+	if r.outlivesBoot() {
+		replace = replaceFile
+	}
+	if err := replace(j.path, text, 0o600); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.last = text
@@ -113,8 +123,21 @@ func (j *journal) save(r record) error {
 
 // replaceFile writes path so that after a power cut either the old or the new text is there.
 func replaceFile(path string, text []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".adit-*")
+	if err := writeAside(path, text, mode, (*os.File).Sync); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// swapFile writes path so that after a kill either the old or the new text is there; after a
+// power cut it may be empty.
+func swapFile(path string, text []byte, mode fs.FileMode) error {
+	return writeAside(path, text, mode, func(*os.File) error { return nil })
+}
+
+// writeAside writes another file, and renames it to path after sync.
+func writeAside(path string, text []byte, mode fs.FileMode, sync func(*os.File) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".adit-*")
 	if err != nil {
 		return err
 	}
@@ -124,7 +147,7 @@ func replaceFile(path string, text []byte, mode fs.FileMode) error {
 		err = f.Chmod(mode)
 	}
 	if err == nil {
-		err = f.Sync()
+		err = sync(f)
 	}
 	if e := f.Close(); err == nil {
 		err = e
@@ -132,10 +155,7 @@ func replaceFile(path string, text []byte, mode fs.FileMode) error {
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	if err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return err
 }
 
 func syncDir(dir string) error {
@@ -194,6 +214,10 @@ func cleanOne(ctx context.Context, nl *netlink.Handle, dir, name string, log *sl
 		return 0, nil
 	} else if err != nil {
 		return 0, err
+	}
+	if len(bytes.Trim(text, "\x00")) == 0 {
+		// The machine stopped before swapFile's text was on disk: nothing that it named is left.
+		return 0, os.Remove(j.path)
 	}
 	var r record
 	if err := json.Unmarshal(text, &r); err != nil || r.Version != recordVersion {

@@ -473,11 +473,31 @@ func TestCrash(t *testing.T) {
 	clean("NewHost")
 }
 
+// Only what is still there after a power cut is worth waiting for the disk.
+func TestRecordOutlivesBoot(t *testing.T) {
+	route := []row{{Destination: netip.MustParsePrefix("10.0.0.0/8"), Index: 1}}
+	for _, c := range []struct {
+		r    record
+		want bool
+	}{
+		{record{}, false},
+		{record{Routes: route}, false},
+		{record{Routes: route, DNS: &dnsRecord{Kind: dnsResolved}}, false},
+		{record{DNS: &dnsRecord{Kind: dnsResolvconf}}, true},
+		{record{DNS: &dnsRecord{Kind: dnsFile}}, true},
+		{record{Routes: route, DNS: &dnsRecord{Kind: "of a later version"}}, true},
+	} {
+		if got := c.r.outlivesBoot(); got != c.want {
+			t.Errorf("%+v: %t", c.r, got)
+		}
+	}
+}
+
 func TestCleanUpBadJournal(t *testing.T) {
 	enterNS(t)
 	dir := t.TempDir()
 	for name, text := range map[string]string{"cut.json": `{"version":1,"routes":[{"dest`, "future.json": `{"version":9}`, "note.txt": "mine",
-		".cut.json.adit-1": "x", "evil.json": `{"version":1,"routes":[{"destination":"0.0.0.0/0"}],"dns":{"kind":"magic"}}`} {
+		".cut.json.adit-1": "x", "empty.json": "", "zeros.json": "\x00\x00\x00", "evil.json": `{"version":1,"routes":[{"destination":"0.0.0.0/0"}],"dns":{"kind":"magic"}}`} {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	n, err := CleanUp(context.Background(), dir, nil)
