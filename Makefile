@@ -26,7 +26,7 @@ help:
 
 build:
 	@mkdir -p $(BIN)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(BINARIES))
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(BINARIES))
 
 demo: build
 	$(GO) run ./lab/demo -bin $(BIN)
@@ -77,7 +77,7 @@ vet:
 cross:
 	@tmp=$$(mktemp -d) && trap "rm -rf $$tmp" EXIT && for s in $(SYSTEMS); do \
 	  echo "build $$s"; \
-	  CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) build -trimpath -o $$tmp/ $(addprefix ./cmd/,$(BINARIES)) || exit 1; done
+	  CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) build -o $$tmp/ $(addprefix ./cmd/,$(BINARIES)) || exit 1; done
 
 # Every Fuzz function of the tree, found by name so that none is forgotten.
 fuzz:

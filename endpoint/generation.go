@@ -209,6 +209,9 @@ func (g *generation) buildReply() {
 	r := push.Reply{
 		Topology: "subnet", Ping: ping, PingRestart: pingRestart, TunMTU: cfg.TunMTU, PeerID: -1,
 	}
+	if cfg.Transport == "udp" {
+		r.ExitNotify = 1 // a client that goes says so, instead of falling silent
+	}
 	for _, a := range cfg.DNSServers {
 		r.DNS.Servers = append(r.DNS.Servers, netip.AddrPortFrom(a, 53))
 	}
