@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -31,6 +32,10 @@ type key struct {
 	installed  bool // in Data, for opening
 	promoted   bool // in Data, for sealing
 }
+
+// maxWaiting bounds the packets that wait for room in the window: TLS answers some
+// of the peer's messages (key updates), and the peer may never confirm them.
+const maxWaiting = 8192
 
 // errPeerEnded ends the session, whichever key it came on.
 var errPeerEnded = errors.New("peer ended the session")
@@ -100,6 +105,9 @@ func (k *key) pump(s *Session) error {
 			err = k.record(s, step.plain)
 		default:
 			k.queueTLS(s)
+			if len(k.rel.waiting) > maxWaiting {
+				return &ProtocolError{Cause: CauseProtocol, Text: "peer asks for more than it confirms"}
+			}
 			return nil
 		}
 		k.queueTLS(s)
@@ -139,6 +147,13 @@ func (k *key) sendKeyMessage(s *Session) error {
 		m.peerInfo = s.ownPeerInfo(k)
 		enc = s.cfg.Encoding
 	}
+	if enc == Stock {
+		for _, f := range []string{m.options, m.username, m.password.Reveal(), m.peerInfo} {
+			if len(f) >= 1<<16-1 {
+				return &ProtocolError{Cause: CauseProtocol, Text: fmt.Sprintf("%d bytes do not fit into one field of the key exchange", len(f))}
+			}
+		}
+	}
 	m.source = k.own
 	return k.send(s, appendKeyMessage(nil, s.cfg.Role, enc, m))
 }
@@ -146,7 +161,7 @@ func (k *key) sendKeyMessage(s *Session) error {
 // record handles one TLS record: key-method 2 first, then control messages.
 func (k *key) record(s *Session, b []byte) error {
 	if k.peer != nil {
-		return s.message(k, b)
+		return s.record(k, b)
 	}
 	k.plain = append(k.plain, b...)
 	peerRole := Server

@@ -1,6 +1,7 @@
 package ovpn
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
@@ -106,54 +107,53 @@ func parseKeyMessage(b []byte, sender Role) (*keyMessage, Encoding, error) {
 	}
 	b = b[copy(m.source.random1[:], b):]
 	b = b[copy(m.source.random2[:], b):]
-	var password string
-	for i, f := range []struct {
-		to  *string
-		max int
-	}{{&m.options, maxOptions}, {&m.username, maxUsername}, {&password, maxPassword}, {&m.peerInfo, maxPeerInfo}} {
+	// First all of them, then the copies: this runs again for each record that adds
+	// to an incomplete message.
+	var fields [4][]byte
+	for i, limit := range []int{maxOptions, maxUsername, maxPassword, maxPeerInfo} {
 		if len(b) == 0 && i > 0 {
 			break
 		}
-		rest, err := takeString(b, enc, f.max, f.to)
-		if err != nil {
+		var err error
+		if fields[i], b, err = takeField(b, enc, limit); err != nil {
 			return nil, 0, err
 		}
-		b = rest
 	}
-	m.password = push.Secret(password)
+	for _, f := range fields {
+		if bytes.IndexByte(f, 0) >= 0 {
+			return nil, 0, errBadKeyMessage
+		}
+	}
+	m.options, m.username = string(fields[0]), string(fields[1])
+	m.password, m.peerInfo = push.Secret(fields[2]), string(fields[3])
 	return m, enc, nil
 }
 
-func takeString(b []byte, enc Encoding, limit int, to *string) ([]byte, error) {
+// takeField returns one field without its NUL, and what follows it.
+func takeField(b []byte, enc Encoding, limit int) (field, rest []byte, err error) {
 	width := 2
 	if enc == AWS32 {
 		width = 4
 	}
 	if len(b) < width {
-		return nil, errShortKeyMessage
+		return nil, nil, errShortKeyMessage
 	}
 	n := int(binary.BigEndian.Uint16(b))
 	if enc == AWS32 {
 		n = int(binary.BigEndian.Uint32(b))
 	}
 	b = b[width:]
-	if n > limit {
-		return nil, errBadKeyMessage
+	switch {
+	case n > limit:
+		return nil, nil, errBadKeyMessage
+	case len(b) < n:
+		return nil, nil, errShortKeyMessage
+	case n == 0:
+		return nil, b, nil
+	case b[n-1] != 0:
+		return nil, nil, errBadKeyMessage
 	}
-	if len(b) < n {
-		return nil, errShortKeyMessage
-	}
-	if n > 0 {
-		if b[n-1] != 0 {
-			return nil, errBadKeyMessage
-		}
-		s := string(b[:n-1])
-		if strings.IndexByte(s, 0) >= 0 {
-			return nil, errBadKeyMessage
-		}
-		*to = s
-	}
-	return b[n:], nil
+	return b[:n-1], b[n:], nil
 }
 
 // parsePeerInfo splits "NAME=value" lines; anything else is skipped.

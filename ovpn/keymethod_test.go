@@ -96,6 +96,6 @@ func FuzzControlMessage(f *testing.F) {
 		}
 		k := &key{peer: &keyMessage{}}
 		s.keys = []*key{k}
-		s.message(k, append([]byte(text), 0))
+		s.record(k, append([]byte(text), 0))
 	})
 }

@@ -22,13 +22,22 @@ const (
 // maxPushBytes bounds a PUSH_REPLY over all its parts.
 const maxPushBytes = 1 << 20
 
-// message handles the text of one record: NUL at its end only, printable
-// otherwise, or it is ignored as a whole (CVE-2024-5594).
-func (s *Session) message(k *key, b []byte) error {
-	text := strings.TrimRight(string(b), "\x00")
-	if i := strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 || text == "" {
-		return nil
+// record handles the messages in one record, each ended by NUL. A message that
+// is not printable is ignored as a whole (CVE-2024-5594).
+func (s *Session) record(k *key, b []byte) error {
+	for text := range strings.SplitSeq(string(b), "\x00") {
+		text = strings.TrimRight(text, "\r\n")
+		if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			continue
+		}
+		if err := s.message(k, text); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (s *Session) message(k *key, text string) error {
 	verb, rest, _ := strings.Cut(text, ",")
 	if s.cfg.Role == Server {
 		return s.clientMessage(verb, text)
@@ -41,7 +50,7 @@ func (s *Session) message(k *key, b []byte) error {
 	case verb == "AUTH_FAILED":
 		s.emit(AuthFailed{Reason: rest})
 		return errPeerEnded
-	case verb == "AUTH_PENDING":
+	case verb == "AUTH_PENDING" && !s.configured:
 		timeout := s.cfg.HandWindow
 		if n, err := strconv.Atoi(strings.TrimPrefix(rest, "timeout ")); err == nil && n > 0 {
 			timeout = min(time.Duration(n)*time.Second, max(s.cfg.HandWindow, s.cfg.Renegotiate/2))
@@ -168,8 +177,8 @@ func (s *Session) offers(name string) bool {
 // Accept answers Credentials: the peer may use the tunnel (server). A
 // *ProtocolError means that it may not after all: no common cipher.
 func (s *Session) Accept(now time.Time) error {
-	if s.dead != nil {
-		return s.dead
+	if err := s.over(); err != nil {
+		return err
 	}
 	s.now = now
 	k := s.keys[0]
@@ -193,6 +202,17 @@ func (s *Session) Accept(now time.Time) error {
 	k.authorized, s.accepted = true, true
 	if s.peerProto&protoRequestPush != 0 {
 		s.askPush()
+	}
+	return nil
+}
+
+// over says why the owner can decide nothing any more.
+func (s *Session) over() error {
+	if s.dead != nil {
+		return s.dead
+	}
+	if !s.ending.IsZero() {
+		return ErrClosed
 	}
 	return nil
 }
@@ -227,8 +247,8 @@ func (s *Session) negotiateCipher(peerOptions string) string {
 
 // Deny answers Credentials, or ends an accepted session, with AUTH_FAILED (server).
 func (s *Session) Deny(now time.Time, reason string) error {
-	if s.dead != nil {
-		return s.dead
+	if err := s.over(); err != nil {
+		return err
 	}
 	s.now = now
 	k := s.keys[0]
@@ -239,15 +259,19 @@ func (s *Session) Deny(now time.Time, reason string) error {
 	if reason != "" {
 		text += "," + reason
 	}
-	s.ending = now.Add(lingerTime)
-	return k.send(s, append([]byte(text), 0))
+	err := k.send(s, append([]byte(text), 0))
+	for id := range uint8(8) {
+		s.data.retire(id) // no packet passes any more
+	}
+	s.end(now, denyTime)
+	return err
 }
 
 // Push answers PushRequest (server). The session fills in peer-id, cipher and
 // protocol-flags; everything else is the caller's.
 func (s *Session) Push(now time.Time, reply push.Reply) error {
-	if s.dead != nil {
-		return s.dead
+	if err := s.over(); err != nil {
+		return err
 	}
 	if !s.accepted || s.configured {
 		return errors.New("ovpn: push before accept, or twice")

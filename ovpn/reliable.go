@@ -55,14 +55,26 @@ func (r *reliable) queue(op wire.Opcode, payload []byte) {
 	r.fill()
 }
 
-// fill moves waiting packets into the window.
+// fill moves waiting packets into the window, which begins with the oldest
+// packet in flight: the peer refuses ids far ahead of one that it misses.
 func (r *reliable) fill() {
-	for len(r.waiting) > 0 && len(r.flight) < sendWindow {
+	for len(r.waiting) > 0 && (len(r.flight) == 0 || r.nextID-r.flight[0].id < sendWindow) {
 		f := r.waiting[0]
 		r.waiting = r.waiting[1:]
 		f.id = r.nextID
 		r.nextID++
 		r.flight = append(r.flight, f)
+	}
+}
+
+// hurry makes everything unconfirmed due after d at the latest, and again after
+// twice that, and so on.
+func (r *reliable) hurry(now time.Time, d time.Duration) {
+	r.timeout = min(r.timeout, d)
+	for i := range r.flight {
+		if f := &r.flight[i]; f.sent && f.due.After(now.Add(d)) {
+			f.timeout, f.due = d, now.Add(d)
+		}
 	}
 }
 

@@ -38,15 +38,22 @@ func TestReliableSendsInAWindowAndAgain(t *testing.T) {
 	now = now.Add(3 * time.Second)
 	step("doubled: not yet")
 	r.acked([]uint32{2, 3})
-	step("two later ones acknowledged", 7, 8)
+	step("two later ones acknowledged: the window begins with the one that is missing")
 	r.acked([]uint32{4})
-	step("three later ones: again at once", 1, 9)
+	step("three later ones: again at once", 1)
 	now = now.Add(time.Second)
 	if d := r.deadline(); d.After(now) {
 		t.Errorf("deadline %v is after the second timeout %v", d, now)
 	}
 	step("second timeout", 5, 6)
-	r.acked([]uint32{1, 5, 6, 7, 8, 9})
+	r.acked([]uint32{1, 5})
+	step("the window moves on", 7, 8, 9)
+	r.hurry(now, time.Millisecond)
+	now = now.Add(time.Millisecond)
+	step("in a hurry", 6, 7, 8, 9)
+	now = now.Add(2 * time.Millisecond)
+	step("and again", 6, 7, 8, 9)
+	r.acked([]uint32{6, 7, 8, 9})
 	if !r.empty() || !r.deadline().IsZero() {
 		t.Error("not empty at the end")
 	}

@@ -55,6 +55,7 @@ type Session struct {
 	partBytes     int           //
 	lastHeard     time.Time     // any authentic packet
 	ping, silence time.Duration // keepalive in force
+	pinged        time.Time     // when a ping was due last
 	heard         bool          // any authentic packet at all
 	promoteDue    time.Time     // when to look again whether the peer has the new key
 	renegotiate   time.Time     // when we start a new key ourselves
@@ -69,7 +70,9 @@ type Session struct {
 const (
 	pushFirst   = 0
 	pushRepeat  = 5 * time.Second
-	lingerTime  = time.Second // for the last message to be acknowledged
+	lingerTime  = time.Second     // for the last message to be acknowledged
+	denyTime    = 3 * time.Second // the same for AUTH_FAILED, which saves the client a minute
+	hurry       = 150 * time.Millisecond
 	promoteMax  = 2 * time.Second
 	promotePoll = 50 * time.Millisecond
 )
@@ -155,6 +158,13 @@ func (s *Session) Handle(now time.Time, packet []byte) error {
 		return s.dead
 	}
 	s.now = now
+	// The sender's id is in clear: another session's packet, authentic by the same
+	// shared key, must not move this session's replay window.
+	if id := (wire.SessionID{}); s.remote != id && len(packet) > len(id) {
+		if copy(id[:], packet[1:]); id != s.remote {
+			return fmt.Errorf("%w: from session %s, expected %s", ErrDropped, id, s.remote)
+		}
+	}
 	plain := packet
 	if s.wrap != nil {
 		var err error
@@ -165,6 +175,10 @@ func (s *Session) Handle(now time.Time, packet []byte) error {
 	c, err := wire.ParseControl(plain)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDropped, err)
+	}
+	switch c.Op {
+	case wire.HardResetClientV3, wire.ControlWKCV1:
+		return fmt.Errorf("%w: opcode %d is not supported", ErrDropped, c.Op)
 	}
 	if err := s.admit(c); err != nil {
 		return err
@@ -177,6 +191,9 @@ func (s *Session) Handle(now time.Time, packet []byte) error {
 	k.rel.acked(c.Acks)
 	if c.Op != wire.AckV1 {
 		k.rel.receive(c.Op, c.ID, c.Payload)
+	}
+	if !s.ending.IsZero() {
+		return nil // only acknowledgements count now
 	}
 	if err := s.advance(k); err != nil {
 		return err
@@ -215,7 +232,10 @@ func (s *Session) keyFor(c wire.Control, now time.Time) *key {
 			return k
 		}
 	}
-	if c.Op == wire.SoftResetV1 && c.KeyID == s.nextKeyID && s.keys[0].done() && s.configured {
+	// Any free id will do: the ends count differently after a negotiation that
+	// only one of them saw fail.
+	if c.Op == wire.SoftResetV1 && c.KeyID != 0 && c.ID == 0 && s.keys[0].done() && s.configured && s.ending.IsZero() {
+		s.nextKeyID = c.KeyID
 		k := s.newKey(now)
 		k.rel.queue(wire.SoftResetV1, nil)
 		return k
@@ -228,7 +248,15 @@ func (s *Session) newKey(now time.Time) *key {
 	k := &key{id: s.nextKeyID, started: now, rel: reliable{timeout: s.cfg.TLSTimeout}}
 	s.nextKeyID = s.nextKeyID%7 + 1 // 0, then 1..7 for ever
 	if len(s.keys) > 0 {
-		s.keys[0].expires = now.Add(s.cfg.TranWindow)
+		old := s.keys[0]
+		if old.expires.IsZero() { // a failed attempt before this one does not prolong it
+			old.expires = now.Add(s.cfg.TranWindow)
+		}
+		if old.installed && !old.promoted {
+			// The peer goes on from it, so it has it; the key that sends now may be dropped.
+			s.data.promote(old.id)
+			old.promoted = true
+		}
 	}
 	s.keys = append([]*key{k}, s.keys...)
 	for len(s.keys) > 2 {
@@ -247,17 +275,46 @@ func (s *Session) dropKey(i int) {
 // advance lets k go as far as what arrived allows.
 func (s *Session) advance(k *key) error {
 	err := k.advance(s)
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
-	}
-	if k == s.keys[0] && len(s.keys) > 1 && !errors.Is(err, errPeerEnded) {
-		// A renegotiation failed: go on with the old key and try again later.
-		s.dropKey(0)
-		s.keys[0].expires = time.Time{}
-		s.renegotiate = s.now.Add(s.cfg.HandWindow)
+	case errors.Is(err, errPeerEnded) || s.dead != nil:
+		return s.die(err)
+	case k != s.keys[0]:
+		// The control channel of an old key is over; its data key serves on.
+		k.close()
+		return fmt.Errorf("%w: old key: %w", ErrDropped, err)
+	case len(s.keys) > 1 && !k.done():
+		s.flush() // the alert
+		if err := s.giveUp(err); err != nil {
+			return err
+		}
 		return fmt.Errorf("%w: renegotiation failed: %w", ErrDropped, err)
 	}
 	return s.die(err)
+}
+
+// giveUp drops the negotiation under way and stays on the old key, which keeps
+// the end of its life; another attempt comes later.
+func (s *Session) giveUp(err error) error {
+	if k := s.keys[0]; !k.synced {
+		s.nextKeyID = k.id // the peer has not heard of it
+	}
+	s.dropKey(0)
+	if err := s.outlived(err); err != nil {
+		return err
+	}
+	s.renegotiate = s.now.Add(s.cfg.HandWindow)
+	return nil
+}
+
+// outlived ends a session whose only data key is too old: nothing replaced it in
+// time, for instance because the peer's certificate was revoked.
+func (s *Session) outlived(err error) error {
+	if k := s.keys[0]; k.done() && !k.expires.IsZero() && !k.expires.After(s.now) {
+		return s.die(&ProtocolError{Cause: CauseKeys, Text: "the data key expired and no renegotiation succeeded", Err: err})
+	}
+	return nil
 }
 
 // die ends the session; what is still queued (a TLS alert) may be sent.
@@ -364,19 +421,23 @@ func (s *Session) Tick(now time.Time) error {
 		}
 	}
 	s.promote(now)
+	if err := s.outlived(nil); err != nil {
+		return err
+	}
 	for i := len(s.keys) - 1; i > 0; i-- {
 		if e := s.keys[i].expires; !e.IsZero() && !e.After(now) {
 			s.dropKey(i)
 		}
 	}
-	if s.configured && s.keys[0].done() && (s.data.exhausted() || !s.renegotiate.IsZero() && !s.renegotiate.After(now)) {
-		return s.Renegotiate(now)
-	}
 	if s.configured && s.data.exited() {
 		s.emit(PeerExit{Kind: "exit"})
 		return s.die(ErrClosed)
 	}
+	if k := s.keys[0]; s.configured && k.done() && k.promoted && (s.data.exhausted() || !s.renegotiate.IsZero() && !s.renegotiate.After(now)) {
+		return s.Renegotiate(now)
+	}
 	if due := s.pingDue(); !due.IsZero() && !due.After(now) {
+		s.pinged = now // also when there is no key to send with yet
 		if p := s.data.sealControl(now, pingPayload()); p != nil {
 			s.acks = append(s.acks, p)
 		}
@@ -390,7 +451,7 @@ func (s *Session) timeouts(now time.Time) error {
 	switch {
 	case !k.done() && !k.started.Add(s.cfg.HandWindow).After(now):
 		if len(s.keys) > 1 {
-			return s.advanceFailed(&ProtocolError{Cause: CauseTimeout, Text: "renegotiation timed out"})
+			return s.giveUp(&ProtocolError{Cause: CauseTimeout, Text: "renegotiation timed out"})
 		}
 		if !s.heard {
 			return s.die(&ProtocolError{Cause: CauseNoReply, Text: fmt.Sprintf("no reply within %v", s.cfg.HandWindow)})
@@ -408,16 +469,6 @@ func (s *Session) timeouts(now time.Time) error {
 	return nil
 }
 
-// advanceFailed gives up a renegotiation and stays on the old key.
-func (s *Session) advanceFailed(err error) error {
-	s.dropKey(0)
-	if e := s.keys[0].expires; !e.IsZero() && !e.After(s.now) {
-		return s.die(&ProtocolError{Cause: CauseKeys, Text: "the data key expired", Err: err})
-	}
-	s.renegotiate = s.now.Add(s.cfg.HandWindow)
-	return nil
-}
-
 // silentSince is when the peer was last heard, on either channel.
 func (s *Session) silentSince() time.Time {
 	if d := s.data.lastOpened(); d.After(s.lastHeard) {
@@ -432,8 +483,10 @@ func (s *Session) pingDue() time.Time {
 		return time.Time{}
 	}
 	last := s.data.lastSealed()
-	if last.Before(s.established) {
-		last = s.established
+	for _, t := range []time.Time{s.established, s.pinged} {
+		if last.Before(t) {
+			last = t
+		}
 	}
 	return last.Add(s.ping)
 }
@@ -456,6 +509,12 @@ func (s *Session) promote(now time.Time) {
 	if first && k.rel.empty() || s.data.openedWith(k.id) || !first && k.rel.empty() && !k.ready.Add(wait).After(now) {
 		s.data.promote(k.id)
 		k.promoted = true
+		if !first && s.cfg.Role == Client {
+			// Shows the server the new key, so that it moves too.
+			if p := s.data.sealControl(now, pingPayload()); p != nil {
+				s.acks = append(s.acks, p)
+			}
+		}
 	}
 }
 
@@ -501,6 +560,7 @@ func (s *Session) Deadline() time.Time {
 		}
 		if k.done() {
 			earliest(s.renegotiate)
+			earliest(k.expires)
 		}
 	}
 	earliest(s.pushDue)
@@ -516,7 +576,7 @@ func (s *Session) Renegotiate(now time.Time) error {
 		return s.dead
 	}
 	s.now = now
-	if !s.keys[0].done() || !s.configured || !s.ending.IsZero() {
+	if k := s.keys[0]; !k.done() || !k.promoted || !s.configured || !s.ending.IsZero() {
 		return nil
 	}
 	s.renegotiate = time.Time{}
@@ -529,6 +589,9 @@ func (s *Session) Send(now time.Time, message string) error {
 	if s.dead != nil {
 		return s.dead
 	}
+	if !s.ending.IsZero() {
+		return ErrClosed
+	}
 	s.now = now
 	// The newest key whose TLS is up carries it; in a renegotiation that is the old one.
 	for _, k := range s.keys {
@@ -537,6 +600,15 @@ func (s *Session) Send(now time.Time, message string) error {
 		}
 	}
 	return errors.New("ovpn: control channel not established")
+}
+
+// end lets the last messages arrive, for d at most. They are repeated faster
+// than usual, since little time is left.
+func (s *Session) end(now time.Time, d time.Duration) {
+	s.ending = now.Add(d)
+	for _, k := range s.keys {
+		k.rel.hurry(now, hurry)
+	}
 }
 
 // Close tells the peer (when exit notification is on) and ends the session.
@@ -550,10 +622,10 @@ func (s *Session) Close(now time.Time) {
 	case s.established.IsZero():
 	case s.cfg.Role == Server:
 		// What the owner said last (RESTART, HALT) shall arrive.
-		s.ending = now.Add(lingerTime)
+		s.end(now, lingerTime)
 		return
 	case s.configured && s.ccExit && s.Send(now, "EXIT") == nil:
-		s.ending = now.Add(lingerTime)
+		s.end(now, lingerTime)
 		return
 	case s.configured && s.cfg.ExitNotify && !s.cfg.Stream:
 		// OCC exit may be lost; three of them seldom are.
