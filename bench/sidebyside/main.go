@@ -36,6 +36,7 @@ type options struct {
 	cipher     string
 	transports []string
 	min        float64
+	verbose    bool
 }
 
 func main() {
@@ -61,6 +62,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.cipher, "cipher", "AES-256-GCM", "data cipher")
 	f.StringVar(&transports, "transports", "udp,tcp", "what carries the tunnels; the first one counts for -min")
 	f.Float64Var(&o.min, "min", 0, "fail when the ratio is below this in either direction, or our time to the first ping is longer")
+	f.BoolVar(&o.verbose, "v", false, "show at the end what the tunnels' programs said")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -156,8 +158,11 @@ func measure(ctx context.Context, o options, transport, dir string) (r *result, 
 		sides[i] = s
 	}
 	defer func() {
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err != nil && ctx.Err() == nil:
 			err = fmt.Errorf("%w\n%s%s", err, sides[0].said(), sides[1].said())
+		case o.verbose:
+			fmt.Fprint(os.Stderr, sides[0].said(), sides[1].said())
 		}
 	}()
 	for range o.connects {
