@@ -150,7 +150,7 @@ func (l *udpListener) start(ctx context.Context, key sessionKey, hello *ovpn.Hel
 	p.control(first)
 	go func() { // ends before peers.running
 		defer l.server.peers.remove(p)
-		defer context.AfterFunc(ctx, func() { p.cancel(errDoorClosed) })()
+		defer context.AfterFunc(ctx, p.stop)()
 		p.run(pctx, hello)
 	}()
 }

@@ -258,6 +258,16 @@ func (p *peer) end(message, reason string) {
 	}
 }
 
+// stop ends the session because the endpoint ends: an established client is told to
+// connect again, since nobody else would tell it for long. Any goroutine.
+func (p *peer) stop() {
+	if p.status.Load() == nil {
+		p.cancel(errDoorClosed)
+		return
+	}
+	p.end("RESTART,"+errDoorClosed.Error(), errDoorClosed.Error())
+}
+
 // send sends one control packet.
 func (p *peer) send(packet []byte) error {
 	if p.out != nil {

@@ -88,16 +88,21 @@ func (s *Server) Run(ctx context.Context) error {
 		return errors.New("endpoint: Run was called twice")
 	}
 	g := s.gen.Load()
-	if err := s.leave.Network.Apply(ctx, g.wanted); err != nil {
-		s.closeNetwork()
-		return fmt.Errorf("target network: %w", err)
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// The listeners come first: an endpoint that runs already, and has the port,
+	// may have the same ranges, and must not lose its routes to us.
 	listeners, err := s.listen(g.cfg)
 	if err != nil {
 		s.closeNetwork()
 		return err
+	}
+	if err := s.leave.Network.Apply(ctx, g.wanted); err != nil {
+		for _, l := range listeners {
+			l.close()
+		}
+		s.closeNetwork()
+		return fmt.Errorf("target network: %w", err)
 	}
 	close(s.ready)
 

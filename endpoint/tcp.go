@@ -58,7 +58,7 @@ func (l *tcpListener) start(ctx context.Context, conn net.Conn) {
 	}
 	go func() { // ends before peers.running
 		defer l.server.peers.remove(p)
-		defer context.AfterFunc(ctx, func() { p.cancel(errDoorClosed) })()
+		defer context.AfterFunc(ctx, p.stop)()
 		var both sync.WaitGroup
 		both.Go(func() {
 			p.readStream(pctx, conn)
