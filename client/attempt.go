@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -31,6 +32,7 @@ const (
 func (c *connection) attempt(ctx context.Context) *failure {
 	r := c.remotes.current()
 	at := scene{server: r.String(), transport: r.transport(), wrapped: c.spec.wrap != nil}
+	c.scene = at
 	c.status.Server = api.Server{Name: r.host, Port: int(r.port), Transport: at.transport}
 	c.publish(c.status)
 
@@ -67,14 +69,19 @@ func (c *connection) attempt(ctx context.Context) *failure {
 		In: a.inbox,
 		Do: a.do,
 		Send: func(p []byte) error {
-			if err := a.link.send(p); a.gone.Load() {
+			err := a.link.send(p)
+			switch {
+			case a.gone.Load():
 				return err
+			case errors.Is(err, syscall.ECONNREFUSED) && !a.answered.Load():
+				return errRefused
 			}
 			return nil // one lost packet, which the session repeats
 		},
 		Handle: func(now time.Time, s *ovpn.Session, ev ovpn.Event) error { return a.handle(ctx, now, s, ev) },
 	})
-	at.answered, at.up = a.answered.Load() || r.stream, c.status.State == api.Connected
+	at.answered, at.trusted, at.up = a.answered.Load() || r.stream, a.at.trusted, c.status.State == api.Connected
+	c.scene = at
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = cause
 	}
@@ -202,6 +209,7 @@ func (a *running) handle(ctx context.Context, now time.Time, s *ovpn.Session, ev
 	c := a.c
 	switch ev := ev.(type) {
 	case ovpn.Established:
+		a.at.trusted = true
 		c.log.Info("control channel is up", "tls", tlsVersion(ev.TLS), "renegotiation", ev.Renegotiation)
 	case ovpn.PushReply:
 		return a.connected(ctx, s, ev)

@@ -59,6 +59,7 @@ type connection struct {
 	reply  push.Reply
 	server netip.Addr // that plan goes around
 	token  push.Secret
+	scene  scene // of the newest attempt
 	wasUp  bool
 	cameUp atomic.Bool // wasUp for the timer of the first connection
 
@@ -160,12 +161,14 @@ func (c *connection) limitFirst(ctx context.Context) (context.Context, func()) {
 }
 
 // tooLate is the failure of a first connection that did not come up in time: the cause
-// that was met, or else just that.
+// that was met, or else how far it came.
 func (c *connection) tooLate() *api.Problem {
 	if c.status.Problem != nil {
 		return c.status.Problem
 	}
-	return api.NewProblem(api.CodeTimeout, map[string]string{"after": c.timeout.String()})
+	at := c.scene
+	at.resolved = c.status.Server.Address != ""
+	return lateProblem(at, c.timeout)
 }
 
 // lostWhileUp says whether the attempt that just ended had the tunnel up.

@@ -53,7 +53,9 @@ type scene struct {
 	server    string // as messages name it
 	transport string
 	wrapped   bool // tls-auth or tls-crypt in use
+	resolved  bool // the server's name has an address
 	answered  bool // anything at all came back, or TCP connected
+	trusted   bool // the TLS handshake is done
 	up        bool // the tunnel was up
 }
 
@@ -94,6 +96,10 @@ func failureOf(err error, at scene) *failure {
 		args["reason"] = at.server + " does not answer any more"
 		return fail(retry, api.CodeSessionEnded, args, err)
 	case ovpn.CauseTimeout:
+		if at.answered && !at.trusted {
+			args["detail"] = fellSilent
+			return fail(retry, api.CodeTLSFailed, args, err)
+		}
 		return fail(retry, api.CodeServerUnreachable, args, err)
 	case ovpn.CauseCipher:
 		return fail(again, api.CodeNoCommonCipher, args, err)
@@ -108,6 +114,27 @@ func failureOf(err error, at scene) *failure {
 	default:
 		return fail(retry, api.CodeProtocolError, args, err)
 	}
+}
+
+// fellSilent is what a handshake looks like that openvpn's server has refused.
+const fellSilent = "the server fell silent, as some do that refuse the certificate of a client"
+
+// lateProblem words an attempt that the caller's time limit has cut off.
+func lateProblem(at scene, limit time.Duration) *api.Problem {
+	args := map[string]string{"server": at.server, "transport": at.transport, "after": limit.String()}
+	switch {
+	case !at.resolved:
+		args["detail"] = "the resolver did not answer within " + limit.String()
+		return api.NewProblem(api.CodeServerNameUnknown, args)
+	case !at.answered:
+		args["detail"] = "within " + limit.String()
+		return api.NewProblem(api.CodeServerUnreachable, args)
+	case !at.trusted:
+		args["detail"] = fellSilent
+		return api.NewProblem(api.CodeTLSFailed, args)
+	}
+	args["detail"] = "the server has not sent its configuration"
+	return api.NewProblem(api.CodeTimeout, args)
 }
 
 // certificateAlerts are those by which a server says that it does not want our certificate (RFC 8446, 6.2).
