@@ -71,20 +71,34 @@ type outbound struct {
 
 // run works until the TUN is closed, and returns why it ended.
 func (o *outbound) run() error {
-	n := o.tun.BatchSize()
-	bufs, pkts := make([][]byte, n), make([][]byte, n)
-	sizes, sealed := make([]int, n), make([]int, n)
-	for i := range bufs {
-		bufs[i] = make([]byte, packetBuffer)
-	}
+	n, mtu := o.tun.BatchSize(), 0
+	var bufs [][]byte
+	pkts, sizes, sealed := make([][]byte, n), make([]int, n), make([]int, n)
 	var dst []byte
 	for {
+		if m := o.tun.MTU(); m > mtu {
+			mtu = m
+			bufs = readBuffers(n, mtu)
+		}
 		k, err := o.tun.Read(bufs, sizes, tunOffset)
 		if err != nil && !errors.Is(err, tun.ErrTooManySegments) {
 			return err
 		}
 		dst = o.pass(dst, bufs[:k], sizes, pkts, sealed)
 	}
+}
+
+// readBuffers are for n packets of at most mtu bytes, close together for the cache's sake. Each
+// reaches into those behind it: a packet that is larger, because the MTU was raised while a Read
+// waited, spoils others of its batch, as checksums will tell, but does not go past the end.
+func readBuffers(n, mtu int) [][]byte {
+	stride := (tunOffset + mtu + 127) &^ 63
+	all := make([]byte, n*stride+packetBuffer)
+	bufs := make([][]byte, n)
+	for i := range bufs {
+		bufs[i] = all[i*stride:][:packetBuffer]
+	}
+	return bufs
 }
 
 // pass sends one batch and returns the buffer to use for the next. A failed write loses
@@ -179,18 +193,32 @@ func (l *streamLink) send(packet []byte) error {
 
 func (l *streamLink) close() error { return l.conn.Close() }
 
-// inBuffers are the receive side's buffers; a connection keeps them for all its attempts.
+// inBuffers are the receive side's buffers; a connection keeps them for all its attempts. There
+// are as many as the traffic has ever needed: megabytes of them at once would be a good part of
+// the time that a connection takes.
 type inBuffers struct {
-	in, out [][]byte
-	sizes   []int
+	messages []udp.Message
+	in, out  [][]byte
+	sizes    []int
 }
 
 func newInBuffers() *inBuffers {
-	b := &inBuffers{in: make([][]byte, 0, inBatch), out: make([][]byte, inBatch), sizes: make([]int, inBatch)}
-	for i := range b.out {
-		b.out[i] = make([]byte, packetBuffer)
+	return &inBuffers{in: make([][]byte, 0, inBatch), sizes: make([]int, inBatch)}
+}
+
+// receive makes room for twice as many messages as before, up to most, each of size bytes.
+func (b *inBuffers) receive(most, size int) {
+	for range min(max(len(b.messages), 1), most-len(b.messages)) {
+		b.messages = append(b.messages, udp.Message{Buf: make([]byte, size)})
 	}
-	return b
+}
+
+// open makes room for n packets. The TUN may join all of them in any of the buffers.
+func (b *inBuffers) open(n int) [][]byte {
+	for len(b.out) < n {
+		b.out = append(b.out, make([]byte, packetBuffer))
+	}
+	return b.out[:n]
 }
 
 // inbound carries packets from one link to the TUN, and control packets to inbox.
@@ -216,12 +244,14 @@ var errRefused = errors.New("connection refused")
 // udp works until the socket is closed or broken. With refused it also ends
 // when the peer's machine says that nobody listens.
 func (in *inbound) udp(conn udp.Conn, refused func() bool) error {
-	ms := make([]udp.Message, conn.BatchSize())
-	for i := range ms {
-		ms[i].Buf = make([]byte, conn.BufferSize())
-	}
+	n := 0
 	for {
-		n, err := conn.ReadBatch(ms)
+		if n == len(in.bufs.messages) {
+			in.bufs.receive(conn.BatchSize(), conn.BufferSize())
+		}
+		ms := in.bufs.messages
+		var err error
+		n, err = conn.ReadBatch(ms)
 		switch {
 		case err == nil:
 		case errors.Is(err, syscall.ECONNREFUSED):
@@ -240,6 +270,11 @@ func (in *inbound) udp(conn udp.Conn, refused func() bool) error {
 			size := ms[i].Segment
 			if size <= 0 {
 				size = len(rest)
+			} else if len(in.bufs.in)+(len(rest)+size-1)/size > inBatch {
+				// A train that stays together becomes one packet for the TUN's reader.
+				if err := in.flush(now); err != nil {
+					return err
+				}
 			}
 			for len(rest) > 0 {
 				one := rest[:min(size, len(rest))]
@@ -322,7 +357,7 @@ func (in *inbound) flush(now time.Time) error {
 	if len(pkts) == 0 {
 		return nil
 	}
-	if in.data.Open(now, pkts, b.out[:len(pkts)], b.sizes, tunOffset) == 0 {
+	if in.data.Open(now, pkts, b.open(len(pkts)), b.sizes, tunOffset) == 0 {
 		return nil
 	}
 	s := in.sink.Load()
