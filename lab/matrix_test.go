@@ -64,6 +64,7 @@ type outcome struct {
 	passed  bool
 	renegs  int
 	flows   [2]flow
+	lost    int
 	noticed time.Duration
 }
 
@@ -108,7 +109,7 @@ func table(outcomes []outcome) string {
 	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PEERS\tTRANSPORT\tWRAP\tCIPHER\tKEYS\tRESULT\tRENEGOTIATIONS\tLONGEST GAP TO SERVER\tTO CLIENT\tEXIT NOTICED")
+	fmt.Fprintln(w, "PEERS\tTRANSPORT\tWRAP\tCIPHER\tKEYS\tRESULT\tRENEGOTIATIONS\tLONGEST GAP TO SERVER\tTO CLIENT\tLOST\tEXIT NOTICED")
 	passed, all := 0, combinations(factorSizes())
 	for _, choice := range all {
 		o, ran := byCell[cellOf(choice)]
@@ -121,8 +122,8 @@ func table(outcomes []outcome) string {
 			passed++
 		}
 		c := o.cell
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%v\t%v\t%v\n", c.Peers, c.Transport, c.Wrap, c.Cipher, c.Keys, result, o.renegs,
-			o.flows[0].MaxGap.Round(time.Millisecond), o.flows[1].MaxGap.Round(time.Millisecond), o.noticed.Round(time.Millisecond))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%v\t%v\t%d\t%v\n", c.Peers, c.Transport, c.Wrap, c.Cipher, c.Keys, result, o.renegs,
+			o.flows[0].MaxGap.Round(time.Millisecond), o.flows[1].MaxGap.Round(time.Millisecond), o.lost, o.noticed.Round(time.Millisecond))
 	}
 	w.Flush()
 	fmt.Fprintf(&b, "%d of %d cells passed\n", passed, len(all))
@@ -147,10 +148,16 @@ func runCell(t *testing.T, c cell, o *outcome) {
 
 	st, err := startStream(s.client, s.host, netip.AddrPortFrom(hostAddr, 5001))
 	s.ok(err)
+	e, err := startEchoes(s.client, s.host, netip.AddrPortFrom(hostAddr, 5002))
+	s.ok(err)
 	time.Sleep(streamDuration)
 	o.flows, err = st.end()
 	if err != nil {
 		t.Error(err)
+	}
+	sent, lost := e.end()
+	if o.lost = lost; lost > 0 || sent < 1000 {
+		t.Errorf("%d of %d datagrams were lost", lost, sent)
 	}
 	for i, direction := range []string{"to the server", "to the client"} {
 		f := o.flows[i]

@@ -214,6 +214,12 @@ func (n *Node) Listen(network, addr string) (l net.Listener, err error) {
 	return l, err
 }
 
+// ListenPacket opens a datagram socket inside the node.
+func (n *Node) ListenPacket(network, addr string) (c net.PacketConn, err error) {
+	err = n.Do(func() error { c, err = net.ListenPacket(network, addr); return err })
+	return c, err
+}
+
 // Dial connects from inside the node; addr must be a literal address, because a
 // name would be resolved on other threads.
 func (n *Node) Dial(network, addr string, timeout time.Duration) (c net.Conn, err error) {

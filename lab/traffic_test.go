@@ -214,3 +214,75 @@ func receive(c net.Conn, start time.Time) (f flow, err error) {
 		}
 	}
 }
+
+// echoes is a stream of numbered datagrams to a node that sends each one back.
+type echoes struct {
+	stop  chan struct{}
+	wait  sync.WaitGroup
+	close func()
+	sent  int
+	back  map[uint64]bool
+}
+
+// startEchoes begins to send from a to addr at b, as often as a stream sends records.
+func startEchoes(a, b *Node, addr netip.AddrPort) (*echoes, error) {
+	far, err := b.ListenPacket("udp", addr.String())
+	if err != nil {
+		return nil, err
+	}
+	near, err := a.Dial("udp", addr.String(), time.Second)
+	if err != nil {
+		far.Close()
+		return nil, err
+	}
+	e := &echoes{stop: make(chan struct{}), back: map[uint64]bool{}}
+	e.close = func() { near.Close(); far.Close() }
+	e.wait.Go(func() {
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := far.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			far.WriteTo(buf[:n], from)
+		}
+	})
+	e.wait.Go(func() {
+		buf := make([]byte, 2048)
+		for {
+			n, err := near.Read(buf)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if n == 200 {
+				e.back[binary.BigEndian.Uint64(buf)] = true
+			}
+		}
+	})
+	e.wait.Go(func() {
+		t := time.NewTicker(streamPace)
+		defer t.Stop()
+		buf := make([]byte, 200)
+		for {
+			select {
+			case <-e.stop:
+				time.Sleep(300 * time.Millisecond) // for the last ones
+				e.close()
+				return
+			case <-t.C:
+			}
+			binary.BigEndian.PutUint64(buf, uint64(e.sent))
+			if _, err := near.Write(buf); err == nil {
+				e.sent++
+			}
+		}
+	})
+	return e, nil
+}
+
+// end returns how many were sent and how many did not come back.
+func (e *echoes) end() (sent, lost int) {
+	close(e.stop)
+	e.wait.Wait()
+	return e.sent, e.sent - len(e.back)
+}
