@@ -364,3 +364,51 @@ func TestAbandonedInEveryState(t *testing.T) {
 		}
 	}
 }
+
+// Whatever fits the session ids, in whatever order, a live session lives on or
+// ends with an error; it never panics and never says that a stranger may pass.
+func FuzzLiveSession(f *testing.F) {
+	f.Add(uint8(0), []byte{4<<3 | 0, 2, 0, 5, 22, 3, 3, 0, 1})
+	f.Add(uint8(1), []byte{3<<3 | 1, 0, 0, 0, 4<<3 | 1, 1, 0, 9, 22, 3, 1, 0, 4, 1, 0, 0, 0})
+	f.Add(uint8(2), []byte{7 << 3, 0, 1, 0, 8 << 3, 1, 1, 0, 5 << 3, 0, 3, 0})
+	pki := ovpntest.NewPKI(f)
+	clientTLS, serverTLS := pki.ClientTLS("alice"), pki.ServerTLS()
+	f.Fuzz(func(t *testing.T, state uint8, b []byte) {
+		p := ovpntest.NewPair(t, ovpn.Config{TLS: clientTLS}, ovpn.Config{TLS: serverTLS}, quiet, 1)
+		n := 0
+		p.Run(10*time.Second, func() bool { n++; return n > int(state%24) })
+		if p.Server.Session == nil {
+			return
+		}
+		requests := ovpntest.Count[ovpn.Credentials](p.Server)
+		for _, side := range []*ovpntest.Side{p.Client, p.Server} {
+			other := p.Server.Session
+			if side == p.Server {
+				other = p.Client.Session
+			}
+			me := other.Peer() // my id, as the other side knows it
+			// Records of opcode and key id, message id, number of acks, payload length.
+			for rest := b; len(rest) >= 4; {
+				h, id, acks, n := rest[0], rest[1], rest[2]%9, int(rest[3])
+				rest = rest[4:]
+				n = min(n, len(rest))
+				op, key := wire.SplitHeader(h)
+				ctl := wire.Control{Op: op, KeyID: key, Session: side.Session.Peer(), Peer: me, ID: uint32(id), Payload: rest[:n]}
+				for i := range acks {
+					ctl.Acks = append(ctl.Acks, uint32(i))
+				}
+				rest = rest[n:]
+				side.Session.Handle(p.Now, wire.AppendControl(nil, ctl))
+				for side.Session.NextPacket(p.Now) != nil {
+				}
+				if d := side.Session.Deadline(); !d.IsZero() && d.Before(p.Now.Add(time.Hour)) {
+					side.Session.Tick(p.Now)
+				}
+			}
+		}
+		p.Run(time.Second, nil)
+		if got := ovpntest.Count[ovpn.Credentials](p.Server); got > requests+1 {
+			t.Errorf("%d key exchanges out of garbage", got-requests)
+		}
+	})
+}
