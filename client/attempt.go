@@ -80,7 +80,8 @@ func (c *connection) attempt(ctx context.Context) *failure {
 		},
 		Handle: func(now time.Time, s *ovpn.Session, ev ovpn.Event) error { return a.handle(ctx, now, s, ev) },
 	})
-	at.answered, at.trusted, at.up = a.answered.Load() || r.stream, a.at.trusted, c.status.State == api.Connected
+	at.heard, at.trusted, at.up = a.answered.Load(), a.at.trusted, c.status.State == api.Connected
+	at.answered = at.heard || r.stream
 	c.scene = at
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		err = cause

@@ -55,6 +55,7 @@ type scene struct {
 	wrapped   bool // tls-auth or tls-crypt in use
 	resolved  bool // the server's name has an address
 	answered  bool // anything at all came back, or TCP connected
+	heard     bool // an OpenVPN packet came back
 	trusted   bool // the TLS handshake is done
 	up        bool // the tunnel was up
 }
@@ -128,6 +129,11 @@ func lateProblem(at scene, limit time.Duration) *api.Problem {
 		return api.NewProblem(api.CodeServerNameUnknown, args)
 	case !at.answered:
 		args["detail"] = "within " + limit.String()
+		return api.NewProblem(api.CodeServerUnreachable, args)
+	case !at.heard && at.wrapped:
+		return api.NewProblem(api.CodeControlKeyWrong, args)
+	case !at.heard:
+		args["detail"] = "it took the connection, and said nothing within " + limit.String()
 		return api.NewProblem(api.CodeServerUnreachable, args)
 	case !at.trusted:
 		args["detail"] = fellSilent
