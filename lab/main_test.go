@@ -43,6 +43,9 @@ var binaries = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "adit-lab-"); err != nil {
 		return "", err
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // some tests run them as nobody
+		return "", err
+	}
 	cmd := exec.Command("go", "build", "-o", dir, "../cmd/adit", "../cmd/aditd", "../cmd/adit-endpoint")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
