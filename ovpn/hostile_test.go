@@ -39,7 +39,7 @@ func TestForeignPacketsLeaveTheReplayWindowAlone(t *testing.T) {
 // not make that a busy loop.
 func TestDeadlineMovesWhilePeerIsSilent(t *testing.T) {
 	c, s := setup(t)
-	s.Ping = time.Second
+	s.Ping, s.Renegotiate = time.Second, 2*time.Second
 	p := ovpntest.NewPair(t, c, s, quiet, 1)
 	pushed := false
 	p.OnServer = func(ev ovpn.Event) bool {

@@ -559,8 +559,10 @@ func (s *Session) Deadline() time.Time {
 			}
 		}
 		if k.done() {
-			earliest(s.renegotiate)
 			earliest(k.expires)
+			if k.promoted {
+				earliest(s.renegotiate)
+			}
 		}
 	}
 	earliest(s.pushDue)
