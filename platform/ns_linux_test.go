@@ -553,16 +553,16 @@ func TestGatewayOutsideTheLocalNetwork(t *testing.T) {
 func TestChanges(t *testing.T) {
 	nl, ctx := laptop(t), context.Background()
 	h := openHost(t, t.TempDir(), "one", etcDir(t))
-	tun, err := h.OpenTUN("", 1500)
-	must(t, err)
-	defer tun.Close()
 	notes, err := openNotes()
 	must(t, err)
 	defer notes.Close()
+	tun, err := h.OpenTUN("", 1500)
+	must(t, err)
+	defer tun.Close()
 	// What we do ourselves must not matter; the foreign address at the end must.
 	must(t, h.Apply(ctx, buildPlan(t, h, fullReply())))
 	must(t, h.Apply(ctx, routes.Plan{}))
-	select { // what OpenTUN and the laptop's making may have signalled
+	select { // what the laptop's making may have signalled
 	case <-h.Changes():
 	default:
 	}
@@ -577,6 +577,10 @@ func TestChanges(t *testing.T) {
 		ms, err := syscall.ParseNetlinkMessage(buf[:n])
 		must(t, err)
 		for _, m := range ms {
+			// The first note comes before anybody can know the device's index.
+			if seen == 0 && (m.Header.Type != unix.RTM_NEWLINK || new(watch).matters(m)) {
+				t.Errorf("the making of the device signals a change: type %d, %x", m.Header.Type, m.Data)
+			}
 			if !h.watch.matters(m) {
 				seen++
 				continue

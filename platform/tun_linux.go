@@ -28,10 +28,11 @@ func CreateTUN(name string, mtu int) (TUN, error) {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
 	defer nl.Close()
-	return createTUN(nl, name, mtu)
+	return createTUN(nl, name, mtu, func(int) {})
 }
 
-func createTUN(nl *netlink.Handle, name string, mtu int) (*linuxTUN, error) {
+// createTUN calls made with the device's index before it is up.
+func createTUN(nl *netlink.Handle, name string, mtu int, made func(index int)) (*linuxTUN, error) {
 	fd, err := openTUN(name)
 	if err != nil {
 		return nil, err
@@ -46,6 +47,7 @@ func createTUN(nl *netlink.Handle, name string, mtu int) (*linuxTUN, error) {
 	link, err := nl.LinkByName(got)
 	if err == nil {
 		t.index = link.Attrs().Index
+		made(t.index)
 		t.mtu.Store(int64(link.Attrs().MTU))
 		if mtu > 0 {
 			err = nl.LinkSetMTU(link, mtu)

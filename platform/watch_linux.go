@@ -103,7 +103,10 @@ func (w *watch) matters(m syscall.NetlinkMessage) bool {
 		if len(m.Data) < unix.SizeofIfInfomsg || int64(binary.NativeEndian.Uint32(m.Data[4:])) == w.own.Load() {
 			return false
 		}
-		change := binary.NativeEndian.Uint32(m.Data[12:])
+		flags, change := binary.NativeEndian.Uint32(m.Data[8:]), binary.NativeEndian.Uint32(m.Data[12:])
+		if change == ^uint32(0) && flags&unix.IFF_UP == 0 {
+			return false // just made, such as our TUN; it matters once it is up
+		}
 		return m.Header.Type == unix.RTM_DELLINK || change&(unix.IFF_UP|unix.IFF_RUNNING|unix.IFF_LOWER_UP) != 0
 	}
 	return false
