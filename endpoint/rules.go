@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/gaissmai/bart"
 )
@@ -29,7 +30,13 @@ func newAccess(rules []Rule, reachable, closed []netip.Prefix) *access {
 		routes.Insert(p, true)
 	}
 	a := &access{table: new(bart.Fast[bool])}
+	inside := func(p netip.Prefix) bool {
+		return slices.ContainsFunc(closed, func(c netip.Prefix) bool { return c.Bits() <= p.Bits() && c.Contains(p.Addr()) })
+	}
 	fold := func(p netip.Prefix) {
+		if inside(p) { // a rule for a part of it must not open that part
+			return
+		}
 		allowed, ok := allow.LookupPrefix(p)
 		_, routed := routes.LookupPrefix(p)
 		a.table.Insert(p, ok && allowed && routed)

@@ -33,6 +33,7 @@ func TestAccess(t *testing.T) {
 		{"rule without a route", everyone("0.0.0.0/0"), []string{"10.0.0.0/16"}, []string{"10.0.0.1"}, []string{"10.1.0.1", "8.8.8.8"}},
 		{"route without a rule", everyone("10.0.0.0/24"), []string{"10.0.0.0/16"}, []string{"10.0.0.1"}, []string{"10.0.1.1"}},
 		{"full tunnel", everyone("0.0.0.0/0"), []string{"10.0.0.0/16", "0.0.0.0/0"}, []string{"10.0.0.1", "8.8.8.8"}, []string{"10.64.0.5"}},
+		{"a rule inside the closed range opens nothing", everyone("0.0.0.0/0", "10.64.0.0/22", "10.64.0.0/24", "10.64.0.5/32"), []string{"0.0.0.0/0"}, []string{"8.8.8.8"}, []string{"10.64.0.5", "10.64.0.6", "10.64.3.1"}},
 		{
 			"the longest prefix decides, though a shorter one would allow",
 			[]Rule{{CIDR: netip.MustParsePrefix("0.0.0.0/0"), All: true}, {CIDR: netip.MustParsePrefix("10.0.1.0/24")}},
