@@ -79,14 +79,16 @@ func inNamespaces(t *testing.T, do func(t *testing.T)) {
 		must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth1"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(target))}))
 		up("eth1", "10.0.0.1/24", "10.0.0.5/24", "fd00::1/64", "fd00::5/64")
 		must(netns.Set(target))
-		up("eth0", "10.0.0.9/24", "10.0.9.9/32", "fd00::9/64")
-		for _, addr := range []string{"10.0.0.9:7", "10.0.9.9:7", "[fd00::9]:7"} {
+		up("eth0", "10.0.0.9/24", "10.0.9.9/32", "169.254.169.254/32", "fd00::9/64")
+		for _, addr := range []string{"10.0.0.9:7", "10.0.9.9:7", "169.254.169.254:7", "[fd00::9]:7"} {
 			l, err := net.Listen("tcp", addr)
 			must(err)
 			tellAddress(t, l)
 		}
 		must(netns.Set(here))
-		must(netlink.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix("10.0.9.0/24")), Gw: net.IPv4(10, 0, 0, 9)}))
+		for _, behind := range []string{"10.0.9.0/24", "169.254.169.254/32"} {
+			must(netlink.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix(behind)), Gw: net.IPv4(10, 0, 0, 9)}))
+		}
 		do(t)
 	}()
 	<-done
@@ -253,6 +255,26 @@ func TestKernel(t *testing.T) {
 		if got, err := p.ask("10.0.9.9:7"); err != nil || got != "10.0.0.5" {
 			t.Errorf("the route: %s, %v", got, err)
 		}
+		// A default route reaches neither a cloud's credentials nor other clients.
+		w.Routes = append(w.Routes, Route{netip.MustParsePrefix("0.0.0.0/0"), "subnet-a"})
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := p.ask("10.0.9.9:7"); err != nil || got != "10.0.0.5" {
+			t.Errorf("the default route: %s, %v", got, err)
+		}
+		if got, err := p.askBriefly("169.254.169.254:7"); err == nil {
+			t.Errorf("the credentials are reached as %s", got)
+		}
+		networks := w.Associations[0].Networks
+		w.Associations[0].Networks = append(networks, netip.MustParsePrefix("169.254.169.254/32"))
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := p.ask("169.254.169.254:7"); err != nil || got != "10.0.0.5" {
+			t.Errorf("the named link-local address: %s, %v", got, err)
+		}
+		w.Associations[0].Networks, w.Routes = networks, w.Routes[:1]
 		w.Gateways = w.Gateways[:1]
 		w.ClientCIDR6, w.Associations = netip.Prefix{}, w.Associations[:1]
 		if err := k.Apply(t.Context(), w); err != nil {

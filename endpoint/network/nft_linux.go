@@ -15,7 +15,8 @@ import (
 
 // replaceTable puts the whole of w's rules in place in one transaction:
 //
-//	forward:     from the TUN only to w's ranges, by the association's interface;
+//	forward:     from the TUN only to w's ranges, by the association's interface,
+//	             and to hidden ranges only where an association names them;
 //	             to the TUN only answers
 //	input:       from the TUN ping to the gateways, and what an association names
 //	postrouting: source NAT of each slice to its association's address; the
@@ -42,6 +43,19 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	fromTUN := ifName(expr.MetaKeyIIFNAME, k.tun.Name(), true)
 	toTUN := ifName(expr.MetaKeyOIFNAME, k.tun.Name(), true)
 
+	// No way from client to client, and none to the machine's credentials, however wide
+	// a range or route is.
+	forward(fromTUN, toTUN, verdictOf(expr.VerdictDrop))
+	for _, h := range hiddenRanges() {
+		for _, a := range w.Associations {
+			for _, n := range a.Networks {
+				if names(n, h) {
+					forward(fromTUN, out(a.Interface), inRange(n, true), verdictOf(expr.VerdictAccept))
+				}
+			}
+		}
+		forward(fromTUN, inRange(h, true), verdictOf(expr.VerdictDrop))
+	}
 	byName := map[string]Association{}
 	for _, a := range w.Associations {
 		byName[a.Subnet] = a

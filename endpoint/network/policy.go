@@ -73,21 +73,33 @@ func nowhere(a netip.Addr) bool {
 	return false
 }
 
-// hidden are the ranges that stay the machine's own. The IPv4-compatible range
-// holds ::1 too.
-func hidden(a netip.Addr) (netip.Prefix, bool) {
-	for _, p := range [...]netip.Prefix{
+// hiddenRanges are those that stay the machine's own: loopback, link-local, where
+// clouds serve a machine its credentials, and the same service's IPv6 address. The IPv4-compatible
+// range holds ::1 too.
+func hiddenRanges() []netip.Prefix {
+	return []netip.Prefix{
 		netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8),
 		netip.PrefixFrom(netip.AddrFrom4([4]byte{169, 254}), 16),
 		netip.PrefixFrom(netip.IPv6Unspecified(), 96),
 		netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0x80}), 10),
 		netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfe, 0xc0}), 10),
-	} {
+		netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, 0x00, 0x0e, 0xc2, 14: 0x02, 15: 0x54}), 128), // EC2 user guide, "Instance metadata"
+	}
+}
+
+// hidden is the hidden range that holds a.
+func hidden(a netip.Addr) (netip.Prefix, bool) {
+	for _, p := range hiddenRanges() {
 		if p.Contains(a) {
 			return p, true
 		}
 	}
 	return netip.Prefix{}, false
+}
+
+// names says whether an association's range n means a hidden range, or a part of it, on purpose.
+func names(n, hidden netip.Prefix) bool {
+	return hidden.Contains(n.Addr()) && n.Bits() >= hidden.Bits()
 }
 
 // allows tells whether a client may reach dst; port 0 is for ICMP.
@@ -113,7 +125,7 @@ func (p *policy) allows(dst netip.AddrPort, local *locals) bool {
 	}
 	if within, ok := hidden(a); ok {
 		return slices.ContainsFunc(p.named, func(n netip.Prefix) bool {
-			return n.Contains(a) && within.Contains(n.Addr()) && n.Bits() >= within.Bits()
+			return n.Contains(a) && names(n, within)
 		})
 	}
 	if mine {
