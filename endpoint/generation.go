@@ -40,6 +40,10 @@ const (
 	serverRestart = 2 * pingRestart
 )
 
+// renegotiate is when the endpoint asks for a new key, and with it for a
+// certificate that is still good, if the client has not done so: clients' own hour comes first.
+const renegotiate = 65 * time.Minute
+
 // newGeneration reads the files of cfg. before is the one in force, or nil: its
 // pool goes on when the addresses are cut in the same way.
 func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error) {
