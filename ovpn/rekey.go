@@ -1,0 +1,144 @@
+package ovpn
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/wire"
+)
+
+// The life of keys: how the next one begins, takes over, or fails.
+
+// keyFor finds the key that c belongs to; a soft reset makes the next one.
+func (s *Session) keyFor(c wire.Control, now time.Time) *key {
+	for _, k := range s.keys {
+		if k.id == c.KeyID {
+			return k
+		}
+	}
+	// Any free id will do: the ends count differently after a negotiation that
+	// only one of them saw fail.
+	if c.Op == wire.SoftResetV1 && c.KeyID != 0 && c.ID == 0 && s.keys[0].done() && s.configured && s.ending.IsZero() {
+		s.nextKeyID = c.KeyID
+		k := s.newKey(now)
+		k.rel.queue(wire.SoftResetV1, nil)
+		return k
+	}
+	return nil
+}
+
+// newKey makes the next key the newest one; a third one is dropped.
+func (s *Session) newKey(now time.Time) *key {
+	k := &key{id: s.nextKeyID, started: now, rel: reliable{timeout: s.cfg.TLSTimeout}}
+	s.nextKeyID = s.nextKeyID%7 + 1 // 0, then 1..7 for ever
+	if len(s.keys) > 0 {
+		old := s.keys[0]
+		if old.expires.IsZero() { // a failed attempt before this one does not prolong it
+			old.expires = now.Add(s.cfg.TranWindow)
+		}
+		if old.installed && !old.promoted {
+			// The peer goes on from it, so it has it; the key that sends now may be dropped.
+			s.data.promote(old.id)
+			old.promoted = true
+		}
+	}
+	s.keys = append([]*key{k}, s.keys...)
+	for len(s.keys) > 2 {
+		s.dropKey(len(s.keys) - 1)
+	}
+	return k
+}
+
+func (s *Session) dropKey(i int) {
+	k := s.keys[i]
+	s.data.retire(k.id)
+	k.close()
+	s.keys = append(s.keys[:i:i], s.keys[i+1:]...)
+}
+
+// advance lets k go as far as what arrived allows.
+func (s *Session) advance(k *key) error {
+	err := k.advance(s)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errPeerEnded) || s.dead != nil:
+		return s.die(err)
+	case k != s.keys[0]:
+		// The control channel of an old key is over; its data key serves on.
+		k.close()
+		return fmt.Errorf("%w: old key: %w", ErrDropped, err)
+	case len(s.keys) > 1 && !k.done():
+		s.flush() // the alert
+		if err := s.giveUp(err); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: renegotiation failed: %w", ErrDropped, err)
+	}
+	return s.die(err)
+}
+
+// giveUp drops the negotiation under way and stays on the old key, which keeps
+// the end of its life; another attempt comes later.
+func (s *Session) giveUp(err error) error {
+	if k := s.keys[0]; !k.synced {
+		s.nextKeyID = k.id // the peer has not heard of it
+	}
+	s.dropKey(0)
+	if err := s.outlived(err); err != nil {
+		return err
+	}
+	s.renegotiate = s.now.Add(s.cfg.HandWindow)
+	return nil
+}
+
+// outlived ends a session whose only data key is too old: nothing replaced it in
+// time, for instance because the peer's certificate was revoked.
+func (s *Session) outlived(err error) error {
+	if k := s.keys[0]; k.done() && !k.expires.IsZero() && !k.expires.After(s.now) {
+		return s.die(&ProtocolError{Cause: CauseKeys, Text: "the data key expired and no renegotiation succeeded", Err: err})
+	}
+	return nil
+}
+
+// promote moves sending to a new key once the peer is known to have it: it used
+// the key itself, or enough time passed since it confirmed its message.
+func (s *Session) promote(now time.Time) {
+	k := s.keys[0]
+	if !k.installed || k.promoted {
+		s.promoteDue = time.Time{}
+		return
+	}
+	s.promoteDue = now.Add(promotePoll)
+	wait := promoteMax
+	if s.cfg.Role == Server {
+		// The client moves first; wait for it, in case its half is not ready.
+		wait = 5 * promoteMax
+	}
+	first := len(s.keys) == 1
+	if first && k.rel.empty() || s.data.openedWith(k.id) || !first && k.rel.empty() && !k.ready.Add(wait).After(now) {
+		s.data.promote(k.id)
+		k.promoted = true
+		if !first && s.cfg.Role == Client {
+			// Shows the server the new key, so that it moves too.
+			if p := s.data.sealControl(now, pingPayload()); p != nil {
+				s.acks = append(s.acks, p)
+			}
+		}
+	}
+}
+
+// Renegotiate starts a new key now. It does nothing while one is under way.
+func (s *Session) Renegotiate(now time.Time) error {
+	if s.dead != nil {
+		return s.dead
+	}
+	s.now = now
+	if k := s.keys[0]; !k.done() || !k.promoted || !s.configured || !s.ending.IsZero() {
+		return nil
+	}
+	s.renegotiate = time.Time{}
+	s.newKey(now).rel.queue(wire.SoftResetV1, nil)
+	return nil
+}
