@@ -102,6 +102,7 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 	err = drive.Run(ctx, session, drive.Config{In: p.inbox, Send: p.send, Handle: p.handle, Do: p.do})
 	p.server.peers.withdraw(p)
 	if p.leased {
+		p.server.leave.Network.Forget(p.lease.Addr.Addr(), p.lease.Addr6.Addr())
 		g.pool.release(p.lease)
 	}
 	if cause := context.Cause(ctx); ctx.Err() != nil {

@@ -39,6 +39,7 @@ type Kernel struct {
 	log    *slog.Logger
 	tun    platform.TUN
 	shared shared
+	filter *netlink.Handle // of connection tracking
 
 	mu     sync.Mutex
 	closed bool
@@ -76,7 +77,20 @@ func NewKernel(c KernelConfig) (Network, error) {
 	if err := CleanUp(c.StateDir); err != nil {
 		return nil, err
 	}
-	k := &Kernel{cfg: c, log: c.Log, shared: shared{dir: c.SharedDir, id: c.ID}}
+	filter, err := netlink.NewHandle(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, fmt.Errorf("network: connection tracking: %w", err)
+	}
+	k, err := newKernel(c, filter)
+	if err != nil {
+		filter.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+func newKernel(c KernelConfig, filter *netlink.Handle) (*Kernel, error) {
+	k := &Kernel{cfg: c, log: c.Log, shared: shared{dir: c.SharedDir, id: c.ID}, filter: filter}
 	if err := k.free(); err != nil {
 		return nil, err
 	}
@@ -87,8 +101,7 @@ func NewKernel(c KernelConfig) (Network, error) {
 	if err := writeFile(filepath.Join(c.StateDir, journalName), b); err != nil {
 		return nil, fmt.Errorf("network: journal: %w", err)
 	}
-	k.tun, err = platform.CreateTUN(c.Name, c.MTU)
-	if err != nil {
+	if k.tun, err = platform.CreateTUN(c.Name, c.MTU); err != nil {
 		return nil, errors.Join(err, CleanUp(c.StateDir))
 	}
 	return k, nil
@@ -270,6 +283,31 @@ func (k *Kernel) interfaces(w Wanted) []string {
 	return names
 }
 
+// Forget implements Network: what connection tracking knows of the client goes.
+func (k *Kernel) Forget(clients ...netip.Addr) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return
+	}
+	for _, c := range clients {
+		if !c.IsValid() {
+			continue
+		}
+		f, fam := &netlink.ConntrackFilter{}, netlink.InetFamily(unix.AF_INET)
+		if c.Is6() {
+			fam = unix.AF_INET6
+		}
+		err := f.AddIP(netlink.ConntrackOrigSrcIP, c.AsSlice())
+		if err == nil {
+			_, err = k.filter.ConntrackDeleteFilters(netlink.ConntrackTable, fam, f)
+		}
+		if err != nil {
+			k.log.Warn("a client's connections stay until they time out", "address", c, "err", err)
+		}
+	}
+}
+
 // Close implements Network.
 func (k *Kernel) Close() error {
 	k.mu.Lock()
@@ -278,6 +316,7 @@ func (k *Kernel) Close() error {
 		return nil
 	}
 	k.closed = true
+	k.filter.Close()
 	// The TUN takes its addresses and routes along. It goes before the table, so
 	// that no packet passes unfiltered.
 	return errors.Join(k.tun.Close(), CleanUp(k.cfg.StateDir))

@@ -195,7 +195,7 @@ func (p *pair) ask(addr string) (string, error) {
 	return host, err
 }
 
-func newKernel(t *testing.T, id, dir, shared string) Network {
+func openKernel(t *testing.T, id, dir, shared string) Network {
 	t.Helper()
 	k, err := NewKernel(KernelConfig{ID: id, Name: "adit-" + id, MTU: 1400, StateDir: dir, SharedDir: shared,
 		Own: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:8008")}, Log: slog.New(slog.DiscardHandler)})
@@ -217,7 +217,7 @@ func TestKernel(t *testing.T) {
 			tellAddress(t, l)
 		}
 		before := state(t)
-		k := newKernel(t, "one", dir, shared)
+		k := openKernel(t, "one", dir, shared)
 		w := kernelWanted()
 		if err := k.Apply(t.Context(), w); err != nil {
 			t.Fatal(err)
@@ -236,6 +236,25 @@ func TestKernel(t *testing.T) {
 		}
 		if err := p.ping("10.0.0.9", []byte("target"), 2*time.Second); err != nil {
 			t.Error(err)
+		}
+		tracked := func() (n int) {
+			flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range flows {
+				if f.Forward.SrcIP.Equal(clientAddr.AsSlice()) {
+					n++
+				}
+			}
+			return n
+		}
+		if tracked() == 0 {
+			t.Error("nothing is tracked, so that there is nothing to forget")
+		}
+		k.Forget(clientAddr, netip.Addr{})
+		if n := tracked(); n != 0 {
+			t.Errorf("%d connections of a client that left stay", n)
 		}
 		refused := []string{"10.0.9.9:7", "10.0.0.1:8008", "10.64.0.1:8009"}
 		var wg sync.WaitGroup
@@ -331,7 +350,7 @@ func TestKernelCleanUpBesideAnother(t *testing.T) {
 	inNamespaces(t, func(t *testing.T) {
 		shared, dir1, dir2 := t.TempDir(), t.TempDir(), t.TempDir()
 		before := state(t)
-		one, two := newKernel(t, "one", dir1, shared), newKernel(t, "two", dir2, shared)
+		one, two := openKernel(t, "one", dir1, shared), openKernel(t, "two", dir2, shared)
 		w2 := kernelWanted()
 		w2.ClientCIDR, w2.ClientCIDR6 = netip.MustParsePrefix("10.68.0.0/22"), netip.Prefix{}
 		w2.Gateways = []netip.Prefix{netip.MustParsePrefix("10.68.0.1/27")}

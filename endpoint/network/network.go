@@ -26,6 +26,10 @@ type Network interface {
 	// Apply makes the network serve exactly these attachments, adding before it
 	// deletes. On error what was served before is still served.
 	Apply(ctx context.Context, w Wanted) error
+	// Forget ends what is open for the addresses of a client that left: whoever gets
+	// an address next must not hear the answers to the one before. Any goroutine; nothing
+	// after Close.
+	Forget(clients ...netip.Addr)
 	// Close undoes everything that Apply did and waits for the Network's goroutines.
 	Close() error
 }

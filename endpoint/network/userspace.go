@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -169,7 +170,7 @@ func (u *Userspace) setUp() error {
 	); err != nil {
 		return err
 	}
-	u.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(u.stack, 0, 1024, u.forwardTCP).HandlePacket)
+	u.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(u.stack, 0, u.limits.TCP, u.forwardTCP).HandlePacket)
 	forwardUDP := udp.NewForwarder(u.stack, u.forwardUDP)
 	u.stack.SetTransportProtocolHandler(udp.ProtocolNumber, func(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
 		// Not handled means: the stack answers with port unreachable.
@@ -207,6 +208,17 @@ func (u *Userspace) Apply(_ context.Context, w Wanted) error {
 		}
 	}
 	return nil
+}
+
+// Forget implements Network.
+func (u *Userspace) Forget(clients ...netip.Addr) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for f := range u.flows {
+		if slices.Contains(clients, f.client.Addr()) {
+			f.cancel()
+		}
+	}
 }
 
 // Close implements Network.

@@ -409,6 +409,41 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// The next client with the address must not get the answers to this one.
+func TestForget(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	far, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	p := newPair(t, UserspaceConfig{}, wanted("127.0.0.1/32"))
+	stream, datagrams := p.mustDial("tcp", l.Addr().String()), p.mustDial("udp", far.LocalAddr().String())
+	if _, err := datagrams.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := far.ReadFrom(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	p.net.Forget(netip.MustParseAddr("10.64.0.3"), netip.Addr{})
+	if n := p.net.Flows(); n != 2 {
+		t.Fatalf("%d flows after another client left", n)
+	}
+	p.net.Forget(clientAddr, clientAddr6)
+	if _, err := stream.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("a stream of a client that left: %v", err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); p.net.Flows() > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("flows of a client that left stay")
+		}
+	}
+}
+
 func TestForwardUDP(t *testing.T) {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
