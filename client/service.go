@@ -118,7 +118,7 @@ func (s *Service) resume() {
 	}
 }
 
-// start begins a connection, unless it is there already.
+// start begins a connection, or says that it is there already.
 func (s *Service) start(k key, w wish, timeout time.Duration) error {
 	r, err := s.store.get(k)
 	if err != nil {
@@ -138,7 +138,7 @@ func (s *Service) start(k key, w wish, timeout time.Duration) error {
 	case s.running == nil || s.running.Err() != nil:
 		return api.NewProblem(api.CodeServiceStopping, nil)
 	case s.live[k] != nil:
-		return nil
+		return api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
 	case len(s.live) >= maxConnections:
 		return api.NewProblem(api.CodeTooManyConnections, map[string]string{"limit": strconv.Itoa(maxConnections)})
 	}
@@ -201,7 +201,8 @@ func (s *Service) keep(ctx context.Context, k key, l *live) {
 }
 
 // Connect records the wish and returns; Status tells the rest. A profile that is
-// connected already stays so.
+// connected already, or on its way, stays so: the error then has CodeAlreadyConnected, so
+// that the caller knows whose wish it is.
 func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	k := key{ownerOf(caller), req.Profile}
 	w := wish{Owner: k.owner, OwnerName: caller.Name, Profile: k.name}
