@@ -1,0 +1,179 @@
+//go:build linux
+
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+// TestServerRestarts: the server dies without a word and is started again; the
+// client finds out by the server's silence, and comes back by itself.
+func TestServerRestarts(t *testing.T) {
+	t.Parallel()
+	needs(t, "openvpn")
+	lines := []string{"pull-filter ignore ping", "ping 1", "ping-restart 4"}
+	for _, c := range []cell{
+		{aditToEndpoint, "udp", "tls-crypt", "AES-256-GCM", "exporter"},
+		{aditToEndpoint, "tcp", "plain", "AES-256-GCM", "exporter"},
+		{aditToOpenVPN, "udp", "tls-auth", "AES-256-GCM", "exporter"},
+	} {
+		t.Run(c.Peers+"/"+c.Transport, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			p, key := newPKI(t), staticKey()
+			up := func() *Proc {
+				return s.endpointUp(s.yaml(p, key, endpointConfig{Transport: c.Transport, Wrap: c.Wrap, Rules: vpcRules()}))
+			}
+			if c.Peers == aditToOpenVPN {
+				config := openvpnServer(s, p, key, c)
+				up = func() *Proc {
+					server := s.openvpn(s.server, config)
+					s.ok(server.WaitFor("Initialization Sequence Completed", soon))
+					return server
+				}
+			}
+			server := up()
+			s.aditd()
+			s.connect(clientProfile(p, c.Transport, c.Wrap, key, lines...))
+			s.reaches(s.client, none, hostAddr)
+			before := s.routesOf(s.server)
+			server.Stop(syscall.SIGKILL, soon) // the error is that it was killed
+			s.cannotReach(s.client, hostAddr)
+			up()
+			s.until(2*soon, "packets pass again", func() bool { return ping(s.client, none, hostAddr, 300*time.Millisecond) == nil })
+			if st := s.status(); st.State != api.Connected {
+				t.Errorf("the client is %s", st.State)
+			}
+			if c.Peers == aditToEndpoint {
+				if n := len(s.connections()); n != 1 {
+					t.Errorf("the endpoint has %d connections", n)
+				}
+				more, gone := added(before, s.routesOf(s.server))
+				if len(more) > 1 || len(gone) > 1 { // the tunnel's link-local address is a new one
+					t.Errorf("the endpoint's machine after kill -9 and restart:\nmore %q\ngone %q", more, gone)
+				}
+			}
+		})
+	}
+}
+
+// TestTwoTunnels: one client in two networks at once.
+func TestTwoTunnels(t *testing.T) {
+	t.Parallel()
+	needs(t)
+	s := newSite(t)
+	p := newPKI(t)
+	s.endpointUp(s.yaml(p, "", endpointConfig{Rules: vpcRules()}))
+	s.wire(s.client, "eth1", []string{"198.51.101.2/24"}, s.host, "eth1", []string{"198.51.101.1/24"})
+
+	// The second endpoint is on the host, for another network, with another client range.
+	other := s.yaml(p, "", endpointConfig{Rules: []string{"10.7.0.0/16"}})
+	other = strings.NewReplacer(s.dataDir(), s.host.Dir+"/data", "10.64.0.0/22", "10.68.0.0/22", "fd64::/64", "fd68::/64",
+		"0.0.0.0:1194", "198.51.101.1:1194", "10.0.0.0/16, cidr_v6: \"fd00:a::/64\"", "10.7.0.0/16", "10.0.0.0/24", "10.7.0.0/24", "10.0.0.5", "10.7.0.1",
+		", interface: eth1", "", "ca.crt", s.server.Dir+"/ca.crt", "cert: server.crt", "cert: "+s.server.Dir+"/server.crt",
+		"key: server.key", "key: "+s.server.Dir+"/server.key").Replace(other)
+	s.ok(s.host.Do(func() error { return configure("lo", []string{"10.7.0.1/32"}) }))
+	e := s.start(s.host, "adit-endpoint", bin(t, "adit-endpoint"), "up", "--config", s.write(s.host, "endpoint.yaml", other))
+	s.ok(e.WaitFor("listening on", soon))
+
+	s.aditd()
+	before := s.system()
+	first := clientProfile(p, "udp", "plain", "")
+	second := strings.Replace(first, serverOuter.String(), "198.51.101.1", 1)
+	inSecond := netip.MustParseAddr("10.7.0.1")
+	for name, profile := range map[string]string{"first": first, "second": second} {
+		s.adit("import", s.write(s.client, name+".ovpn", profile))
+		s.adit("connect", name, "--timeout", "20s")
+	}
+	s.reaches(s.client, none, hostAddr)
+	s.reaches(s.client, none, inSecond)
+	if a, b := s.statusOf("first").Tunnel.Device, s.statusOf("second").Tunnel.Device; a == b || a == "" || b == "" {
+		t.Errorf("the devices are %q and %q", a, b)
+	}
+	if out, err := s.try(s.client, bin(t, "adit"), "disconnect"); err == nil || !strings.Contains(out, "2 tunnels") {
+		t.Errorf("disconnect without a name: %v %s", err, out)
+	}
+	s.adit("disconnect", "first")
+	s.cannotReach(s.client, hostAddr)
+	s.reaches(s.client, none, inSecond)
+	s.adit("connect", "first", "--timeout", "20s")
+	s.reaches(s.client, none, hostAddr)
+	s.adit("disconnect", "--all")
+	s.same("after both", before, s.system())
+}
+
+// TestInterrupt: Ctrl-C takes the wish back, at every stage.
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	needs(t)
+	s := newSite(t)
+	p := newPKI(t)
+	s.aditd()
+	before := s.system()
+	s.adit("import", s.write(s.client, "lab.ovpn", clientProfile(p, "udp", "plain", "")))
+	c := s.start(s.client, "adit connect", bin(t, "adit"), "connect", "lab", "--timeout", "0")
+	s.until(soon, "it tries", func() bool { return s.statusOf("lab").State == api.Connecting })
+	if err := c.Stop(syscall.SIGINT, soon); err == nil || c.Cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("adit connect after Ctrl-C: %v", err)
+	}
+	if !strings.Contains(c.Out.String(), "adit: interrupted; lab is disconnected again") {
+		t.Errorf("it says: %s", c.Out)
+	}
+	if st := s.statusOf("lab"); st.State != api.Disconnected {
+		t.Errorf("afterwards it is %s", st.State)
+	}
+	s.same("after Ctrl-C", before, s.system())
+
+	// A second connect of a tunnel that is up is a note, and a disconnect of none, too.
+	s.endpointUp(s.yaml(p, "", endpointConfig{Rules: vpcRules()}))
+	s.adit("connect", "lab", "--timeout", "20s")
+	if out := s.adit("connect", "lab"); !strings.Contains(out, "note: lab is connected already") {
+		t.Errorf("the second connect: %s", out)
+	}
+	s.adit("disconnect")
+	if out := s.adit("disconnect"); !strings.Contains(out, "note: nothing is connected") {
+		t.Errorf("the second disconnect: %s", out)
+	}
+}
+
+// TestOtherUser: somebody without rights sees that there is a tunnel, and no more.
+func TestOtherUser(t *testing.T) {
+	t.Parallel()
+	needs(t, "setpriv")
+	s := newSite(t)
+	p := newPKI(t)
+	s.endpointUp(s.yaml(p, "", endpointConfig{Rules: vpcRules()}))
+	s.aditd()
+	s.connect(clientProfile(p, "udp", "plain", ""))
+	nobody := func(args ...string) []string {
+		return append([]string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", bin(t, "adit")}, args...)
+	}
+	var st api.Status
+	s.ok(json.Unmarshal([]byte(s.run(s.client, nobody("status", "--json")...)), &st))
+	if len(st.Connections) != 1 || st.Connections[0].State != api.Connected {
+		t.Errorf("status: %+v", st)
+	}
+	if text := fmt.Sprint(st); strings.Contains(text, "lab CA") || strings.Contains(text, "KEY") {
+		t.Errorf("status tells secrets: %s", text)
+	}
+	s.ok(os.Chmod(filepath.Dir(s.client.Dir), 0o755))
+	mine := s.write(s.client, "mine.ovpn", clientProfile(p, "udp", "plain", ""))
+	s.ok(os.Chmod(mine, 0o644))
+	s.fails(s.client, "you may not", nobody("import", mine)...)
+	s.fails(s.client, "", nobody("connect", "lab")...)
+	s.fails(s.client, "", nobody("export", "lab")...)
+	if out, err := s.try(s.client, nobody("disconnect", "lab")...); err == nil && !strings.Contains(out, "not connected") {
+		t.Errorf("disconnect by another user: %s", out)
+	}
+	s.reaches(s.client, none, hostAddr)
+}
