@@ -227,6 +227,9 @@ func (c *connection) bringUp(ctx context.Context, reply push.Reply, server netip
 		return hostFailure(api.CodeRoutesFailed, "read the routing table", err)
 	}
 	plan, err := routes.Build(reply, facts, c.policy(server))
+	if errors.Is(err, routes.ErrNoAddress) { // so does openvpn's server when its pool is empty
+		return fail(retry, api.CodeAddressPoolEmpty, nil, err)
+	}
 	if err != nil {
 		return fail(again, api.CodePushRejected, map[string]string{"option": "the routes", "detail": err.Error()}, err)
 	}
