@@ -248,7 +248,7 @@ func TestPoolExhausted(t *testing.T) {
 		t.Errorf("the hint: %s", out)
 	}
 	crowd.leave()
-	s.until(soon, "the endpoint is empty again", func() bool { return len(s.connections()) == 0 })
+	s.until(3*soon, "the endpoint is empty again", func() bool { return len(s.connections()) == 0 })
 	s.connect(clientProfile(p, "udp", "plain", ""))
 	s.reaches(s.client, none, hostAddr)
 }
@@ -283,4 +283,27 @@ func TestExits(t *testing.T) {
 	if out, err := s.try(s.client, bin(t, "adit"), "connect"); err == nil || !strings.Contains(fmt.Sprint(err), "exit status 2") {
 		t.Errorf("wrong usage: %v %s", err, out)
 	}
+}
+
+// TestPoolExhaustedOpenVPN: openvpn's server has two addresses, and both are taken.
+func TestPoolExhaustedOpenVPN(t *testing.T) {
+	t.Parallel()
+	needs(t, "openvpn")
+	s := newSite(t)
+	ca := newAuthority(t, "lab CA")
+	p := pki{ca.PEM, ca.server("lab server"), ca.client("alice")}
+	config := strings.NewReplacer("server 10.8.0.0 255.255.255.0\n", "mode server\ntls-server\nifconfig 10.8.0.1 255.255.255.0\nifconfig-pool 10.8.0.2 10.8.0.3 255.255.255.0\npush \"route-gateway 10.8.0.1\"\npush \"topology subnet\"\n",
+		"server-ipv6 fd00:8::/64\n", "", "push \"route-ipv6 fd00:a::/64\"\n", "").Replace(openvpnServer(s, p, staticKey(), cell{Transport: "udp", Cipher: "AES-256-GCM"}))
+	server := s.openvpn(s.server, config)
+	s.ok(server.WaitFor("Initialization Sequence Completed", soon))
+	first := s.node("first")
+	s.wire(first, "eth0", []string{"198.51.102.2/24"}, s.server, "eth2", []string{"198.51.102.1/24"})
+	for _, name := range []string{"bob", "carol"} {
+		p.client = ca.client(name)
+		holder := s.openvpn(first, strings.Replace(clientProfile(p, "udp", "plain", "", "disable-dco", "route-nopull"), serverOuter.String(), "198.51.102.1", 1))
+		s.ok(holder.WaitFor("Initialization Sequence Completed", soon))
+	}
+	p.client = ca.client("alice")
+	s.aditd()
+	s.connectFails(clientProfile(p, "udp", "plain", ""), "the server has no free address left")
 }

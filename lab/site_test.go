@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,6 +107,14 @@ func (s *site) node(name string) *Node {
 func (s *site) wire(a *Node, devA string, addrsA []string, b *Node, devB string, addrsB []string) {
 	s.t.Helper()
 	s.ok(s.net.Wire(a, devA, addrsA, b, devB, addrsB))
+	for n, dev := range map[*Node]string{a: devA, b: devB} {
+		s.until(soon, n.Name+" has a link-local address on "+dev, func() bool {
+			table := s.routesOf(n)
+			own, err := regexp.MatchString(` fe80::[0-9a-f:]+/128 via <nil> dev `+dev+` `, table)
+			return err == nil && own && strings.Contains(table, " fe80::/64 via <nil> dev "+dev+" ") &&
+				strings.Contains(table, " ff00::/8 via <nil> dev "+dev+" ")
+		})
+	}
 }
 
 func (s *site) ok(err error) {
