@@ -122,3 +122,19 @@ func (p *PKI) ClientTLS(name string) *tls.Config {
 	}
 	return cfg
 }
+
+// CRL is the authority's list of revoked certificates in PEM, valid until until.
+func (p *PKI) CRL(until time.Time, revoked ...tls.Certificate) []byte {
+	p.t.Helper()
+	tmpl := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: Epoch().AddDate(0, 0, -7), NextUpdate: until}
+	for _, c := range revoked {
+		tmpl.RevokedCertificateEntries = append(tmpl.RevokedCertificateEntries, x509.RevocationListEntry{
+			SerialNumber: c.Leaf.SerialNumber, RevocationTime: Epoch().AddDate(0, 0, -8),
+		})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, tmpl, p.ca, p.key)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+}
