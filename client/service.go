@@ -48,6 +48,8 @@ type Service struct {
 	running context.Context // of Run; nil before and after
 	live    map[key]*live
 	tasks   sync.WaitGroup
+
+	look sync.Mutex // held while the Host "explain" is open: there is only one
 }
 
 // live is one connection that runs.
@@ -56,6 +58,7 @@ type live struct {
 	host   string             // its Host's name
 	wish   wish               //
 	cancel context.CancelFunc // disconnect
+	ending bool               // somebody disconnects it; guarded by Service.mu
 	done   chan struct{}      // closed when all is undone
 	err    error              // of the undoing, valid after done
 }
@@ -110,7 +113,7 @@ func (s *Service) resume() {
 	for _, w := range wishes {
 		k := key{w.Owner, w.Profile}
 		log := s.log.With(profileKey, w.Profile, ownerKey, w.Owner)
-		if err := s.start(k, w, 0); err != nil {
+		if err := s.start(k, w, 0, false); err != nil {
 			log.Warn("cannot resume the connection", errorKey, err)
 			s.board.put(k, api.Connection{Profile: w.Profile, Owner: w.OwnerName, State: api.Disconnected,
 				Since: time.Now(), Problem: api.AsProblem(err)}, nil)
@@ -118,8 +121,9 @@ func (s *Service) resume() {
 	}
 }
 
-// start begins a connection, or says that it is there already.
-func (s *Service) start(k key, w wish, timeout time.Duration) error {
+// start begins a connection, or says that it is there already; with record it writes
+// the wish down first. One that is being disconnected is waited for.
+func (s *Service) start(k key, w wish, timeout time.Duration, record bool) error {
 	r, err := s.store.get(k)
 	if err != nil {
 		return err
@@ -134,6 +138,12 @@ func (s *Service) start(k key, w wish, timeout time.Duration) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.live[k] != nil && s.live[k].ending {
+		done := s.live[k].done
+		s.mu.Unlock()
+		<-done
+		s.mu.Lock()
+	}
 	switch {
 	case s.running == nil || s.running.Err() != nil:
 		return api.NewProblem(api.CodeServiceStopping, nil)
@@ -141,6 +151,12 @@ func (s *Service) start(k key, w wish, timeout time.Duration) error {
 		return api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
 	case len(s.live) >= maxConnections:
 		return api.NewProblem(api.CodeTooManyConnections, map[string]string{"limit": strconv.Itoa(maxConnections)})
+	}
+	if record {
+		// First, because whatever ends the connection forgets the wish.
+		if err := s.store.want(w, true); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancel(s.running)
 	l := &live{wish: w, host: s.freeHostLocked(), cancel: cancel, done: make(chan struct{})}
@@ -206,10 +222,7 @@ func (s *Service) keep(ctx context.Context, k key, l *live) {
 func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	k := key{ownerOf(caller), req.Profile}
 	w := wish{Owner: k.owner, OwnerName: caller.Name, Profile: k.name}
-	if err := s.start(k, w, req.Timeout); err != nil {
-		return err
-	}
-	return s.store.want(w, true)
+	return s.start(k, w, req.Timeout, true)
 }
 
 // Disconnect ends one tunnel of the caller, or all with name "", and returns when everything is
@@ -229,6 +242,9 @@ func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string
 				ending = append(ending, l)
 			}
 		}
+	}
+	for _, l := range ending {
+		l.ending = true
 	}
 	s.mu.Unlock()
 	var errs []error
@@ -323,6 +339,8 @@ func (s *Service) Explain(ctx context.Context, caller api.Caller, destination st
 
 // facts reads the underlay while no tunnel is up.
 func (s *Service) facts(ctx context.Context) (routes.Facts, error) {
+	s.look.Lock()
+	defer s.look.Unlock()
 	h, err := s.cfg.Hosts("explain")
 	if err != nil {
 		return routes.Facts{}, hostProblem(api.CodeRoutesFailed, err)

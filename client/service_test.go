@@ -15,6 +15,8 @@ import (
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/platformtest"
+	"github.com/adit-vpn/adit/routes"
 )
 
 const remoteUDP = "remote 192.0.2.1 1194 udp"
@@ -316,6 +318,66 @@ func TestDisconnectInEveryState(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slowUndo is a Host whose undoing waits.
+type slowUndo struct {
+	*platformtest.Host
+	entered, release chan struct{}
+}
+
+func (h slowUndo) Apply(ctx context.Context, p routes.Plan) error {
+	if p.IsZero() {
+		close(h.entered)
+		<-h.release
+	}
+	return h.Host.Apply(ctx, p)
+}
+
+// A new wish while the old tunnel is being taken down is a tunnel afterwards.
+func TestConnectWhileDisconnecting(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newStage(t, s, t.TempDir())
+		entered, release := make(chan struct{}), make(chan struct{})
+		quick := st.cfg.Hosts
+		st.cfg.Hosts = func(string) (platform.Host, error) {
+			st.cfg.Hosts = quick
+			return slowUndo{platformtest.NewHost(underlay()), entered, release}, nil
+		}
+		st.add(alice, "work", s.profile(remoteUDP))
+		st.connect(alice, "work")
+		st.untilState(alice, "work", api.Connected, 5*time.Second)
+		gone := make(chan error, 1)
+		go func() { gone <- st.Disconnect(t.Context(), alice, "work") }()
+		<-entered
+		again := make(chan error, 1)
+		go func() { again <- st.Connect(alice, api.ConnectRequest{Profile: "work"}) }()
+		time.Sleep(time.Second)
+		close(release)
+		if err := errors.Join(<-gone, <-again); err != nil {
+			t.Fatal(err)
+		}
+		st.untilState(alice, "work", api.Connected, 5*time.Second)
+		if w := st.store.wanted(); len(w) != 1 {
+			t.Errorf("wishes %v", w)
+		}
+	})
+}
+
+// A connection that fails at once leaves no wish, so that the next start does not try it again.
+func TestNoWishAfterFailingAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newStage(t, s, t.TempDir())
+		st.add(alice, "work", s.profile(remoteUDP))
+		st.failed["OpenTUN"] = platform.ErrTUNNotPermitted
+		st.connect(alice, "work")
+		st.untilState(alice, "work", api.Disconnected, 5*time.Second)
+		if w := st.store.wanted(); len(w) != 0 {
+			t.Errorf("wishes %v", w)
+		}
+	})
 }
 
 func TestWishesSurviveTheService(t *testing.T) {
