@@ -68,10 +68,11 @@ func saveFile(path, name string) (*savedFile, error) {
 
 func (s *savedFile) mark() string { return fileMark + s.Name + fileAfter }
 
-// ours reports whether the file still is the one that we made.
+// ours reports whether the file still is the one that we made, or what a crash left of
+// it: nothing or a part of the mark, where it is written in place (writeConf).
 func (s *savedFile) ours() bool {
 	text, err := os.ReadFile(s.Path)
-	return err == nil && strings.HasPrefix(string(text), s.mark())
+	return err == nil && (strings.HasPrefix(string(text), s.mark()) || strings.HasPrefix(s.mark(), string(text)))
 }
 
 // replace puts our text there.

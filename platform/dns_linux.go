@@ -135,6 +135,10 @@ func (r *dnsRecord) undo(ctx context.Context, nl *netlink.Handle, log *slog.Logg
 		}
 		return true, revertResolved(ctx, r.Bus, r.Index)
 	case dnsResolvconf:
+		if _, err := os.Stat(r.Program); errors.Is(err, fs.ErrNotExist) {
+			log.Warn("resolvconf is gone, and with it what it was told", "program", r.Program)
+			return false, nil // else no start would ever get past this record
+		}
 		return true, runResolvconf(ctx, r.Program, nil, "-d", r.key())
 	case dnsFile:
 		if r.File == nil {

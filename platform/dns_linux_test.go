@@ -105,6 +105,31 @@ func TestResolvConfChangedByOthers(t *testing.T) {
 }
 
 // In containers resolv.conf is a mount of its own, which cannot be renamed over.
+// A crash between truncating a file that is a mount of its own and writing it.
+func TestResolvConfCutOff(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	for _, left := range []string{"", "# Made by Ad"} {
+		must(t, os.WriteFile(path, []byte("nameserver 9.9.9.9\n"), 0o644))
+		saved, err := saveFile(path, "one")
+		must(t, err)
+		must(t, os.WriteFile(path, []byte(left), 0o644))
+		did, err := saved.restore(orSilent(nil))
+		got, rerr := os.ReadFile(path)
+		must(t, errors.Join(err, rerr))
+		if !did || string(got) != "nameserver 9.9.9.9\n" {
+			t.Errorf("after %q: %v, %q", left, did, got)
+		}
+	}
+}
+
+// A record of a resolvconf that was removed since must not stop every start.
+func TestResolvconfIsGone(t *testing.T) {
+	r := dnsRecord{Kind: dnsResolvconf, Device: "tun0", Program: filepath.Join(t.TempDir(), "resolvconf")}
+	if did, err := r.undo(t.Context(), nil, orSilent(nil)); did || err != nil {
+		t.Errorf("got %v, %v", did, err)
+	}
+}
+
 func TestResolvConfIsAMount(t *testing.T) {
 	enterNS(t)
 	must(t, unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS))
