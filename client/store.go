@@ -75,9 +75,6 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "users"), 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("protect state directory: %w", err)
-	}
 	s := &store{dir: dir, profiles: map[key]record{}}
 	users, err := os.ReadDir(filepath.Join(dir, "users"))
 	if err != nil {

@@ -214,6 +214,9 @@ func both(ctx context.Context, a, b func(context.Context) error) error {
 // take makes the state directory and keeps other services out of it.
 func take(state string) (*lock.File, error) {
 	err := os.MkdirAll(state, 0o700)
+	if err == nil {
+		err = lock.Private(state)
+	}
 	var held *lock.File
 	if err == nil {
 		held, err = lock.Take(filepath.Join(state, "lock"))
@@ -221,10 +224,12 @@ func take(state string) (*lock.File, error) {
 	switch {
 	case errors.Is(err, lock.ErrHeld):
 		return nil, &hinted{fmt.Errorf("another aditd uses %s", state), "stop it first, or give this one another --state and --socket"}
+	case errors.Is(err, lock.ErrShared):
+		return nil, &hinted{fmt.Errorf("state directory: %w", err), "give a --state of this service alone; a missing one is made"}
 	case errors.Is(err, os.ErrPermission):
 		return nil, &hinted{fmt.Errorf("state directory: %w", err), "run aditd as root, or give a --state where you may write"}
 	case err != nil:
-		return nil, fmt.Errorf("state directory: %w", err)
+		return nil, &hinted{fmt.Errorf("state directory: %w", err), "give a --state DIR where files can be made"}
 	}
 	return held, nil
 }

@@ -12,6 +12,22 @@ import (
 // ErrHeld says that another process holds the lock.
 var ErrHeld = errors.New("held by another process")
 
+// ErrShared says that others than this process's user could change a directory.
+var ErrShared = errors.New("others may write there")
+
+// Private checks that dir belongs to this process's user and is writable by nobody else, so
+// that nobody can put files or links there; else its error wraps ErrShared. It changes nothing.
+func Private(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	return private(dir, info)
+}
+
 // File is a lock that is held. Close gives it up; the file stays.
 type File struct{ f *os.File }
 

@@ -2,7 +2,9 @@ package lock
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -25,5 +27,34 @@ func TestTake(t *testing.T) {
 	again.Close()
 	if _, err := Take(filepath.Join(path, "missing")); err == nil {
 		t.Fatal("a lock below a file was taken")
+	}
+}
+
+func TestPrivate(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("access lists are not read yet")
+	}
+	dir := t.TempDir()
+	for mode, shared := range map[os.FileMode]bool{0o700: false, 0o755: false, 0o775: true, 0o777 | os.ModeSticky: true} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := Private(dir); errors.Is(err, ErrShared) != shared || (err == nil) == shared {
+			t.Errorf("mode %v: %v", mode, err)
+		}
+		if info, err := os.Stat(dir); err != nil || info.Mode()&(os.ModePerm|os.ModeSticky) != mode {
+			t.Errorf("the mode is now %v, %v", info.Mode(), err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, 65534, -1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := Private(dir); !errors.Is(err, ErrShared) {
+			t.Errorf("somebody else's: %v", err)
+		}
+	}
+	if err := Private(filepath.Join(dir, "missing")); err == nil {
+		t.Error("a missing directory passes")
 	}
 }
