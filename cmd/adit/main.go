@@ -24,6 +24,8 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second Ctrl-C ends what the first one cannot, such as opening a pipe that nobody writes.
+	context.AfterFunc(ctx, stop)
 	return execute(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 }
 
