@@ -171,6 +171,8 @@ func (s *Service) start(k key, w wish, timeout time.Duration, record bool) error
 			CertificateExpires: sp.expires, State: api.Connecting, Since: time.Now()},
 	})
 	s.live[k] = l
+	// Here, so that whoever watches after Connect does not see how the last one ended.
+	s.board.put(k, l.conn.status, l.conn.counters)
 	s.tasks.Go(func() {
 		defer cancel()
 		s.keep(ctx, k, l)
