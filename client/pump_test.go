@@ -3,8 +3,11 @@ package client
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -216,5 +219,99 @@ func TestPumpAllocatesNothing(t *testing.T) {
 	}
 	if want := 22 * n * size; tun.written != want {
 		t.Errorf("%d bytes came through, want %d", tun.written, want)
+	}
+}
+
+// trainConn gives out one train in each message that it is offered, until it has none.
+type trainConn struct {
+	memConn
+	trains  [][]byte
+	segment int
+	offered []int // messages per read
+}
+
+func (c *trainConn) ReadBatch(ms []udp.Message) (int, error) {
+	if len(c.trains) == 0 {
+		return 0, net.ErrClosed
+	}
+	c.offered = append(c.offered, len(ms))
+	n := min(len(ms), len(c.trains))
+	for i, t := range c.trains[:n] {
+		ms[i].N, ms[i].Segment = copy(ms[i].Buf, t), c.segment
+	}
+	c.trains = c.trains[n:]
+	return n, nil
+}
+
+func (c *trainConn) BatchSize() int  { return 4 }
+func (c *trainConn) BufferSize() int { return 64 << 10 }
+
+// batchTUN notes how many packets each Write brought.
+type batchTUN struct {
+	pipeTUN
+	batches []int
+}
+
+func (b *batchTUN) Write(bufs [][]byte, offset int) (int, error) {
+	b.batches = append(b.batches, len(bufs))
+	return b.pipeTUN.Write(bufs, offset)
+}
+
+// TestTrainsStayTogether reads trains of 50, of which two fit into a batch: none may be cut.
+func TestTrainsStayTogether(t *testing.T) {
+	pki := ovpntest.NewPKI(t)
+	pair := ovpntest.NewPair(t, ovpn.Config{TLS: pki.ClientTLS("c")}, ovpn.Config{TLS: pki.ServerTLS()}, ovpntest.Noise{}, 1)
+	if !pair.Run(time.Minute, pair.Up) {
+		t.Fatal("the pair did not come up")
+	}
+	const trains, length, size = 10, 50, 1000
+	pkts, sizes := make([][]byte, length), make([]int, length)
+	for i := range pkts {
+		pkts[i] = append([]byte{0x45}, make([]byte, size-1)...)
+	}
+	conn := &trainConn{segment: size + ovpn.Overhead}
+	for range trains {
+		b, n := pair.Client.Session.Data().Seal(time.Now(), nil, 0, pkts, sizes)
+		if n != length {
+			t.Fatalf("sealed %d", n)
+		}
+		conn.trains = append(conn.trains, b)
+	}
+	tun := &batchTUN{}
+	var s atomic.Pointer[sink]
+	s.Store(&sink{tun: tun})
+	in := &inbound{data: pair.Server.Session.Data(), bufs: newInBuffers(), sink: &s, answered: new(atomic.Bool), inbox: make(chan []byte)}
+	if err := in.udp(conn, func() bool { return true }); !errors.Is(err, net.ErrClosed) {
+		t.Fatal(err)
+	}
+	if want := []int{1, 2, 4, 4}; !slices.Equal(conn.offered, want) {
+		t.Errorf("buffers for %v messages, want %v", conn.offered, want)
+	}
+	if want := []int{length, 2 * length, 2 * length, 2 * length, 2 * length, length}; !slices.Equal(tun.batches, want) {
+		t.Errorf("wrote batches of %v, want %v", tun.batches, want)
+	}
+	if tun.written != trains*length*size {
+		t.Errorf("wrote %d bytes, want %d", tun.written, trains*length*size)
+	}
+}
+
+// TestReadBuffers: packets of the MTU do not touch; larger ones do, but have room.
+func TestReadBuffers(t *testing.T) {
+	for _, mtu := range []int{576, 1500, 65535} {
+		bufs := readBuffers(3, mtu)
+		for i, b := range bufs {
+			if len(b) != packetBuffer {
+				t.Errorf("MTU %d: buffer %d has %d bytes", mtu, i, len(b))
+			}
+			clear(b)
+			b[0] = byte(i + 1)
+		}
+		for i, b := range bufs[:2] {
+			end := min(tunOffset+mtu, len(b))
+			clear(b[1:end])
+			if b[0] != byte(i+1) || bufs[i+1][0] != byte(i+2) {
+				t.Errorf("MTU %d: packet %d touches the next one", mtu, i)
+			}
+		}
 	}
 }

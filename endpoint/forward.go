@@ -39,12 +39,15 @@ type buffers struct {
 
 // newBuffers is shared by all batches of a process's TCP clients.
 func newBuffers() any {
-	b := &buffers{out: make([][]byte, runSize), sizes: make([]int, runSize), write: make([][]byte, 0, runSize)}
-	all := make([]byte, runSize*bufferSize)
-	for i := range b.out {
-		b.out[i] = all[i*bufferSize : (i+1)*bufferSize : (i+1)*bufferSize]
+	return &buffers{sizes: make([]int, runSize), write: make([][]byte, 0, runSize)}
+}
+
+// open makes room for n packets: as much as the traffic has ever needed.
+func (b *buffers) open(n int) [][]byte {
+	for len(b.out) < n {
+		b.out = append(b.out, make([]byte, bufferSize))
 	}
-	return b
+	return b.out[:n]
 }
 
 func newInBatch(s *Server) *inBatch {
@@ -60,6 +63,14 @@ func (b *inBatch) add(now time.Time, p *peer, datagram []byte) {
 	b.in = append(b.in, datagram)
 }
 
+// together flushes when the next n datagrams would not all fit: a train that is
+// not cut becomes one packet of the network.
+func (b *inBatch) together(now time.Time, n int) {
+	if len(b.in)+n > runSize {
+		b.flush(now)
+	}
+}
+
 // flush opens, checks and forwards the run.
 func (b *inBatch) flush(now time.Time) {
 	if len(b.in) == 0 {
@@ -69,8 +80,8 @@ func (b *inBatch) flush(now time.Time) {
 		b.buffers = b.server.buffers.Get().(*buffers)
 	}
 	p := b.peer
-	sizes := b.sizes[:len(b.in)]
-	if p.data.Open(now, b.in, b.out, sizes, headroom) > 0 {
+	sizes, out := b.sizes[:len(b.in)], b.open(len(b.in))
+	if p.data.Open(now, b.in, out, sizes, headroom) > 0 {
 		b.write = b.write[:0]
 		access := p.access.Load()
 		var spoofed, denied uint64
@@ -78,7 +89,7 @@ func (b *inBatch) flush(now time.Time) {
 			if n == 0 {
 				continue
 			}
-			packet := b.out[i][headroom : headroom+n]
+			packet := out[i][headroom : headroom+n]
 			src, dst, ok := addresses(packet)
 			switch {
 			case !ok || src != p.lease.Addr.Addr() && src != p.lease.Addr6.Addr():
@@ -86,7 +97,7 @@ func (b *inBatch) flush(now time.Time) {
 			case !access.allowed(dst):
 				denied++
 			default:
-				b.write = append(b.write, b.out[i][:headroom+n])
+				b.write = append(b.write, out[i][:headroom+n])
 			}
 		}
 		if spoofed|denied != 0 {

@@ -65,6 +65,8 @@ func (l *udpListener) serve(ctx context.Context) error {
 			size := m.Segment
 			if size <= 0 {
 				size = m.N
+			} else {
+				l.batch.together(now, (m.N+size-1)/size)
 			}
 			for b := m.Buf[:m.N]; len(b) > 0; {
 				k := min(size, len(b))

@@ -1,0 +1,53 @@
+package endpoint
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/ovpntest"
+)
+
+// A train that fits into a batch is not cut; a longer one still passes.
+func TestTrainsStayTogether(t *testing.T) {
+	pki := ovpntest.NewPKI(t)
+	pair := ovpntest.NewPair(t, ovpn.Config{TLS: pki.ClientTLS("c")}, ovpn.Config{TLS: pki.ServerTLS()}, ovpntest.Noise{}, 1)
+	if !pair.Run(time.Minute, pair.Up) {
+		t.Fatal("the pair did not come up")
+	}
+	now := time.Now()
+	s := &Server{}
+	s.buffers.New = newBuffers
+	p := &peer{server: s, data: pair.Server.Session.Data(), lease: lease{Addr: netip.MustParsePrefix("10.64.0.2/27")}}
+	p.access.Store(&access{})
+	b := newInBatch(s)
+	var held []int // by the batch, after each train
+	var opened uint64
+	for _, length := range []int{50, 50, 50, 78, 1, 2 * runSize} {
+		pkts := make([][]byte, length)
+		for i := range pkts {
+			pkts[i] = append([]byte{0x45}, make([]byte, 99)...) // from nobody: refused after it was opened
+		}
+		sizes := make([]int, length)
+		train, n := pair.Client.Session.Data().Seal(now, nil, 0, pkts, sizes)
+		b.together(now, n)
+		for _, size := range sizes[:n] {
+			b.add(now, p, train[:size])
+			train = train[size:]
+		}
+		held = append(held, len(b.in))
+		opened += uint64(length)
+	}
+	b.flush(now)
+	if want := []int{50, 100, 50, 128, 1, 128}; !slices.Equal(held, want) {
+		t.Errorf("the batch held %v, want %v", held, want)
+	}
+	if got := s.drops.spoofed.Load(); got != opened {
+		t.Errorf("%d packets were opened, want %d", got, opened)
+	}
+	if len(b.out) != runSize {
+		t.Errorf("buffers for %d packets, want %d", len(b.out), runSize)
+	}
+}
