@@ -176,7 +176,7 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 	case errors.Is(err, os.ErrPermission):
 		return &hinted{err, "run aditd as root, or give a --socket where you may write"}
 	case err != nil:
-		return err
+		return &hinted{err, "give a --socket PATH where nothing else is"}
 	}
 	service, err := client.NewService(client.ServiceConfig{
 		StateDir: o.state,
