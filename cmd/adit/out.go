@@ -199,7 +199,12 @@ func (p printer) connection(c api.Connection, live bool) {
 	if !c.Since.IsZero() {
 		since = " since " + c.Since.Local().Format("2006-01-02 15:04:05")
 	}
-	p.line("%s%s: %s%s", c.Profile, who, strings.ReplaceAll(string(c.State), "_", " "), since)
+	state := strings.ReplaceAll(string(c.State), "_", " ")
+	if c.Profile == "" { // another user's, of which no more is told
+		p.line("a tunnel of %s: %s%s", c.Owner, state, since)
+		return
+	}
+	p.line("%s%s: %s%s", c.Profile, who, state, since)
 	p.details(c, live)
 	if c.Problem != nil {
 		p.line("  problem  %s", c.Problem.Message)
