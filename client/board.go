@@ -47,6 +47,18 @@ func (b *board) drop(k key) {
 	}
 }
 
+// dropEnded forgets an owner's connections that failed for good.
+func (b *board) dropEnded(owner string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for k, e := range b.entries {
+		if k.owner == owner && e.status.State == api.Disconnected {
+			delete(b.entries, k)
+			b.touchLocked()
+		}
+	}
+}
+
 func (b *board) touchLocked() {
 	b.sequence++
 	close(b.changed)

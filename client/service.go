@@ -270,6 +270,7 @@ func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string
 				s.board.drop(key{own, w.Profile})
 			}
 		}
+		s.board.dropEnded(own)
 		return errors.Join(errs...)
 	}
 	if len(ending) > 0 {

@@ -377,6 +377,12 @@ func TestNoWishAfterFailingAtOnce(t *testing.T) {
 		if w := st.store.wanted(); len(w) != 0 {
 			t.Errorf("wishes %v", w)
 		}
+		if err := st.Disconnect(t.Context(), alice, ""); err != nil {
+			t.Fatal(err)
+		}
+		if c := st.Status(alice).Connections; len(c) != 0 {
+			t.Errorf("the failure is still shown: %+v", c)
+		}
 	})
 }
 

@@ -105,7 +105,7 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 				err = fmt.Errorf("it holds profile %q", r.Name)
 			}
 			if err != nil {
-				moveAside(log, path, err)
+				moveAside(log.With(ownerKey, u.Name()), path, err)
 				continue
 			}
 			s.profiles[key{u.Name(), name}] = r
