@@ -215,10 +215,18 @@ func merge(a, b auth.Identity) auth.Identity {
 
 // push gives the client its configuration and lets packets flow.
 func (p *peer) push(now time.Time, s *ovpn.Session) error {
-	if current := p.server.gen.Load(); current != p.gen && !p.adopt(current) {
-		// The configuration changed in the middle of the handshake.
-		p.ended = "configuration changed"
-		return s.Deny(now, "TEMP:the configuration changed, try again")
+	for current := p.server.gen.Load(); current != p.gen; {
+		if !p.adopt(current) {
+			// The configuration changed in the middle of the handshake.
+			p.ended = "configuration changed"
+			return s.Deny(now, "TEMP:the configuration changed, try again")
+		}
+		// A reload since may have set newer rules before ours.
+		newest := p.server.gen.Load()
+		if newest == current {
+			break
+		}
+		current = newest
 	}
 	p.server.peers.publish(p)
 	if err := s.Push(now, p.gen.replyFor(p.lease)); err != nil {

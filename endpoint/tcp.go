@@ -155,8 +155,9 @@ func (o *streamOut) run() {
 		if o.closing {
 			timeout = lingerTimeout
 		}
-		o.mu.Unlock()
+		// Under the lock, so that it does not undo close's.
 		o.conn.SetWriteDeadline(time.Now().Add(timeout))
+		o.mu.Unlock()
 		_, err := o.conn.Write(b)
 		o.mu.Lock()
 		o.spare = b
