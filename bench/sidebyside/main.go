@@ -58,7 +58,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.bin, "bin", "bin", "`directory` of adit, aditd and adit-endpoint")
 	f.IntVar(&o.rounds, "rounds", 5, "how often each measurement is repeated")
 	f.IntVar(&o.seconds, "seconds", 4, "length of one stream")
-	f.IntVar(&o.connects, "connects", 15, "how often each side connects; 0 leaves that out")
+	f.IntVar(&o.connects, "connects", 31, "how often each side connects; 0 leaves that out")
 	f.StringVar(&o.cipher, "cipher", "AES-256-GCM", "data cipher")
 	f.StringVar(&transports, "transports", "udp,tcp", "what carries the tunnels; the first one counts for -min")
 	f.Float64Var(&o.min, "min", 0, "fail when the ratio is below this in either direction, or our time to the first ping is longer")
