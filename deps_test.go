@@ -29,20 +29,21 @@ var allowed = map[string][]string{
 	"platform/ipc":       {},
 	"platform/udp":       {},
 	"platform/lock":      {},
-	"platform":           {"routes", "platform/udp"},
+	"platform/durable":   {},
+	"platform":           {"routes", "platform/udp", "platform/durable"},
 	"platform/userspace": {"platform", "routes", "platform/udp"},
 
 	"client/api": {"platform/ipc", "routes"},
 	"client": {
-		"client/api", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock",
+		"client/api", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 	"endpoint/...": {
-		"endpoint/...", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock",
+		"endpoint/...", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 
 	"cmd/adit":          {"client/api", "ovpn/profile", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
 	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
-	"cmd/adit-endpoint": {"endpoint/...", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/ipc", "platform/lock"},
+	"cmd/adit-endpoint": {"endpoint/...", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 
 func TestImportsFollowTheTable(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/platform/durable"
 )
 
 // Limits of the store, so that one user cannot fill the disk of all.
@@ -84,16 +85,15 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 		if _, err := strconv.ParseUint(u.Name(), 10, 32); err != nil || !u.IsDir() {
 			continue
 		}
+		if err := durable.Sweep(filepath.Join(dir, "users", u.Name())); err != nil {
+			return nil, fmt.Errorf("read profiles: %w", err)
+		}
 		files, err := os.ReadDir(filepath.Join(dir, "users", u.Name()))
 		if err != nil {
 			return nil, fmt.Errorf("read profiles: %w", err)
 		}
 		for _, f := range files {
 			path := filepath.Join(dir, "users", u.Name(), f.Name())
-			if strings.HasSuffix(f.Name(), tempSuffix) {
-				_ = os.Remove(path) // a write that a crash cut short; the old file is whole
-				continue
-			}
 			name, isProfile := strings.CutPrefix(f.Name(), "profile-")
 			name, isJSON := strings.CutSuffix(name, ".json")
 			if !isProfile || !isJSON {
@@ -325,37 +325,13 @@ func storeProblem(name string, err error) error {
 	return api.NewProblem(api.CodeProfileStoreError, map[string]string{"profile": name, "detail": err.Error()})
 }
 
-const tempSuffix = ".new"
-
 // writeJSON replaces the file at path, whole or not at all, also across a power cut.
 func writeJSON(path string, v any) error {
 	b, err := json.MarshalIndent(v, "", "\t")
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+tempSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(path+tempSuffix, path)
-	}
-	if err != nil {
-		_ = os.Remove(path + tempSuffix)
-		return err
-	}
-	if d, err := os.Open(filepath.Dir(path)); err == nil {
-		_ = d.Sync() // not every system can; the rename itself is whole
-		_ = d.Close()
-	}
-	return nil
+	return durable.Write(path, append(b, '\n'), 0o600)
 }
 
 func readJSON(path string, v any) error {

@@ -88,7 +88,8 @@ func TestStoreMovesBrokenFilesAside(t *testing.T) {
 	}
 	write(s.path(key{"1000", "broken"}), `{"name": "bro`)
 	write(s.path(key{"1000", "other"}), `{"name": "../../etc/passwd"}`)
-	write(s.path(key{"1000", "good"})+tempSuffix, "half a write")
+	half := filepath.Join(filepath.Dir(s.path(key{"1000", "good"})), ".profile-good.json.adit-1")
+	write(half, "half a write")
 	write(filepath.Join(dir, "wishes.json"), "\x00\x00\x00")
 	var log strings.Builder
 	again, err := openStore(dir, slog.New(slog.NewTextHandler(&log, nil)))

@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/adit-vpn/adit/platform/lock"
 )
 
 // SocketName is the control socket's name in the data directory.
@@ -168,35 +170,31 @@ var ErrRunning = errors.New("another adit-endpoint runs on this data directory")
 
 // Control is the open control socket of a data directory, and its lock.
 type Control struct {
-	lock *os.File
+	held *lock.File
 	ln   net.Listener
 }
 
 // OpenControl takes the directory's lock and opens its socket for the owner
 // alone. A socket that a dead process left is replaced.
 func OpenControl(dir string) (*Control, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, LockName), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
+	held, err := lock.Take(filepath.Join(dir, LockName))
+	if errors.Is(err, lock.ErrHeld) {
+		return nil, fmt.Errorf("%w: %s", ErrRunning, dir)
 	}
-	if free, err := tryLock(lock); err != nil || !free {
-		lock.Close()
-		if err == nil {
-			err = fmt.Errorf("%w: %s", ErrRunning, dir)
-		}
+	if err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, SocketName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		lock.Close()
+		held.Close()
 		return nil, err
 	}
 	ln, err := listenPrivate(path)
 	if err != nil {
-		lock.Close()
+		held.Close()
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
-	return &Control{lock: lock, ln: ln}, nil
+	return &Control{held: held, ln: ln}, nil
 }
 
 // Serve answers until ctx ends, then closes the socket, removes it and frees the
@@ -227,7 +225,7 @@ func (c *Control) Serve(ctx context.Context, h http.Handler) error {
 // Close frees the directory without having served.
 func (c *Control) Close() {
 	c.ln.Close() // removes the socket
-	c.lock.Close()
+	c.held.Close()
 }
 
 // ErrNotRunning says that nobody serves the data directory.

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/adit-vpn/adit/platform/durable"
 )
 
 // The first line of a resolv.conf of ours; the journal's name follows.
@@ -95,7 +97,7 @@ func (s *savedFile) restore(log *slog.Logger) (bool, error) {
 		if err := os.Remove(s.Path); err != nil {
 			return false, err
 		}
-		return true, syncDir(dir)
+		return true, durable.SyncDir(dir)
 	case s.Link != "":
 		tmp := filepath.Join(dir, ".resolv.conf.adit-link")
 		os.Remove(tmp)
@@ -106,7 +108,7 @@ func (s *savedFile) restore(log *slog.Logger) (bool, error) {
 			os.Remove(tmp)
 			return false, err
 		}
-		return true, syncDir(dir)
+		return true, durable.SyncDir(dir)
 	}
 	if err := writeConf(s.Path, s.Data, s.Mode); err != nil {
 		return false, err
@@ -121,7 +123,7 @@ func (s *savedFile) restore(log *slog.Logger) (bool, error) {
 
 // writeConf replaces path at once, or in place where it is a mount of its own, as in containers.
 func writeConf(path string, text []byte, mode fs.FileMode) error {
-	err := replaceFile(path, text, mode)
+	err := durable.Write(path, text, mode)
 	if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EXDEV) {
 		return err
 	}

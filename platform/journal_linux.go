@@ -14,6 +14,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/adit-vpn/adit/platform/durable"
 )
 
 const recordVersion = 1
@@ -110,61 +112,15 @@ func (j *journal) save(r record) error {
 	if bytes.Equal(text, j.last) {
 		return nil
 	}
-	replace := swapFile
+	replace := durable.Swap
 	if r.outlivesBoot() {
-		replace = replaceFile
+		replace = durable.Write
 	}
 	if err := replace(j.path, text, 0o600); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.last = text
 	return nil
-}
-
-// replaceFile writes path so that after a power cut either the old or the new text is there.
-func replaceFile(path string, text []byte, mode fs.FileMode) error {
-	if err := writeAside(path, text, mode, (*os.File).Sync); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// swapFile writes path so that after a kill either the old or the new text is there; after a
-// power cut it may be empty.
-func swapFile(path string, text []byte, mode fs.FileMode) error {
-	return writeAside(path, text, mode, func(*os.File) error { return nil })
-}
-
-// writeAside writes another file, and renames it to path after sync.
-func writeAside(path string, text []byte, mode fs.FileMode, sync func(*os.File) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".adit-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = sync(f)
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // CleanUp undoes what crashed runs left behind, as their journals in dir say, and
@@ -216,7 +172,7 @@ func cleanOne(ctx context.Context, nl *netlink.Handle, dir, name string, log *sl
 		return 0, err
 	}
 	if len(bytes.Trim(text, "\x00")) == 0 {
-		// The machine stopped before swapFile's text was on disk: nothing that it named is left.
+		// The machine stopped before the text of durable.Swap was on disk: nothing that it named is left.
 		return 0, os.Remove(j.path)
 	}
 	var r record

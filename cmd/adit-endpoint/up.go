@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -21,6 +19,7 @@ import (
 	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/endpoint/pki"
+	"github.com/adit-vpn/adit/platform/durable"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -311,7 +310,7 @@ func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err err
 	if err != nil {
 		return false, err
 	}
-	return true, writePrivate(filepath.Join(cfg.DataDir(), profileName), text)
+	return true, durable.Write(filepath.Join(cfg.DataDir(), profileName), text, 0o600)
 }
 
 func fileExists(name string) bool {
@@ -325,28 +324,7 @@ func writeBuiltin(cfg endpoint.Config) error {
 	if fileExists(cfg.File) {
 		return nil
 	}
-	return writePrivate(cfg.File, []byte(endpoint.BuiltinText(cfg.Listen[0], cfg.Transport, cfg.Network)))
-}
-
-// writePrivate replaces a file that only its owner may read.
-func writePrivate(name string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".adit-*") // 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		if e := os.Remove(f.Name()); e != nil && !errors.Is(e, fs.ErrNotExist) {
-			err = errors.Join(err, e)
-		}
-	}
-	return err
+	return durable.Write(cfg.File, []byte(endpoint.BuiltinText(cfg.Listen[0], cfg.Transport, cfg.Network)), 0o600)
 }
 
 // openNetwork makes the target network that cfg names.

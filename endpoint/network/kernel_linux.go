@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/durable"
 )
 
 const (
@@ -98,7 +99,7 @@ func newKernel(c KernelConfig, filter *netlink.Handle) (*Kernel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network: journal: %w", err)
 	}
-	if err := writeFile(filepath.Join(c.StateDir, journalName), b); err != nil {
+	if err := durable.Write(filepath.Join(c.StateDir, journalName), b, 0o600); err != nil {
 		return nil, fmt.Errorf("network: journal: %w", err)
 	}
 	if k.tun, err = platform.CreateTUN(c.Name, c.MTU); err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/adit-vpn/adit/platform/durable"
 )
 
 // shared is the machine-wide account of kernel settings that endpoints changed:
@@ -142,30 +144,10 @@ func (s *shared) change(edit func(map[string]holding) error, then func() error) 
 			err = nil
 		}
 	} else if b, err = json.Marshal(all); err == nil {
-		err = writeFile(path, b)
+		err = durable.Write(path, b, 0o600)
 	}
 	if failed = errors.Join(failed, err); failed != nil || then == nil {
 		return failed
 	}
 	return then()
-}
-
-// writeFile replaces path atomically and durably.
-func writeFile(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".adit-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

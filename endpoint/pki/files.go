@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/adit-vpn/adit/platform/durable"
+	"github.com/adit-vpn/adit/platform/lock"
 )
 
 // lockWait is how long a call waits for another program before ErrLocked.
@@ -15,21 +18,14 @@ const lockWait = 10 * time.Second
 // The OS frees the lock when its holder dies, so the file may stay behind.
 func (p *PKI) lock() (unlock func(), err error) {
 	path := filepath.Join(p.dir, ".adit.lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, p.ioError(path, err)
-	}
 	for deadline := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
-		ok, err := tryLock(f)
-		if ok {
-			return func() { f.Close() }, nil
-		}
-		if err != nil {
-			f.Close()
+		held, err := lock.Take(path)
+		switch {
+		case err == nil:
+			return func() { held.Close() }, nil
+		case !errors.Is(err, lock.ErrHeld):
 			return nil, p.ioError(path, err)
-		}
-		if time.Now().After(deadline) {
-			f.Close()
+		case time.Now().After(deadline):
 			return nil, &Error{Kind: ErrLocked, What: p.dir, Hint: "wait for the other adit-endpoint to finish, then try again"}
 		}
 	}
@@ -53,25 +49,7 @@ func write(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".adit-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return durable.Write(path, data, 0o600)
 }
 
 // move renames from to to if from is there, making to's directory.
