@@ -16,6 +16,7 @@ func hints(err error) []string {
 	var cert *pki.Error
 	var config endpoint.ConfigErrors
 	var listen *endpoint.ListenError
+	var unread *endpoint.ConfigError
 	switch {
 	case errors.As(err, &usage):
 		if usage.hint == "" {
@@ -45,6 +46,12 @@ func hints(err error) []string {
 		return []string{cert.Hint}
 	case errors.Is(err, fs.ErrPermission):
 		return []string{"run it as the owner of the file, or choose another directory with --data DIR"}
+	case errors.As(err, &unread):
+		return []string{"give a configuration file; a data directory goes to --data DIR"}
+	case errors.Is(err, syscall.ENOTDIR):
+		return []string{"a file is in the way; choose another directory with --data DIR"}
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOSPC):
+		return []string{"choose a directory with room where files can be written: --data DIR"}
 	case errors.Is(err, fs.ErrNotExist):
 		return []string{"check the name; adit-endpoint up makes what it needs in its data directory"}
 	}

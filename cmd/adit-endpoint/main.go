@@ -106,7 +106,7 @@ func exactly(n int) cobra.PositionalArgs { return between(n, n) }
 func between(low, high int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < low || len(args) > high {
-			return usagef("usage: "+cmd.UseLine(), "%s: %d arguments", cmd.CommandPath(), len(args))
+			return usagef("usage: "+cmd.UseLine(), "%s got %d arguments", cmd.CommandPath(), len(args))
 		}
 		return nil
 	}
