@@ -227,8 +227,8 @@ func (s *store) rename(k key, to string) error {
 		return nil
 	}
 	next := key{k.owner, to}
-	if _, there := s.profiles[next]; there {
-		return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": to})
+	if twin, there := s.twinLocked(next); there {
+		return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": twin})
 	}
 	r.Name = to
 	if err := s.writeLocked(next, r); err != nil {
@@ -273,17 +273,26 @@ func (s *store) want(w wish, on bool) error {
 	return nil
 }
 
-// roomLocked refuses one profile too many, and a name that differs from another only in case,
-// which some file systems cannot hold.
+// twinLocked finds a profile whose name is that of k or differs only in case, which
+// some file systems cannot hold beside it.
+func (s *store) twinLocked(k key) (name string, there bool) {
+	for o := range s.profiles {
+		if o.owner == k.owner && strings.EqualFold(o.name, k.name) {
+			return o.name, true
+		}
+	}
+	return "", false
+}
+
+// roomLocked refuses one profile too many, and a name that is taken.
 func (s *store) roomLocked(k key) error {
+	if twin, there := s.twinLocked(k); there {
+		return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": twin})
+	}
 	n := 0
 	for o := range s.profiles {
-		if o.owner != k.owner {
-			continue
-		}
-		n++
-		if strings.EqualFold(o.name, k.name) {
-			return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": o.name})
+		if o.owner == k.owner {
+			n++
 		}
 	}
 	if n >= maxProfilesPerUser {

@@ -58,6 +58,9 @@ func TestStoreKeepsAndProtects(t *testing.T) {
 	if w := again.wanted(); len(w) != 1 || w[0].Profile != "work" {
 		t.Errorf("wishes %v", w)
 	}
+	if err := again.rename(k, strings.ToUpper(k.name)); !api.IsCode(err, api.CodeProfileExists) {
+		t.Errorf("a name that differs only in case: %v", err)
+	}
 	if err := again.rename(k, "home"); err != nil {
 		t.Fatal(err)
 	}

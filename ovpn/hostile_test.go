@@ -17,7 +17,7 @@ import (
 )
 
 // All clients share the control channel's key, so a packet of another session is
-// authentic; a later one must not make this session's own packets look like replays.
+// authentic; a later one must not make the session's own packets look like replays.
 func TestForeignPacketsLeaveTheReplayWindowAlone(t *testing.T) {
 	c, s := setup(t)
 	shared := crypt(t)

@@ -159,7 +159,7 @@ func (s *Session) Handle(now time.Time, packet []byte) error {
 	}
 	s.now = now
 	// The sender's id is in clear: another session's packet, authentic by the same
-	// shared key, must not move this session's replay window.
+	// shared key, must not move the replay window.
 	if id := (wire.SessionID{}); s.remote != id && len(packet) > len(id) {
 		if copy(id[:], packet[1:]); id != s.remote {
 			return fmt.Errorf("%w: from session %s, expected %s", ErrDropped, id, s.remote)

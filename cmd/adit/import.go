@@ -35,7 +35,7 @@ stops the import.`,
 		if err != nil {
 			return err
 		}
-		if *name == "" {
+		if !cmd.Flags().Changed("name") {
 			*name = src.name
 		}
 		c := a.service()

@@ -350,15 +350,15 @@ func (p printer) logLine(l api.LogLine) {
 }
 
 func (p printer) versions(v versions) {
-	p.line("adit   %s", version(v.Adit))
+	p.line("adit   %s", build(v.Adit))
 	if v.Aditd == nil {
 		p.line("aditd  not reached")
 		return
 	}
-	p.line("aditd  %s", version(*v.Aditd))
+	p.line("aditd  %s", build(*v.Aditd))
 }
 
-func version(v api.Version) string {
+func build(v api.Version) string {
 	return fmt.Sprintf("%s (%s, %s/%s)", v.Version, v.Go, v.OS, v.Arch)
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,11 +41,9 @@ func newVersion(a *app) *cobra.Command {
 	return cmd
 }
 
-// ownVersion is what the Go linker wrote into this binary.
+// version is set when a release is linked (-ldflags "-X main.version=1.2.3").
+var version = "dev"
+
 func ownVersion() api.Version {
-	v := api.Version{Version: "unknown", Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		v.Version = info.Main.Version
-	}
-	return v
+	return api.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 }

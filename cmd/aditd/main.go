@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -39,6 +38,9 @@ const (
 
 // stateDir is where profiles, wishes and the journal are by default.
 const stateDir = "/var/lib/adit"
+
+// version is set when a release is linked (-ldflags "-X main.version=1.2.3").
+var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -119,7 +121,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	}
 	switch name {
 	case "version":
-		fmt.Fprintf(stdout, "aditd %s\n", version())
+		fmt.Fprintf(stdout, "aditd %s\n", version)
 		return nil
 	case "cleanup":
 		return cleanup(ctx, o, stdout, stderr)
@@ -185,14 +187,14 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 		},
 		Log:      log,
 		Resolver: net.DefaultResolver,
-		Version:  version(),
+		Version:  version,
 	})
 	if err != nil {
 		l.Close()
 		return err
 	}
 	return both(ctx, service.Run, func(ctx context.Context) error {
-		log.Info("listening", "socket", o.socket, "version", version())
+		log.Info("listening", "socket", o.socket, "version", version)
 		return api.NewServer(service, log).Serve(ctx, l)
 	})
 }
@@ -237,11 +239,3 @@ func take(state string) (*lock.File, error) {
 func journalDir(state string) string { return filepath.Join(state, "journal") }
 
 func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
-
-// version is what the Go linker wrote into this binary.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "unknown"
-}
