@@ -13,6 +13,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/drive"
+	"github.com/adit-vpn/adit/ovpn/framing"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -267,7 +268,7 @@ func outerOverhead(server netip.Addr, l link) int {
 		n += 20
 	}
 	if _, stream := l.(*streamLink); stream {
-		return n + 20 + frameHeader
+		return n + 20 + framing.HeaderSize
 	}
 	return n + 8
 }

@@ -1,9 +1,9 @@
 package client
 
 import (
-	"encoding/binary"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -12,6 +12,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun"
 
 	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/framing"
 	"github.com/adit-vpn/adit/ovpn/wire"
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/udp"
@@ -37,11 +38,7 @@ import (
 const (
 	tunOffset    = 16 // headroom that a TUN may use in front of each packet; at least 10
 	packetBuffer = 64<<10 + tunOffset
-	inBatch      = 128       // datagrams that are opened and written together
-	streamBuffer = 256 << 10 // of the TCP reader: many frames, and at least one of the largest
-	frameHeader  = 2         // TCP's length field
-	maxTrain     = 64        // datagrams of one train (UDP_MAX_SEGMENTS)
-	maxTrainSize = 65000     // bytes of one train: below the largest UDP payload
+	inBatch      = 128 // datagrams that are opened and written together
 )
 
 // path is where sealed packets go at the moment.
@@ -136,7 +133,7 @@ type udpLink struct {
 func (*udpLink) gap() int { return 0 }
 
 func (l *udpLink) write(buf []byte, sizes []int) error {
-	l.ms = trains(l.ms[:0], buf, sizes)
+	l.ms = udp.AppendTrains(l.ms[:0], netip.AddrPort{}, buf, sizes)
 	return l.conn.WriteBatch(l.ms)
 }
 
@@ -146,48 +143,18 @@ func (l *udpLink) send(packet []byte) error {
 
 func (l *udpLink) close() error { return l.conn.Close() }
 
-// trains appends the fewest messages that hold the datagrams lying in buf one after
-// the other: runs of equal size, of which the last may be shorter.
-func trains(ms []udp.Message, buf []byte, sizes []int) []udp.Message {
-	for i := 0; i < len(sizes); {
-		first, total, n := sizes[i], 0, 0
-		for i < len(sizes) && n < maxTrain && sizes[i] <= first && total+sizes[i] <= max(maxTrainSize, first) {
-			total += sizes[i]
-			n++
-			i++
-			if sizes[i-1] < first {
-				break
-			}
-		}
-		m := udp.Message{Buf: buf[:total:total], N: total}
-		if n > 1 {
-			m.Segment = first
-		}
-		ms = append(ms, m)
-		buf = buf[total:]
-	}
-	return ms
-}
-
 // streamLink is a TCP connection, where each packet has its length in front.
 type streamLink struct{ conn net.Conn }
 
-func (*streamLink) gap() int { return frameHeader }
+func (*streamLink) gap() int { return framing.HeaderSize }
 
 func (l *streamLink) write(buf []byte, sizes []int) error {
-	at := 0
-	for _, n := range sizes {
-		binary.BigEndian.PutUint16(buf[at:], uint16(n))
-		at += frameHeader + n
-	}
-	_, err := l.conn.Write(buf[:at]) // the net package lets one Write at a time through
+	_, err := l.conn.Write(buf[:framing.PutEach(buf, sizes)]) // the net package lets one Write at a time through
 	return err
 }
 
 func (l *streamLink) send(packet []byte) error {
-	b := make([]byte, frameHeader, frameHeader+len(packet))
-	binary.BigEndian.PutUint16(b, uint16(len(packet)))
-	_, err := l.conn.Write(append(b, packet...))
+	_, err := l.conn.Write(framing.Append(make([]byte, 0, framing.HeaderSize+len(packet)), packet))
 	return err
 }
 
@@ -296,39 +263,24 @@ func transient(err error) bool {
 		errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.EMSGSIZE)
 }
 
-// errFrame says that a byte stream is not OpenVPN's.
-var errFrame = errors.New("the peer sent an empty frame")
-
 // tcp works until the connection is closed or broken.
 func (in *inbound) tcp(conn net.Conn) error {
-	buf := make([]byte, streamBuffer)
-	start, end := 0, 0
+	r := framing.NewReader(conn)
+	packets := make([][]byte, 0, inBatch)
 	for {
-		n, err := conn.Read(buf[end:])
-		end += n
+		got, err := r.ReadBatch(packets)
 		now := time.Now()
-		for end-start >= frameHeader {
-			size := int(binary.BigEndian.Uint16(buf[start:]))
-			if size == 0 {
-				return errFrame
-			}
-			if end-start < frameHeader+size {
-				break
-			}
-			start += frameHeader
-			if err := in.take(now, buf[start:start+size:start+size]); err != nil {
+		for _, p := range got {
+			if err := in.take(now, p); err != nil {
 				return err
 			}
-			start += size
 		}
-		if ferr := in.flush(now); ferr != nil {
-			return ferr
+		if err := in.flush(now); err != nil {
+			return err
 		}
 		if err != nil {
 			return err
 		}
-		end = copy(buf, buf[start:end])
-		start = 0
 	}
 }
 

@@ -18,61 +18,6 @@ import (
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
-func TestTrains(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		sizes []int
-		want  [][2]int // N, Segment
-	}{
-		{"one", []int{100}, [][2]int{{100, 0}}},
-		{"equal", []int{100, 100, 100}, [][2]int{{300, 100}}},
-		{"shorter last", []int{100, 100, 60}, [][2]int{{260, 100}}},
-		{"shorter in the middle", []int{100, 60, 100, 100}, [][2]int{{160, 100}, {200, 100}}},
-		{"growing", []int{50, 60, 70}, [][2]int{{50, 0}, {60, 0}, {70, 0}}},
-		{"too many bytes", []int{30000, 30000, 30000}, [][2]int{{60000, 30000}, {30000, 0}}},
-		{"larger than a train", []int{65500}, [][2]int{{65500, 0}}},
-	} {
-		total := 0
-		for _, n := range c.sizes {
-			total += n
-		}
-		buf := make([]byte, total)
-		for i := range buf {
-			buf[i] = byte(i * 7)
-		}
-		ms := trains(nil, buf, c.sizes)
-		var all []byte
-		var got [][2]int
-		for _, m := range ms {
-			got = append(got, [2]int{m.N, m.Segment})
-			all = append(all, m.Buf[:m.N]...)
-		}
-		if !bytes.Equal(all, buf) {
-			t.Errorf("%s: bytes differ", c.name)
-		}
-		if len(got) != len(c.want) {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-			continue
-		}
-		for i := range got {
-			if got[i] != c.want[i] {
-				t.Errorf("%s: %v, want %v", c.name, got, c.want)
-			}
-		}
-	}
-	if ms := trains(nil, make([]byte, 100*10), bytesOf(100, 10)); len(ms) != 2 || ms[0].N != 640 {
-		t.Errorf("100 datagrams: %d trains", len(ms))
-	}
-}
-
-func bytesOf(n, size int) []int {
-	s := make([]int, n)
-	for i := range s {
-		s[i] = size
-	}
-	return s
-}
-
 // checksum is the Internet checksum over the pseudo header and a TCP segment.
 func checksum(src, dst netip.Addr, seg []byte) uint16 {
 	b := append(append(src.AsSlice(), dst.AsSlice()...), 0, 6)
@@ -183,7 +128,7 @@ func TestPumpAllocatesNothing(t *testing.T) {
 	out := &outbound{tun: tun}
 	conn := &sinkConn{}
 	out.path.Store(&path{data: client, link: &udpLink{conn: conn}, mss: newClamp(1492, 52)})
-	bufs, pkts, sizes, sealed := make([][]byte, n), make([][]byte, n), bytesOf(n, size), make([]int, n)
+	bufs, pkts, sizes, sealed := make([][]byte, n), make([][]byte, n), slices.Repeat([]int{size}, n), make([]int, n)
 	for i := range bufs {
 		bufs[i] = make([]byte, packetBuffer)
 		bufs[i][tunOffset] = 0x45

@@ -17,8 +17,6 @@ const (
 	runSize    = 128      // packets that are opened and written together
 	bufferSize = 64 << 10 // the TUN may coalesce packets into the first one's buffer
 	headroom   = 16       // in front of packets, for the TUN's own header
-	maxTrain   = 64       // datagrams in one message (UDP_MAX_SEGMENTS)
-	maxMessage = 65000    // bytes in one message
 )
 
 // inBatch takes datagrams of one peer after the other, opens them, checks them,
@@ -218,29 +216,7 @@ func (b *outBatch) add(now time.Time, p *peer, packets [][]byte) {
 	start := len(b.sealed)
 	var n int
 	b.sealed, n = p.data.Seal(now, b.sealed, 0, packets, sizes)
-	b.messages = trains(b.messages, p.key.from, b.sealed[start:], sizes[:n])
-}
-
-// trains appends messages for datagrams that lie one after the other in buf: a
-// message holds equal sizes, but the last one may be shorter.
-func trains(ms []udp.Message, to netip.AddrPort, buf []byte, sizes []int) []udp.Message {
-	for i := 0; i < len(sizes); {
-		first, total, j := sizes[i], sizes[i], i+1
-		for j < len(sizes) && j-i < maxTrain && sizes[j] <= first && total+sizes[j] <= maxMessage {
-			total += sizes[j]
-			j++
-			if sizes[j-1] < first {
-				break
-			}
-		}
-		m := udp.Message{Addr: to, Buf: buf[:total], N: total}
-		if j-i > 1 {
-			m.Segment = first
-		}
-		ms = append(ms, m)
-		buf, i = buf[total:], j
-	}
-	return ms
+	b.messages = udp.AppendTrains(b.messages, p.key.from, b.sealed[start:], sizes[:n])
 }
 
 // flush sends what was sealed.
@@ -266,10 +242,7 @@ func (o *streamOut) seal(now time.Time, data *ovpn.Data, packets [][]byte, sizes
 	at := len(o.pending)
 	var n int
 	o.pending, n = data.Seal(now, o.pending, framing.HeaderSize, packets, sizes)
-	for _, size := range sizes[:n] {
-		framing.Put(o.pending[at:], size)
-		at += framing.HeaderSize + size
-	}
+	framing.PutEach(o.pending[at:], sizes[:n])
 	o.wake.Signal()
 	return true
 }

@@ -21,6 +21,17 @@ var ErrEmpty = errors.New("empty frame in the stream")
 // Put writes the length of a packet of n bytes into b, at least HeaderSize long.
 func Put(b []byte, n int) { binary.BigEndian.PutUint16(b, uint16(n)) }
 
+// PutEach writes the lengths of packets that lie in b one after the other, each behind
+// HeaderSize bytes of room, and returns how many bytes that makes in all.
+func PutEach(b []byte, sizes []int) int {
+	at := 0
+	for _, n := range sizes {
+		Put(b[at:], n)
+		at += HeaderSize + n
+	}
+	return at
+}
+
 // Append appends one packet with its length to dst.
 func Append(dst, packet []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(packet)))

@@ -17,10 +17,6 @@ import (
 
 const (
 	batch = 64 // messages per system call
-	// maxSegments and maxTrain bound one UDP_SEGMENT send: udp(7) and the size of
-	// an IPv4 datagram.
-	maxSegments = 64
-	maxTrain    = 65507
 )
 
 // mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
