@@ -154,6 +154,11 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 	if err != nil {
 		return fmt.Errorf("network: find %s: %w", k.tun.Name(), err)
 	}
+	for _, c := range []netip.Prefix{w.ClientCIDR, w.ClientCIDR6} {
+		if err := unclaimed(link, c); err != nil {
+			return err
+		}
+	}
 	sysctls, err := k.forward(w)
 	if err != nil {
 		return err
@@ -353,6 +358,33 @@ func tunAddr(p netip.Prefix) *netlink.Addr {
 		a.Flags = unix.IFA_F_NODAD
 	}
 	return a
+}
+
+// unclaimed refuses a client range that somebody else routes already, such as another
+// endpoint on this machine: replacing the route would take its clients away.
+func unclaimed(link netlink.Link, cidr netip.Prefix) error {
+	if !cidr.IsValid() {
+		return nil
+	}
+	family := netlink.FAMILY_V4
+	if cidr.Addr().Is6() {
+		family = netlink.FAMILY_V6
+	}
+	routes, err := netlink.RouteListFiltered(family, &netlink.Route{Dst: ipNet(cidr.Masked())}, netlink.RT_FILTER_DST)
+	if err != nil {
+		return fmt.Errorf("network: look for routes to %s: %w", cidr, err)
+	}
+	for _, r := range routes {
+		if r.LinkIndex == link.Attrs().Index {
+			continue
+		}
+		device := fmt.Sprintf("device %d", r.LinkIndex)
+		if l, err := netlink.LinkByIndex(r.LinkIndex); err == nil {
+			device = l.Attrs().Name
+		}
+		return fmt.Errorf("network: %s is routed to %s already; give this endpoint another client range", cidr, device)
+	}
+	return nil
 }
 
 func tunRoute(link netlink.Link, p netip.Prefix) *netlink.Route {

@@ -398,3 +398,38 @@ func ruleset(state string) string {
 	s, _, _ := strings.Cut(state, "[ip route")
 	return s
 }
+
+// A client range that is somebody else's is left alone, and so is everything else.
+func TestKernelRefusesAForeignRange(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		w := kernelWanted()
+		for _, c := range []netip.Prefix{w.ClientCIDR, w.ClientCIDR6} {
+			eth, err := netlink.LinkByName("eth1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			route := tunRoute(eth, c)
+			if err := netlink.RouteAdd(route); err != nil {
+				t.Fatal(err)
+			}
+			before := state(t)
+			dir := t.TempDir()
+			k, err := NewKernel(KernelConfig{ID: "foreign", MTU: 1500, StateDir: dir, SharedDir: filepath.Join(dir, "shared")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Apply(t.Context(), w); err == nil || !strings.Contains(err.Error(), c.String()+" is routed to eth1 already") {
+				t.Errorf("%s: %v", c, err)
+			}
+			if err := k.Close(); err != nil {
+				t.Error(err)
+			}
+			if after := state(t); after != before {
+				t.Errorf("%s: before:\n%s\nafter:\n%s", c, before, after)
+			}
+			if err := netlink.RouteDel(route); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
