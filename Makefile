@@ -36,6 +36,8 @@ demo: build
 test: packages unit race lab
 
 unit:
+	@[ "$$(id -u)" = 0 ] || echo 'left out: tests of kernel devices, routes, firewall and other users (need root)'
+	@for t in /usr/share/easy-rsa/easyrsa openssl curl dbus-daemon; do command -v $$t >/dev/null || echo "left out: tests that use $$t (not installed)"; done
 	$(GO) test $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$)
 
 race:
@@ -45,7 +47,7 @@ race:
 	elif [ "$$CI" = true ]; then echo 'gcc is missing: the race detector cannot run' >&2; exit 1; \
 	else echo 'left out: race detector (needs gcc)'; fi
 
-lab:
+lab: packages
 	@if [ "$$(id -u)" = 0 ]; then $(GO) test -count=1 -timeout 20m ./lab; \
 	elif [ "$$CI" = true ]; then echo 'the lab needs root' >&2; exit 1; \
 	else echo 'left out: lab (network namespaces and the real openvpn need root)'; fi
