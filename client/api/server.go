@@ -33,16 +33,23 @@ const (
 
 // LocalServer answers the local API. Use NewServer or NewViewServer; Serve may be called once.
 type LocalServer struct {
-	routes []route
-	log    *slog.Logger
+	routes  []route
+	members Members
+	log     *slog.Logger
 	// running counts handlers, because http.Server.Close does not wait for them.
 	running sync.WaitGroup
 }
 
+// Members says who may have profiles and tunnels of their own, beside root.
+type Members func(ipc.Peer) bool
+
+// GroupMembers are the users in the group named Group.
+func GroupMembers(p ipc.Peer) bool { return p.InGroup(Group) }
+
 // NewServer makes a server for all of the API. Failures that are not *Problem are
 // written to log and shown to the caller only as "internal".
-func NewServer(b Backend, log *slog.Logger) *LocalServer {
-	return &LocalServer{routes: append(viewRoutes(b), backendRoutes(b)...), log: log}
+func NewServer(b Backend, members Members, log *slog.Logger) *LocalServer {
+	return &LocalServer{routes: append(viewRoutes(b), backendRoutes(b)...), members: members, log: log}
 }
 
 // NewViewServer makes a server for the looking part of the API alone; the rest is
@@ -56,7 +63,7 @@ func NewViewServer(v Viewer, log *slog.Logger) *LocalServer {
 		r.stream = nil
 		routes = append(routes, r)
 	}
-	return &LocalServer{routes: routes, log: log}
+	return &LocalServer{routes: routes, members: GroupMembers, log: log}
 }
 
 // Serve answers on l, which must come from ipc.Listen, until ctx ends, then stops
@@ -75,7 +82,9 @@ func (s *LocalServer) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(&callerListener{Listener: l, log: s.log, open: map[uint32]int{}}) }()
+	go func() {
+		done <- server.Serve(&callerListener{Listener: l, members: s.members, log: s.log, open: map[uint32]int{}})
+	}()
 	var err error
 	select {
 	case err = <-done: // the listener broke
@@ -250,7 +259,8 @@ func httpStatus(code string) int {
 // callerListener finds out who connects, before any of their bytes are read.
 type callerListener struct {
 	net.Listener
-	log *slog.Logger
+	members Members
+	log     *slog.Logger
 
 	mu   sync.Mutex
 	open map[uint32]int // connections by uid
@@ -275,7 +285,7 @@ func (l *callerListener) Accept() (net.Conn, error) {
 			c.Close()
 			continue
 		}
-		return &callerConn{Conn: c, caller: callerFrom(peer), leave: sync.OnceFunc(func() { l.leave(peer.UID) })}, nil
+		return &callerConn{Conn: c, caller: callerFrom(peer, l.members), leave: sync.OnceFunc(func() { l.leave(peer.UID) })}, nil
 	}
 }
 
@@ -310,9 +320,9 @@ func (c *callerConn) Close() error {
 	return c.Conn.Close()
 }
 
-func callerFrom(p ipc.Peer) Caller {
+func callerFrom(p ipc.Peer, members Members) Caller {
 	root := p.UID == 0
-	return Caller{UID: p.UID, Name: p.User, Root: root, Member: root || p.InGroup(Group)}
+	return Caller{UID: p.UID, Name: p.User, Root: root, Member: root || members(p)}
 }
 
 type callerKey struct{}

@@ -64,7 +64,7 @@ func TestPermissions(t *testing.T) {
 		"POST /v1/set": false, "POST /v1/connect": false,
 	}
 	y := &yes{}
-	s := NewServer(y, slog.New(slog.DiscardHandler))
+	s := NewServer(y, GroupMembers, slog.New(slog.DiscardHandler))
 	if len(s.routes) != len(open) {
 		t.Errorf("%d routes, %d in this test", len(s.routes), len(open))
 	}
@@ -101,7 +101,7 @@ func TestPermissions(t *testing.T) {
 
 func TestBadRequests(t *testing.T) {
 	y := &yes{}
-	h := NewServer(y, slog.New(slog.DiscardHandler)).handler()
+	h := NewServer(y, GroupMembers, slog.New(slog.DiscardHandler)).handler()
 	root := &Caller{Root: true, Member: true}
 	big := `{"name":"` + strings.Repeat("x", smallBody) + `"}`
 	for _, tc := range []struct{ method, target, body, want string }{
@@ -140,7 +140,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("name=%zz;&&==", []byte{0xff})
 	f.Fuzz(func(t *testing.T, query string, body []byte) {
 		y := &yes{}
-		s := NewServer(y, slog.New(slog.NewTextHandler(failOnError{t}, &slog.HandlerOptions{Level: slog.LevelError})))
+		s := NewServer(y, GroupMembers, slog.New(slog.NewTextHandler(failOnError{t}, &slog.HandlerOptions{Level: slog.LevelError})))
 		h := s.handler()
 		for _, rt := range s.routes {
 			r, err := http.NewRequest(rt.method, "http://adit"+rt.path, strings.NewReader(string(body)))
