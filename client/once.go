@@ -58,16 +58,6 @@ func NewOnce(cfg OnceConfig) (*Once, error) {
 	return o, nil
 }
 
-// RunOnce is NewOnce and Run in one step. It closes the Host in any case.
-func RunOnce(ctx context.Context, cfg OnceConfig) error {
-	o, err := NewOnce(cfg)
-	if err != nil {
-		cfg.Host.Close()
-		return err
-	}
-	return o.Run(ctx)
-}
-
 // Run keeps the connection, with its retries, until ctx ends (nil) or it failed for good (an
 // *api.Problem). Everything is undone and the Host closed when it returns.
 func (o *Once) Run(ctx context.Context) error { return o.conn.run(ctx) }

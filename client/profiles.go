@@ -2,7 +2,6 @@ package client
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -111,7 +110,7 @@ func (s *Service) Show(caller api.Caller, name string) (api.ProfileText, error) 
 	if err != nil {
 		return api.ProfileText{}, err
 	}
-	return api.ProfileText{Name: r.Name, Text: redact(r.Text)}, nil
+	return api.ProfileText{Name: r.Name, Text: profile.Redact(r.Text)}, nil
 }
 
 // Export returns the whole text, keys included, to the owner.
@@ -124,37 +123,6 @@ func (s *Service) Export(caller api.Caller, name string) (api.ProfileText, error
 		return api.ProfileText{}, api.NewProblem(api.CodeNotPermitted, map[string]string{"action": "export a managed profile"})
 	}
 	return api.ProfileText{Name: r.Name, Text: r.Text}, nil
-}
-
-// secretBlocks are the inline blocks that Show leaves out.
-var secretBlocks = map[string]bool{
-	"key": true, "pkcs12": true, "tls-auth": true, "tls-crypt": true, "tls-crypt-v2": true,
-	"secret": true, "auth-user-pass": true, "http-proxy-user-pass": true,
-}
-
-// redact replaces the contents of blocks that hold secrets. Everything else, also what the
-// parser would not take, stays as written. A block that never ends is cut to the end of the text.
-func redact(text string) string {
-	var out strings.Builder
-	inside := ""
-	for line := range strings.Lines(text) {
-		trimmed := strings.TrimSpace(line)
-		if inside != "" {
-			if trimmed == "</"+inside+">" {
-				inside = ""
-				out.WriteString(line)
-			}
-			continue
-		}
-		out.WriteString(line)
-		if tag, ok := strings.CutPrefix(trimmed, "<"); ok {
-			if tag, ok = strings.CutSuffix(tag, ">"); ok && secretBlocks[tag] {
-				inside = tag
-				out.WriteString("[redacted]\n")
-			}
-		}
-	}
-	return out.String()
 }
 
 // Rename gives a profile another name. Its settings move along.

@@ -73,9 +73,6 @@ func ping(n *Node, src, dst netip.Addr, wait time.Duration) error {
 	return fmt.Errorf("ping %s from %s: no answer within %v", dst, n.Name, wait)
 }
 
-// pings reports whether dst answers soon.
-func pings(n *Node, src, dst netip.Addr) bool { return ping(n, src, dst, 3*time.Second) == nil }
-
 const (
 	streamRecord = 1000                 // bytes
 	streamPace   = 4 * time.Millisecond // a record each: 2 Mbit/s

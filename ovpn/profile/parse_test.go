@@ -343,3 +343,11 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestRedactBlocks(t *testing.T) {
+	text := "client\n<ca>\nPUBLIC\n</ca>\n  <key>\nSECRET\n</key>\n<tls-crypt>\nSECRET\n</tls-crypt>\nverb 3\n<auth-user-pass>\nSECRET\n"
+	got := Redact(text)
+	if strings.Contains(got, "SECRET") || !strings.Contains(got, "PUBLIC") || !strings.Contains(got, "verb 3") || strings.Count(got, "[redacted]") != 3 {
+		t.Errorf("got:\n%s", got)
+	}
+}

@@ -194,9 +194,6 @@ type StaticChallenge struct {
 // It holds the private key.
 func (p *Profile) Text() string { return p.source }
 
-// Write is Text as bytes.
-func Write(p *Profile) []byte { return []byte(p.source) }
-
 // Unsupported returns the first directive that keeps this release from
 // connecting, or nil.
 func (p *Profile) Unsupported() error {

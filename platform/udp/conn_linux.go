@@ -91,8 +91,8 @@ func newConn(c *net.UDPConn, o Options, connected, wildcard bool) (Conn, error) 
 	if err := errors.Join(err, failed); err != nil {
 		return nil, err
 	}
-	l.r.init(l)
-	l.w.init(l)
+	l.r.init()
+	l.w.init()
 	return l, nil
 }
 

@@ -16,45 +16,17 @@ const receiveControl = 96
 
 // reader is the receiving half: one goroutine at a time.
 type reader struct {
-	msgs    [batch]mmsghdr
-	iovs    [batch]unix.Iovec
+	transfer
 	names   [batch]unix.RawSockaddrInet6
 	control [batch][receiveControl]byte
-
-	// The arguments and results of call, which is made once so that a read does
-	// not allocate a closure.
-	call func(fd uintptr) bool
-	want int
-	got  int
-	err  error
 }
 
-func (r *reader) init(l *linuxConn) {
+func (r *reader) init() {
+	r.prepare(unix.SYS_RECVMMSG)
 	for i := range r.msgs {
 		h := &r.msgs[i].hdr
-		h.Iov = &r.iovs[i]
-		h.SetIovlen(1)
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
 		h.Control = &r.control[i][0]
-	}
-	r.call = r.recvmmsg
-}
-
-// recvmmsg reports false when there is nothing yet.
-func (r *reader) recvmmsg(fd uintptr) bool {
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.msgs[0])), uintptr(r.want), unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			r.got, r.err = int(n), nil
-			return true
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return false
-		default:
-			r.got, r.err = 0, errno
-			return true
-		}
 	}
 }
 

@@ -16,47 +16,16 @@ const sendControl = 96
 
 // writer is the sending half, guarded by linuxConn.writing.
 type writer struct {
-	msgs    [batch]mmsghdr
-	iovs    [batch]unix.Iovec
+	transfer
 	names   [batch]unix.RawSockaddrInet6
 	control [batch][sendControl]byte
 	ends    [batch]cursor // where in the caller's messages each entry ends
-
-	call func(fd uintptr) bool
-	want int
-	got  int
-	err  error
 }
 
 // cursor is a place in a slice of messages: a message and an offset in it.
 type cursor struct{ message, offset int }
 
-func (w *writer) init(*linuxConn) {
-	for i := range w.msgs {
-		h := &w.msgs[i].hdr
-		h.Iov = &w.iovs[i]
-		h.SetIovlen(1)
-	}
-	w.call = w.sendmmsg
-}
-
-// sendmmsg reports false when the send buffer is full.
-func (w *writer) sendmmsg(fd uintptr) bool {
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&w.msgs[0])), uintptr(w.want), unix.MSG_DONTWAIT, 0, 0)
-		switch errno {
-		case 0:
-			w.got, w.err = int(n), nil
-			return true
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return false
-		default:
-			w.got, w.err = 0, errno
-			return true
-		}
-	}
-}
+func (w *writer) init() { w.prepare(unix.SYS_SENDMMSG) }
 
 func (l *linuxConn) WriteBatch(ms []Message) error {
 	l.writing.Lock()
