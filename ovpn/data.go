@@ -236,10 +236,18 @@ func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts [][]byte, sizes []i
 // Open may move the tag inside in[i], and restores any byte beyond len(in[i]) that it touches.
 // Each out[i] needs len ≥ offset+len(in[i]) and must not overlap in.
 func (d *Data) Open(now time.Time, in [][]byte, out [][]byte, sizes []int, offset int) int {
+	delivered, _ := d.OpenAuthentic(now, in, out, sizes, offset)
+	return delivered
+}
+
+// OpenAuthentic is Open that says besides how many datagrams were authentic and not replayed,
+// those to the session itself included: what a server needs to know before it believes that a
+// client has moved to another address.
+func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []int, offset int) (delivered, authentic int) {
 	d.opening.Lock()
 	defer d.opening.Unlock()
 	ring := d.ring.Load()
-	var delivered, bytes, authentic int
+	var bytes int
 	var used *dataKey
 	for i, b := range in {
 		sizes[i] = 0
@@ -282,7 +290,7 @@ func (d *Data) Open(now time.Time, in [][]byte, out [][]byte, sizes []int, offse
 	if authentic < len(in) {
 		d.dropped.Add(uint64(len(in) - authentic))
 	}
-	return delivered
+	return delivered, authentic
 }
 
 // forSession consumes what is not an inner packet.
