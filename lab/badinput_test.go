@@ -76,7 +76,7 @@ func (s *site) connectFails(profile, says string) string {
 func TestBadServer(t *testing.T) {
 	t.Parallel()
 	needs(t, "openvpn")
-	good := cell{aditToOpenVPN, "udp", "plain", "AES-256-GCM", "exporter"}
+	good := cell{Peers: aditToOpenVPN, Transport: "udp", Wrap: "plain", Cipher: "AES-256-GCM", Keys: "exporter"}
 	crypt := good
 	crypt.Wrap = "tls-crypt"
 	stranger := newAuthority(t, "another CA")

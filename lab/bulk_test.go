@@ -25,7 +25,7 @@ func TestBulk(t *testing.T) {
 			t.Run(peers+"/"+transport, func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t)
-				connectCell(s, newPKI(t), staticKey(), cell{peers, transport, "plain", "AES-256-GCM", "exporter"})
+				connectCell(s, newPKI(t), staticKey(), cell{Peers: peers, Transport: transport, Wrap: "plain", Cipher: "AES-256-GCM", Keys: "exporter"})
 				for _, host := range []netip.Addr{hostAddr, hostAddr6} {
 					s.ok(sizes(s.client, s.host, netip.AddrPortFrom(host, 5003)))
 					s.ok(bulk(s.client, s.host, netip.AddrPortFrom(host, 5004), 8<<20))

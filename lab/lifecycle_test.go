@@ -23,9 +23,9 @@ func TestServerRestarts(t *testing.T) {
 	needs(t, "openvpn")
 	lines := []string{"pull-filter ignore ping", "ping 1", "ping-restart 4"}
 	for _, c := range []cell{
-		{aditToEndpoint, "udp", "tls-crypt", "AES-256-GCM", "exporter"},
-		{aditToEndpoint, "tcp", "plain", "AES-256-GCM", "exporter"},
-		{aditToOpenVPN, "udp", "tls-auth", "AES-256-GCM", "exporter"},
+		{Peers: aditToEndpoint, Transport: "udp", Wrap: "tls-crypt", Cipher: "AES-256-GCM"},
+		{Peers: aditToEndpoint, Transport: "tcp", Wrap: "plain", Cipher: "AES-256-GCM"},
+		{Peers: aditToOpenVPN, Transport: "udp", Wrap: "tls-auth", Cipher: "AES-256-GCM"},
 	} {
 		t.Run(c.Peers+"/"+c.Transport, func(t *testing.T) {
 			t.Parallel()

@@ -21,7 +21,7 @@ func TestLoss(t *testing.T) {
 		t.Run(peers, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			l := connectCell(s, newPKI(t), staticKey(), cell{peers, "udp", "tls-crypt", "AES-256-GCM", "exporter"})
+			l := connectCell(s, newPKI(t), staticKey(), cell{Peers: peers, Transport: "udp", Wrap: "tls-crypt", Cipher: "AES-256-GCM", Keys: "exporter"})
 			s.reaches(s.client, none, hostAddr)
 			for _, n := range []*Node{s.client, s.server} {
 				s.ok(n.Loss(50))

@@ -22,34 +22,37 @@ import (
 // matrix cell sends 2 Mbit/s both ways.
 const sideBySide = 6
 
-// TestMain sets how many tests run at once, and removes what they have built.
+// TestMain sets how many tests run at once, and removes what they leave.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if err := flag.Set("test.parallel", strconv.Itoa(sideBySide)); err != nil {
 		panic(err)
 	}
-	code := m.Run()
-	if dir, err := binaries(); err == nil {
-		os.RemoveAll(dir)
+	dir, err := os.MkdirTemp("", "adit-lab-")
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o755), os.Setenv("TMPDIR", dir)) // some tests run programs in it as nobody
 	}
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
 	os.Exit(code)
 }
 
-// binaries builds adit, aditd and adit-endpoint once, without cgo, and says where.
+// binaries is the directory of adit, aditd and adit-endpoint: ADIT_LAB_BIN, or a
+// new one with what is built once, without cgo.
 var binaries = sync.OnceValues(func() (dir string, err error) {
 	if os.Geteuid() != 0 {
 		return "", ErrRoot
 	}
-	if dir, err = os.MkdirTemp("", "adit-lab-"); err != nil {
-		return "", err
+	if dir = os.Getenv("ADIT_LAB_BIN"); dir != "" {
+		return dir, nil
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // some tests run them as nobody
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-o", dir, "../cmd/adit", "../cmd/aditd", "../cmd/adit-endpoint")
+	dir = filepath.Join(os.TempDir(), "bin")
+	cmd := exec.Command("go", "build", "-o", dir+"/", "../cmd/adit", "../cmd/aditd", "../cmd/adit-endpoint")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		os.RemoveAll(dir)
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}
 	return dir, nil

@@ -176,6 +176,14 @@ func (s *site) write(n *Node, name, text string) string {
 	return path
 }
 
+// read is a file's content.
+func (s *site) read(path string) string {
+	s.t.Helper()
+	b, err := os.ReadFile(path)
+	s.ok(err)
+	return string(b)
+}
+
 // until asks again and again.
 func (s *site) until(wait time.Duration, what string, f func() bool) {
 	s.t.Helper()
@@ -414,8 +422,8 @@ func clientProfile(p pki, transport, wrap, wrapKey string, more ...string) strin
 	case "tls-auth":
 		b.WriteString("key-direction 1\n")
 		block("tls-auth", wrapKey)
-	case "tls-crypt":
-		block("tls-crypt", wrapKey)
+	case "tls-crypt", "tls-crypt-v2":
+		block(wrap, wrapKey)
 	}
 	return b.String()
 }
@@ -425,7 +433,11 @@ func (s *site) openvpn(n *Node, config string, env ...string) *Proc {
 	s.t.Helper()
 	file := s.write(n, "openvpn.conf", config)
 	argv := append([]string{"/usr/bin/env"}, env...)
-	return s.start(n, "openvpn", append(argv, "openvpn", "--config", file)...)
+	program := os.Getenv("ADIT_LAB_OPENVPN")
+	if program == "" {
+		program = "openvpn"
+	}
+	return s.start(n, "openvpn", append(argv, program, "--config", file)...)
 }
 
 // terminate ends a program as an init system would.

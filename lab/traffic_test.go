@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/icmp"
@@ -93,6 +94,7 @@ type flow struct {
 	Bytes  int64
 	MaxGap time.Duration
 	At     time.Duration // since the beginning, of MaxGap
+	Late   time.Duration // longest time that the sender itself was late: a busy machine
 }
 
 // startStream connects from a to addr, where b listens, and begins to send both ways.
@@ -124,10 +126,17 @@ func startStream(a, b *Node, addr netip.AddrPort) (*stream, error) {
 	s.close = func() { near.Close(); far.conn.Close() }
 	start := time.Now()
 	for i, ends := range [][2]net.Conn{{near, far.conn}, {far.conn, near}} {
-		s.wait.Go(func() { s.fail("send", send(ends[0], s.stop)) })
+		s.wait.Go(func() {
+			late, err := send(ends[0], s.stop)
+			s.mu.Lock()
+			s.results[i].Late = late
+			s.mu.Unlock()
+			s.fail("send", err)
+		})
 		s.wait.Go(func() {
 			f, err := receive(ends[1], start)
 			s.mu.Lock()
+			f.Late = s.results[i].Late
 			s.results[i] = f
 			s.mu.Unlock()
 			s.fail("receive", err)
@@ -162,23 +171,27 @@ func (s *stream) end() ([2]flow, error) {
 	return s.results, s.err
 }
 
-// send writes numbered records at a fixed pace, then closes its direction.
-func send(c net.Conn, stop <-chan struct{}) error {
+// send writes numbered records at a fixed pace, then closes its direction. late is
+// by how much its clock missed the pace at most.
+func send(c net.Conn, stop <-chan struct{}) (late time.Duration, err error) {
 	t := time.NewTicker(streamPace)
 	defer t.Stop()
 	record := make([]byte, streamRecord)
+	wrote := time.Now()
 	for seq := uint64(0); ; seq++ {
 		select {
 		case <-stop:
-			return c.(*net.TCPConn).CloseWrite()
+			return late, c.(*net.TCPConn).CloseWrite()
 		case <-t.C:
 		}
+		late = max(late, time.Since(wrote)-streamPace)
 		for i := 0; i < streamRecord; i += 8 {
 			binary.BigEndian.PutUint64(record[i:], seq*(streamRecord/8)+uint64(i/8))
 		}
 		if _, err := c.Write(record); err != nil {
-			return err
+			return late, err
 		}
+		wrote = time.Now()
 	}
 }
 
@@ -219,7 +232,14 @@ type echoes struct {
 	close func()
 	sent  int
 	back  map[uint64]bool
+	count atomic.Int64 // of back
 }
+
+// Sizes of the datagrams of echoes; one in eight is large.
+const (
+	smallEcho = 200
+	largeEcho = 1400
+)
 
 // startEchoes begins to send from a to addr at b, as often as a stream sends records.
 func startEchoes(a, b *Node, addr netip.AddrPort) (*echoes, error) {
@@ -251,25 +271,32 @@ func startEchoes(a, b *Node, addr netip.AddrPort) (*echoes, error) {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			if n == 200 {
+			if n == smallEcho || n == largeEcho {
 				e.back[binary.BigEndian.Uint64(buf)] = true
+				e.count.Store(int64(len(e.back)))
 			}
 		}
 	})
 	e.wait.Go(func() {
 		t := time.NewTicker(streamPace)
 		defer t.Stop()
-		buf := make([]byte, 200)
+		buf := make([]byte, largeEcho)
 		for {
 			select {
 			case <-e.stop:
-				time.Sleep(300 * time.Millisecond) // for the last ones
+				for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && e.count.Load() < int64(e.sent); {
+					time.Sleep(20 * time.Millisecond)
+				}
 				e.close()
 				return
 			case <-t.C:
 			}
+			size := smallEcho
+			if e.sent%8 == 0 {
+				size = largeEcho
+			}
 			binary.BigEndian.PutUint64(buf, uint64(e.sent))
-			if _, err := near.Write(buf); err == nil {
+			if _, err := near.Write(buf[:size]); err == nil {
 				e.sent++
 			}
 		}
