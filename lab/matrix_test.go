@@ -17,6 +17,7 @@ const (
 	streamDuration = 9 * time.Second // of a cell's TCP stream
 	renegotiate    = 3               // seconds between renegotiations
 	longestStall   = time.Second
+	busyMachine    = 50 * time.Millisecond // a sender that is later than this
 )
 
 // outcome is what a cell measured, for the table.
@@ -120,7 +121,11 @@ func runCell(t *testing.T, c cell, o *outcome) {
 		t.Error(err)
 	}
 	sent, lost := e.end()
-	if o.lost = lost; lost > 0 || sent < 500 {
+	may := 0
+	if late := max(o.flows[0].Late, o.flows[1].Late); late > busyMachine {
+		may = sent / 50 // socket buffers hold 100 packets
+	}
+	if o.lost = lost; lost > may || sent < 500 {
 		t.Errorf("%d of %d datagrams were lost", lost, sent)
 	}
 	for i, direction := range []string{"to the server", "to the client"} {
