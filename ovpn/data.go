@@ -19,7 +19,8 @@ type Data struct {
 	peerID atomic.Uint32
 	ring   atomic.Pointer[keyRing]
 	wake   chan struct{}
-	exit   atomic.Bool
+	exit   atomic.Bool // the peer said goodbye
+	asked  atomic.Bool // the peer wants our options (an OCC request)
 
 	rxBytes, txBytes, rxPackets, txPackets, dropped atomic.Uint64
 
@@ -299,8 +300,9 @@ func (d *Data) forSession(plain []byte) bool {
 	case len(plain) == 0 || string(plain) == pingMagic:
 		return true
 	case len(plain) > len(occMagic) && string(plain[:len(occMagic)]) == occMagic:
-		// The other OCC messages probe options and MTU; nothing here answers them.
-		if plain[len(occMagic)] == occExit && !d.exit.Swap(true) {
+		// The other OCC messages answer ours, or probe the MTU; nothing here wants those.
+		switch op := plain[len(occMagic)]; {
+		case op == occExit && !d.exit.Swap(true), op == occRequest && !d.asked.Swap(true):
 			d.signal()
 		}
 		return true
@@ -330,7 +332,7 @@ func (d *Data) signal() {
 }
 
 // Wake is signalled when the Session needs a Tick because of something that
-// Open or Seal saw: the peer said goodbye, or a key is nearly used up.
+// Open or Seal saw: the peer said goodbye or asks for a sign of life, or a key is nearly used up.
 func (d *Data) Wake() <-chan struct{} { return d.wake }
 
 // Counters reads the counters; any goroutine.

@@ -435,7 +435,7 @@ func TestMessagesToTheSession(t *testing.T) {
 		t.Error("a ping is life, and nothing else")
 	}
 	occ := func(rest ...byte) []byte { return client.sealControl(dataTime, append([]byte(occMagic), rest...)) }
-	expect(t, "OCC request, empty packet", openEach(server, occ(0), sealEach(t, client, "")[0]), "", "")
+	expect(t, "OCC MTU request, empty packet", openEach(server, occ(2), sealEach(t, client, "")[0]), "", "")
 	expect(t, "almost", openEach(server, occ(), client.sealControl(dataTime, append(pingPayload(), 0))), occMagic, pingMagic+"\x00")
 	if server.exited() || awake(server) {
 		t.Error("exit without goodbye")

@@ -341,6 +341,7 @@ func (s *Session) Tick(now time.Time) error {
 		s.emit(PeerExit{Kind: "exit"})
 		return s.die(ErrClosed)
 	}
+	s.answerProbe(now)
 	if k := s.keys[0]; s.configured && k.done() && k.promoted && (s.data.exhausted() || !s.renegotiate.IsZero() && !s.renegotiate.After(now)) {
 		return s.Renegotiate(now)
 	}

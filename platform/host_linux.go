@@ -63,7 +63,7 @@ func NewHost(cfg HostConfig) (Host, error) {
 		nl.Close()
 		return nil, err
 	}
-	w, err := newWatch()
+	w, err := newWatch(nl)
 	if err != nil {
 		nl.Close()
 		j.close()

@@ -2,10 +2,12 @@ package platform
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -571,6 +573,7 @@ func TestChanges(t *testing.T) {
 	must(t, nl.AddrAdd(eth, a))
 	<-h.Changes()
 	buf, seen := make([]byte, 1<<16), 0
+	w := &watch{links: map[int32]uint32{}} // as the Host's, which has a goroutine of its own
 	for {
 		n, err := notes.Read(buf)
 		must(t, err)
@@ -578,10 +581,11 @@ func TestChanges(t *testing.T) {
 		must(t, err)
 		for _, m := range ms {
 			// The first note comes before anybody can know the device's index.
-			if seen == 0 && (m.Header.Type != unix.RTM_NEWLINK || new(watch).matters(m)) {
+			if seen == 0 && (m.Header.Type != unix.RTM_NEWLINK || w.matters(m)) {
 				t.Errorf("the making of the device signals a change: type %d, %x", m.Header.Type, m.Data)
 			}
-			if !h.watch.matters(m) {
+			w.ignore(int(h.watch.own.Load()))
+			if !w.matters(m) {
 				seen++
 				continue
 			}
@@ -593,5 +597,49 @@ func TestChanges(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// A cable that is plugged in changes no address and no route, and the kernel's note of it names no flag.
+func TestCarrierIsAChange(t *testing.T) {
+	nl := laptop(t)
+	h := openHost(t, t.TempDir(), "one", etcDir(t))
+	w := &watch{links: maps.Clone(h.watch.links)}
+	notes, err := openNotes()
+	must(t, err)
+	defer notes.Close()
+	eth, _ := nl.LinkByName("eth0")
+	router, _ := nl.LinkByName("router")
+	if w.links[int32(eth.Attrs().Index)]&unix.IFF_LOWER_UP == 0 {
+		t.Fatalf("the links at the start: %v", w.links)
+	}
+	// next is the next note about eth0 that matters.
+	next := func() uint32 {
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := notes.Read(buf)
+			must(t, err)
+			ms, err := syscall.ParseNetlinkMessage(buf[:n])
+			must(t, err)
+			for _, m := range ms {
+				if w.matters(m) && m.Header.Type == unix.RTM_NEWLINK && int(binary.NativeEndian.Uint32(m.Data[4:])) == eth.Attrs().Index {
+					return binary.NativeEndian.Uint32(m.Data[8:])
+				}
+			}
+		}
+	}
+	must(t, nl.LinkSetDown(router))
+	if flags := next(); flags&unix.IFF_UP == 0 || flags&unix.IFF_LOWER_UP != 0 {
+		t.Errorf("without a carrier the flags are %x", flags)
+	}
+	must(t, nl.LinkSetUp(router))
+	for next()&unix.IFF_LOWER_UP == 0 { // RUNNING may follow later
+	}
+}
+
+func TestAsleep(t *testing.T) {
+	a := Asleep()
+	if a < 0 || Asleep() < a-time.Second {
+		t.Errorf("asleep for %v", a)
 	}
 }

@@ -2,12 +2,14 @@ package platform
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,19 +18,32 @@ import (
 type watch struct {
 	changes chan struct{}
 	file    *os.File
-	own     atomic.Int64 // our TUN's index, whose changes are our own doing
+	own     atomic.Int64     // our TUN's index, whose changes are our own doing
+	links   map[int32]uint32 // run's: the flags of each link that decide whether it carries anything
 	done    sync.WaitGroup
 }
 
-func newWatch() (*watch, error) {
+func newWatch(nl *netlink.Handle) (*watch, error) {
 	file, err := openNotes()
 	if err != nil {
 		return nil, err
 	}
-	w := &watch{changes: make(chan struct{}, 1), file: file}
+	w := &watch{changes: make(chan struct{}, 1), file: file, links: map[int32]uint32{}}
+	// After the subscription, so that nothing is missed between the two.
+	links, err := nl.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		file.Close()
+		return nil, fmt.Errorf("watch the network: %w", err)
+	}
+	for _, l := range links {
+		w.links[int32(l.Attrs().Index)] = l.Attrs().RawFlags & linkCarries
+	}
 	w.done.Go(w.run)
 	return w, nil
 }
+
+// linkCarries are the flags by which a cable that is plugged in shows, or a Wi-Fi that has joined.
+const linkCarries = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 
 // openNotes subscribes to the kernel's notes in the calling thread's namespace.
 func openNotes() (*os.File, error) {
@@ -64,7 +79,7 @@ func (w *watch) run() {
 			matters = true // notes were lost: assume the worst
 		} else if messages, err := syscall.ParseNetlinkMessage(buf[:n]); err == nil {
 			for _, m := range messages {
-				matters = matters || w.matters(m)
+				matters = w.matters(m) || matters // each one is looked at, for the links' sake
 			}
 		}
 		if matters {
@@ -103,11 +118,21 @@ func (w *watch) matters(m syscall.NetlinkMessage) bool {
 		if len(m.Data) < unix.SizeofIfInfomsg || int64(binary.NativeEndian.Uint32(m.Data[4:])) == w.own.Load() {
 			return false
 		}
-		flags, change := binary.NativeEndian.Uint32(m.Data[8:]), binary.NativeEndian.Uint32(m.Data[12:])
-		if change == ^uint32(0) && flags&unix.IFF_UP == 0 {
-			return false // just made, such as our TUN; it matters once it is up
-		}
-		return m.Header.Type == unix.RTM_DELLINK || change&(unix.IFF_UP|unix.IFF_RUNNING|unix.IFF_LOWER_UP) != 0
+		return w.linkMatters(m)
 	}
 	return false
+}
+
+// linkMatters compares the link's state with what it was: for a carrier that comes or
+// goes the kernel does not say which flags have changed (net/core/dev.c, netdev_state_change).
+func (w *watch) linkMatters(m syscall.NetlinkMessage) bool {
+	index := int32(binary.NativeEndian.Uint32(m.Data[4:]))
+	if m.Header.Type == unix.RTM_DELLINK {
+		delete(w.links, index)
+		return true
+	}
+	flags := binary.NativeEndian.Uint32(m.Data[8:]) & linkCarries
+	old := w.links[index] // 0 of one just made, such as our TUN: it matters once it is up
+	w.links[index] = flags
+	return flags != old
 }

@@ -1,0 +1,44 @@
+package ovpn
+
+import "time"
+
+// Opcodes of OCC messages (openvpn's occ.h); 6 is occExit.
+const (
+	occRequest = 0
+	occReply   = 1
+)
+
+// Probe asks the peer for a sign of life over the data channel: a ping, by which a server that
+// lets clients float learns a new source address, and an OCC request, which openvpn and this
+// package answer in the data channel (openvpn's occ.c). Whoever calls it looks at LastHeard later:
+// either packet may be lost. Before there are data keys it does nothing.
+func (s *Session) Probe(now time.Time) error {
+	if err := s.over(); err != nil {
+		return err
+	}
+	for _, payload := range [][]byte{pingPayload(), occPayload(occRequest, "")} {
+		if p := s.data.sealControl(now, payload); p != nil {
+			s.acks = append(s.acks, p)
+		}
+	}
+	return nil
+}
+
+// LastHeard is when the last authentic packet came, on either channel; at first, when the
+// session began.
+func (s *Session) LastHeard() time.Time { return s.silentSince() }
+
+// answerProbe tells a peer that asked what our options are.
+func (s *Session) answerProbe(now time.Time) {
+	if !s.configured || !s.data.asked.Swap(false) {
+		return
+	}
+	if p := s.data.sealControl(now, occPayload(occReply, s.occ()+"\x00")); p != nil {
+		s.acks = append(s.acks, p)
+	}
+}
+
+// occPayload is an OCC message, for sealControl.
+func occPayload(op byte, text string) []byte {
+	return append(append([]byte(occMagic), op), text...)
+}
