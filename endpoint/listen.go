@@ -123,7 +123,7 @@ func (l *udpListener) control(ctx context.Context, now time.Time, from netip.Add
 	}
 	if g := l.server.gen.Load(); l.gateOf != g {
 		if l.gateOf == nil || l.gateOf.wrap != g.wrap {
-			l.gate = ovpn.NewGate(g.wrap)
+			l.gate = ovpn.NewGate(ovpn.GateConfig{Wrap: g.wrap})
 		}
 		l.gateOf = g
 	}

@@ -43,6 +43,9 @@ type Config struct {
 	TLS *tls.Config
 	// Wrap protects the control channel; nil means none.
 	Wrap wrap.Method
+	// KeyAge is how old a client's tls-crypt-v2 key may be (server; to the second);
+	// 0 means any age. Keys that do not say when they were made are refused then.
+	KeyAge time.Duration
 	// Stream says that the transport is a byte stream (TCP), where nothing is lost.
 	Stream bool
 	// Ciphers are the acceptable data channel ciphers in order of preference (data-ciphers).
@@ -72,7 +75,9 @@ type Config struct {
 	ExitNotify   bool          // tell the peer on Close
 }
 
-// Hello is what the stateless handshake fixes: both session ids.
+// Hello is what the stateless handshake fixes: both session ids. Server is zero
+// when the client's reset itself begins the session, because it cannot go on
+// without state.
 type Hello struct {
 	Client, Server wire.SessionID
 }

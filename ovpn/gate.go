@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -16,19 +17,39 @@ import (
 
 // Gate answers the first packets of UDP clients without keeping state, with a
 // keyed hash of address and session id as cookie (openvpn's ssl_pkt.c,
-// calculate_session_id_hmac). It never allocates per client. Not safe for
-// concurrent use; several Gates of one server share a Secret.
+// calculate_session_id_hmac; mudp.c, do_pre_decrypt_check). It never allocates
+// per client, and answers a flood only up to a limit. Not safe for concurrent use.
 type Gate struct {
-	method wrap.Method
+	cfg    GateConfig
 	secret [32]byte
+	limit  limiter
+}
+
+// GateConfig is how a Gate works. Zero numbers mean the default.
+type GateConfig struct {
+	Wrap wrap.Method // nil: none
+	// ForceCookie refuses tls-crypt-v2 clients that cannot send their key twice
+	// (OpenVPN 2.5). Their resets have to be answered by a session each.
+	ForceCookie bool
+	// Resets is how many resets are answered in each Window, and Source how many of
+	// them from one address (IPv6: one /64). A client that completes the handshake
+	// gives its answer back. Defaults: 100, 50, 10 s (openvpn's connect-freq-initial).
+	Resets, Source int
+	Window         time.Duration
 }
 
 // cookieSlot is how long one cookie value lives; two earlier ones are taken too.
 const cookieSlot = 30 * time.Second
 
+// ErrFlood wraps ErrDropped for a reset that is beyond the Gate's limit.
+var ErrFlood = fmt.Errorf("%w: too many resets without a handshake", ErrDropped)
+
 // NewGate makes a Gate with a random secret.
-func NewGate(method wrap.Method) *Gate {
-	g := &Gate{method: method}
+func NewGate(cfg GateConfig) *Gate {
+	cfg.Resets = orDefault(cfg.Resets, 100)
+	cfg.Source = orDefault(cfg.Source, 50)
+	cfg.Window = orDefault(cfg.Window, 10*time.Second)
+	g := &Gate{cfg: cfg, limit: newLimiter(cfg.Resets, cfg.Source, cfg.Window)}
 	rand.Read(g.secret[:])
 	return g
 }
@@ -37,51 +58,110 @@ func NewGate(method wrap.Method) *Gate {
 // reply to send, or the Hello for Config when packet completed the handshake
 // (hand the same packet to the new Session), or an ErrDropped error.
 func (g *Gate) Handle(now time.Time, from netip.AddrPort, packet []byte) (reply []byte, hello *Hello, err error) {
-	plain := packet
-	if g.method != nil {
-		if plain, err = g.method.New(true, 1).Unwrap(nil, now, packet); err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", ErrDropped, err)
-		}
+	if len(packet) == 0 {
+		return nil, nil, fmt.Errorf("%w: empty", ErrDropped)
 	}
-	c, err := wire.ParseControl(plain)
+	// What stands in clear comes first: it costs nothing to check.
+	reset := false
+	switch op, keyID := wire.SplitHeader(packet[0]); {
+	case keyID != 0:
+		return nil, nil, fmt.Errorf("%w: key %d without a session", ErrDropped, keyID)
+	case op == wire.HardResetClientV2 || op == wire.HardResetClientV3:
+		if reset = true; g.limit.full(now) {
+			return nil, nil, ErrFlood
+		}
+	case op != wire.ControlV1 && op != wire.AckV1 && op != wire.ControlWKCV1:
+		return nil, nil, fmt.Errorf("%w: opcode %d without a session", ErrDropped, op)
+	}
+	c, w, err := g.open(now, packet)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrDropped, err)
 	}
-	if c.KeyID != 0 || c.Session == (wire.SessionID{}) {
-		return nil, nil, fmt.Errorf("%w: key %d without a session", ErrDropped, c.KeyID)
+	if c.Session == (wire.SessionID{}) {
+		return nil, nil, fmt.Errorf("%w: no session id", ErrDropped)
 	}
-	slot := now.Unix() / int64(cookieSlot/time.Second)
-	switch c.Op {
-	case wire.HardResetClientV2:
-		if c.ID != 0 || len(c.Acks) > 0 {
-			return nil, nil, fmt.Errorf("%w: reset with id %d", ErrDropped, c.ID)
-		}
-		plain := wire.AppendControl(nil, wire.Control{
-			Op: wire.HardResetServerV2, Session: g.cookie(c.Session, from, slot), Acks: []uint32{0}, Peer: c.Session,
-		})
-		if g.method == nil {
-			return plain, nil, nil
-		}
-		return g.method.New(true, 1).Wrap(nil, now, plain), nil, nil
-	case wire.ControlV1, wire.AckV1:
-		if len(c.Acks) == 0 || c.ID > 1 {
-			return nil, nil, fmt.Errorf("%w: id %d without a session", ErrDropped, c.ID)
-		}
-		for _, id := range c.Acks {
-			if id > 1 {
-				return nil, nil, fmt.Errorf("%w: acknowledges %d without a session", ErrDropped, id)
-			}
-		}
-		for back := range int64(3) {
-			want := g.cookie(c.Session, from, slot-back)
-			if subtle.ConstantTimeCompare(want[:], c.Peer[:]) == 1 {
-				return nil, &Hello{Client: c.Session, Server: c.Peer}, nil
-			}
-		}
-		return nil, nil, fmt.Errorf("%w: stale or forged cookie", ErrDropped)
+	if !reset {
+		hello, err = g.complete(now, from, c)
+		return nil, hello, err
 	}
-	return nil, nil, fmt.Errorf("%w: opcode %d without a session", ErrDropped, c.Op)
+	if c.ID != 0 || len(c.Acks) > 0 {
+		return nil, nil, fmt.Errorf("%w: reset with id %d", ErrDropped, c.ID)
+	}
+	var early wire.Early
+	if c.Op == wire.HardResetClientV3 {
+		early.ResendWKC = wrap.EarlyNegotiation(packet)
+		if !early.ResendWKC && g.cfg.ForceCookie {
+			return nil, nil, fmt.Errorf("%w: the client cannot send its tls-crypt-v2 key twice", ErrDropped)
+		}
+	}
+	if !g.limit.take(now, from.Addr()) {
+		return nil, nil, ErrFlood
+	}
+	if c.Op == wire.HardResetClientV3 && !early.ResendWKC {
+		// Its later packets will not say which key they need: the session must
+		// begin here and remember.
+		return nil, &Hello{Client: c.Session}, nil
+	}
+	plain := wire.AppendControl(nil, wire.Control{
+		Op: wire.HardResetServerV2, Session: g.cookie(c.Session, from, slotOf(now)), Acks: []uint32{0}, Peer: c.Session,
+		Payload: wire.AppendEarly(nil, early),
+	})
+	if w == nil {
+		return plain, nil, nil
+	}
+	return w.Wrap(nil, now, plain), nil, nil
 }
+
+// open reads packet with a Wrapper of its own, nil when there is no protection.
+func (g *Gate) open(now time.Time, packet []byte) (c wire.Control, w wrap.Wrapper, err error) {
+	if g.cfg.Wrap != nil {
+		w = g.cfg.Wrap.New(true, 1)
+		if packet, err = w.Unwrap(nil, now, packet); err != nil {
+			return c, nil, err
+		}
+	}
+	if c, err = wire.ParseControl(packet); err != nil {
+		return c, nil, err
+	}
+	if (c.Op == wire.HardResetClientV3 || c.Op == wire.ControlWKCV1) && !clientKeyKnown(w) {
+		return c, nil, errNoServerKey
+	}
+	return c, w, nil
+}
+
+// errNoServerKey answers tls-crypt-v2 packets where nothing can open them.
+var errNoServerKey = errors.New("the client wants tls-crypt-v2, which is not in use")
+
+// clientKeyKnown says whether w is a tls-crypt-v2 server's and has its client's key.
+func clientKeyKnown(w wrap.Wrapper) bool {
+	keyed, ok := w.(wrap.Keyed)
+	if ok {
+		_, ok = keyed.Client()
+	}
+	return ok
+}
+
+// complete checks the third packet of a handshake: it must carry our cookie.
+func (g *Gate) complete(now time.Time, from netip.AddrPort, c wire.Control) (*Hello, error) {
+	if len(c.Acks) == 0 || c.ID > 1 {
+		return nil, fmt.Errorf("%w: id %d without a session", ErrDropped, c.ID)
+	}
+	for _, id := range c.Acks {
+		if id > 1 {
+			return nil, fmt.Errorf("%w: acknowledges %d without a session", ErrDropped, id)
+		}
+	}
+	for back := range int64(3) {
+		want := g.cookie(c.Session, from, slotOf(now)-back)
+		if subtle.ConstantTimeCompare(want[:], c.Peer[:]) == 1 {
+			g.limit.giveBack(from.Addr())
+			return &Hello{Client: c.Session, Server: c.Peer}, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: stale or forged cookie", ErrDropped)
+}
+
+func slotOf(now time.Time) int64 { return now.Unix() / int64(cookieSlot/time.Second) }
 
 // cookie is the server's session id for a client at one address and time slot.
 func (g *Gate) cookie(client wire.SessionID, from netip.AddrPort, slot int64) (id wire.SessionID) {

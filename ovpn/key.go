@@ -23,10 +23,12 @@ type key struct {
 	ready   time.Time // when key-method 2 was exchanged; zero before
 	expires time.Time // when an old key ends; zero for the newest
 
-	synced bool   // the peer's reset is in
-	plain  []byte // a key-method-2 message that came in several records
-	own    keySource
-	peer   *keyMessage
+	synced bool // the peer's reset is in
+	// resendKey: the first control packet must carry our wrapped tls-crypt-v2 key (client).
+	resendKey bool
+	plain     []byte // a key-method-2 message that came in several records
+	own       keySource
+	peer      *keyMessage
 
 	authorized bool // server: the owner accepted the credentials
 	installed  bool // in Data, for opening
@@ -61,8 +63,13 @@ func (k *key) advance(s *Session) error {
 				return &ProtocolError{Cause: CauseProtocol, Text: "second reset in one negotiation"}
 			}
 			k.synced = true
-			if op == wire.HardResetClientV2 {
+			switch op {
+			case wire.HardResetClientV2, wire.HardResetClientV3:
 				k.rel.queue(wire.HardResetServerV2, nil)
+			case wire.HardResetServerV2:
+				if err := k.early(s, payload); err != nil {
+					return err
+				}
 			}
 			continue
 		}
@@ -122,7 +129,11 @@ func (k *key) pump(s *Session) error {
 
 // queueTLS cuts what TLS wants to send into control packets.
 func (k *key) queueTLS(s *Session) {
-	for part := range slices.Chunk(k.tls.drain(), s.payloadSize()) {
+	b := k.tls.drain()
+	if k.resendKey && len(b) > 0 {
+		b = k.queueKeyed(s, b)
+	}
+	for part := range slices.Chunk(b, s.payloadSize()) {
 		k.rel.queue(wire.ControlV1, part)
 	}
 }

@@ -24,8 +24,12 @@ func (k keyMaterial) Format(f fmt.State, _ rune) { io.WriteString(f, redactedKey
 // LogValue keeps keys out of logs.
 func (k keyMaterial) LogValue() slog.Value { return slog.StringValue(redactedKeys) }
 
-// exporterLabel is the TLS exporter label of data keys (openvpn's ssl_backend.h).
-const exporterLabel = "EXPORTER-OpenVPN-datakeys"
+// Labels of the TLS exporter (openvpn's ssl_backend.h).
+const (
+	exporterLabel = "EXPORTER-OpenVPN-datakeys"
+	// dynamicLabel is that of dynamic tls-crypt.
+	dynamicLabel = "EXPORTER-OpenVPN-dynamic-tls-crypt"
+)
 
 // deriveExporter takes the keys from the TLS exporter (RFC 5705), the way of
 // protocol-flags tls-ekm.

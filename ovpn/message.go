@@ -17,6 +17,7 @@ const (
 	protoRequestPush = 1 << 2
 	protoTLSExport   = 1 << 3
 	protoCCExit      = 1 << 7
+	protoDynTLSCrypt = 1 << 9
 )
 
 // maxPushBytes bounds a PUSH_REPLY over all its parts.
@@ -122,7 +123,7 @@ func (s *Session) pushReply(k *key, rest string) error {
 		return &ProtocolError{Cause: CauseRefusedPush, Text: "pushed configuration refused", Err: err}
 	}
 	for _, flag := range reply.Flags {
-		if flag != "cc-exit" && flag != "tls-ekm" {
+		if flag != "cc-exit" && flag != "tls-ekm" && (flag != "dyn-tls-crypt" || !s.canExport(k)) {
 			return &ProtocolError{Cause: CauseProtocol, Text: fmt.Sprintf("server wants protocol flag %q, which was not offered", flag)}
 		}
 	}
@@ -146,6 +147,11 @@ func (s *Session) pushReply(k *key, rest string) error {
 		s.silence = reply.PingRestart
 	}
 	s.configured, s.pushDue = true, time.Time{}
+	if slices.Contains(reply.Flags, "dyn-tls-crypt") {
+		if err := s.startDynamic(k); err != nil {
+			return err
+		}
+	}
 	if err := k.install(s); err != nil {
 		return err
 	}
@@ -289,6 +295,12 @@ func (s *Session) Push(now time.Time, reply push.Reply) error {
 	case s.exporter:
 		reply.TLSExport = true
 	}
+	if s.peerProto&protoDynTLSCrypt != 0 && s.canExport(k) {
+		reply.Flags = append(reply.Flags, "dyn-tls-crypt")
+		if err := s.startDynamic(k); err != nil {
+			return s.die(err)
+		}
+	}
 	for _, part := range pushMessages(reply.Options()) {
 		if err := k.send(s, append([]byte(part), 0)); err != nil {
 			return s.die(err)
@@ -342,7 +354,7 @@ func (s *Session) canExport(k *key) bool {
 func (s *Session) ownPeerInfo(k *key) string {
 	proto := protoDataV2 | protoRequestPush | protoCCExit
 	if s.canExport(k) {
-		proto |= protoTLSExport
+		proto |= protoTLSExport | protoDynTLSCrypt
 	}
 	var b strings.Builder
 	// IV_VER is the protocol level that servers look at, not our own version.

@@ -17,7 +17,7 @@ import (
 // dropped packet (errors.Is ErrDropped) it is not.
 //
 // A client's steps:
-//  1. HARD_RESET_CLIENT_V2 out, HARD_RESET_SERVER_V2 in (session.go, key.go)
+//  1. HARD_RESET_CLIENT_V2 out (V3 with tls-crypt-v2), HARD_RESET_SERVER_V2 in (session.go, key.go)
 //  2. TLS handshake in CONTROL_V1 packets (tls.go, reliable.go)
 //  3. key-method 2 out, the server's in: Established (keymethod.go, key.go)
 //  4. PUSH_REQUEST out, PUSH_REPLY in: data keys, PushReply (message.go)
@@ -32,7 +32,8 @@ import (
 // the old key serves until the new one is known to work on both sides.
 type Session struct {
 	cfg  Config
-	wrap wrap.Wrapper
+	wrap wrap.Wrapper // of the first key's packets; nil: no protection
+	next wrap.Wrapper // of all later keys' packets: dynamic tls-crypt; nil: wrap serves them too
 	data *Data
 	now  time.Time // of the current call; TLS reads it
 
@@ -77,6 +78,9 @@ const (
 	promotePoll = 50 * time.Millisecond
 )
 
+// minPayload is what a control packet carries at least, whatever the size limit.
+const minPayload = 32
+
 // past is a deadline that is always due.
 var past = time.Unix(0, 1)
 
@@ -113,7 +117,8 @@ func New(now time.Time, cfg Config) (*Session, error) {
 	s.data = newData(cfg.Role, peerID, cfg.ReplayWindow)
 
 	firstID := uint32(1)
-	if cfg.Hello != nil {
+	greeted := cfg.Hello != nil && cfg.Hello.Server != wire.SessionID{}
+	if greeted {
 		s.local, s.remote = cfg.Hello.Server, cfg.Hello.Client
 		firstID = 2 // the Gate's reset had 1
 	} else {
@@ -124,9 +129,11 @@ func New(now time.Time, cfg Config) (*Session, error) {
 	}
 	k := s.newKey(now)
 	switch {
+	case cfg.Role == Client && cfg.Wrap != nil && cfg.Wrap.Trailer() > 0:
+		k.rel.queue(wire.HardResetClientV3, nil)
 	case cfg.Role == Client:
 		k.rel.queue(wire.HardResetClientV2, nil)
-	case cfg.Hello != nil:
+	case greeted:
 		k.rel.expect, k.rel.nextID = 1, 1 // both resets are behind us
 		k.synced = true
 		k.startTLS(s)
@@ -152,7 +159,7 @@ func (s *Session) Peer() wire.SessionID { return s.remote }
 // Heard says whether any authentic packet has come from the peer.
 func (s *Session) Heard() bool { return s.heard }
 
-// Handle takes one control packet (opcodes 3-5, 7, 8), borrowed for the call.
+// Handle takes one control packet (any opcode but data), borrowed for the call.
 func (s *Session) Handle(now time.Time, packet []byte) error {
 	if s.dead != nil {
 		return s.dead
@@ -165,23 +172,15 @@ func (s *Session) Handle(now time.Time, packet []byte) error {
 			return fmt.Errorf("%w: from session %s, expected %s", ErrDropped, id, s.remote)
 		}
 	}
-	plain := packet
-	if s.wrap != nil {
-		var err error
-		if plain, err = s.wrap.Unwrap(nil, now, packet); err != nil {
-			return fmt.Errorf("%w: %w", ErrDropped, err)
-		}
-	}
-	c, err := wire.ParseControl(plain)
+	c, err := s.unwrap(packet)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDropped, err)
 	}
-	switch c.Op {
-	case wire.HardResetClientV3, wire.ControlWKCV1:
-		return fmt.Errorf("%w: opcode %d is not supported", ErrDropped, c.Op)
-	}
 	if err := s.admit(c); err != nil {
 		return err
+	}
+	if err := s.checkClientKey(); err != nil {
+		return s.die(err)
 	}
 	k := s.keyFor(c, now)
 	if k == nil {
@@ -216,7 +215,9 @@ func (s *Session) admit(c wire.Control) error {
 	}
 	want := wire.HardResetServerV2
 	if s.cfg.Role == Server {
-		want = wire.HardResetClientV2
+		if want = wire.HardResetClientV2; clientKeyKnown(s.wrap) {
+			want = wire.HardResetClientV3
+		}
 	}
 	if c.Op != want || c.KeyID != 0 || c.Session == zero {
 		return fmt.Errorf("%w: opcode %d before the reset", ErrDropped, c.Op)
@@ -280,19 +281,16 @@ func (s *Session) NextPacket(now time.Time) []byte {
 func (s *Session) packet(k *key, c wire.Control) []byte {
 	c.KeyID, c.Session, c.Peer = k.id, s.local, s.remote
 	plain := wire.AppendControl(make([]byte, 0, 64+len(c.Payload)), c)
-	if s.wrap == nil {
+	w := s.wrapOf(c.KeyID)
+	if w == nil {
 		return plain
 	}
-	return s.wrap.Wrap(make([]byte, 0, len(plain)+s.cfg.Wrap.Overhead()), s.now, plain)
+	return w.Wrap(make([]byte, 0, len(plain)+s.wrapOverhead()), s.now, plain)
 }
 
 // payloadSize is how much TLS ciphertext fits in one control packet.
 func (s *Session) payloadSize() int {
-	n := s.cfg.PacketSize - (1 + 8 + 1 + 4*carryAcks + 8 + 4)
-	if s.cfg.Wrap != nil {
-		n -= s.cfg.Wrap.Overhead()
-	}
-	return max(n, 32)
+	return max(s.cfg.PacketSize-(1+8+1+4*carryAcks+8+4)-s.wrapOverhead(), minPayload)
 }
 
 // NextEvent returns the next event, or nil. Drain it after every other call.

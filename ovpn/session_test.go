@@ -434,7 +434,7 @@ func TestGateKeepsNoStateAndBelievesNobody(t *testing.T) {
 	c.Role, c.Wrap = ovpn.Client, shared
 	now := ovpntest.Epoch()
 	from := netip.MustParseAddrPort("198.51.100.1:1000")
-	gate := ovpn.NewGate(shared)
+	gate := ovpn.NewGate(ovpn.GateConfig{Wrap: shared})
 	// third runs the handshake up to the packet that carries the cookie.
 	third := func(t *testing.T) []byte {
 		cl, err := ovpn.New(now, c)
@@ -472,7 +472,7 @@ func TestGateKeepsNoStateAndBelievesNobody(t *testing.T) {
 			}
 		})
 	}
-	other := ovpn.NewGate(shared)
+	other := ovpn.NewGate(ovpn.GateConfig{Wrap: shared})
 	if _, hello, _ := other.Handle(now, from, third(t)); hello != nil {
 		t.Error("another server's cookie was taken")
 	}
@@ -481,7 +481,7 @@ func TestGateKeepsNoStateAndBelievesNobody(t *testing.T) {
 func FuzzHandle(f *testing.F) {
 	f.Add([]byte{0x38, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0, 0})
 	f.Add([]byte{0x40, 1, 2, 3, 4, 5, 6, 7, 8, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0})
-	gate := ovpn.NewGate(nil)
+	gate := ovpn.NewGate(ovpn.GateConfig{})
 	now := ovpntest.Epoch()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		gate.Handle(now, netip.MustParseAddrPort("192.0.2.1:1"), b)

@@ -40,6 +40,8 @@ type Pair struct {
 	Reply          push.Reply
 	// OnServer may take an event of the server's; true means handled.
 	OnServer func(ev ovpn.Event) bool
+	// Watch may look at each packet that is put on the wire, in order.
+	Watch func(from *Side, b []byte)
 
 	serverCfg ovpn.Config
 	gate      *ovpn.Gate
@@ -69,7 +71,7 @@ func NewPair(t testing.TB, client, server ovpn.Config, noise Noise, seed uint64)
 		rng: rand.New(rand.NewPCG(seed, 7)),
 	}
 	if !server.Stream {
-		p.gate = ovpn.NewGate(server.Wrap)
+		p.gate = ovpn.NewGate(ovpn.GateConfig{Wrap: server.Wrap})
 	}
 	s, err := ovpn.New(p.Now, client)
 	if err != nil {
@@ -211,6 +213,9 @@ func (p *Pair) answer(ev ovpn.Event) {
 // put gives one packet to the wire.
 func (p *Pair) put(from *Side, b []byte) {
 	from.Sent++
+	if p.Watch != nil {
+		p.Watch(from, b)
+	}
 	copies := 1
 	if p.rng.Float64() < p.Noise.Loss {
 		copies = 0

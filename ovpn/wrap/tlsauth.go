@@ -25,6 +25,7 @@ const headLen = 1 + 8
 // tlsAuth authenticates: head, HMAC, stamp, rest. The HMAC covers stamp, head,
 // rest, in this order (openvpn's ssl_pkt.c, swap_hmac; RFC draft "tls-auth").
 type tlsAuth struct {
+	key        StaticKey
 	newHash    func() hash.Hash
 	size       int
 	send, recv []byte // HMAC keys
@@ -35,7 +36,7 @@ type tlsAuth struct {
 // none, which uses one key both ways. Hash is the profile's auth: SHA1 (also
 // when empty), SHA224, SHA256, SHA384 or SHA512.
 func TLSAuth(key StaticKey, direction int, hash string) (Method, error) {
-	m := &tlsAuth{}
+	m := &tlsAuth{key: key}
 	switch name := strings.ToUpper(hash); strings.TrimPrefix(strings.ReplaceAll(name, "SHA-", "SHA"), "RSA-") {
 	case "", "SHA1", "SHA":
 		m.newHash = sha1.New
@@ -66,6 +67,7 @@ func TLSAuth(key StaticKey, direction int, hash string) (Method, error) {
 }
 
 func (m *tlsAuth) Overhead() int  { return m.size + stampLen }
+func (m *tlsAuth) Trailer() int   { return 0 }
 func (m *tlsAuth) String() string { return "tls-auth" }
 
 // GoString keeps keys out of %#v.
@@ -73,6 +75,7 @@ func (m *tlsAuth) GoString() string { return "tls-auth" }
 
 func (m *tlsAuth) New(_ bool, firstID uint32) Wrapper {
 	return &tlsAuthWrapper{
+		key:  &m.key,
 		size: m.size,
 		send: hmac.New(m.newHash, m.send),
 		recv: hmac.New(m.newHash, m.recv),
@@ -81,11 +84,14 @@ func (m *tlsAuth) New(_ bool, firstID uint32) Wrapper {
 }
 
 type tlsAuthWrapper struct {
+	key        *StaticKey
 	size       int
 	send, recv hash.Hash
 	out        outbound
 	in         inbound
 }
+
+func (w *tlsAuthWrapper) Key() *StaticKey { return w.key }
 
 func (w *tlsAuthWrapper) Wrap(dst []byte, now time.Time, plain []byte) []byte {
 	head, rest := plain[:headLen], plain[headLen:]

@@ -21,6 +21,7 @@ const (
 // HMAC-SHA256 over head, stamp and plaintext, and its first half is the IV of
 // AES-256-CTR (openvpn's tls_crypt.h; RFC draft "tls-crypt").
 type tlsCrypt struct {
+	key   StaticKey
 	slots [2]cryptSlot
 }
 
@@ -32,8 +33,10 @@ type cryptSlot struct {
 }
 
 // TLSCrypt returns the method of a profile's tls-crypt.
-func TLSCrypt(key StaticKey) Method {
-	m := &tlsCrypt{}
+func TLSCrypt(key StaticKey) Method { return newTLSCrypt(key) }
+
+func newTLSCrypt(key StaticKey) *tlsCrypt {
+	m := &tlsCrypt{key: key}
 	for i := range m.slots {
 		block, err := aes.NewCipher(key.cipher(i)[:cryptKeyLen])
 		if err != nil {
@@ -45,6 +48,7 @@ func TLSCrypt(key StaticKey) Method {
 }
 
 func (m *tlsCrypt) Overhead() int  { return stampLen + cryptTagLen }
+func (m *tlsCrypt) Trailer() int   { return 0 }
 func (m *tlsCrypt) String() string { return "tls-crypt" }
 
 // GoString keeps keys out of %#v.
@@ -56,6 +60,7 @@ func (m *tlsCrypt) New(server bool, firstID uint32) Wrapper {
 		send, recv = recv, send
 	}
 	return &tlsCryptWrapper{
+		key:       &m.key,
 		sendBlock: send.block, sendMAC: hmac.New(sha256.New, send.mac),
 		recvBlock: recv.block, recvMAC: hmac.New(sha256.New, recv.mac),
 		out: outbound{next: firstID},
@@ -63,19 +68,26 @@ func (m *tlsCrypt) New(server bool, firstID uint32) Wrapper {
 }
 
 type tlsCryptWrapper struct {
+	key                  *StaticKey
 	sendBlock, recvBlock cipher.Block
 	sendMAC, recvMAC     hash.Hash
 	out                  outbound
 	in                   inbound
 }
 
+func (w *tlsCryptWrapper) Key() *StaticKey { return w.key }
+
 func (w *tlsCryptWrapper) Wrap(dst []byte, now time.Time, plain []byte) []byte {
-	head, rest := plain[:headLen], plain[headLen:]
+	return w.seal(dst, now, plain[:headLen], plain[headLen:])
+}
+
+// seal is Wrap for a head of any length.
+func (w *tlsCryptWrapper) seal(dst []byte, now time.Time, head, rest []byte) []byte {
 	start := len(dst)
 	dst = append(dst, head...)
 	dst = w.out.stamp(dst, now)
 	dst = sum(w.sendMAC, dst, dst[start:], rest)
-	tag := dst[start+cryptClear:]
+	tag := dst[start+len(head)+stampLen:]
 	stream := cipher.NewCTR(w.sendBlock, tag[:aes.BlockSize])
 	dst = append(dst, rest...)
 	body := dst[len(dst)-len(rest):]
