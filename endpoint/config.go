@@ -27,6 +27,8 @@ type Config struct {
 	SplitTunnel       bool
 	DNSServers        []netip.Addr
 	TunMTU            int
+	Floating          bool             // follow a client that changes its outer address
+	ConnectFreq       Freq             // of new sessions, for each source
 	ServerCertificate CertificateFiles // empty: from the PKI in Data
 	ControlWrap       ControlWrap
 	Ciphers           []string
@@ -221,6 +223,8 @@ func defaults() Config {
 		Network:        "userspace",
 		Transport:      "udp",
 		TunMTU:         1500,
+		Floating:       true,
+		ConnectFreq:    Freq{Sessions: 100, Seconds: 10}, // openvpn's connect-freq-initial
 		ControlWrap:    ControlWrap{Type: "none"},
 		Ciphers:        ovpn.DefaultCiphers(),
 		Authentication: []Authentication{{Mutual: &Mutual{}}},

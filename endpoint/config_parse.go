@@ -103,6 +103,13 @@ func (p *parsing) root(n *yaml.Node) {
 		"split_tunnel":   p.set(func(n *yaml.Node, at string) { p.boolean(n, at, &c.SplitTunnel) }),
 		"dns_servers":    p.set(p.dnsServers),
 		"tun_mtu":        p.set(func(n *yaml.Node, at string) { p.number(n, at, 576, 9000, &c.TunMTU) }),
+		"floating":       p.set(func(n *yaml.Node, at string) { p.boolean(n, at, &c.Floating) }),
+		"connect_freq": p.set(func(n *yaml.Node, at string) {
+			p.mapping(n, at, fields{
+				"sessions": func(n *yaml.Node, at string) { p.number(n, at, 1, 10000, &c.ConnectFreq.Sessions) },
+				"seconds":  func(n *yaml.Node, at string) { p.number(n, at, 1, 3600, &c.ConnectFreq.Seconds) },
+			})
+		}),
 		"server_certificate": p.set(func(n *yaml.Node, at string) {
 			p.mapping(n, at, fields{"cert": text(&c.ServerCertificate.Cert), "key": text(&c.ServerCertificate.Key)})
 			if (c.ServerCertificate.Cert == "") != (c.ServerCertificate.Key == "") {

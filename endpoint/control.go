@@ -53,12 +53,12 @@ func (s *Server) Connections() []Connection {
 		if st == nil {
 			continue
 		}
-		n := p.data.Counters()
+		g, n := p.gen.Load(), p.data.Counters()
 		c := Connection{
 			ID: p.name, Client: st.identity.Name(), Username: st.identity.Username, Cert: st.identity.CommonName,
-			From: p.key.from.String(), Transport: p.gen.cfg.Transport,
+			From: p.from().String(), Transport: g.cfg.Transport,
 			Address: st.lease.Addr.Addr(), Address6: st.lease.Addr6.Addr(),
-			Subnet: p.gen.cfg.Associations[st.lease.association].Subnet, Since: st.since.UTC().Truncate(time.Second),
+			Subnet: g.cfg.Associations[st.lease.association].Subnet, Since: st.since.UTC().Truncate(time.Second),
 			RxBytes: n.RxBytes, TxBytes: n.TxBytes, RxPackets: n.RxPackets, TxPackets: n.TxPackets,
 		}
 		out = append(out, c)

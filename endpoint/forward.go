@@ -69,17 +69,19 @@ func (b *inBatch) together(now time.Time, n int) {
 	}
 }
 
-// flush opens, checks and forwards the run.
-func (b *inBatch) flush(now time.Time) {
+// flush opens, checks and forwards the run. It returns how many datagrams were
+// authentic and not replayed.
+func (b *inBatch) flush(now time.Time) (authentic int) {
 	if len(b.in) == 0 {
-		return
+		return 0
 	}
 	if b.buffers == nil {
 		b.buffers = b.server.buffers.Get().(*buffers)
 	}
 	p := b.peer
 	sizes, out := b.sizes[:len(b.in)], b.open(len(b.in))
-	if p.data.Open(now, b.in, out, sizes, headroom) > 0 {
+	delivered, authentic := p.data.OpenAuthentic(now, b.in, out, sizes, headroom)
+	if delivered > 0 {
 		b.write = b.write[:0]
 		access := p.access.Load()
 		var spoofed, denied uint64
@@ -110,6 +112,7 @@ func (b *inBatch) flush(now time.Time) {
 	if p.stream {
 		b.free()
 	}
+	return authentic
 }
 
 // free gives the buffers back.
@@ -209,14 +212,15 @@ func (b *outBatch) add(now time.Time, p *peer, packets [][]byte) {
 		}
 		return
 	}
-	if b.conn != p.conn {
+	path := p.path.Load()
+	if b.conn != path.conn {
 		b.flush()
-		b.conn = p.conn
+		b.conn = path.conn
 	}
 	start := len(b.sealed)
 	var n int
 	b.sealed, n = p.data.Seal(now, b.sealed, 0, packets, sizes)
-	b.messages = udp.AppendTrains(b.messages, p.key.from, b.sealed[start:], sizes[:n])
+	b.messages = udp.AppendTrains(b.messages, path.from, b.sealed[start:], sizes[:n])
 }
 
 // flush sends what was sealed.

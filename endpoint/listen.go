@@ -24,13 +24,15 @@ type listener interface {
 const readRetry = 50 * time.Millisecond
 
 // udpListener receives everything that arrives on one UDP socket. Its goroutine
-// alone uses gate and batch.
+// alone uses gate, the batches and tries.
 type udpListener struct {
 	server *Server
 	conn   udp.Conn
 	gate   *ovpn.Gate
 	gateOf *generation
 	batch  *inBatch
+	trial  *inBatch // of one packet that came from an unknown address
+	tries  budget
 }
 
 func newUDPListener(s *Server, conn udp.Conn) *udpListener {
@@ -45,7 +47,7 @@ func (l *udpListener) serve(ctx context.Context) error {
 	for i := range ms {
 		ms[i].Buf = make([]byte, l.conn.BufferSize())
 	}
-	l.batch = newInBatch(l.server)
+	l.batch, l.trial = newInBatch(l.server), newInBatch(l.server)
 	for {
 		n, err := l.conn.ReadBatch(ms)
 		if closed(err) {
@@ -98,12 +100,15 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (l *udpListener) packet(ctx context.Context, now time.Time, from netip.AddrPort, b []byte) {
 	switch op, _ := wire.SplitHeader(b[0]); {
 	case op == wire.DataV2 && len(b) > 4:
-		p := l.server.peers.byID(wire.PeerID(b), from)
-		if p == nil {
+		p := l.server.peers.byID(wire.PeerID(b))
+		switch {
+		case p == nil || p.stream:
 			l.server.drops.unknown.Add(1)
-			return
+		case p.from() == from:
+			l.batch.add(now, p, b)
+		case !l.float(now, p, from, b):
+			l.server.drops.unknown.Add(1)
 		}
-		l.batch.add(now, p, b)
 	case wire.IsData(b[0]) || len(b) < 1+len(wire.SessionID{}):
 		l.server.drops.unknown.Add(1)
 	default:
@@ -142,11 +147,10 @@ func (l *udpListener) control(ctx context.Context, now time.Time, from netip.Add
 
 // start makes a session for a client that proved its address.
 func (l *udpListener) start(ctx context.Context, key sessionKey, hello *ovpn.Hello, first []byte) {
-	p, pctx := l.server.newPeer(key)
-	p.conn = l.conn
-	if err := l.server.peers.add(p); err != nil {
+	p, pctx := l.server.newPeer(key, l.conn)
+	if err := l.server.peers.add(l.server.leave.Now(), p); err != nil {
 		p.cancel(err)
-		l.server.log.Warn("client turned away", "from", key.from.String(), "reason", err)
+		l.server.turnedAway(p, err)
 		return
 	}
 	p.control(first)

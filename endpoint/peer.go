@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,8 +37,9 @@ var (
 // waiting to peers' lock.
 type peer struct {
 	server *Server
-	gen    *generation // of its beginning
-	key    sessionKey
+	gen    atomic.Pointer[generation] // that it was given
+	key    sessionKey                 // after add guarded by peers' lock: a client may move
+	source netip.Prefix               // of key.from at first
 	id     uint32
 	name   string // connection id
 	stream bool
@@ -48,8 +50,10 @@ type peer struct {
 
 	waiting *list.Element // in peers.halfOpen
 
+	path   atomic.Pointer[path]
+	tries  atomic.Uint64 // packets from elsewhere that were opened: float.go
+	moves  atomic.Uint64
 	data   *ovpn.Data
-	conn   udp.Conn   // nil on TCP
 	out    *streamOut // nil on UDP
 	leased bool
 	lease  lease
@@ -66,15 +70,21 @@ type status struct {
 	lease    lease
 }
 
-// newPeer makes a peer that run will serve.
-func (s *Server) newPeer(key sessionKey) (*peer, context.Context) {
+// newPeer makes a peer that run will serve. conn is nil on TCP.
+func (s *Server) newPeer(key sessionKey, conn udp.Conn) (*peer, context.Context) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	return &peer{
-		server: s, gen: s.gen.Load(), key: key, name: connectionID(), start: s.leave.Now(), cancel: cancel,
+	p := &peer{
+		server: s, key: key, source: sourceOf(key.from.Addr()), name: connectionID(), start: s.leave.Now(), cancel: cancel,
 		inbox: make(chan []byte, inboxSize),
 		do:    make(chan func(time.Time, *ovpn.Session) error, 4),
-	}, ctx
+	}
+	p.gen.Store(s.gen.Load())
+	p.path.Store(&path{from: key.from, conn: conn})
+	return p, ctx
 }
+
+// from is the client's outer address.
+func (p *peer) from() netip.AddrPort { return p.path.Load().from }
 
 // connectionID is a name in AWS's form.
 func connectionID() string {
@@ -86,8 +96,8 @@ func connectionID() string {
 // run drives the peer's session until it ends, then takes everything back.
 func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 	defer p.cancel(nil)
-	g := p.gen
-	log := p.server.log.With("connection", p.name, "from", p.key.from.String())
+	g := p.gen.Load()
+	log := p.server.log.With("connection", p.name, "from", p.from().String())
 	session, err := ovpn.New(p.server.leave.Now(), ovpn.Config{
 		Role: ovpn.Server, TLS: g.tls, Wrap: g.wrap, Stream: p.stream, Ciphers: g.cfg.Ciphers, PRF: g.cfg.PRF,
 		Hello: hello, PeerID: p.id, MTU: g.cfg.TunMTU, Ping: ping, PingRestart: serverRestart, ExitNotify: true,
@@ -113,7 +123,7 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 
 // report logs how the session ended.
 func (p *peer) report(err error) {
-	log := p.server.log.With("connection", p.name, "from", p.key.from.String())
+	log := p.server.log.With("connection", p.name, "from", p.from().String())
 	reason := p.ended
 	if reason == "" && err != nil {
 		reason = err.Error()
@@ -160,9 +170,9 @@ func (p *peer) handle(now time.Time, s *ovpn.Session, ev ovpn.Event) error {
 func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials) error {
 	ctx, cancel := context.WithTimeout(context.Background(), authTime)
 	defer cancel()
-	cred := auth.Credentials{TLS: ev.TLS, Username: ev.Username, Password: ev.Password, PeerInfo: ev.PeerInfo, From: p.key.from}
+	cred := auth.Credentials{TLS: ev.TLS, Username: ev.Username, Password: ev.Password, PeerInfo: ev.PeerInfo, From: p.from()}
 	var who auth.Identity
-	for _, m := range p.gen.methods {
+	for _, m := range p.gen.Load().methods {
 		outcome, err := m.Check(ctx, cred)
 		if err != nil {
 			p.ended = "authentication failed: " + err.Error()
@@ -186,16 +196,17 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 		}
 		return s.Accept(now)
 	}
-	lease, err := p.gen.pool.lease()
+	g := p.gen.Load()
+	lease, err := g.pool.lease()
 	if err != nil {
 		p.ended = "denied: " + err.Error()
 		p.server.log.Warn("no address for a client", "client", who.Name(), "reason", err)
 		return s.Deny(now, err.Error())
 	}
 	p.lease, p.leased = lease, true
-	p.access.Store(p.gen.access[lease.association])
+	p.access.Store(g.access[lease.association])
 	p.status.Store(&status{identity: who, since: now, lease: lease})
-	for _, old := range p.server.peers.established(p) {
+	if old := p.server.peers.established(p); old != nil {
 		old.cancel(errReplaced)
 	}
 	return s.Accept(now)
@@ -215,7 +226,7 @@ func merge(a, b auth.Identity) auth.Identity {
 
 // push gives the client its configuration and lets packets flow.
 func (p *peer) push(now time.Time, s *ovpn.Session) error {
-	for current := p.server.gen.Load(); current != p.gen; {
+	for current := p.server.gen.Load(); current != p.gen.Load(); {
 		if !p.adopt(current) {
 			// The configuration changed in the middle of the handshake.
 			p.ended = "configuration changed"
@@ -229,18 +240,18 @@ func (p *peer) push(now time.Time, s *ovpn.Session) error {
 		current = newest
 	}
 	p.server.peers.publish(p)
-	if err := s.Push(now, p.gen.replyFor(p.lease)); err != nil {
+	if err := s.Push(now, p.gen.Load().replyFor(p.lease)); err != nil {
 		return err
 	}
 	st := p.status.Load()
-	p.server.log.Info("client connected", "connection", p.name, "from", p.key.from.String(), "client", st.identity.Name(),
+	p.server.log.Info("client connected", "connection", p.name, "from", p.from().String(), "client", st.identity.Name(),
 		"address", p.lease.Addr.Addr().String())
 	return nil
 }
 
 // adopt makes an established peer follow next, or says that it must be reset. Any goroutine.
 func (p *peer) adopt(next *generation) bool {
-	if !p.gen.sameForClients(next) {
+	if !p.gen.Load().sameForClients(next) {
 		return false
 	}
 	if st := p.status.Load(); st != nil {
@@ -283,7 +294,8 @@ func (p *peer) send(packet []byte) error {
 	if p.out != nil {
 		return p.out.control(packet)
 	}
-	err := p.conn.WriteBatch([]udp.Message{{Addr: p.key.from, Buf: packet, N: len(packet)}})
+	path := p.path.Load()
+	err := path.conn.WriteBatch([]udp.Message{{Addr: path.from, Buf: packet, N: len(packet)}})
 	if err != nil {
 		// An unreachable client may come back; silence ends its session.
 		p.server.log.Debug("cannot send", "connection", p.name, "error", err)

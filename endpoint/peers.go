@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/adit-vpn/adit/ovpn/wire"
 )
@@ -15,12 +16,16 @@ import (
 const (
 	maxPeers    = 16384
 	maxHalfOpen = 256
-	idSpace     = 1 << 16 // peer ids in use are below; ids are reused as late as possible
+	// A source may have this many of them: enough for an office behind one address.
+	maxHalfOpenSource = 64
+	idSpace           = 1 << 16 // peer ids in use are below; ids are reused as late as possible
 )
 
 var (
 	errDoorClosed = errors.New("the endpoint is stopping")
 	errFull       = errors.New("too many clients")
+	errGone       = errors.New("the session is ending")
+	errElse       = errors.New("another client is at that address")
 )
 
 // sessionKey finds a control channel: one address may have an established
@@ -38,8 +43,10 @@ type peers struct {
 
 	mu       sync.Mutex
 	sessions map[sessionKey]*peer
+	byAddr   map[netip.AddrPort]*peer // established clients on UDP
 	taken    map[uint32]bool
 	nextID   uint32
+	sources  sources
 	halfOpen list.List // of *peer, oldest first
 	closed   bool
 	running  sync.WaitGroup // one for each peer that add let in, until remove
@@ -52,7 +59,8 @@ type innerAddrs struct {
 }
 
 func newPeers(cidr netip.Prefix) *peers {
-	p := &peers{ids: make([]atomic.Pointer[peer], idSpace), sessions: map[sessionKey]*peer{}, taken: map[uint32]bool{}}
+	p := &peers{ids: make([]atomic.Pointer[peer], idSpace), sessions: map[sessionKey]*peer{},
+		byAddr: map[netip.AddrPort]*peer{}, taken: map[uint32]bool{}, sources: newSources()}
 	p.setRange(cidr)
 	return p
 }
@@ -66,16 +74,13 @@ func (ps *peers) setRange(cidr netip.Prefix) {
 	ps.inner.Store(&innerAddrs{cidr: cidr, at: make([]atomic.Pointer[peer], min(size, maxSlices*sliceSize))})
 }
 
-// byID is the established peer that sends with id from an address, or nil.
-func (ps *peers) byID(id uint32, from netip.AddrPort) *peer {
+// byID is the established peer that sends with id, or nil. Whether it sends from
+// where it is remains to be checked.
+func (ps *peers) byID(id uint32) *peer {
 	if id >= idSpace {
 		return nil
 	}
-	p := ps.ids[id].Load()
-	if p == nil || p.key.from != from {
-		return nil
-	}
-	return p
+	return ps.ids[id].Load()
 }
 
 // byInner is the peer that a packet to dst belongs to, or nil.
@@ -99,9 +104,9 @@ func (ps *peers) session(key sessionKey) *peer {
 	return ps.sessions[key]
 }
 
-// add lets a new peer in: it gets an id, and the oldest handshake makes room
-// when there are too many.
-func (ps *peers) add(p *peer) error {
+// add lets a new peer in: it gets an id. When there are too many handshakes, one of
+// the source that has most makes room.
+func (ps *peers) add(now time.Time, p *peer) error {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	switch {
@@ -112,6 +117,9 @@ func (ps *peers) add(p *peer) error {
 	case ps.sessions[p.key] != nil:
 		return errors.New("session exists")
 	}
+	if err := ps.sources.arrive(now, p.source, p.gen.Load().cfg.ConnectFreq); err != nil {
+		return err
+	}
 	for ps.taken[ps.nextID] {
 		ps.nextID = (ps.nextID + 1) % idSpace
 	}
@@ -120,40 +128,90 @@ func (ps *peers) add(p *peer) error {
 	ps.taken[p.id], ps.sessions[p.key] = true, p
 	ps.running.Add(1)
 	p.waiting = ps.halfOpen.PushBack(p)
-	if ps.halfOpen.Len() > maxHalfOpen {
-		oldest := ps.halfOpen.Front()
-		ps.halfOpen.Remove(oldest)
-		old := oldest.Value.(*peer)
-		old.waiting = nil
-		old.cancel(errEvicted)
+	ps.sources.waiting[p.source]++
+	if ps.halfOpen.Len() > maxHalfOpen || ps.sources.waiting[p.source] > maxHalfOpenSource {
+		ps.evict(p.source)
 	}
 	return nil
 }
 
-// established moves p out of the handshakes and returns the sessions from the
-// same address that it replaces.
-func (ps *peers) established(p *peer) (replaced []*peer) {
+// evict ends the oldest handshake of source when that has too many, or else of the
+// source that has most: who fills the table loses its own places, nobody else's.
+func (ps *peers) evict(source netip.Prefix) {
+	if n := ps.sources.waiting; n[source] <= maxHalfOpenSource {
+		for e := ps.halfOpen.Front(); e != nil; e = e.Next() {
+			if s := e.Value.(*peer).source; n[s] > n[source] {
+				source = s
+			}
+		}
+	}
+	for e := ps.halfOpen.Front(); e != nil; e = e.Next() {
+		if old := e.Value.(*peer); old.source == source {
+			ps.settle(old)
+			old.cancel(errEvicted)
+			return
+		}
+	}
+}
+
+// settle takes p out of the handshakes.
+func (ps *peers) settle(p *peer) {
+	if p.waiting == nil {
+		return
+	}
+	ps.halfOpen.Remove(p.waiting)
+	p.waiting = nil
+	if ps.sources.waiting[p.source]--; ps.sources.waiting[p.source] == 0 {
+		delete(ps.sources.waiting, p.source)
+	}
+}
+
+// established moves p out of the handshakes and returns the session from the
+// same address that it replaces, or nil.
+func (ps *peers) established(p *peer) (replaced *peer) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if p.waiting != nil {
-		ps.halfOpen.Remove(p.waiting)
-		p.waiting = nil
-	}
+	ps.settle(p)
 	if p.stream {
 		return nil // a TCP connection carries one session
 	}
-	for key, other := range ps.sessions {
-		if key.from == p.key.from && other != p && other.waiting == nil {
-			replaced = append(replaced, other)
-		}
-	}
+	replaced = ps.byAddr[p.key.from]
+	ps.byAddr[p.key.from] = p
 	return replaced
+}
+
+// move makes p's client be at another address, where its control packets are
+// accepted from now on too. A client with the same identity that is there is
+// replaced; another one is left alone, and p stays where it was.
+func (ps *peers) move(p *peer, to *path) (replaced *peer, err error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	key := sessionKey{from: to.from, client: p.key.client}
+	there := ps.byAddr[to.from]
+	switch st := p.status.Load(); {
+	case ps.ids[p.id].Load() != p || st == nil:
+		return nil, errGone
+	case there == p:
+		return nil, nil // another listener was faster
+	case there != nil && there.status.Load().identity.Name() != st.identity.Name():
+		return nil, errElse
+	case ps.sessions[key] != nil:
+		return nil, errElse
+	}
+	delete(ps.sessions, p.key)
+	if ps.byAddr[p.key.from] == p {
+		delete(ps.byAddr, p.key.from)
+	}
+	p.key = key
+	ps.sessions[key], ps.byAddr[to.from] = p, p
+	p.path.Store(to)
+	return there, nil
 }
 
 // publish lets packets find p. Its lease must be set.
 func (ps *peers) publish(p *peer) {
 	in := ps.inner.Load()
-	if in.cidr == p.gen.cfg.ClientCIDR {
+	if in.cidr == p.gen.Load().cfg.ClientCIDR {
 		in.at[p.lease.offset].Store(p)
 	}
 	ps.ids[p.id].Store(p)
@@ -163,7 +221,7 @@ func (ps *peers) publish(p *peer) {
 func (ps *peers) withdraw(p *peer) {
 	ps.ids[p.id].CompareAndSwap(p, nil)
 	st := p.status.Load()
-	if in := ps.inner.Load(); st != nil && in.cidr == p.gen.cfg.ClientCIDR {
+	if in := ps.inner.Load(); st != nil && in.cidr == p.gen.Load().cfg.ClientCIDR {
 		in.at[st.lease.offset].CompareAndSwap(p, nil)
 	}
 }
@@ -173,11 +231,11 @@ func (ps *peers) remove(p *peer) {
 	ps.withdraw(p)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	if p.waiting != nil {
-		ps.halfOpen.Remove(p.waiting)
-		p.waiting = nil
-	}
+	ps.settle(p)
 	delete(ps.sessions, p.key)
+	if ps.byAddr[p.key.from] == p {
+		delete(ps.byAddr, p.key.from)
+	}
 	delete(ps.taken, p.id)
 	ps.running.Done()
 }

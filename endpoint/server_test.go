@@ -38,7 +38,8 @@ type running struct {
 	dir  string
 	pki  *pki.PKI
 	log  *lockedBuffer
-	text string // of the configuration
+	text string   // of the configuration
+	via  net.Addr // where clients dial to; nil: the listener
 }
 
 // lockedBuffer is a log that tests read.
@@ -158,6 +159,9 @@ func (r *running) tlsConfig(t *testing.T, name string) *tls.Config {
 func (r *running) dial(t *testing.T, cfg *tls.Config) *dialer {
 	t.Helper()
 	addr := r.Addrs()[0]
+	if r.via != nil {
+		addr = r.via
+	}
 	conn, err := net.Dial(addr.Network(), addr.String())
 	if err != nil {
 		t.Fatal(err)
@@ -376,6 +380,8 @@ func tunnelStory(t *testing.T, transport string) {
 		t.Errorf("terminated twice: %v", got)
 	}
 }
+
+func containsLog(r *running, text string) bool { return strings.Contains(r.log.String(), text) }
 
 // until polls what has no event.
 func (r *running) until(t *testing.T, ok func() bool) {

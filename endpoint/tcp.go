@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -48,12 +49,12 @@ func (l *tcpListener) start(ctx context.Context, conn net.Conn) {
 		conn.Close()
 		return
 	}
-	p, pctx := l.server.newPeer(sessionKey{from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())})
+	p, pctx := l.server.newPeer(sessionKey{from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, nil)
 	p.stream, p.out = true, newStreamOut(conn)
-	if err := l.server.peers.add(p); err != nil {
+	if err := l.server.peers.add(l.server.leave.Now(), p); err != nil {
 		p.cancel(err)
 		conn.Close()
-		l.server.log.Warn("client turned away", "from", from.String(), "reason", err)
+		l.server.turnedAway(p, err)
 		return
 	}
 	go func() { // ends before peers.running
@@ -71,9 +72,13 @@ func (l *tcpListener) start(ctx context.Context, conn net.Conn) {
 	}()
 }
 
+// handshakeBuffer is what a TCP client has for its packets before it has proved who it is.
+const handshakeBuffer = 8 << 10
+
 // readStream takes packets off the connection until it ends or breaks the protocol.
 func (p *peer) readStream(ctx context.Context, conn net.Conn) {
-	in := framing.NewReader(conn)
+	in := framing.NewReaderSize(conn, handshakeBuffer)
+	small := true
 	packets := make([][]byte, 0, runSize)
 	batch := newInBatch(p.server)
 	defer batch.free()
@@ -84,6 +89,13 @@ func (p *peer) readStream(ctx context.Context, conn net.Conn) {
 			p.streamPacket(ctx, now, batch, b)
 		}
 		batch.flush(now)
+		if small && p.status.Load() != nil {
+			in.Resize(framing.ReaderSize)
+			small = false
+			if errors.Is(err, framing.ErrTooLong) {
+				continue
+			}
+		}
 		if err != nil {
 			return
 		}
@@ -93,7 +105,7 @@ func (p *peer) readStream(ctx context.Context, conn net.Conn) {
 func (p *peer) streamPacket(ctx context.Context, now time.Time, batch *inBatch, b []byte) {
 	switch op, _ := wire.SplitHeader(b[0]); {
 	case op == wire.DataV2 && len(b) > 4:
-		if p.server.peers.byID(wire.PeerID(b), p.key.from) != p {
+		if p.server.peers.byID(wire.PeerID(b)) != p {
 			p.server.drops.unknown.Add(1)
 			return
 		}

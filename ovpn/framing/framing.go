@@ -32,6 +32,10 @@ func PutEach(b []byte, sizes []int) int {
 	return at
 }
 
+// ErrTooLong is returned for a frame that does not fit the Reader's buffer. After
+// Resize reading may go on.
+var ErrTooLong = errors.New("a frame is longer than expected here")
+
 // Append appends one packet with its length to dst.
 func Append(dst, packet []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(packet)))
@@ -46,9 +50,24 @@ type Reader struct {
 	start, end int
 }
 
-// NewReader reads from r with one buffer of 256 KiB.
-func NewReader(r io.Reader) *Reader {
-	return &Reader{r: r, buf: make([]byte, 256<<10)}
+// ReaderSize is the size of NewReader's buffer in bytes: many packets of any length.
+const ReaderSize = 256 << 10
+
+// NewReader reads from r with one buffer of ReaderSize.
+func NewReader(r io.Reader) *Reader { return NewReaderSize(r, ReaderSize) }
+
+// NewReaderSize reads from r with one buffer of size bytes. It takes no packet
+// that is longer than the buffer.
+func NewReaderSize(r io.Reader, size int) *Reader {
+	return &Reader{r: r, buf: make([]byte, max(size, 2*HeaderSize))}
+}
+
+// Resize gives the Reader a buffer of size bytes, or of what it holds if that is
+// more. The packets of the last call are no longer valid.
+func (r *Reader) Resize(size int) {
+	buf := make([]byte, max(size, r.end-r.start))
+	r.end = copy(buf, r.buf[r.start:r.end])
+	r.buf, r.start = buf, 0
 }
 
 // ReadBatch appends to dst every complete packet at hand, at most cap(dst) in
@@ -61,6 +80,9 @@ func (r *Reader) ReadBatch(dst [][]byte) ([][]byte, error) {
 			if n == 0 {
 				return dst, ErrEmpty
 			}
+			if len(dst) == 0 && HeaderSize+n > len(r.buf) {
+				return dst, ErrTooLong
+			}
 			if r.end-r.start < HeaderSize+n {
 				break
 			}
@@ -71,7 +93,7 @@ func (r *Reader) ReadBatch(dst [][]byte) ([][]byte, error) {
 		if len(dst) > 0 {
 			return dst, nil
 		}
-		if r.start > 0 && len(r.buf)-r.start < HeaderSize+MaxPacket {
+		if r.start > 0 && len(r.buf)-r.start < min(HeaderSize+MaxPacket, len(r.buf)) {
 			r.end = copy(r.buf, r.buf[r.start:r.end])
 			r.start = 0
 		}

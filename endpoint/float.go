@@ -1,0 +1,105 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/adit-vpn/adit/platform/udp"
+)
+
+// A client whose outer address changes (another network, a NAT that forgot it) goes
+// on with its session: DATA_V2 packets name their peer. One that comes from elsewhere is
+// opened with that peer's keys; only when it is authentic and not replayed does the client
+// move, and both directions with it (openvpn's multi_process_float). Without keys nothing is
+// authentic, so nobody moves before the session is established (CVE-2020-11810). UDP only.
+
+// path is where a client is.
+type path struct {
+	from netip.AddrPort
+	conn udp.Conn // nil on TCP
+}
+
+// Bounds of the work for packets from unknown addresses, which anybody can forge:
+// so many a second are opened for one peer, and on one listener.
+const (
+	triesPerPeer     = 256
+	triesPerListener = 4096
+)
+
+// budget counts what happens within one second.
+type budget struct {
+	second int64
+	n      int
+}
+
+func (b *budget) take(now time.Time, limit int) bool {
+	if s := now.Unix(); s != b.second {
+		*b = budget{second: s}
+	}
+	b.n++
+	return b.n <= limit
+}
+
+// mayTry is the budget of one peer, which several listeners share.
+func (p *peer) mayTry(now time.Time) bool {
+	const count = 16 // bits
+	for {
+		old, next := p.tries.Load(), uint64(now.Unix())<<count
+		if old>>count == next>>count {
+			next = old
+		}
+		if next&(1<<count-1) >= triesPerPeer {
+			return false
+		}
+		if p.tries.CompareAndSwap(old, next+1) {
+			return true
+		}
+	}
+}
+
+// float judges a data packet that names p and came from elsewhere. False means that
+// it was not even opened. The packet is forwarded when it is authentic.
+func (l *udpListener) float(now time.Time, p *peer, from netip.AddrPort, b []byte) bool {
+	s := l.server
+	if !s.gen.Load().cfg.Floating || !l.tries.take(now, triesPerListener) || !p.mayTry(now) {
+		return false
+	}
+	l.trial.add(now, p, b)
+	if l.trial.flush(now) == 0 {
+		return true
+	}
+	was := p.from()
+	replaced, err := s.peers.move(p, &path{from: from, conn: l.conn})
+	log := s.log.With("connection", p.name, "from", was.String(), "to", from.String())
+	switch {
+	case errors.Is(err, errGone):
+	case err != nil:
+		log.Debug("client does not move", "reason", err)
+	default:
+		level := slog.LevelInfo
+		if n := p.moves.Add(1); n > maxMovesLogged {
+			level = slog.LevelDebug
+		}
+		log.Log(context.Background(), level, "client moved")
+	}
+	if replaced != nil {
+		replaced.cancel(errReplaced)
+	}
+	return true
+}
+
+// maxMovesLogged is after how many moves of one session the log is quiet about them:
+// a client may jump as often as it likes.
+const maxMovesLogged = 100
+
+// turnedAway logs that p was not let in.
+func (s *Server) turnedAway(p *peer, err error) {
+	level := slog.LevelWarn
+	if errors.Is(err, errStillTooOften) {
+		level = slog.LevelDebug
+	}
+	s.log.Log(context.Background(), level, "client turned away", "from", p.from().String(), "reason", err)
+}

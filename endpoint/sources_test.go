@@ -1,0 +1,143 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/framing"
+	"github.com/adit-vpn/adit/ovpn/wire"
+)
+
+func (r *running) waitingPeer(t *testing.T, addr string, sid byte) (*peer, context.Context, error) {
+	t.Helper()
+	p, ctx := r.newPeer(sessionKey{from: netip.MustParseAddrPort(addr), client: wire.SessionID{sid}}, nil)
+	err := r.peers.add(time.Now(), p)
+	t.Cleanup(func() { p.cancel(nil) })
+	if err == nil {
+		t.Cleanup(func() { r.peers.remove(p) })
+	}
+	return p, ctx, err
+}
+
+// TestHalfOpen: an attacker's unfinished handshakes make room for each other, never
+// for those of others.
+func TestHalfOpen(t *testing.T) {
+	r := start(t, "udp")
+	_, honest, err := r.waitingPeer(t, "192.0.2.9:1000", 1) // the oldest of all
+	if err != nil {
+		t.Fatal(err)
+	}
+	evicted := 0
+	var evil []context.Context
+	// Several addresses, each within its own limit of new sessions and handshakes.
+	for i := range 6 * maxHalfOpenSource {
+		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i % 6)}), uint16(1000+i))
+		_, ctx, err := r.waitingPeer(t, addr.String(), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		evil = append(evil, ctx)
+	}
+	for _, ctx := range evil {
+		if errors.Is(context.Cause(ctx), errEvicted) {
+			evicted++
+		}
+	}
+	if want := 6*maxHalfOpenSource + 1 - maxHalfOpen; evicted != want {
+		t.Errorf("%d evicted, want %d", evicted, want)
+	}
+	if honest.Err() != nil {
+		t.Error("the honest client was evicted")
+	}
+}
+
+// TestHalfOpenOfOneSource: the whole of an IPv6 network is one source, and each has
+// its limit.
+func TestHalfOpenOfOneSource(t *testing.T) {
+	r := start(t, "udp")
+	_, honest, err := r.waitingPeer(t, "192.0.2.9:1000", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var six []context.Context
+	for i := range maxHalfOpenSource + 1 {
+		addr := netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}), 1000)
+		_, ctx, err := r.waitingPeer(t, addr.String(), 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		six = append(six, ctx)
+	}
+	if !errors.Is(context.Cause(six[0]), errEvicted) || six[1].Err() != nil {
+		t.Error("the oldest handshake of the source did not make room")
+	}
+	if honest.Err() != nil {
+		t.Error("the honest client was evicted")
+	}
+}
+
+func TestConnectFreq(t *testing.T) {
+	s := newSources()
+	limit := Freq{Sessions: 3, Seconds: 10}
+	now := time.Unix(1000, 0)
+	evil, good := sourceOf(netip.MustParseAddr("192.0.2.1")), sourceOf(netip.MustParseAddr("192.0.2.2"))
+	for i, want := range []error{nil, nil, nil, errTooOften, errStillTooOften, errStillTooOften} {
+		if err := s.arrive(now, evil, limit); !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("session %d: %v, want %v", i, err, want)
+		}
+	}
+	if err := s.arrive(now, good, limit); err != nil {
+		t.Errorf("another source: %v", err)
+	}
+	if err := s.arrive(now.Add(10*time.Second), evil, limit); err != nil {
+		t.Errorf("later: %v", err)
+	}
+	for i := range 3 * maxSources {
+		s.arrive(now, sourceOf(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})), limit)
+	}
+	if len(s.arrivals) > maxSources {
+		t.Errorf("%d sources are remembered", len(s.arrivals))
+	}
+}
+
+// TestConnectFreqConfigured: the limit of the file holds for real clients.
+func TestConnectFreqConfigured(t *testing.T) {
+	r := start(t, "udp")
+	if _, err := r.Reload(t.Context(), r.config(t, r.text+"connect_freq: {sessions: 1, seconds: 3600}\n")); err != nil {
+		t.Fatal(err)
+	}
+	r.connect(t, "ann")
+	r.dial(t, r.tlsConfig(t, "bob"))
+	r.until(t, func() bool { return containsLog(r, errTooOften.Error()) })
+	if n := len(r.peers.all()); n != 1 {
+		t.Errorf("%d peers", n)
+	}
+}
+
+// TestStreamBeforeAuthentication: who has proved nothing may not send much at once.
+func TestStreamBeforeAuthentication(t *testing.T) {
+	r := start(t, "tcp")
+	c, err := net.Dial("tcp", r.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write(framing.Append(nil, make([]byte, handshakeBuffer)))
+	c.SetReadDeadline(time.Now().Add(patience))
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v, want a closed connection", err)
+	}
+	r.until(t, func() bool { return len(r.peers.all()) == 0 })
+
+	// An established client sends packets of any length.
+	d, reply := r.connect(t, "ann")
+	d.ping(t, reply.Address.Addr())
+	large := echo(reply.Address.Addr(), reply.RouteGateway, 1)
+	before := r.Connections()[0].RxBytes
+	d.tunnel(t, append(large, make([]byte, 40000)...))
+	r.until(t, func() bool { return r.Connections()[0].RxBytes > before+40000 })
+}
