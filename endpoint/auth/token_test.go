@@ -1,0 +1,221 @@
+package auth
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/push"
+)
+
+const (
+	zeroSecret = `-----BEGIN OpenVPN auth-token server key-----
+AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+-----END OpenVPN auth-token server key-----
+`
+	randomSecret = `-----BEGIN OpenVPN auth-token server key-----
++mmmf7IQ5cymtMVjKYTWk8IOcYanRlpQmV9Tb3EjkHYxueBVDg3yqRgzeBlVGzNLD//rAPiOVhau
+3NDBjNOQB8951bfs7Cc2mYfay92Bh2gRJ5XEM/DMfzCWN+7uU6NWoTTHr4FuojnIQtjtqVAj/JS9
+w+dTSp/vYHl+c7uHd19uVRu/qLqV85+rm4tUGIjO7FfYuwyPqwmhuIsi3hs9QkSimh888FmBpoKY
+/tbKVTJZmSERKti9KEwtV2eVAR0znN5KW7lCB3mHVAhN7bUpcoDjfCzYIFARxwswTFu9gFkwqUMY
+I1KUOgIsVNs4llACioeXplYekWETR+YkJwDc/A==
+-----END OpenVPN auth-token server key-----
+`
+	zeroToken   push.Secret = "SESS_ID_AT_0123456789abcdefAAAAAAAAAAAAAAAAAAAAAE5JsQJOVfo8jnI3RL3tBaR5NkE4yPfcylFUHmHSc5Bu"
+	randomToken push.Secret = "SESS_ID_AT_ThhRItzOKNKrh3dfAAAAAFwzHpwAAAAAXDMenDdrq0RoH3dkA1f7O3wO+7kZcx2DusVZrRmFlWQM9HOb"
+	tokenUser               = "test user name"
+)
+
+// clock is a time that tests move.
+type clock struct{ t time.Time }
+
+func (c *clock) now() time.Time { return c.t }
+
+func newTokens(t *testing.T, secret string, c *clock) *Tokens {
+	t.Helper()
+	out, err := NewTokens([]byte(secret), 3000*time.Second, 120*time.Second, c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The numbers are those of openvpn's test_auth_token.c.
+func TestKnownTokens(t *testing.T) {
+	for _, tt := range []struct {
+		name, secret string
+		now          int64
+		token        push.Secret
+	}{
+		{"zero", zeroSecret, 0, zeroToken},
+		{"random", randomSecret, 0x5c331e9c, randomToken},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := newTokens(t, tt.secret, &clock{time.Unix(tt.now, 0)})
+			if err := k.Verify(tokenUser, tt.token); err != nil {
+				t.Errorf("not accepted: %v", err)
+			}
+			if got, err := k.Renew(tt.token, tokenUser); err != nil || got != tt.token {
+				t.Errorf("renewed at the same time: %q %v", string(got), err)
+			}
+		})
+	}
+}
+
+func TestTokenTimes(t *testing.T) {
+	c := &clock{time.Unix(100000, 0)}
+	k := newTokens(t, zeroSecret, c)
+	token := k.Issue(tokenUser)
+	at := func(seconds int64, token push.Secret, want error) {
+		t.Helper()
+		c.t = time.Unix(100000+seconds, 0)
+		if err := k.Verify(tokenUser, token); !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("after %d s: %v, want %v", seconds, err, want)
+		}
+	}
+	at(0, token, nil)
+	at(-100, token, ErrTokenExpired) // from the future
+	at(2*120-20, token, nil)
+	at(2*120, token, ErrTokenExpired)
+	at(3001, token, ErrTokenExpired)
+
+	renewed := token
+	for s := int64(0); s <= 3000; s += 120 {
+		at(s, renewed, nil)
+		var err error
+		if renewed, err = k.Renew(renewed, tokenUser); err != nil {
+			t.Fatal(err)
+		}
+		if !SameSession(token, renewed) {
+			t.Fatal("renewal changed the session")
+		}
+	}
+	at(3001, renewed, ErrTokenExpired) // however often it was renewed
+	k.lifetime = 0
+	at(3001, renewed, nil)
+}
+
+func TestTokenRefused(t *testing.T) {
+	c := &clock{time.Unix(100000, 0)}
+	k := newTokens(t, zeroSecret, c)
+	token := k.Issue(tokenUser)
+	if SameSession(token, k.Issue(tokenUser)) {
+		t.Error("two sign-ins are one session")
+	}
+	if err := k.Verify("another", token); !errors.Is(err, ErrTokenForged) {
+		t.Errorf("another user: %v", err)
+	}
+	if err := newTokens(t, randomSecret, c).Verify(tokenUser, token); !errors.Is(err, ErrTokenForged) {
+		t.Errorf("another secret: %v", err)
+	}
+	for i := len(tokenPrefix); i < len(token); i++ {
+		b := []byte(token)
+		b[i] ^= 1
+		if k.Verify(tokenUser, push.Secret(b)) == nil {
+			t.Errorf("byte %d may change", i)
+		}
+	}
+	// CVE-2026-13122: the right prefix, and too little behind it.
+	for n := range len(token) {
+		if err := k.Verify(tokenUser, token[:n]); !errors.Is(err, ErrNoToken) {
+			t.Errorf("%d characters: %v", n, err)
+		}
+	}
+	for _, bad := range []push.Secret{token + "A", token + "\n", token[:len(token)-1] + "=", token[:20] + "*" + token[21:],
+		"sess_id_at_" + token[len(tokenPrefix):]} {
+		if k.Verify(tokenUser, bad) == nil {
+			t.Errorf("accepted %q", string(bad))
+		}
+	}
+}
+
+func TestTokenSecrets(t *testing.T) {
+	c := &clock{time.Unix(1, 0)}
+	a, err := NewTokens(nil, 0, time.Hour, c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := NewTokens(nil, 0, time.Hour, c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.key == b.key {
+		t.Error("random secrets are equal")
+	}
+	short := string(pem.EncodeToMemory(&pem.Block{Type: tokenSecret, Bytes: make([]byte, tokenKeyAt+31)}))
+	other := strings.ReplaceAll(zeroSecret, "auth-token", "tls-crypt-v2")
+	for _, text := range []string{"", "hello", short, other} {
+		if _, err := NewTokens([]byte(text), 0, time.Hour, c.now); err == nil {
+			t.Errorf("accepted %q", text)
+		}
+	}
+	if _, err := NewTokens(nil, 0, 0, c.now); err == nil {
+		t.Error("no renewal time")
+	}
+}
+
+// passwords is a Method of one password.
+type passwords struct{ good push.Secret }
+
+func (p passwords) Check(_ context.Context, c Credentials) (Outcome, error) {
+	if c.Password == p.good {
+		return Accepted{Identity{Username: c.Username}}, nil
+	}
+	return Denied{Reason: "wrong password"}, nil
+}
+
+func TestGuard(t *testing.T) {
+	c := &clock{time.Unix(100000, 0)}
+	k := newTokens(t, zeroSecret, c)
+	m := k.Guard(passwords{"secret"})
+	check := func(user string, password push.Secret) Outcome {
+		t.Helper()
+		o, err := m.Check(t.Context(), Credentials{Username: user, Password: password})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	if o := check("ann", "secret"); o.(Accepted).Identity.Name() != "ann" {
+		t.Errorf("%+v", o)
+	}
+	if o, ok := check("ann", "wrong").(Denied); !ok {
+		t.Errorf("%+v", o)
+	}
+	token := k.Issue("ann")
+	if o := check("ann", token); o.(Accepted).Identity.Name() != "ann" {
+		t.Errorf("%+v", o)
+	}
+	if o, ok := check("bob", token).(Denied); !ok || o.Tell != "" {
+		t.Errorf("%+v", o)
+	}
+	c.t = c.t.Add(time.Hour)
+	if o, ok := check("ann", token).(Denied); !ok || !strings.HasPrefix(o.Tell, "SESSION:") {
+		t.Errorf("%+v", o)
+	}
+}
+
+func FuzzToken(f *testing.F) {
+	f.Add("ann", string(zeroToken))
+	f.Add("", tokenPrefix)
+	k, err := NewTokens(nil, 0, time.Hour, time.Now)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, user, password string) {
+		if k.Verify(user, push.Secret(password)) == nil {
+			t.Fatalf("accepted %q", password)
+		}
+		if SameSession(push.Secret(password), zeroToken) && !IsToken(push.Secret(password)) {
+			t.Fatalf("%q is a session", password)
+		}
+		if renewed, err := k.Renew(push.Secret(password), user); err == nil && k.Verify(user, renewed) != nil && len(renewed) != tokenLength {
+			t.Fatalf("renewed to %q", string(renewed))
+		}
+	})
+}
