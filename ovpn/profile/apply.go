@@ -3,8 +3,8 @@ package profile
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/adit-vpn/adit/ovpn/push"
 )
@@ -16,55 +16,6 @@ func mode(p *parser, d *Directive, a []string) error {
 		return errors.New("this is a server's file")
 	}
 	return oneOf("mode", a[0], "p2p")
-}
-
-func remote(p *parser, d *Directive, a []string) (err error) {
-	r := Remote{Host: a[0], Line: d.Line, ExitNotify: -1}
-	if err := hostName(a[0]); err != nil {
-		return err
-	}
-	if len(a) > 1 {
-		if r.Port, err = portNumber(a[1]); err != nil {
-			return err
-		}
-	}
-	if len(a) > 2 {
-		if r.Proto, err = protocol(a[2]); err != nil {
-			return err
-		}
-	}
-	if p.conn != nil {
-		p.conn.remotes = append(p.conn.remotes, pendingRemote{r})
-	} else {
-		p.remotes = append(p.remotes, pendingRemote{r})
-	}
-	return nil
-}
-
-func setPort(p *parser, d *Directive, a []string) error {
-	port, err := portNumber(a[0])
-	if err != nil {
-		return err
-	}
-	if p.conn != nil {
-		p.conn.port = port
-	} else {
-		p.port = port
-	}
-	return nil
-}
-
-func setProto(p *parser, d *Directive, a []string) error {
-	proto, err := protocol(a[0])
-	if err != nil {
-		return err
-	}
-	if p.conn != nil {
-		p.conn.proto = proto
-	} else {
-		p.proto = proto
-	}
-	return nil
 }
 
 func resolvRetry(p *parser, d *Directive, a []string) (err error) {
@@ -82,45 +33,6 @@ func connectRetry(p *parser, d *Directive, a []string) (err error) {
 			return err
 		}
 	}
-	return nil
-}
-
-func exitNotify(p *parser, d *Directive, a []string) error {
-	if p.conn == nil {
-		return ownOption(p, d, a)
-	}
-	n := 1
-	if len(a) > 0 {
-		var err error
-		if n, err = number("value", a[0], 0, 100); err != nil {
-			return err
-		}
-	}
-	p.conn.over.ExitNotify = n
-	return nil
-}
-
-func localAddress(p *parser, d *Directive, a []string) error {
-	p.p.LocalAddr = a[0]
-	return hostName(a[0])
-}
-
-func httpProxy(p *parser, d *Directive, a []string) error {
-	d.Verdict, d.Note = Unsupported, "not supported yet: proxies"
-	if len(a) < 3 || slices.Contains([]string{"auto", "auto-nct", "none", "basic", "ntlm2"}, a[2]) {
-		return nil
-	}
-	body, err := p.read(a[2])
-	if err != nil {
-		return err
-	}
-	text := strings.TrimRight(strings.ReplaceAll(string(body), "\r\n", "\n"), "\n")
-	if strings.Contains(text, "<") && strings.Contains(text, "</http-proxy-user-pass>") {
-		return fmt.Errorf("%s is not a file with user and password", a[2])
-	}
-	line := append([]string{"http-proxy", a[0], a[1], "auto"}, a[3:]...)
-	p.out = append(p.out, string(push.AppendOption(nil, line...)), "<http-proxy-user-pass>", text, "</http-proxy-user-pass>")
-	p.dropped = true
 	return nil
 }
 
@@ -175,43 +87,6 @@ func ownOption(p *parser, d *Directive, a []string) error {
 	return nil
 }
 
-func compression(p *parser, d *Directive, a []string) error {
-	d.Verdict, d.Note = Unsupported, "not supported yet: packets framed for compression"
-	note := d.Note
-	err := ownOption(p, d, a)
-	d.Note = note
-	return err
-}
-
-func tunMTU(p *parser, d *Directive, a []string) error {
-	n, err := number("size", a[0], 68, 65535)
-	if err != nil {
-		return err
-	}
-	if p.conn != nil {
-		p.conn.over.MTU = n
-		return nil
-	}
-	return ownOption(p, d, a[:1])
-}
-
-func mssfix(p *parser, d *Directive, a []string) (err error) {
-	m := Mssfix{Set: true, Value: 1492}
-	if len(a) > 0 {
-		if m.Value, err = number("size", a[0], 0, 65535); err != nil {
-			return err
-		}
-	}
-	if len(a) > 1 {
-		m.Mode = a[1]
-		if err := oneOf("mode", m.Mode, "mtu", "fixed"); err != nil {
-			return err
-		}
-	}
-	p.p.Mssfix = m
-	return nil
-}
-
 func pullFilter(p *parser, d *Directive, a []string) error {
 	actions := map[string]push.Action{"accept": push.Accept, "ignore": push.Ignore, "reject": push.Reject}
 	action, ok := actions[a[0]]
@@ -240,18 +115,6 @@ func tlsAuth(p *parser, d *Directive, a []string) error {
 		after = []string{"key-direction " + a[1]}
 	}
 	return p.inline(d, a[0], after...)
-}
-
-func keyDirection(p *parser, d *Directive, a []string) error {
-	switch a[0] {
-	case "0", "1":
-		p.p.KeyDirection = int(a[0][0] - '0')
-	case "bidirectional":
-		p.p.KeyDirection = -1
-	default:
-		return fmt.Errorf("direction %q is not 0, 1 or bidirectional", a[0])
-	}
-	return nil
 }
 
 const noPasswordYet = "not supported yet: asking for user name and password"
@@ -315,4 +178,25 @@ func setEnv(p *parser, d *Directive, a []string) error {
 		d.Verdict, d.Note = Ignored, "no program is run that could read it"
 	}
 	return nil
+}
+
+func nothing(p *parser, d *Directive, a []string) error { return nil }
+
+func renegSeconds(p *parser, d *Directive, a []string) (err error) {
+	p.p.RenegSet = true
+	if p.p.RenegSec, err = seconds("value", a[0]); err != nil || len(a) < 2 {
+		return err
+	}
+	p.p.RenegMin, err = seconds("minimum", a[1])
+	return err
+}
+
+// replayWindow has openvpn's limits (packet_id.h).
+func replayWindow(p *parser, d *Directive, a []string) (err error) {
+	if p.p.ReplayWindow, err = number("window", a[0], 1, 65536); err != nil || len(a) < 2 {
+		return err
+	}
+	n, err := number("seconds", a[1], 0, 600)
+	p.p.ReplayTime = time.Duration(n) * time.Second
+	return err
 }

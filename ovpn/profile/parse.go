@@ -27,7 +27,7 @@ func Parse(name string, text []byte, files Files) (*Profile, error) {
 		p: &Profile{
 			Name: name, KeyDirection: -1, Verb: -1, SetEnv: map[string]string{},
 		},
-		files: files, rules: rules(), tolerated: map[string]bool{}, port: 1194, proto: "udp",
+		files: files, rules: rules(), tolerated: map[string]bool{},
 	}
 	fail := func(line int, why string) (*Profile, error) {
 		return nil, &Error{Profile: name, Line: line, Text: why}
@@ -103,25 +103,16 @@ type parser struct {
 	dropped   bool     // the current line was replaced by something else
 	tolerated map[string]bool
 
-	conn     *connection // inside <connection>
-	port     uint16
-	proto    string
+	global   scope
+	conn     *scope     // inside <connection>
 	own      [][]string // lines for push.Own
 	ownLines []int
 	remotes  []pendingRemote
-}
 
-type connection struct {
-	line    int
-	port    uint16
-	proto   string
-	remotes []pendingRemote
-	over    Remote
-}
-
-// pendingRemote waits for defaults from later lines.
-type pendingRemote struct {
-	remote Remote // Port 0, Proto "": default
+	override     *Proxy // http-proxy-override
+	overrideLine int
+	pull, tls    bool // client or pull; tls-client
+	fallback     bool // data-ciphers-fallback was read
 }
 
 // line handles everything but inline blocks.
@@ -142,7 +133,7 @@ func (p *parser) line(number int, line string) {
 		if p.conn != nil {
 			p.fail(number, "<connection>", "inside another <connection>")
 		}
-		p.conn = &connection{line: number, over: Remote{ExitNotify: -1}}
+		p.conn = &scope{line: number}
 		return
 	case "</connection>":
 		p.endConnection(number)
@@ -231,6 +222,9 @@ func (p *parser) directive(line int, words []string) {
 	d := &Directive{Line: line, Words: redactWords(words), Verdict: r.verdict, Note: r.note}
 	if err := r.apply(p, d, words[1:]); err != nil {
 		d.Verdict, d.Note = Refused, err.Error()
+	}
+	if p.conn != nil && d.Verdict == Used && d.Note == "" && !slices.Contains(perConnection(), words[0]) {
+		d.Note = "does not belong into <connection>: taken for the whole file"
 	}
 	p.add(d.Line, d.Words, d.Verdict, d.Note)
 }
@@ -323,45 +317,13 @@ func chunked(s string) string {
 	return b.String() + s
 }
 
-func (p *parser) endConnection(line int) {
-	c := p.conn
-	if c == nil {
-		p.fail(line, "</connection>", "closes nothing")
-		return
-	}
-	p.conn = nil
-	if len(c.remotes) == 0 {
-		p.fail(c.line, "<connection>", "has no remote")
-	}
-	for _, r := range c.remotes {
-		if r.remote.Port == 0 {
-			r.remote.Port = c.port
-		}
-		if r.remote.Proto == "" {
-			r.remote.Proto = c.proto
-		}
-		r.remote.Timeout, r.remote.MTU, r.remote.ExitNotify = c.over.Timeout, c.over.MTU, c.over.ExitNotify
-		p.remotes = append(p.remotes, r)
-	}
-}
-
 // finish does what needs all lines.
 func (p *parser) finish() {
 	if p.conn != nil {
 		p.fail(p.conn.line, "<connection>", "is never closed")
 	}
-	for _, r := range p.remotes {
-		if r.remote.Port == 0 {
-			r.remote.Port = p.port
-		}
-		if r.remote.Proto == "" {
-			r.remote.Proto = p.proto
-		}
-		p.p.Remotes = append(p.p.Remotes, r.remote)
-	}
-	if len(p.p.Remotes) == 0 && len(p.p.errs) == 0 {
-		p.fail(0, "remote", "no server is named")
-	}
+	p.finishRemotes()
+	p.finishKeys()
 	own, err := push.Own(p.own)
 	if err != nil {
 		line := 0
@@ -379,20 +341,15 @@ func (p *parser) finish() {
 		own = push.Reply{PeerID: -1}
 	}
 	q := p.p
+	own.TunMTU = p.global.mtu
 	q.Own = own
 	q.Ping, q.PingRestart, q.PingExit = own.Ping, own.PingRestart, own.PingExit
 	q.SndBuf, q.RcvBuf = own.SndBuf, own.RcvBuf
-	if own.TunMTU != 0 {
-		q.MTU = own.TunMTU
-	}
-	if own.ExitNotify != 0 {
-		q.ExitNotify = own.ExitNotify
-	}
+	q.Inactive, q.InactiveBytes, q.SessionTimeout = own.Inactive, own.InactiveBytes, own.SessionTimeout
+	q.Compress = own.Compress
+	q.PointToPoint = p.tls && !p.pull
 	if q.VerifyHash != nil && len(q.CA) == 0 {
 		p.fail(0, "verify-hash", "needs a ca")
-	}
-	if q.TLSAuth != "" && q.TLSCrypt != "" {
-		p.fail(0, "tls-auth", "cannot be used beside tls-crypt")
 	}
 	p.finishDev()
 	p.finishAuth()

@@ -56,23 +56,29 @@ func TestVerdicts(t *testing.T) {
 		{"pull-filter ignore redirect-gateway | pull-filter accept \"route 10.\" | setenv UV_ID 5 | setenv FORWARD_COMPATIBLE 1 | setenv CLIENT_CERT 0 | setenv opt ping 5", Used},
 		{"push-peer-info | ignore-unknown-option foo bar | verb 3 | persist-tun | persist-key | sndbuf 0 | rcvbuf 100000 | mark 7 | key-method 2 | --nobind", Used},
 
-		{"dev-node x | windows-driver wintun | ifconfig-nowarn | ifconfig-noexec | ncp-disable | keysize 256 | cipher AES-256-CBC | cipher BF-CBC | auth SHA256", Ignored},
+		{"cipher AES-256-CBC | cipher aes-192-gcm | data-ciphers AES-256-CBC | ping-timer-rem | reneg-bytes 1 | reneg-pkts 1 | single-session | tls-exit | inactive 60 1000", Used},
+		{"fragment 1300 | fragment 1400 mtu | comp-lzo | comp-lzo yes | comp-lzo no | comp-lzo adaptive | compress lz4 | compress lz4-v2 | compress | compress stub | compress stub-v2", Used},
+		{"socks-proxy h 1080 | socks-proxy h | http-proxy-option VERSION 1.1 | http-proxy-option CUSTOM-HEADER X-A b | client-nat snat 10.0.0.0 255.0.0.0 11.0.0.0", Used},
+
+		{"dev-node x | windows-driver wintun | ifconfig-nowarn | ifconfig-noexec | ncp-disable | keysize 256 | cipher BF-CBC | cipher CAMELLIA-256-CBC | auth SHA256", Ignored},
 		{"tls-ciphersuites x | ecdh-curve x | tls-cipher DEFAULT | tls-groups foo | tls-cert-profile insecure | askpass | comp-noadapt | allow-compression no", Ignored},
-		{"link-mtu 1500 | mtu-disc yes | tun-mtu-extra 32 | tun-mtu-max 9000 | ping-timer-rem | reneg-bytes 1 | reneg-pkts 1 | single-session | tls-exit", Ignored},
+		{"link-mtu 1500 | mtu-disc yes | tun-mtu-extra 32 | tun-mtu-max 9000 | mtu-test | memstats x", Ignored},
 		{"route-delay 5 | route-method exe | route-noexec | route-table 1 | allow-pull-fqdn | max-routes 5 | dhcp-option WINS 10.0.0.1 | dhcp-option NTP 10.0.0.1 | ip-win32 x | tap-sleep 1", Ignored},
-		{"http-proxy-option x | http-proxy-retry | setenv-safe a b | setenv PATH /x | setenv opt frobnicate | multihome | management 127.0.0.1 7505 | management-hold", Ignored},
+		{"http-proxy-timeout 5 | http-proxy-retry | http-proxy-override h 8080 | setenv-safe a b | setenv PATH /x | setenv opt frobnicate | multihome | management 127.0.0.1 7505 | management-hold", Ignored},
 		{"up /x | down /x | route-up x | route-pre-down x | ipchange x | tls-verify x | plugin x | script-security 2 | dns-updown x | up-restart | down-pre", Ignored},
 		{"user nobody | group nogroup | chroot x | daemon | log x | log-append x | status x | writepid x | syslog | nice 5 | mlock | cd x | mute 20 | machine-readable-output", Ignored},
 		{"remap-usr1 SIGTERM | passtos | socket-flags x | tcp-nodelay | txqueuelen 5 | fast-io | disable-dco | mute-replay-warnings | prng x | tun-ipv6 | opt-verify | engine x | suppress-timestamps", Ignored},
 		{"server 10.0.0.0 255.0.0.0 | push x | dh x | client-config-dir x | host-name x | WSHOST x | CLI_PREF_BASIC_CLIENT True | frobnicate | disable-occ | lladdr x", Ignored},
 		{"tun-ipv6 | auth-token x | x509-track x | multihome | bind-dev x | compat-mode 2.4 | providers legacy", Ignored},
 
-		{"dev tap | dev tap0 | dev-type tap | dev null | fragment 1300 | comp-lzo | comp-lzo yes | comp-lzo no | compress lz4 | compress", Unsupported},
-		{"http-proxy h 8080 | http-proxy h 8080 auto | socks-proxy h 1080 | auth-user-pass | auth-federate | static-challenge \"Enter MFA code \" 1 | static-challenge x 0 concat", Unsupported},
-		{"aws-auth-device-posture jamf | pkcs11-id x | pkcs11-providers x | cryptoapicert x | management-external-key | client-nat snat a b c | data-ciphers AES-256-CBC", Unsupported},
+		{"dev tap | dev tap0 | dev-type tap | dev null | data-ciphers CAMELLIA-128-CBC", Unsupported},
+		{"auth-user-pass | auth-federate | static-challenge \"Enter MFA code \" 1 | static-challenge x 0 concat", Unsupported},
+		{"aws-auth-device-posture jamf | pkcs11-id x | pkcs11-providers x | cryptoapicert x | management-external-key", Unsupported},
 
 		{"cipher none | auth none | no-replay | no-iv | secret x | capath x | key-method 1 | tls-server | mode server | data-ciphers BF-CBC | data-ciphers none", Refused},
 		{"tls-version-max 1.0 | tls-version-max 1.1 | tls-remote x | config x | verify-frob x | remote-cert-frob x | x509-username-field ext:subjectAltName", Refused},
+		{"http-proxy h 8080 | http-proxy h 8080 auto | http-proxy h | http-proxy-option x y | socks-proxy h 0 | client-nat snat a b c | client-nat xnat 10.0.0.0 255.0.0.0 11.0.0.0", Refused},
+		{"fragment 10 | fragment 1300 foo | compress migrate | compress zip | comp-lzo maybe | reneg-bytes -1 | replay-window 70000 | replay-window 64 601 | inactive 60 -1", Refused},
 	} {
 		for line := range strings.SplitSeq(c.lines, " | ") {
 			p, err := Parse("test", []byte("remote vpn.example.com\n"+line+"\n"), nil)
@@ -168,16 +174,16 @@ verb 4
 		t.Errorf("names %q, %q", p.Name, p.SuggestedName)
 	}
 	want := []Remote{
-		{Host: "one.example.com", Port: 443, Proto: "tcp", Line: 6, ExitNotify: -1},
-		{Host: "2001:db8::1", Port: 1195, Proto: "udp6", Line: 7, ExitNotify: -1},
-		{Host: "three.example.com", Port: 443, Proto: "udp", Line: 10, Timeout: 7 * time.Second, ExitNotify: 2, MTU: 1300},
+		{Host: "one.example.com", Port: 443, Proto: "tcp", Line: 6, ExitNotify: -1, Mssfix: Mssfix{Set: true, Value: 1328}},
+		{Host: "2001:db8::1", Port: 1195, Proto: "udp6", Line: 7, ExitNotify: -1, Mssfix: Mssfix{Set: true, Value: 1328}},
+		{Host: "three.example.com", Port: 443, Proto: "udp", Line: 10, Timeout: 7 * time.Second, ExitNotify: 2, MTU: 1300, Mssfix: Mssfix{Set: true, Value: 1328}},
 	}
 	if !reflect.DeepEqual(p.Remotes, want) {
 		t.Errorf("remotes %+v", p.Remotes)
 	}
 	got := fmt.Sprintln(p.RemoteRandom, p.RandomHostname, p.Ciphers, p.Fallback, p.RenegSec, p.RenegSet, p.ConnectRetry, p.ResolvRetry, p.ServerPollTimeout,
 		p.VerifyName, p.TLSMin == tls.VersionTLS12, p.TLSGroups, p.ReplayWindow, p.Filter, p.SetEnv, p.Own.Routes, p.Own.Redirect.Def1, p.Ping, p.PingRestart, p.MTU, p.Mssfix, p.Verb, p.ExitNotify, p.KeyDirection, p.DevType)
-	if want := "true true [AES-128-GCM AES-256-GCM] AES-256-GCM 0s true [2s 30s] -1ns 9s {name-prefix vpn server} true [X25519] 128 [{1 dhcp-option DNS}] map[UV_TOKEN:a b] " +
+	if want := "true true [AES-128-GCM AES-256-GCM AES-256-CBC] AES-256-GCM 0s true [2s 30s] -1ns 9s {name-prefix vpn server} true [X25519] 128 [{1 dhcp-option DNS}] map[UV_TOKEN:a b] " +
 		"[{10.0.0.0/8  0 invalid IP  0}] true 10s 1m0s 1400 {true 1328 } 4 0 -1 tun\n"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -84,6 +84,22 @@ type Remote struct {
 	Timeout    time.Duration `json:"timeout,omitempty"`     // 0: ServerPollTimeout
 	MTU        int           `json:"mtu,omitempty"`         // 0: Profile.MTU
 	ExitNotify int           `json:"exit_notify,omitempty"` // -1: Profile.ExitNotify
+
+	// What follows is final: the block's value, or else the whole file's.
+	Fragment  int    `json:"fragment,omitempty"` // see Profile
+	Mssfix    Mssfix `json:"mssfix"`
+	Nobind    bool   `json:"nobind,omitempty"`
+	LocalAddr string `json:"local,omitempty"`
+	LocalPort uint16 `json:"lport,omitempty"`
+	Proxy     *Proxy `json:"proxy,omitempty"` // nil: none
+
+	Keys *ControlKeys `json:"-"` // nil: the Profile's
+}
+
+// ControlKeys protect the control channel: key files' text, at most one of them set.
+type ControlKeys struct {
+	TLSAuth, TLSCrypt, TLSCryptV2 push.Secret
+	Direction                     int // of TLSAuth; -1: both ways
 }
 
 // VerifyName is verify-x509-name.
@@ -121,10 +137,10 @@ type Profile struct {
 
 	TLSAuth, TLSCrypt, TLSCryptV2 push.Secret // key files' text
 	KeyDirection                  int         // -1: both ways
-	Auth                          string      // digest of tls-auth; empty: SHA1
+	Auth                          string      // digest of tls-auth and of ciphers without their own authentication; empty: SHA1
 
-	Ciphers  []string // acceptable AEAD ciphers in order; empty: the default
-	Fallback string   // data-ciphers-fallback or cipher, when it is an AEAD cipher
+	Ciphers  []string // acceptable data channel ciphers in order; empty: the default
+	Fallback string   // data-ciphers-fallback, else cipher: for a server that cannot negotiate; offered last
 
 	RemoteCertTLS  string   // "server", "client", or empty
 	RemoteCertKU   []uint16 // acceptable key usages, first 8 bits as in X.509
@@ -150,6 +166,10 @@ type Profile struct {
 	MTU          int    // 0: default
 	PacketSize   int    // max-packet-size
 	Mssfix       Mssfix
+	Fragment     int    // largest datagram body in bytes; 0: off
+	Compress     string // framing until a push says otherwise: "", lzo-no, lzo, stub, stub-v2, lz4, lz4-v2
+	PointToPoint bool   // tls-client without pull: two equal peers, nothing is pushed
+	Proxy        *Proxy // of the whole file; Remote.Proxy is what counts
 
 	Own         push.Reply // routes, redirect-gateway, DNS, addresses, timers, buffers that the file names; PeerID is -1
 	RouteNoPull bool
@@ -158,6 +178,8 @@ type Profile struct {
 	Ping, PingRestart, PingExit time.Duration
 	RenegSec                    time.Duration
 	RenegSet                    bool // RenegSec was written; then 0 means never
+	RenegMin                    time.Duration
+	RenegBytes, RenegPackets    int64 // 0: no limit
 	HandWindow, TranWindow      time.Duration
 	TLSTimeout                  time.Duration
 	ServerPollTimeout           time.Duration // 0: default
@@ -172,10 +194,16 @@ type Profile struct {
 	Float          bool
 	SndBuf, RcvBuf int
 	ReplayWindow   int // packets; 0: default
+	ReplayTime     time.Duration
 	Mark           int // SO_MARK; 0: none
-	PushPeerInfo   bool
-	SetEnv         map[string]string // UV_* and IV_*
-	Verb           int               // -1: not written
+
+	// Inactive ends the connection after so long with less than InactiveBytes inside; SessionTimeout always.
+	Inactive, SessionTimeout time.Duration
+	InactiveBytes            int64
+	TLSExit                  bool // stop, instead of trying again, when the TLS handshake fails
+	PushPeerInfo             bool
+	SetEnv                   map[string]string // UV_* and IV_*
+	Verb                     int               // -1: not written
 
 	Directives []Directive
 

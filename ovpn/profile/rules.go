@@ -47,7 +47,11 @@ func rules() map[string]rule {
 	}
 
 	// What kind of file it is
-	flag(func(q *Profile) {}, "client", "pull", "tls-client", "persist-tun", "persist-key")
+	flag(func(q *Profile) {}, "persist-tun", "persist-key")
+	use(0, 0, "no value", func(p *parser, d *Directive, a []string) error {
+		p.tls, p.pull = p.tls || d.Words[0] == "tls-client", p.pull || d.Words[0] != "tls-client"
+		return nil
+	}, "client", "pull", "tls-client")
 	use(1, 1, "p2p", mode, "mode")
 	ignore("only a server uses it", "server", "server-ipv6", "server-bridge", "push", "push-reset", "push-remove", "push-peer-info-allow",
 		"dh", "client-config-dir", "ccd-exclusive", "client-to-client", "duplicate-cn", "max-clients", "ifconfig-pool", "ifconfig-pool-persist",
@@ -70,30 +74,24 @@ func rules() map[string]rule {
 		return err
 	}, "connect-retry-max")
 	for _, name := range []string{"connect-timeout", "server-poll-timeout"} {
-		duration(name, func(p *parser) *time.Duration {
-			if p.conn != nil {
-				return &p.conn.over.Timeout
-			}
-			return &p.p.ServerPollTimeout
-		})
+		duration(name, func(p *parser) *time.Duration { return &p.scope().timeout })
 	}
 	use(0, 1, "[n]", exitNotify, "explicit-exit-notify")
-	flag(func(q *Profile) { q.Nobind = true }, "nobind")
-	use(0, 1, "[ipv6only]", func(p *parser, d *Directive, a []string) error { p.p.Nobind = false; return nil }, "bind")
+	use(0, 0, "no value", nobind, "nobind")
+	use(0, 1, "[ipv6only]", nobind, "bind")
 	use(1, 1, "address", localAddress, "local")
-	use(1, 1, "port", func(p *parser, d *Directive, a []string) error {
-		n, err := number("port", a[0], 0, 65535)
-		p.p.LocalPort = uint16(n)
-		return err
-	}, "lport")
+	use(1, 1, "port", localPort, "lport")
 	flag(func(q *Profile) { q.Float = true }, "float")
 	use(1, 1, "mark", func(p *parser, d *Directive, a []string) (err error) {
 		p.p.Mark, err = number("mark", a[0], 0, 1<<31-1)
 		return err
 	}, "mark")
-	use(0, any16, "host port [file|auto] [method]", httpProxy, "http-proxy")
-	later("proxies", "socks-proxy")
-	ignore("it belongs to http-proxy", "http-proxy-option", "http-proxy-retry", "http-proxy-timeout", "http-proxy-override", "http-proxy-user-pass", "socks-proxy-retry", "auto-proxy")
+	use(2, 4, "host port [file|auto|auto-nct] [method]", httpProxy, "http-proxy")
+	use(2, 4, "VERSION|AGENT|CUSTOM-HEADER value", httpProxyOption, "http-proxy-option")
+	use(1, 1, "file", fileRef, "http-proxy-user-pass", "socks-proxy-user-pass")
+	use(2, 3, "host port [nct]", httpProxyOverride, "http-proxy-override")
+	use(1, 3, "host [port [file]]", socksProxy, "socks-proxy")
+	ignore("openvpn ignores it as well", "http-proxy-retry", "http-proxy-timeout", "socks-proxy-retry", "auto-proxy")
 	ignore("the system's default is used", "multihome", "passtos", "socket-flags", "tcp-nodelay", "txqueuelen", "fast-io", "mtu-disc", "ip-mtu", "bind-dev", "proto-force", "disable-dco", "mtu-test", "mtu-dynamic")
 
 	// Device and addresses
@@ -103,25 +101,23 @@ func rules() map[string]rule {
 	for _, name := range []string{
 		"topology", "ifconfig", "ifconfig-ipv6", "route", "route-ipv6", "route-gateway", "route-metric", "redirect-gateway", "redirect-private",
 		"block-ipv6", "block-outside-dns", "register-dns", "dhcp-option", "dns", "ping", "ping-restart", "ping-exit", "keepalive", "inactive", "session-timeout",
-		"sndbuf", "rcvbuf", "echo",
+		"sndbuf", "rcvbuf", "echo", "comp-lzo", "compress", "client-nat",
 	} {
 		use(0, any16, "", ownOption, name)
 	}
 	use(1, 2, "bytes", tunMTU, "tun-mtu")
-	use(0, any16, "", compression, "comp-lzo", "compress")
 	use(1, 1, "bytes", func(p *parser, d *Directive, a []string) (err error) {
 		p.p.PacketSize, err = number("size", a[0], 154, 65535)
 		return err
 	}, "max-packet-size")
 	use(0, 2, "[bytes [mtu|fixed]]", mssfix, "mssfix")
-	later("fragment", "fragment")
+	use(1, 2, "bytes [mtu]", fragment, "fragment")
 	ignore("nothing is compressed", "comp-noadapt", "allow-compression")
 	ignore("tun-mtu decides", "link-mtu", "tun-mtu-extra", "tun-mtu-max")
 	flag(func(q *Profile) { q.RouteNoPull = true }, "route-nopull")
 	use(2, any16, "accept|ignore|reject text", pullFilter, "pull-filter")
 	ignore("routes and addresses are set at once by system calls", "route-delay", "route-method", "route-table", "route-ipv6-gateway", "ip-win32", "tap-sleep",
 		"dhcp-renew", "dhcp-release", "dhcp-internal", "dhcp-pre-release", "max-routes", "allow-pull-fqdn", "allow-nonadmin", "pause-exit", "show-net-up", "allow-recursive-routing")
-	later("address translation in the client", "client-nat")
 
 	// Keys and certificates
 	use(1, 1, "file", fileRef, "ca", "cert", "key", "extra-certs", "pkcs12", "tls-crypt", "tls-crypt-v2")
@@ -139,7 +135,7 @@ func rules() map[string]rule {
 	use(1, 1, "digest", auth, "auth")
 	use(1, 1, "cipher", cipher, "cipher")
 	use(1, 1, "list", dataCiphers, "data-ciphers", "ncp-ciphers")
-	use(1, 1, "cipher", cipher, "data-ciphers-fallback")
+	use(1, 1, "cipher", fallback, "data-ciphers-fallback")
 	ignore("the cipher is always negotiated", "ncp-disable", "keysize", "data-ciphers-ignored", "compat-mode")
 	refuse("packets could be replayed", "no-replay")
 	refuse("packets would repeat their nonces", "no-iv")
@@ -184,17 +180,20 @@ func rules() map[string]rule {
 	duration("hand-window", func(p *parser) *time.Duration { return &p.p.HandWindow })
 	duration("tran-window", func(p *parser) *time.Duration { return &p.p.TranWindow })
 	duration("tls-timeout", func(p *parser) *time.Duration { return &p.p.TLSTimeout })
-	use(1, 2, "seconds [minimum]", func(p *parser, d *Directive, a []string) (err error) {
-		p.p.RenegSet = true
-		p.p.RenegSec, err = seconds("value", a[0])
+	use(1, 2, "seconds [minimum]", renegSeconds, "reneg-sec")
+	use(1, 1, "bytes", func(p *parser, d *Directive, a []string) (err error) {
+		p.p.RenegBytes, err = count("bytes", a[0])
 		return err
-	}, "reneg-sec")
-	ignore("keys are renewed long before their limit", "reneg-bytes", "reneg-pkts")
-	use(1, 2, "packets [seconds]", func(p *parser, d *Directive, a []string) (err error) {
-		p.p.ReplayWindow, err = number("window", a[0], 1, 65536)
+	}, "reneg-bytes")
+	use(1, 1, "packets", func(p *parser, d *Directive, a []string) (err error) {
+		p.p.RenegPackets, err = count("packets", a[0])
 		return err
-	}, "replay-window")
-	ignore("not needed", "single-session", "tls-exit", "ping-timer-rem", "replay-persist", "mute-replay-warnings", "suppress-timestamps", "remap-usr1", "persist-local-ip",
+	}, "reneg-pkts")
+	use(1, 2, "packets [seconds]", replayWindow, "replay-window")
+	flag(func(q *Profile) { q.TLSExit = true }, "tls-exit")
+	add(rule{usage: "no value", note: "a client never has a second session beside the first", apply: nothing}, "single-session")
+	add(rule{usage: "no value", note: "a client always knows its server", apply: nothing}, "ping-timer-rem")
+	ignore("not needed", "replay-persist", "mute-replay-warnings", "suppress-timestamps", "remap-usr1", "persist-local-ip",
 		"persist-remote-ip", "disable-occ", "occ-disable", "rmtun", "mktun", "shaper", "test-crypto", "gremlin", "memstats", "errors-to-stderr", "push-continuation", "bufsize", "ncp-p2p", "nobind-ipv6", "udp-mtu")
 
 	// Peer info and environment
@@ -236,14 +235,10 @@ func inlineRules() map[string]func(p *parser, d *Directive, body string) error {
 			return nil
 		}
 	}
-	static := func(into func(q *Profile) *push.Secret) func(p *parser, d *Directive, body string) error {
+	control := func(check func(body string) error, into func(k *ControlKeys) *push.Secret) func(p *parser, d *Directive, body string) error {
 		return func(p *parser, d *Directive, body string) error {
-			if p.conn != nil {
-				d.Verdict, d.Note = Unsupported, "not supported yet: keys per connection"
-				return nil
-			}
-			*into(p.p) = push.Secret(body)
-			return staticKey(body)
+			p.control(func(k *ControlKeys) { *into(k) = push.Secret(body) })
+			return check(body)
 		}
 	}
 	return map[string]func(p *parser, d *Directive, body string) error{
@@ -254,24 +249,18 @@ func inlineRules() map[string]func(p *parser, d *Directive, body string) error {
 			p.p.Key = push.Secret(body)
 			return privateKey([]byte(body))
 		},
-		"pkcs12":    (*parser).openPKCS12,
-		"tls-auth":  static(func(q *Profile) *push.Secret { return &q.TLSAuth }),
-		"tls-crypt": static(func(q *Profile) *push.Secret { return &q.TLSCrypt }),
-		"tls-crypt-v2": func(p *parser, d *Directive, body string) error {
-			p.p.TLSCryptV2 = push.Secret(body)
-			d.Verdict, d.Note = Unsupported, "not supported yet: tls-crypt-v2"
-			return nil
-		},
+		"pkcs12":       (*parser).openPKCS12,
+		"tls-auth":     control(staticKey, func(k *ControlKeys) *push.Secret { return &k.TLSAuth }),
+		"tls-crypt":    control(staticKey, func(k *ControlKeys) *push.Secret { return &k.TLSCrypt }),
+		"tls-crypt-v2": control(clientKeyV2, func(k *ControlKeys) *push.Secret { return &k.TLSCryptV2 }),
 		"crl-verify": func(p *parser, d *Directive, body string) error {
 			p.p.CRL = []byte(body)
 			_, err := revocations(p.p.CRL)
 			return err
 		},
-		"auth-user-pass": (*parser).credentials,
-		"http-proxy-user-pass": func(p *parser, d *Directive, body string) error {
-			d.Verdict, d.Note = Unsupported, "not supported yet: proxies"
-			return nil
-		},
+		"auth-user-pass":        (*parser).credentials,
+		"http-proxy-user-pass":  proxyLogin,
+		"socks-proxy-user-pass": proxyLogin,
 		"secret": func(p *parser, d *Directive, body string) error {
 			d.Verdict, d.Note = Refused, "a static key has no forward secrecy: use certificates"
 			return nil

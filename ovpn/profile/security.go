@@ -12,30 +12,32 @@ import (
 // Directives about ciphers, TLS and who the server is.
 
 func auth(p *parser, d *Directive, a []string) error {
-	p.p.Auth = strings.ToUpper(a[0])
+	p.p.Auth = strings.TrimPrefix(strings.ToUpper(a[0]), "RSA-") // OpenSSL's older names
 	if p.p.Auth == "NONE" {
 		return errors.New("without a digest packets could be forged")
 	}
 	return nil
 }
 
-// finishAuth knows whether tls-auth, the only user of auth, is there, and
-// whether the file holds the password.
+// finishAuth knows who uses auth: tls-auth, and ciphers without their own
+// authentication. It also knows whether the file holds the password.
 func (p *parser) finishAuth() {
-	for i := range p.p.Directives {
-		d := &p.p.Directives[i]
-		if d.Words[0] == "auth-user-pass" && d.Verdict == Unsupported && p.p.Username != "" && p.p.Password != "" {
+	q := p.p
+	tlsAuth := slices.ContainsFunc(p.allKeys(), func(k *ControlKeys) bool { return k.TLSAuth != "" })
+	old := slices.ContainsFunc(append(slices.Clone(q.Ciphers), q.Fallback), func(c string) bool { return c != "" && classify(c) == legacy })
+	for i := range q.Directives {
+		d := &q.Directives[i]
+		if d.Words[0] == "auth-user-pass" && d.Verdict == Unsupported && q.Username != "" && q.Password != "" {
 			d.Verdict, d.Note = Used, "" // nobody needs to be asked
 		}
 		if d.Words[0] != "auth" || d.Verdict != Used {
 			continue
 		}
 		switch {
-		case p.p.TLSAuth == "":
-			d.Note = "only tls-auth and old ciphers need it: nothing does here"
-			d.Verdict = Ignored
-		case !slices.Contains([]string{"SHA1", "SHA224", "SHA256", "SHA384", "SHA512"}, p.p.Auth):
-			d.Verdict, d.Note = Unsupported, "not supported yet: digest "+p.p.Auth+" for tls-auth"
+		case !tlsAuth && !old:
+			d.Verdict, d.Note = Ignored, "only tls-auth and old ciphers need it: nothing does here"
+		case !slices.Contains([]string{"SHA1", "SHA224", "SHA256", "SHA384", "SHA512"}, q.Auth):
+			d.Verdict, d.Note = Unsupported, "not supported: digest "+q.Auth
 		}
 	}
 }
@@ -43,19 +45,34 @@ func (p *parser) finishAuth() {
 func cipher(p *parser, d *Directive, a []string) error {
 	name := strings.ToUpper(a[0])
 	switch classify(name) {
-	case aead:
-		p.p.Fallback = name
+	case aead, legacy:
+		if !p.fallback {
+			p.p.Fallback = name
+		}
+		if p.fallback && p.p.Fallback != name {
+			d.Verdict, d.Note = Ignored, "data-ciphers-fallback replaces it"
+		} else if classify(name) == legacy {
+			d.Note = "offered last: AES-GCM or ChaCha20-Poly1305 is better"
+		}
 	case weak:
 		if name == "NONE" {
 			return errors.New("packets would not be encrypted")
 		}
 		d.Verdict, d.Note = Ignored, name+" is broken; a better one is negotiated, or the connection fails"
-	case legacy:
-		d.Verdict, d.Note = Ignored, "AES-GCM or ChaCha20-Poly1305 is negotiated; "+name+" itself is not supported yet"
+	case foreign:
+		d.Verdict, d.Note = Ignored, name+" is not supported; another one is negotiated, or the connection fails"
 	default:
 		return fmt.Errorf("unknown cipher %q", a[0])
 	}
 	return nil
+}
+
+// fallback is data-ciphers-fallback, which goes before cipher.
+func fallback(p *parser, d *Directive, a []string) error {
+	p.fallback = false
+	err := cipher(p, d, a)
+	p.fallback = err == nil && d.Verdict == Used
+	return err
 }
 
 func dataCiphers(p *parser, d *Directive, a []string) error {
@@ -68,9 +85,8 @@ func dataCiphers(p *parser, d *Directive, a []string) error {
 			list = append(list, "AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305")
 			continue
 		}
-		kind := classify(name)
-		switch {
-		case kind == aead:
+		switch kind := classify(name); {
+		case kind == aead || kind == legacy:
 			list = append(list, name)
 		case kind == strange && !optional:
 			return fmt.Errorf("unknown cipher %q", name)
@@ -85,8 +101,8 @@ func dataCiphers(p *parser, d *Directive, a []string) error {
 		if len(skipped) > 0 {
 			d.Note = "not offered: " + strings.Join(dedupe(skipped), ", ")
 		}
-	case kinds[legacy] > 0:
-		d.Verdict, d.Note = Unsupported, "not supported yet: "+strings.Join(skipped, ", ")
+	case kinds[foreign] > 0:
+		d.Verdict, d.Note = Unsupported, "not supported: "+strings.Join(skipped, ", ")
 	default:
 		return fmt.Errorf("names only broken ciphers: %s", strings.Join(skipped, ", "))
 	}

@@ -28,6 +28,15 @@ func number(field, s string, low, high int) (int, error) {
 	return n, nil
 }
 
+// count reads a number of bytes or packets.
+func count(field, s string) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%s %q is not a number from 0 up", field, s)
+	}
+	return n, nil
+}
+
 const maxSeconds = 366 * 24 * 3600
 
 func seconds(field, s string) (time.Duration, error) {
@@ -123,23 +132,30 @@ func opensslName(iana string) string {
 type cipherKind uint8
 
 const (
-	aead cipherKind = iota
-	legacy
-	weak
-	strange
+	aead    cipherKind = iota
+	legacy             // authenticated by auth's digest
+	weak               // broken
+	foreign            // not broken, but not ours
+	strange            // no cipher
 )
 
 func classify(cipher string) cipherKind {
 	switch cipher {
-	case "AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305":
+	case "AES-256-GCM", "AES-192-GCM", "AES-128-GCM", "CHACHA20-POLY1305":
 		return aead
-	case "NONE", "BF-CBC", "BF-CFB", "BF-OFB", "DES-CBC", "DES-EDE-CBC", "DES-EDE3-CBC", "DESX-CBC", "RC2-CBC", "RC2-40-CBC", "RC2-64-CBC", "CAST5-CBC", "IDEA-CBC":
-		return weak
+	case "AES-256-CBC", "AES-192-CBC", "AES-128-CBC", "AES-256-CFB", "AES-192-CFB", "AES-128-CFB", "AES-256-OFB", "AES-192-OFB", "AES-128-OFB":
+		return legacy
 	}
-	for _, suffix := range []string{"-CBC", "-CFB", "-OFB", "-CFB1", "-CFB8", "-GCM"} {
-		if strings.HasSuffix(cipher, suffix) {
-			return legacy
-		}
+	family, _, ok := strings.Cut(cipher, "-")
+	switch {
+	case cipher == "NONE":
+		return weak
+	case !ok:
+		return strange
+	case slices.Contains([]string{"BF", "DES", "DESX", "RC2", "RC5", "CAST5", "IDEA"}, family):
+		return weak // blocks of 64 bits (CVE-2016-6329)
+	case slices.Contains([]string{"AES", "CAMELLIA", "ARIA", "SEED", "SM4", "CHACHA20"}, family):
+		return foreign
 	}
 	return strange
 }
@@ -185,6 +201,27 @@ func privateKey(text []byte) error {
 			return nil
 		}
 	}
+}
+
+// clientKeyV2 checks a tls-crypt-v2 client key: 256 bytes of key and the wrapped
+// key of at most 1024 (openvpn's tls_crypt.h).
+func clientKeyV2(text string) error {
+	const kind = "OpenVPN tls-crypt-v2 client key"
+	block, _ := pem.Decode([]byte(text))
+	switch {
+	case block == nil:
+		return errors.New("holds no " + kind + ": truncated or not PEM?")
+	case block.Type == "OpenVPN tls-crypt-v2 server key":
+		return errors.New("is the server's key: a client never gets it")
+	case block.Type != kind:
+		return errors.New("holds no " + kind)
+	}
+	const key, tag, length, most = 256, 32, 2, 1024
+	wrapped := len(block.Bytes) - key
+	if wrapped < tag+key+length || wrapped > most || int(block.Bytes[len(block.Bytes)-2])<<8|int(block.Bytes[len(block.Bytes)-1]) != wrapped {
+		return errors.New("the " + kind + " has the wrong length")
+	}
+	return nil
 }
 
 // staticKey checks openvpn's 2048-bit key file.

@@ -34,25 +34,25 @@ func TestVendors(t *testing.T) {
 				return p.SuggestedName == "alice@198.51.100.2/AUTOLOGIN" && len(p.Remotes) == 3 && p.PushPeerInfo && p.KeyDirection == 1
 			}},
 		{"pfSense", "dev tun\npersist-tun\npersist-key\ndata-ciphers AES-256-GCM:AES-128-GCM:CHACHA20-POLY1305\ndata-ciphers-fallback AES-256-CBC\nauth SHA256\ntls-client\nclient\nresolv-retry infinite\n" +
-			"remote fw.example.com 1194 udp4\nnobind\nverify-x509-name \"vpn server\" name\nremote-cert-tls server\nexplicit-exit-notify\n" + pki + auth, "data-ciphers-fallback:ignored", true,
+			"remote fw.example.com 1194 udp4\nnobind\nverify-x509-name \"vpn server\" name\nremote-cert-tls server\nexplicit-exit-notify\n" + pki + auth, "", true,
 			func(p *Profile) bool {
 				return p.Remotes[0].Proto == "udp4" && len(p.Ciphers) == 3 && p.VerifyName.Value == "vpn server"
 			}},
 		{"MikroTik", "client\nremote router.example.com 1194\nproto tcp-client\ndev tun\npersist-tun\nnobind\ncipher AES-256-CBC\nauth SHA1\npull\nverb 2\nmute 3\nauth-user-pass\nroute 192.168.88.0 255.255.255.0\n" + pki,
-			"cipher:ignored auth:ignored mute:ignored auth-user-pass:unsupported", false,
+			"mute:ignored auth-user-pass:unsupported", false,
 			func(p *Profile) bool { return p.Remotes[0].Proto == "tcp" && len(p.Own.Routes) == 1 }},
 		{"consumer VPN", "client\ndev tun\nproto udp\nremote 192.0.2.99 1194\nresolv-retry infinite\nremote-random\nnobind\ntun-mtu 1500\ntun-mtu-extra 32\nmssfix 1450\npersist-key\npersist-tun\nping 15\nping-restart 0\n" +
 			"ping-timer-rem\nreneg-sec 0\ncomp-lzo no\nverify-x509-name CN=de1.example.com\nremote-cert-tls server\nauth-user-pass\nverb 3\npull\nfast-io\ncipher AES-256-CBC\nauth SHA512\n<ca>\n" + ca.pem + "</ca>\n" + auth,
-			"tun-mtu-extra:ignored ping-timer-rem:ignored comp-lzo:unsupported auth-user-pass:unsupported fast-io:ignored cipher:ignored", false,
+			"tun-mtu-extra:ignored auth-user-pass:unsupported fast-io:ignored", false,
 			func(p *Profile) bool {
 				return p.VerifyName == VerifyName{"subject", "CN=de1.example.com"} && p.Auth == "SHA512"
 			}},
 		{"sample client.conf", "; comments start with ; or #\nclient\n;dev tap\ndev tun\n;dev-node MyTap\n;proto tcp\nproto udp\nremote my-server-1 1194\n;remote my-server-2 1194\n;remote-random\nresolv-retry infinite\nnobind\n" +
-			";user nobody\npersist-key\npersist-tun\n;mute-replay-warnings\nremote-cert-tls server\ncipher AES-256-CBC\n#comp-lzo\nverb 3\n;mute 20\n" + pki + auth, "cipher:ignored", true,
+			";user nobody\npersist-key\npersist-tun\n;mute-replay-warnings\nremote-cert-tls server\ncipher AES-256-CBC\n#comp-lzo\nverb 3\n;mute 20\n" + pki + auth, "", true,
 			func(p *Profile) bool { return p.Remotes[0].Host == "my-server-1" }},
 		{"Synology", "dev tun\ntls-client\nremote nas.example.com 1194\n# float\n# redirect-gateway def1\n# dhcp-option DNS DNS_IP_ADDRESS\npull\nproto udp\nscript-security 2\nreneg-sec 0\ncipher AES-256-CBC\n" +
 			"data-ciphers 'AES-256-CBC'\nauth SHA512\nauth-user-pass\n<ca>\n" + ca.pem + "</ca>\n",
-			"script-security:ignored cipher:ignored data-ciphers:unsupported auth:ignored auth-user-pass:unsupported", false,
+			"script-security:ignored auth-user-pass:unsupported", false,
 			func(p *Profile) bool { return p.Own.Redirect == nil }},
 		{"AWS with SAML", "client\ndev tun\nproto udp\nremote cvpn-endpoint-0a.prod.clientvpn.eu-west-1.amazonaws.com 443\nremote-random-hostname\nresolv-retry infinite\nnobind\nremote-cert-tls server\ncipher AES-256-GCM\nverb 3\n\n<ca>\n" +
 			ca.pem + "</ca>\n\nauth-user-pass\nauth-federate\nauth-retry interact\nauth-nocache\nreneg-sec 0\nverify-x509-name server.example name\naws-auth-device-posture jamf\n",

@@ -296,3 +296,33 @@ func (r *Redirect) flag(word string) *bool {
 	}
 	return nil
 }
+
+const maxNAT = 64 // openvpn's MAX_CLIENT_NAT
+
+// clientNAT reads: client-nat snat|dnat network mask alias.
+func (p *parser) clientNAT(args []string) error {
+	if len(args) != 4 || args[0] != "snat" && args[0] != "dnat" {
+		return errors.New("want snat or dnat, network, mask and alias")
+	}
+	network, err := address4(args[1])
+	if err != nil {
+		return err
+	}
+	bits, err := ParseMask(args[2])
+	if err != nil {
+		return err
+	}
+	alias, err := address4(args[3])
+	if err != nil {
+		return err
+	}
+	nat := NAT{args[0], netip.PrefixFrom(network, bits), alias}
+	switch {
+	case bits == 0 || nat.Network.Masked() != nat.Network || netip.PrefixFrom(alias, bits).Masked().Addr() != alias:
+		return errors.New("network and alias must begin at their mask")
+	case len(p.r.ClientNAT) == maxNAT:
+		return fmt.Errorf("more than %d translations", maxNAT)
+	}
+	p.r.ClientNAT = append(p.r.ClientNAT, nat)
+	return nil
+}

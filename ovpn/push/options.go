@@ -38,6 +38,9 @@ func (r Reply) options() []string {
 	for _, route := range r.Routes {
 		w.route(route)
 	}
+	for _, nat := range r.ClientNAT {
+		w.add("client-nat", nat.Kind, nat.Network.Addr().String(), FormatMask(nat.Network.Bits()), nat.Alias.String())
+	}
 	w.number("route-metric", r.RouteMetric)
 	if r.RouteGateway.IsValid() {
 		w.add("route-gateway", r.RouteGateway.String())
@@ -46,7 +49,7 @@ func (r Reply) options() []string {
 	w.seconds("ping", r.Ping)
 	w.seconds("ping-restart", r.PingRestart)
 	w.seconds("ping-exit", r.PingExit)
-	w.seconds("inactive", r.Inactive)
+	w.inactive(r.Inactive, r.InactiveBytes)
 	w.seconds("session-timeout", r.SessionTimeout)
 	w.text("auth-token", r.AuthToken.Reveal())
 	if r.TokenUser != "" {
@@ -118,6 +121,14 @@ func (w *writer) number(name string, n int) {
 // seconds rounds up, so that a short timer does not become "off".
 func (w *writer) seconds(name string, d time.Duration) {
 	w.number(name, int((d+time.Second-1)/time.Second))
+}
+
+func (w *writer) inactive(d time.Duration, bytes int64) {
+	if d > 0 && bytes > 0 {
+		w.add("inactive", strconv.Itoa(int((d+time.Second-1)/time.Second)), strconv.FormatInt(bytes, 10))
+		return
+	}
+	w.seconds("inactive", d)
 }
 
 func (w *writer) redirect(r Redirect) {

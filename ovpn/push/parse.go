@@ -147,8 +147,8 @@ var dangerous = []string{
 var inert = map[string]string{
 	"route-delay": "routes are added at once", "route-method": "routes are set by system calls",
 	"ifconfig-nowarn": "there is no such warning", "lladdr": "a TUN device has no link address",
-	"route-ipv6-gateway": "IPv6 routes go into the tunnel device", "client-nat": "not supported",
-	"dhcp-renew": "not needed", "dhcp-release": "not needed", "ip-win32": "addresses are set by system calls",
+	"route-ipv6-gateway": "IPv6 routes go into the tunnel device",
+	"dhcp-renew":         "not needed", "dhcp-release": "not needed", "ip-win32": "addresses are set by system calls",
 	"tap-sleep": "not needed", "ping-timer-rem": "timers run while a server is chosen", "ncp-ciphers": "pushing it has no effect",
 	"socket-flags": "chosen by the client", "bind-dev": "chosen by the client", "comp-noadapt": "nothing is compressed",
 	"setenv-safe": "no program is run that could read it", "verb": "chosen by the user", "mute": "chosen by the user",
@@ -242,7 +242,9 @@ func (p *parser) apply(name string, args []string) (known bool, err error) {
 			r.Ping, r.PingRestart = ping, restart
 		}
 	case "inactive":
-		err = p.timer(name, args[:min(len(args), 1)], &r.Inactive) // the byte count is not used
+		return true, p.inactive(args)
+	case "client-nat":
+		return true, p.clientNAT(args)
 	case "session-timeout":
 		err = p.timer(name, args, &r.SessionTimeout)
 	case "peer-id":
@@ -307,6 +309,28 @@ func (p *parser) timer(name string, args []string, d *time.Duration) error {
 		p.note(name, "longer than a day; set to 24 hours")
 	}
 	*d = time.Duration(n) * time.Second
+	return nil
+}
+
+// inactive reads: inactive seconds [bytes].
+func (p *parser) inactive(args []string) error {
+	if len(args) > 2 {
+		return errors.New("want seconds and bytes")
+	}
+	var bytes int64
+	if len(args) == 2 {
+		var err error
+		if bytes, err = strconv.ParseInt(args[1], 10, 64); err != nil || bytes < 0 {
+			return fmt.Errorf("%q is not a number of bytes", shorten(args[1]))
+		}
+	}
+	if err := p.timer("inactive", args[:min(len(args), 1)], &p.r.Inactive); err != nil {
+		return err
+	}
+	p.r.InactiveBytes = 0
+	if p.r.Inactive > 0 {
+		p.r.InactiveBytes = bytes
+	}
 	return nil
 }
 

@@ -102,7 +102,7 @@ func TestParseFields(t *testing.T) {
 		{"ping 90000", func(r *Reply) { r.Ping = 24 * time.Hour }, "24 hours"},
 		{"ping -1", nil, "not a number"},
 		{"keepalive 10 60", func(r *Reply) { r.Ping, r.PingRestart = 10*time.Second, time.Minute }, ""},
-		{"inactive 60 1000", func(r *Reply) { r.Inactive = time.Minute }, ""},
+		{"inactive 60 1000", func(r *Reply) { r.Inactive, r.InactiveBytes = time.Minute, 1000 }, ""},
 		{"session-timeout 3600", func(r *Reply) { r.SessionTimeout = time.Hour }, ""},
 		{"auth-token SESS_ID_AT_abc=", func(r *Reply) { r.AuthToken = "SESS_ID_AT_abc=" }, ""},
 		{"auth-token-user YWxpY2U=", func(r *Reply) { r.TokenUser = "alice" }, ""},

@@ -28,12 +28,15 @@ type Reply struct {
 	BlockDNS   bool      `json:"block_outside_dns,omitempty"`
 	RegisterDN bool      `json:"register_dns,omitempty"`
 
+	ClientNAT []NAT `json:"client_nat,omitempty"`
+
 	DNS DNS `json:"dns"`
 
 	Ping           time.Duration `json:"ping,omitempty"`
 	PingRestart    time.Duration `json:"ping_restart,omitempty"`
 	PingExit       time.Duration `json:"ping_exit,omitempty"`
 	Inactive       time.Duration `json:"inactive,omitempty"`
+	InactiveBytes  int64         `json:"inactive_bytes,omitempty"` // fewer inside during Inactive end the connection
 	SessionTimeout time.Duration `json:"session_timeout,omitempty"`
 
 	PeerID     int      `json:"peer_id"` // 24-bit id; -1 when not pushed
@@ -67,6 +70,14 @@ type Route struct {
 	// GatewayWord is "", "vpn_gateway" or "net_gateway" (the underlay's gateway).
 	GatewayWord string `json:"gateway_word,omitempty"`
 	Metric      int    `json:"metric,omitempty"` // 0 = unset
+}
+
+// NAT is one client-nat: addresses of packets in the tunnel are exchanged one to
+// one between Network and the network of the same size at Alias (openvpn's clinat.c).
+type NAT struct {
+	Kind    string       `json:"kind"` // "snat": source on the way out; "dnat": destination on the way out
+	Network netip.Prefix `json:"network"`
+	Alias   netip.Addr   `json:"alias"`
 }
 
 // Redirect is redirect-gateway (or redirect-private, with Private set) and its flags.
