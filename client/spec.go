@@ -66,6 +66,9 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 	if err := p.Unsupported(); err != nil {
 		return spec{}, profileProblem(api.CodeProfileUnsupported, err)
 	}
+	if name := unmapped(p); name != "" {
+		return spec{}, profileProblem(api.CodeProfileUnsupported, &profile.Error{Profile: p.Name, Directive: name, Text: "not supported yet"})
+	}
 	method, err := wrapOf(p)
 	if err != nil {
 		return spec{}, profileProblem(api.CodeProfileInvalid, err)
@@ -153,6 +156,32 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 	return s, nil
 }
 
+// unmapped names what a profile wants and a session does not get yet: to connect
+// without it would be wrong.
+func unmapped(p *profile.Profile) string {
+	for _, r := range p.Remotes {
+		switch {
+		case r.Proxy != nil:
+			return r.Proxy.Kind + " proxy"
+		case r.Keys != nil:
+			return "keys in <connection>"
+		}
+	}
+	switch {
+	case p.Fragment != 0:
+		return "fragment"
+	case p.Compress != "":
+		return "compress"
+	case p.PointToPoint:
+		return "tls-client without pull"
+	case p.TLSCryptV2 != "":
+		return "tls-crypt-v2"
+	case len(p.Own.ClientNAT) > 0:
+		return "client-nat"
+	}
+	return ""
+}
+
 // firstOf returns the first value that is set.
 func firstOf[T comparable](values ...T) T {
 	var zero T
@@ -187,14 +216,18 @@ func wrapOf(p *profile.Profile) (wrap.Method, error) {
 	return nil, nil
 }
 
-// ciphersOf is the list to offer, the fallback last.
+// ciphersOf is the list to offer, the fallback last: what package ovpn has of it.
 func ciphersOf(p *profile.Profile) []string {
-	list := p.Ciphers
+	list := slices.Clone(p.Ciphers)
 	if len(list) == 0 {
 		list = ovpn.DefaultCiphers()
 	}
 	if p.Fallback != "" && !slices.Contains(list, p.Fallback) {
-		list = append(slices.Clone(list), p.Fallback)
+		list = append(list, p.Fallback)
+	}
+	list = slices.DeleteFunc(list, func(name string) bool { _, ok := ovpn.LookupCipher(name); return !ok })
+	if len(list) == 0 {
+		list = ovpn.DefaultCiphers()
 	}
 	return list
 }
