@@ -11,61 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/adit-vpn/adit/client/api"
 )
-
-// TestServerRestarts: the server dies without a word and is started again; the
-// client finds out by the server's silence, and comes back by itself.
-func TestServerRestarts(t *testing.T) {
-	t.Parallel()
-	needs(t, "openvpn")
-	lines := []string{"pull-filter ignore ping", "ping 1", "ping-restart 4"}
-	for _, c := range []cell{
-		{Peers: aditToEndpoint, Transport: "udp", Wrap: "tls-crypt", Cipher: "AES-256-GCM"},
-		{Peers: aditToEndpoint, Transport: "tcp", Wrap: "plain", Cipher: "AES-256-GCM"},
-		{Peers: aditToOpenVPN, Transport: "udp", Wrap: "tls-auth", Cipher: "AES-256-GCM"},
-	} {
-		t.Run(c.Peers+"/"+c.Transport, func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t)
-			p, key := newPKI(t), staticKey()
-			up := func() *Proc {
-				return s.endpointUp(s.yaml(p, key, endpointConfig{Transport: c.Transport, Wrap: c.Wrap, Rules: vpcRules()}))
-			}
-			if c.Peers == aditToOpenVPN {
-				config := openvpnServer(s, p, key, c)
-				up = func() *Proc {
-					server := s.openvpn(s.server, config)
-					s.ok(server.WaitFor("Initialization Sequence Completed", soon))
-					return server
-				}
-			}
-			server := up()
-			s.aditd()
-			s.connect(clientProfile(p, c.Transport, c.Wrap, key, lines...))
-			s.reaches(s.client, none, hostAddr)
-			before := s.routesOf(s.server)
-			server.Stop(syscall.SIGKILL, soon) // the error is that it was killed
-			s.cannotReach(s.client, hostAddr)
-			up()
-			s.until(2*soon, "packets pass again", func() bool { return ping(s.client, none, hostAddr, 300*time.Millisecond) == nil })
-			if st := s.status(); st.State != api.Connected {
-				t.Errorf("the client is %s", st.State)
-			}
-			if c.Peers == aditToEndpoint {
-				if n := len(s.connections()); n != 1 {
-					t.Errorf("the endpoint has %d connections", n)
-				}
-				more, gone := added(before, s.routesOf(s.server))
-				if len(more) > 1 || len(gone) > 1 { // the tunnel's link-local address is a new one
-					t.Errorf("the endpoint's machine after kill -9 and restart:\nmore %q\ngone %q", more, gone)
-				}
-			}
-		})
-	}
-}
 
 // TestTwoTunnels: one client in two networks at once.
 func TestTwoTunnels(t *testing.T) {
