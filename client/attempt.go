@@ -216,17 +216,19 @@ func (a *running) handle(ctx context.Context, now time.Time, s *ovpn.Session, ev
 	case ovpn.PushReply:
 		return a.connected(ctx, s, ev)
 	case ovpn.AuthFailed:
-		if strings.HasPrefix(ev.Reason, "SESSION:") && c.token != "" {
+		if ev.Kind == ovpn.SessionExpired && c.token != "" {
 			c.token = ""
 			return fail(restart, api.CodeAuthFailed, map[string]string{"reason": ev.Reason}, nil)
 		}
-		return authFailure(ev.Reason, a.at)
+		return authFailure(ev, a.at)
 	case ovpn.AuthPending:
 		c.log.Info("the server waits for a sign-in elsewhere", "timeout", ev.Timeout)
 	case ovpn.PeerExit:
 		return exitFailure(ev, a.at)
 	case ovpn.PushUpdate:
-		c.log.Warn("the server changed its options; that is not supported yet", "options", len(ev.Options))
+		c.log.Warn("the server changed its options; that is not supported yet")
+	case ovpn.AuthToken:
+		c.token = ev.Token
 	case ovpn.Message:
 		word, _, _ := strings.Cut(ev.Text, ",") // the rest may be a secret
 		c.log.Info("control message", "kind", word)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -215,35 +214,20 @@ func verifyCode(k profile.Kind) string {
 	return api.CodeCertificateUntrusted
 }
 
-// authFailure words AUTH_FAILED. The reason is what follows the comma
-// (openvpn's management notes, "AUTH_FAILED").
-func authFailure(reason string, at scene) *failure {
-	args := map[string]string{"server": at.server, "reason": reason}
-	word, text, _ := strings.Cut(reason, ":")
-	flags := ""
-	if head, in, ok := strings.Cut(word, "["); ok {
-		word, flags = head, strings.TrimSuffix(in, "]")
-	}
-	lower := strings.ToLower(reason)
+// authFailure words AUTH_FAILED.
+func authFailure(ev ovpn.AuthFailed, at scene) *failure {
+	args := map[string]string{"server": at.server, "reason": ev.Reason}
+	lower := strings.ToLower(ev.Reason)
 	switch {
-	case word == "TEMP":
-		args["detail"] = text
-		if text == "" {
-			args["detail"] = "it is busy"
-		}
+	case ev.Kind == ovpn.Temporary:
+		args["detail"] = firstOf(ev.Reason, "it is busy")
 		f := fail(retry, api.CodeServerRefused, args, nil)
-		for _, option := range strings.Split(flags, ",") {
-			name, value, _ := strings.Cut(strings.TrimSpace(option), " ")
-			n, err := strconv.Atoi(value)
-			if name == "backoff" && err == nil && n > 0 {
-				f.pause = min(time.Duration(n)*time.Second, time.Hour)
-			}
-		}
+		f.pause = min(ev.Backoff, time.Hour)
 		return f
-	case word == "CRV1":
+	case ev.Kind == ovpn.Challenge:
 		return fail(stop, api.CodeSignInNotSupported, map[string]string{"method": "a one-time code"}, nil)
 	case strings.Contains(lower, "cipher negotiation failed"):
-		args["detail"] = reason
+		args["detail"] = ev.Reason
 		return fail(again, api.CodeNoCommonCipher, args, nil)
 	case strings.Contains(lower, "no free address"), strings.Contains(lower, "pool exhausted"), strings.Contains(lower, "address pool"):
 		return fail(retry, api.CodeAddressPoolEmpty, args, nil)

@@ -273,9 +273,9 @@ func (s *server) handle(now time.Time, session *ovpn.Session, ev ovpn.Event) err
 			return err
 		}
 	}
-	switch ev.(type) {
+	switch ev := ev.(type) {
 	case ovpn.Credentials:
-		return session.Accept(now)
+		return session.Accept(now, ev.KeyID)
 	case ovpn.PushRequest:
 		return session.Push(now, reply())
 	}

@@ -176,15 +176,15 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 		outcome, err := m.Check(ctx, cred)
 		if err != nil {
 			p.ended = "authentication failed: " + err.Error()
-			return s.Deny(now, "the endpoint cannot check who you are at the moment")
+			return s.Deny(now, ev.KeyID, "the endpoint cannot check who you are at the moment")
 		}
 		switch o := outcome.(type) {
 		case auth.Denied:
 			p.ended = "denied: " + o.Reason
-			return s.Deny(now, o.Tell)
+			return s.Deny(now, ev.KeyID, o.Tell)
 		case auth.Challenge:
 			p.ended = "challenged"
-			return s.Deny(now, o.Text)
+			return s.Deny(now, ev.KeyID, o.Text)
 		case auth.Accepted:
 			who = merge(who, o.Identity)
 		}
@@ -192,16 +192,16 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 	if ev.Renegotiation {
 		if st := p.status.Load(); st == nil || st.identity.Name() != who.Name() {
 			p.ended = "denied: another identity than at the beginning"
-			return s.Deny(now, "the identity changed")
+			return s.Deny(now, ev.KeyID, "the identity changed")
 		}
-		return s.Accept(now)
+		return s.Accept(now, ev.KeyID)
 	}
 	g := p.gen.Load()
 	lease, err := g.pool.lease()
 	if err != nil {
 		p.ended = "denied: " + err.Error()
 		p.server.log.Warn("no address for a client", "client", who.Name(), "reason", err)
-		return s.Deny(now, err.Error())
+		return s.Deny(now, ev.KeyID, err.Error())
 	}
 	p.lease, p.leased = lease, true
 	p.access.Store(g.access[lease.association])
@@ -209,7 +209,7 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 	if old := p.server.peers.established(p); old != nil {
 		old.cancel(errReplaced)
 	}
-	return s.Accept(now)
+	return s.Accept(now, ev.KeyID)
 }
 
 // merge adds what another method proved.
@@ -230,7 +230,7 @@ func (p *peer) push(now time.Time, s *ovpn.Session) error {
 		if !p.adopt(current) {
 			// The configuration changed in the middle of the handshake.
 			p.ended = "configuration changed"
-			return s.Deny(now, "TEMP:the configuration changed, try again")
+			return s.Deny(now, 0, "TEMP:the configuration changed, try again")
 		}
 		// A reload since may have set newer rules before ours.
 		newest := p.server.gen.Load()

@@ -9,6 +9,9 @@ package ovpn
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn/push"
@@ -50,13 +53,27 @@ type Config struct {
 	Stream bool
 	// Ciphers are the acceptable data channel ciphers in order of preference (data-ciphers).
 	Ciphers []string // default DefaultCiphers
+	// Fallback is the cipher for a peer that cannot negotiate (data-ciphers-fallback); "" = refuse such a peer.
+	Fallback string
+	// Auth is the digest beside ciphers that do not authenticate by themselves (auth).
+	Auth string // default "SHA1"
+	// Compress is the compression framing until a push says otherwise: "", "lzo-no", "lzo", "stub",
+	// "stub-v2", "lz4", "lz4-v2", and for a server "migrate": none, or what an old client needs.
+	Compress string
+	// Fragment is the largest datagram body in bytes (fragment); 0 = off. Both ends must agree.
+	Fragment int
 	// PRF forbids the TLS exporter for data keys.
 	PRF bool
+	// PointToPoint means two equal peers: both work out the same format, nothing is pushed.
+	PointToPoint bool
+	// Classic forbids what openvpn 2.6 does not know: epoch keys, asymmetric peer ids; and dynamic tls-crypt.
+	Classic bool
 
 	Encoding Encoding    // client
 	Username string      // client; sent only when not empty or Password is set
 	Password push.Secret // client
 	PeerInfo []string    // client: extra "NAME=value" lines
+	SSO      []string    // client: sign-in methods that the owner can do (IV_SSO): "webauth", "openurl", "crtext"
 	Filter   push.Filter // client: pull-filter rules for what the server pushes
 
 	// Hello is the outcome of the stateless handshake (Gate) on UDP. Nil on TCP and for clients.
@@ -67,12 +84,15 @@ type Config struct {
 	PacketSize   int           // largest control packet, bytes; default 1250
 	ReplayWindow int           // packets; default 64
 	Renegotiate  time.Duration // start a new key after this long; 0 = never ourselves
-	HandWindow   time.Duration // longest handshake; default 60 s
-	TranWindow   time.Duration // old key stays valid for receiving; default 3600 s
-	TLSTimeout   time.Duration // first retransmission; default 2 s
-	Ping         time.Duration // keepalive; a client's is replaced by the pushed one; 0 = none
-	PingRestart  time.Duration // peer silent for this long ends the session; 0 = never
-	ExitNotify   bool          // tell the peer on Close
+	// RenegotiateBytes and RenegotiatePackets start a new key after this much inner traffic in both
+	// directions, looked at once a second; 0 = no limit.
+	RenegotiateBytes, RenegotiatePackets int64
+	HandWindow                           time.Duration // longest handshake; default 60 s
+	TranWindow                           time.Duration // old key stays valid for receiving; default 3600 s
+	TLSTimeout                           time.Duration // first retransmission; default 2 s
+	Ping                                 time.Duration // keepalive; a client's is replaced by the pushed one; 0 = none
+	PingRestart                          time.Duration // peer silent for this long ends the session; 0 = never
+	ExitNotify                           bool          // tell the peer on Close
 }
 
 // Hello is what the stateless handshake fixes: both session ids. Server is zero
@@ -85,4 +105,41 @@ type Hello struct {
 // DefaultCiphers is the order that both ends offer by default.
 func DefaultCiphers() []string {
 	return []string{"AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"}
+}
+
+// check refuses what cannot work.
+func (c *Config) check() error {
+	if c.TLS == nil {
+		return errors.New("ovpn: no TLS configuration")
+	}
+	if len(c.Ciphers) == 0 {
+		c.Ciphers = DefaultCiphers()
+	}
+	for _, name := range c.Ciphers {
+		if _, ok := LookupCipher(name); !ok {
+			return fmt.Errorf("ovpn: unknown cipher %q", name)
+		}
+	}
+	if _, ok := LookupCipher(c.Fallback); c.Fallback != "" && !ok {
+		return fmt.Errorf("ovpn: unknown fallback cipher %q", c.Fallback)
+	}
+	switch strings.ToUpper(c.Auth) {
+	case "", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "MD5":
+	default:
+		return fmt.Errorf("ovpn: digest %q cannot authenticate packets", c.Auth)
+	}
+	for _, word := range c.SSO {
+		if word == "" || strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ',' || r == '=' }) {
+			return fmt.Errorf("ovpn: %q is no sign-in method", word)
+		}
+	}
+	switch {
+	case c.PointToPoint:
+		return errors.New("ovpn: point-to-point mode is not supported")
+	case c.Compress != "":
+		return fmt.Errorf("ovpn: compression framing %q is not supported", c.Compress)
+	case c.Fragment != 0:
+		return errors.New("ovpn: fragment is not supported")
+	}
+	return nil
 }

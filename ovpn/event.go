@@ -21,8 +21,9 @@ type Established struct {
 }
 
 // Credentials asks the server's owner whether this peer may use the tunnel.
-// Answer with Session.Accept or Session.Deny, now or later.
+// Answer with Session.Accept or Session.Deny for KeyID, now or later.
 type Credentials struct {
+	KeyID         uint8
 	Renegotiation bool
 	Username      string
 	Password      push.Secret
@@ -41,12 +42,39 @@ type PushReply struct {
 	Cipher string // of the data channel
 }
 
-// PushUpdate changes a part of an earlier reply.
-type PushUpdate struct{ Options []string }
+// PushUpdate replaces the configuration of a running session (PUSH_UPDATE).
+type PushUpdate struct {
+	Reply push.Reply // the whole configuration as it now is
+}
 
-// AuthFailed ends the session: the server refused. Reason is the text after
-// "AUTH_FAILED,", which may be empty or carry a challenge (CRV1, TEMP, SESSION).
-type AuthFailed struct{ Reason string }
+// AuthToken is a token that came after the configuration (client). The Session
+// uses it for its own renegotiations.
+type AuthToken struct {
+	Token push.Secret
+	User  string // empty: the user name stays
+}
+
+// FailKind says what an AUTH_FAILED means for the next attempt.
+type FailKind uint8
+
+// The kinds of AUTH_FAILED (openvpn's management notes and push.c).
+const (
+	Denied         FailKind = iota
+	SessionExpired          // "SESSION:": the token is no longer good, credentials may be
+	Temporary               // "TEMP": try again later
+	Challenge               // "CRV1:": Reason is the whole challenge
+)
+
+// AuthFailed ends the session: the server refused.
+type AuthFailed struct {
+	Kind   FailKind
+	Reason string // for people, may be empty; the challenge itself for Challenge
+	// Backoff is how long to wait before the next attempt (Temporary); 0 = not said.
+	Backoff time.Duration
+	// Advance is where the next attempt goes (Temporary): "no" the same address, "addr" the
+	// next one, "remote" the next remote; empty = not said.
+	Advance string
+}
 
 // AuthPending says that authentication goes on elsewhere; the handshake may
 // take until Timeout from now.
@@ -60,6 +88,9 @@ type PeerExit struct {
 	// Kind is "exit" (peer is going away), "restart" (come back) or "halt" (do not).
 	Kind   string
 	Reason string
+	// KeepCredentials is the flag P of RESTART and HALT: cached credentials stay good.
+	// NextRemote is N: the next attempt goes to the next remote (openvpn's push.c).
+	KeepCredentials, NextRemote bool
 }
 
 func (Established) event() {}
@@ -67,6 +98,7 @@ func (Credentials) event() {}
 func (PushRequest) event() {}
 func (PushReply) event()   {}
 func (PushUpdate) event()  {}
+func (AuthToken) event()   {}
 func (AuthFailed) event()  {}
 func (AuthPending) event() {}
 func (Message) event()     {}

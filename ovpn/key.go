@@ -23,6 +23,9 @@ type key struct {
 	ready   time.Time // when key-method 2 was exchanged; zero before
 	expires time.Time // when an old key ends; zero for the newest
 
+	deadline time.Time // of the negotiation, the owner's answer included
+	accepted time.Time // server: when the owner said yes
+
 	synced bool // the peer's reset is in
 	// resendKey: the first control packet must carry our wrapped tls-crypt-v2 key (client).
 	resendKey bool
@@ -154,7 +157,7 @@ func (k *key) sendKeyMessage(s *Session) error {
 	rand.Read(k.own.random2[:])
 	if s.cfg.Role == Client {
 		rand.Read(k.own.preMaster[:])
-		m.username, m.password = s.cfg.Username, s.cfg.Password
+		m.username, m.password = s.credentials()
 		m.peerInfo = s.ownPeerInfo(k)
 		enc = s.cfg.Encoding
 	}
@@ -197,13 +200,14 @@ func (k *key) record(s *Session, b []byte) error {
 	s.emit(Established{KeyID: k.id, Renegotiation: again, TLS: k.state, PeerOptions: m.options})
 	if !again {
 		s.established = s.now
+		s.pushBy = s.now.Add(s.cfg.HandWindow)
 	}
 	if s.cfg.Role == Server {
 		info := parsePeerInfo(m.peerInfo)
 		if !again {
 			s.peerInfo, s.peerProto = info, protoBits(info)
 		}
-		s.emit(Credentials{Renegotiation: again, Username: m.username, Password: m.password, PeerInfo: info, TLS: k.state})
+		s.emit(Credentials{KeyID: k.id, Renegotiation: again, Username: m.username, Password: m.password, PeerInfo: info, TLS: k.state})
 		return nil
 	}
 	k.authorized = true
@@ -241,5 +245,6 @@ func (k *key) install(s *Session) error {
 	if s.cfg.Renegotiate > 0 {
 		s.renegotiate = s.now.Add(s.cfg.Renegotiate)
 	}
+	s.restartVolume()
 	return nil
 }

@@ -30,7 +30,7 @@ func (s *Session) keyFor(c wire.Control, now time.Time) *key {
 
 // newKey makes the next key the newest one; a third one is dropped.
 func (s *Session) newKey(now time.Time) *key {
-	k := &key{id: s.nextKeyID, started: now, rel: reliable{timeout: s.cfg.TLSTimeout}}
+	k := &key{id: s.nextKeyID, started: now, deadline: now.Add(s.cfg.HandWindow), rel: reliable{timeout: s.cfg.TLSTimeout}}
 	s.nextKeyID = s.nextKeyID%7 + 1 // 0, then 1..7 for ever
 	if len(s.keys) > 0 {
 		old := s.keys[0]
@@ -90,6 +90,7 @@ func (s *Session) giveUp(err error) error {
 		return err
 	}
 	s.renegotiate = s.now.Add(s.cfg.HandWindow)
+	s.volume.due = time.Time{} // that attempt tries again anyway
 	return nil
 }
 
@@ -129,6 +130,44 @@ func (s *Session) promote(now time.Time) {
 	}
 }
 
+// volume is how much traffic had passed when the newest key began, for the limits
+// of reneg-bytes and reneg-pkts; due is when to look again.
+type volume struct {
+	bytes, packets uint64
+	due            time.Time
+}
+
+// volumePoll is how often the limits are looked at; openvpn does it about as often.
+const volumePoll = time.Second
+
+// traffic is the sum of both directions.
+func (s *Session) traffic() volume {
+	c := s.data.Counters()
+	return volume{bytes: c.RxBytes + c.TxBytes, packets: c.RxPackets + c.TxPackets}
+}
+
+func (s *Session) restartVolume() {
+	if s.cfg.RenegotiateBytes > 0 || s.cfg.RenegotiatePackets > 0 {
+		s.volume = s.traffic()
+		s.volume.due = s.now.Add(volumePoll)
+	}
+}
+
+// worn says whether it is time for a new key: by the clock, by the traffic, or
+// because the data key is nearly used up.
+func (s *Session) worn(now time.Time) bool {
+	if s.data.exhausted() || !s.renegotiate.IsZero() && !s.renegotiate.After(now) {
+		return true
+	}
+	if s.volume.due.IsZero() || s.volume.due.After(now) {
+		return false
+	}
+	s.volume.due = now.Add(volumePoll)
+	t := s.traffic()
+	bytes, packets := uint64(s.cfg.RenegotiateBytes), uint64(s.cfg.RenegotiatePackets)
+	return bytes > 0 && t.bytes-s.volume.bytes >= bytes || packets > 0 && t.packets-s.volume.packets >= packets
+}
+
 // Renegotiate starts a new key now. It does nothing while one is under way.
 func (s *Session) Renegotiate(now time.Time) error {
 	if s.dead != nil {
@@ -138,7 +177,7 @@ func (s *Session) Renegotiate(now time.Time) error {
 	if k := s.keys[0]; !k.done() || !k.promoted || !s.configured || !s.ending.IsZero() {
 		return nil
 	}
-	s.renegotiate = time.Time{}
+	s.renegotiate, s.volume.due = time.Time{}, time.Time{}
 	s.newKey(now).rel.queue(wire.SoftResetV1, nil)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/ovpn/wire"
 	"github.com/adit-vpn/adit/ovpn/wrap"
 )
@@ -45,12 +46,14 @@ type Session struct {
 	exporter   bool // data keys come from the TLS exporter
 	configured bool // push reply received or sent
 	accepted   bool // server: the owner said yes once
+	pushWanted bool // server: the client asked
 	pushAsked  bool // server: PushRequest was emitted
 	ccExit     bool // peer takes EXIT as a control message
 	peerProto  uint32
 	peerInfo   map[string]string
 
 	established   time.Time     // of the first key
+	pushBy        time.Time     // configured by then, or the session ends
 	pushDue       time.Time     // client: next PUSH_REQUEST
 	pushParts     []string      // client: PUSH_REPLY under way
 	partBytes     int           //
@@ -60,6 +63,9 @@ type Session struct {
 	heard         bool          // any authentic packet at all
 	promoteDue    time.Time     // when to look again whether the peer has the new key
 	renegotiate   time.Time     // when we start a new key ourselves
+	volume        volume        // inner traffic before the newest key
+	token         push.Secret   // client: pushed auth-token, instead of the password
+	tokenUser     string        // client: pushed auth-token-user
 
 	acks   [][]byte // packets made outside a key
 	events []Event
@@ -86,17 +92,10 @@ var past = time.Unix(0, 1)
 
 // New starts a session. A client's first packet is ready at once.
 func New(now time.Time, cfg Config) (*Session, error) {
-	if cfg.TLS == nil {
-		return nil, errors.New("ovpn: no TLS configuration")
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
-	if len(cfg.Ciphers) == 0 {
-		cfg.Ciphers = DefaultCiphers()
-	}
-	for _, name := range cfg.Ciphers {
-		if _, ok := LookupCipher(name); !ok {
-			return nil, fmt.Errorf("ovpn: unknown cipher %q", name)
-		}
-	}
+	cfg.Auth = orDefault(cfg.Auth, "SHA1")
 	cfg.MTU = orDefault(cfg.MTU, 1500)
 	cfg.PacketSize = max(orDefault(cfg.PacketSize, 1250), 154)
 	cfg.ReplayWindow = orDefault(cfg.ReplayWindow, 64)
@@ -340,7 +339,7 @@ func (s *Session) Tick(now time.Time) error {
 		return s.die(ErrClosed)
 	}
 	s.answerProbe(now)
-	if k := s.keys[0]; s.configured && k.done() && k.promoted && (s.data.exhausted() || !s.renegotiate.IsZero() && !s.renegotiate.After(now)) {
+	if k := s.keys[0]; s.configured && k.done() && k.promoted && s.worn(now) {
 		return s.Renegotiate(now)
 	}
 	if due := s.pingDue(); !due.IsZero() && !due.After(now) {
@@ -356,7 +355,7 @@ func (s *Session) Tick(now time.Time) error {
 func (s *Session) timeouts(now time.Time) error {
 	k := s.keys[0]
 	switch {
-	case !k.done() && !k.started.Add(s.cfg.HandWindow).After(now):
+	case !k.done() && !k.deadline.After(now):
 		if len(s.keys) > 1 {
 			return s.giveUp(&ProtocolError{Cause: CauseTimeout, Text: "renegotiation timed out"})
 		}
@@ -364,10 +363,11 @@ func (s *Session) timeouts(now time.Time) error {
 			return s.die(&ProtocolError{Cause: CauseNoReply, Text: fmt.Sprintf("no reply within %v", s.cfg.HandWindow)})
 		}
 		return s.die(&ProtocolError{Cause: CauseTimeout, Text: fmt.Sprintf("handshake not finished within %v", s.cfg.HandWindow)})
-	case !s.configured && !s.established.IsZero() && !s.established.Add(s.cfg.HandWindow).After(now):
-		text := fmt.Sprintf("no configuration from the server within %v", s.cfg.HandWindow)
+	case !s.configured && !s.pushBy.IsZero() && !s.pushBy.After(now):
+		waited := now.Sub(s.established).Round(time.Second)
+		text := fmt.Sprintf("no configuration from the server within %v", waited)
 		if s.cfg.Role == Server {
-			text = fmt.Sprintf("client did not become ready within %v", s.cfg.HandWindow)
+			text = fmt.Sprintf("client did not become ready within %v", waited)
 		}
 		return s.die(&ProtocolError{Cause: CauseTimeout, Text: text})
 	case s.configured && s.silence > 0 && !s.silentSince().Add(s.silence).After(now):
@@ -422,10 +422,10 @@ func (s *Session) Deadline() time.Time {
 	}
 	k := s.keys[0]
 	if !k.done() {
-		earliest(k.started.Add(s.cfg.HandWindow))
+		earliest(k.deadline)
 	}
-	if !s.configured && !s.established.IsZero() {
-		earliest(s.established.Add(s.cfg.HandWindow))
+	if !s.configured {
+		earliest(s.pushBy)
 	}
 	if s.configured {
 		earliest(s.pingDue())
@@ -442,6 +442,7 @@ func (s *Session) Deadline() time.Time {
 			earliest(k.expires)
 			if k.promoted {
 				earliest(s.renegotiate)
+				earliest(s.volume.due)
 			}
 		}
 	}

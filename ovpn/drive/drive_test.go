@@ -73,7 +73,7 @@ func run(t *testing.T, edit func(client, server *end)) (client, server *end) {
 	server.cfg = drive.Config{In: toServer, Send: send(toClient), Handle: func(now time.Time, s *ovpn.Session, ev ovpn.Event) error {
 		switch ev := ev.(type) {
 		case ovpn.Credentials:
-			return s.Accept(now)
+			return s.Accept(now, ev.KeyID)
 		case ovpn.PushRequest:
 			close(server.up)
 			return s.Push(now, push.Reply{Topology: "subnet", Address: netip.MustParsePrefix("10.8.0.2/24"), RouteGateway: netip.MustParseAddr("10.8.0.1")})
@@ -165,7 +165,7 @@ func TestDeniedClient(t *testing.T) {
 	client, server := run(t, func(_, s *end) {
 		s.cfg.Handle = func(now time.Time, s *ovpn.Session, ev ovpn.Event) error {
 			if _, ok := ev.(ovpn.Credentials); ok {
-				return s.Deny(now, "who are you")
+				return s.Deny(now, 0, "who are you")
 			}
 			return nil
 		}

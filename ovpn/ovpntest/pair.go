@@ -202,9 +202,9 @@ func (p *Pair) answer(ev ovpn.Event) {
 	if p.OnServer != nil && p.OnServer(ev) {
 		return
 	}
-	switch ev.(type) {
+	switch ev := ev.(type) {
 	case ovpn.Credentials:
-		p.note(p.Server, p.Server.Session.Accept(p.Now))
+		p.note(p.Server, p.Server.Session.Accept(p.Now, ev.KeyID))
 	case ovpn.PushRequest:
 		p.note(p.Server, p.Server.Session.Push(p.Now, p.Reply))
 	}

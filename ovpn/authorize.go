@@ -1,0 +1,161 @@
+package ovpn
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The server's owner decides: Accept, Deny, Pending.
+
+// Accept answers Credentials of one key: the peer may use the tunnel (server).
+// An answer for a key that is gone is ignored. A *ProtocolError means that the
+// peer may not after all: no common cipher.
+func (s *Session) Accept(now time.Time, keyID uint8) error {
+	if err := s.over(); err != nil {
+		return err
+	}
+	s.now = now
+	if s.cfg.Role != Server {
+		return errors.New("ovpn: a client accepts nobody")
+	}
+	k := s.waiting(keyID)
+	if k == nil {
+		return nil
+	}
+	if s.accepted {
+		k.authorized, k.accepted = true, now
+		return k.install(s)
+	}
+	if err := s.agree(k); err != nil {
+		return err
+	}
+	k.authorized, k.accepted, s.accepted = true, now, true
+	s.pushBy = later(s.pushBy, now.Add(s.cfg.HandWindow))
+	if s.peerProto&protoRequestPush != 0 || s.pushWanted {
+		s.askPush()
+	}
+	return nil
+}
+
+// waiting is the key whose credentials are not answered yet, if it has this id.
+func (s *Session) waiting(keyID uint8) *key {
+	i := slices.IndexFunc(s.keys, func(k *key) bool { return k.id == keyID && !k.ready.IsZero() && !k.authorized })
+	if i < 0 {
+		return nil
+	}
+	return s.keys[i]
+}
+
+// over says why the owner can decide nothing any more.
+func (s *Session) over() error {
+	if s.dead != nil {
+		return s.dead
+	}
+	if !s.ending.IsZero() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// refuse denies a client for a reason of the protocol.
+func (s *Session) refuse(keyID uint8, text string, cause Cause) error {
+	if err := s.Deny(s.now, keyID, text); err != nil {
+		return err
+	}
+	return &ProtocolError{Cause: cause, Text: text}
+}
+
+// Deny answers Credentials, or ends an accepted session, with AUTH_FAILED
+// (server). Whatever the key, the session is over: no packet passes any more.
+// The key's control channel carries the message, or the newest one's that can.
+func (s *Session) Deny(now time.Time, keyID uint8, reason string) error {
+	if err := s.over(); err != nil {
+		return err
+	}
+	s.now = now
+	text := "AUTH_FAILED"
+	if reason != "" {
+		text += "," + reason
+	}
+	if len(text) >= pushBundle {
+		text = strings.ToValidUTF8(text[:pushBundle-1], "")
+	}
+	able := func(k *key) bool { return !k.ready.IsZero() }
+	i := slices.IndexFunc(s.keys, func(k *key) bool { return able(k) && k.id == keyID })
+	if i < 0 {
+		i = slices.IndexFunc(s.keys, able)
+	}
+	if i < 0 {
+		return errors.New("ovpn: nothing to deny")
+	}
+	err := s.keys[i].send(s, append([]byte(text), 0))
+	for id := range uint8(8) {
+		s.data.retire(id)
+	}
+	s.end(now, denyTime)
+	return err
+}
+
+// Pending tells a client that its authentication goes on elsewhere and gives it
+// timeout from now, within the bounds of openvpn's push.c
+// (send_auth_pending_messages): half the renegotiation interval or the hand
+// window, whichever is longer, from the start of the handshake. Info is what the client shall
+// do, for instance "WEB_AUTH::https://…"; empty for nothing (server).
+func (s *Session) Pending(now time.Time, timeout time.Duration, info string) error {
+	if err := s.over(); err != nil {
+		return err
+	}
+	i := slices.IndexFunc(s.keys, func(k *key) bool { return !k.ready.IsZero() && !k.authorized })
+	if i < 0 || s.cfg.Role != Server {
+		return errors.New("ovpn: no authentication is under way")
+	}
+	if err := controlText(info); err != nil {
+		return err
+	}
+	s.now = now
+	k := s.keys[i]
+	left := s.pendingMax() - now.Sub(k.started)
+	if left <= 0 {
+		return errors.New("ovpn: the authentication took too long already")
+	}
+	timeout = min(timeout, left)
+	text := "AUTH_PENDING"
+	if s.peerProto&protoPendingWord != 0 {
+		text = fmt.Sprintf("AUTH_PENDING,timeout %d", timeout/time.Second)
+	}
+	if err := k.send(s, append([]byte(text), 0)); err != nil {
+		return s.die(err)
+	}
+	if info != "" {
+		if err := k.send(s, append([]byte("INFO_PRE,"+info), 0)); err != nil {
+			return s.die(err)
+		}
+	}
+	k.deadline = later(k.deadline, now.Add(timeout))
+	if !s.configured {
+		s.pushBy = later(s.pushBy, now.Add(timeout))
+	}
+	return nil
+}
+
+// later is the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// controlText checks what an owner wants to send as one message.
+func controlText(text string) error {
+	switch {
+	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return errors.New("ovpn: control character in a message")
+	case len(text) > pushBundle-len("INFO_PRE,")-1:
+		return fmt.Errorf("ovpn: message of %d bytes is too long", len(text))
+	}
+	return nil
+}
