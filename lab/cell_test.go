@@ -37,6 +37,10 @@ func (c cell) possible() bool {
 		return false
 	case c.Peers == openVPNToOpenVPN && c.Keys == "prf": // OpenSSL exports keys without EMS, too
 		return false
+	case c.Peers == "" || c.Peers == aditToEndpoint:
+	case openvpnMinor() < 6 && c.Keys == "exporter",
+		openvpnMinor() < 5 && (c.Wrap == "tls-crypt-v2" || c.Cipher == "CHACHA20-POLY1305"):
+		return false
 	}
 	return c.Peers == "" || c.Peers == openVPNToOpenVPN || c.served()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -107,6 +108,9 @@ func runCell(t *testing.T, c cell, o *outcome) {
 	s.reaches(s.client, none, hostAddr6)
 	s.reaches(s.server, serverInner, four)
 	s.reaches(s.server, serverInner6, six)
+	if agreed := regexp.MustCompile(`(Data Channel: [Cc]ipher '|msg=connected.* cipher=)` + c.cipher() + `\b`); !agreed.MatchString(l.facts()) {
+		t.Errorf("nobody says that %s is in use", c.cipher())
+	}
 	if got := l.exporter(); got != (c.Keys == "exporter") {
 		t.Errorf("the exporter is in use: %t", got)
 	}

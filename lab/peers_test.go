@@ -78,17 +78,48 @@ func (c cell) server() netip.Addr {
 	return serverOuter
 }
 
-// clientLines are a cell's options in the profile of either client.
-func (c cell) clientLines() (lines []string) {
-	add := func(l ...string) { lines = append(lines, l...) }
-	switch c.NCP {
-	case "ncp":
-		add("data-ciphers AES-128-GCM:" + c.cipher()) // the server would rather have the second
-	case "no-ncp":
-		add("data-ciphers "+c.cipher(), "data-ciphers-fallback "+c.cipher(), `pull-filter ignore "cipher "`)
-	default:
-		add("data-ciphers " + c.cipher())
+// clientCiphers say in the words of openvpn 2.minor which ciphers a cell's client
+// offers. A client that negotiates would rather have another one than the server.
+func (c cell) clientCiphers(minor int) []string {
+	list := "AES-128-GCM:AES-256-GCM"
+	if c.cipher() != "AES-256-GCM" {
+		list += ":" + c.cipher()
 	}
+	switch {
+	case c.NCP == "ncp" && minor < 5:
+		return []string{"ncp-ciphers " + list, "cipher " + c.cipher()}
+	case c.NCP == "ncp":
+		return []string{"data-ciphers " + list}
+	case c.NCP == "no-ncp" && minor < 6:
+		return []string{"ncp-disable", "cipher " + c.cipher()}
+	case c.NCP == "no-ncp": // the option is gone; this leaves the client with its own idea
+		return []string{"data-ciphers " + c.cipher(), "data-ciphers-fallback " + c.cipher(), `pull-filter ignore "cipher "`}
+	}
+	return []string{"data-ciphers " + c.cipher()}
+}
+
+// serverCiphers are the same for openvpn's server.
+func (c cell) serverCiphers(minor int) []string {
+	list := c.cipher()
+	if c.NCP == "ncp" {
+		list += ":AES-128-GCM"
+	}
+	switch {
+	case c.NCP == "no-ncp" && minor < 6:
+		return []string{"ncp-disable", "cipher " + c.cipher()}
+	case minor < 5:
+		return []string{"ncp-ciphers " + list, "cipher " + c.cipher()}
+	}
+	return []string{"data-ciphers " + list}
+}
+
+// newest stands for a version of openvpn that knows every option.
+const newest = 99
+
+// clientLines are a cell's options in the profile of our client, or of openvpn 2.minor.
+func (c cell) clientLines(minor int) (lines []string) {
+	add := func(l ...string) { lines = append(lines, l...) }
+	add(c.clientCiphers(minor)...)
 	if c.digest() != "" {
 		add("auth " + c.digest())
 	}
@@ -112,7 +143,7 @@ func openvpnServer(s *site, p pki, key string, c cell, more ...string) string {
 	s.write(s.server, "server.key", p.server.Key)
 	s.write(s.server, "ta.key", key)
 	lines := []string{
-		"dev tun", "disable-dco", fmt.Sprint("port ", port),
+		"dev tun", "setenv opt disable-dco", fmt.Sprint("port ", port),
 		"server 10.8.0.0 255.255.255.0", "server-ipv6 fd00:8::/64",
 		`push "route 10.0.0.0 255.255.0.0"`, `push "route-ipv6 fd00:a::/64"`,
 		"ca ca.crt", "cert server.crt", "key server.key", "dh none",
@@ -131,11 +162,7 @@ func openvpnServer(s *site, p pki, key string, c cell, more ...string) string {
 	case "tls-crypt", "tls-crypt-v2":
 		add(c.Wrap + " ta.key")
 	}
-	if c.NCP == "ncp" {
-		add("data-ciphers " + c.cipher() + ":AES-128-GCM")
-	} else {
-		add("data-ciphers " + c.cipher())
-	}
+	add(c.serverCiphers(openvpnMinor())...)
 	if c.digest() != "" {
 		add("auth " + c.digest())
 	}
@@ -158,9 +185,13 @@ func openvpnServer(s *site, p pki, key string, c cell, more ...string) string {
 	return strings.Join(append(lines, more...), "\n") + "\n"
 }
 
-// cellProfile is a cell's profile for either client.
+// cellProfile is a cell's profile for the client that it has.
 func cellProfile(p pki, k wrapKeys, c cell, more ...string) string {
-	text := clientProfile(p, c.Transport, c.Wrap, k.client, append(c.clientLines(), more...)...)
+	lines := c.clientLines(newest)
+	if c.Peers == openVPNToAdit || c.Peers == openVPNToOpenVPN {
+		lines = append(c.clientLines(openvpnMinor()), "setenv opt disable-dco")
+	}
+	text := clientProfile(p, c.Transport, c.Wrap, k.client, append(lines, more...)...)
 	return strings.Replace(text, "remote "+serverOuter.String(), "remote "+c.server().String(), 1)
 }
 
@@ -198,7 +229,7 @@ func (s *site) openvpnUp(p pki, k wrapKeys, c cell, more ...string) *Proc {
 // openvpnJoin starts openvpn's client of a cell.
 func (s *site) openvpnJoin(p pki, k wrapKeys, c cell, more ...string) *Proc {
 	s.t.Helper()
-	more = append(more, "disable-dco", "verb 4", fmt.Sprint("reneg-sec ", renegotiate))
+	more = append(more, "verb 4", fmt.Sprint("reneg-sec ", renegotiate))
 	if c.Transport == "udp" {
 		more = append(more, "explicit-exit-notify 1")
 	}
@@ -217,7 +248,11 @@ func (s *site) aditToOpenVPN(p pki, k wrapKeys, c cell) joined {
 	}
 	server := s.openvpnUp(p, k, c, fromServer)
 	service := s.aditd()
-	s.connect(cellProfile(p, k, c, fromClient))
+	lines := []string{fromClient}
+	if c.Transport == "udp" && openvpnMinor() < 6 { // no EXIT over the control channel
+		lines = append(lines, "explicit-exit-notify 1")
+	}
+	s.connect(cellProfile(p, k, c, lines...))
 	return joined{
 		server: server, client: service,
 		facts:          server.Out.String,

@@ -43,7 +43,7 @@ func (s *site) restartable(c cell, clientLines ...string) (up func() *Proc, firs
 	}
 	first = up()
 	if c.Peers == openVPNToAdit {
-		client := s.openvpn(s.client, cellProfile(p, k, c, append(clientLines, "disable-dco", "verb 4", "connect-retry 1 2")...))
+		client := s.openvpn(s.client, cellProfile(p, k, c, append(clientLines, "verb 4", "connect-retry 1 2")...))
 		s.ok(client.WaitFor("Initialization Sequence Completed", soon))
 		connected = func() bool {
 			select {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -428,16 +429,29 @@ func clientProfile(p pki, transport, wrap, wrapKey string, more ...string) strin
 	return b.String()
 }
 
-// openvpn runs Debian's openvpn with this configuration.
+// openvpnProgram is the openvpn under test: ADIT_LAB_OPENVPN, or the system's.
+func openvpnProgram() string {
+	if p := os.Getenv("ADIT_LAB_OPENVPN"); p != "" {
+		return p
+	}
+	return "openvpn"
+}
+
+// openvpnMinor is the minor number of its version, which is 2.something.
+var openvpnMinor = sync.OnceValue(func() (minor int) {
+	out, _ := exec.Command(openvpnProgram(), "--version").Output() // it exits with 1
+	if _, err := fmt.Sscanf(string(out), "OpenVPN 2.%d", &minor); err != nil {
+		panic(fmt.Sprintf("%s --version: %v: %s", openvpnProgram(), err, out))
+	}
+	return minor
+})
+
+// openvpn runs openvpn with this configuration.
 func (s *site) openvpn(n *Node, config string, env ...string) *Proc {
 	s.t.Helper()
 	file := s.write(n, "openvpn.conf", config)
 	argv := append([]string{"/usr/bin/env"}, env...)
-	program := os.Getenv("ADIT_LAB_OPENVPN")
-	if program == "" {
-		program = "openvpn"
-	}
-	return s.start(n, "openvpn", append(argv, program, "--config", file)...)
+	return s.start(n, "openvpn", append(argv, openvpnProgram(), "--config", file)...)
 }
 
 // terminate ends a program as an init system would.
