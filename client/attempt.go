@@ -242,7 +242,7 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	for _, note := range ev.Reply.Notes {
 		c.log.Warn("push reply: " + note)
 	}
-	p := &path{data: s.Data(), link: a.link, mss: newClamp(c.spec.mssfix, outerOverhead(a.address.Addr(), a.link, s.Data().Overhead()))}
+	p := &path{data: s.Data(), link: a.link, mss: newClamp(c.spec.mssfix, outerOverhead(a.address.Addr(), a.link))}
 	if err := c.bringUp(ctx, ev.Reply, a.address.Addr(), p); err != nil {
 		return err
 	}
@@ -263,10 +263,9 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	return nil
 }
 
-// outerOverhead is what an inner packet grows by on the path outside, data bytes
-// of it in the datagram.
-func outerOverhead(server netip.Addr, l link, data int) int {
-	n := 20 + data
+// outerOverhead is what an inner packet grows by on the path outside.
+func outerOverhead(server netip.Addr, l link) int {
+	n := 20 + ovpn.Overhead
 	if server.Is6() && !server.Is4In6() {
 		n += 20
 	}

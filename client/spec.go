@@ -196,6 +196,12 @@ func firstOf[T comparable](values ...T) T {
 // wrapOf is the control channel protection that a profile names.
 func wrapOf(p *profile.Profile) (wrap.Method, error) {
 	switch {
+	case p.TLSCryptV2 != "":
+		k, err := wrap.ParseClientKey([]byte(p.TLSCryptV2))
+		if err != nil {
+			return nil, &profile.Error{Profile: p.Name, Directive: "tls-crypt-v2", Text: err.Error(), Err: err}
+		}
+		return wrap.TLSCryptV2(k), nil
 	case p.TLSCrypt != "":
 		k, err := wrap.ParseStaticKey([]byte(p.TLSCrypt))
 		if err != nil {

@@ -51,7 +51,17 @@ type CertificateFiles struct{ Cert, Key string }
 
 // ControlWrap is the protection of the control channel.
 type ControlWrap struct {
-	Type string // "none", "tls-auth" or "tls-crypt"
+	Type string // "none", "tls-auth", "tls-crypt" or "tls-crypt-v2"
+	Key  string // file; empty with tls-crypt-v2: the PKI's
+	// The rest is for tls-crypt-v2 only.
+	Also        WrapKey // for clients without a key of their own; the zero value refuses them
+	MaxAgeDays  int     // of a client's key; 0: any
+	ForceCookie bool    // refuse clients that make the endpoint keep state (OpenVPN 2.5)
+}
+
+// WrapKey is a key that all clients share.
+type WrapKey struct {
+	Type string // "tls-auth" or "tls-crypt"
 	Key  string // file
 }
 
@@ -107,6 +117,7 @@ const (
 	maxRoutes     = 100 // per target
 	maxDNSServers = 2
 	maxConfigSize = 1 << 20
+	maxKeyDays    = 36500
 )
 
 // DefaultListen is where an endpoint without configuration listens.
@@ -244,6 +255,7 @@ transport: %s
 client_cidr: 10.64.0.0/22
 client_cidr_v6: fd64::/64
 split_tunnel: true
+control_wrap: {type: tls-crypt-v2}
 authentication:
   - mutual: {}
 # The built-in demo network exists only inside the endpoint: %s answers ping, DNS and HTTP.

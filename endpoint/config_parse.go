@@ -204,29 +204,6 @@ func (p *parsing) dnsServers(n *yaml.Node, path string) {
 	}
 }
 
-func (p *parsing) controlWrap(n *yaml.Node, path string) {
-	w := &p.c.ControlWrap
-	*w = ControlWrap{}
-	p.mapping(n, path, fields{
-		"type": func(n *yaml.Node, at string) {
-			if n.Value == "tls-crypt-v2" {
-				p.later(n, at)
-				return
-			}
-			p.word(n, at, &w.Type, "none", "tls-auth", "tls-crypt")
-		},
-		"key": func(n *yaml.Node, at string) { p.text(n, at, &w.Key) },
-	})
-	switch {
-	case w.Type == "" && isMapping(n) && len(p.errs) == 0:
-		p.fail(n, path+".type", "is missing")
-	case w.Type == "none" && w.Key != "":
-		p.fail(n, path, "type none takes no key")
-	case w.Type != "" && w.Type != "none" && w.Key == "":
-		p.fail(n, path+".key", "is missing: %s needs a key file", w.Type)
-	}
-}
-
 func (p *parsing) ciphers(n *yaml.Node, path string) {
 	known := ovpn.DefaultCiphers()
 	var list []string

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // whole is a file with every key that is served now.
@@ -48,7 +49,7 @@ func TestParseWhole(t *testing.T) {
 	}
 	if len(c.Listen) != 2 || c.Remote != (Remote{"vpn.example.com", 443}) || c.Network != "kernel" || c.Transport != "tcp" ||
 		c.ClientCIDR != netip.MustParsePrefix("172.20.0.0/22") || !c.SplitTunnel || len(c.DNSServers) != 2 || c.TunMTU != 1400 ||
-		c.ControlWrap != (ControlWrap{"tls-crypt", "ta.key"}) || !c.PRF || len(c.Associations) != 2 || len(c.Routes) != 2 || len(c.Rules) != 2 {
+		c.ControlWrap != (ControlWrap{Type: "tls-crypt", Key: "ta.key"}) || !c.PRF || len(c.Associations) != 2 || len(c.Routes) != 2 || len(c.Rules) != 2 {
 		t.Errorf("%+v", c)
 	}
 	if got := strings.Join(c.Ciphers, " "); got != "CHACHA20-POLY1305 AES-128-GCM" {
@@ -118,7 +119,10 @@ func TestBadConfig(t *testing.T) {
 		{"certificate", ", key: server.key}", "}", "f.yaml:11: server_certificate: needs both"},
 		{"wrap", "type: tls-crypt,", "type: tls-cript,", "f.yaml:12: control_wrap.type:"},
 		{"wrap key", "type: tls-crypt, key: ta.key", "type: tls-crypt", "f.yaml:12: control_wrap.key: is missing"},
-		{"wrap v2", "type: tls-crypt,", "type: tls-crypt-v2,", "f.yaml:12: control_wrap.type: not supported yet"},
+		{"wrap age", "type: tls-crypt, key: ta.key", "type: tls-crypt, key: ta.key, max_age_days: 9", "f.yaml:12: control_wrap: also, max_age_days and force_cookie belong to tls-crypt-v2"},
+		{"wrap age 0", "type: tls-crypt, key: ta.key", "type: tls-crypt-v2, max_age_days: 0", "f.yaml:12: control_wrap.max_age_days:"},
+		{"wrap also", "type: tls-crypt, key: ta.key", "type: tls-crypt-v2, also: {type: tls-auth}", "f.yaml:12: control_wrap.also: needs type and key"},
+		{"wrap also none", "type: tls-crypt, key: ta.key", "type: tls-crypt-v2, also: {type: none, key: k}", "f.yaml:12: control_wrap.also.type:"},
 		{"cipher", "aes-128-gcm", "AES-256-CBC", `f.yaml:13: ciphers[1]: unknown cipher "AES-256-CBC"`},
 		{"derivation", "key_derivation: prf", "key_derivation: ekm", "f.yaml:14: key_derivation:"},
 		{"directory", "- mutual: {ca: ca.crt, crl: crl.pem}", "- directory: {users: u.yaml}", "f.yaml:16: authentication[0].directory: not supported yet"},
@@ -205,4 +209,16 @@ func FuzzParseConfig(f *testing.F) {
 			t.Fatalf("contradiction: %v", err)
 		}
 	})
+}
+
+func TestControlWrapV2(t *testing.T) {
+	c, err := ParseConfig("f.yaml", []byte(strings.Replace(whole, "{type: tls-crypt, key: ta.key}",
+		"{type: tls-crypt-v2, max_age_days: 30, force_cookie: true, also: {type: tls-auth, key: ta.key}}", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ControlWrap{Type: "tls-crypt-v2", Also: WrapKey{Type: "tls-auth", Key: "ta.key"}, MaxAgeDays: 30, ForceCookie: true}
+	if c.ControlWrap != want || c.ControlWrap.KeyAge() != 30*24*time.Hour {
+		t.Errorf("got %+v", c.ControlWrap)
+	}
 }

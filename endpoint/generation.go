@@ -159,23 +159,6 @@ func loadMutual(cfg *Config, m Mutual, l Leaves) (method *auth.Mutual, trust str
 	return method, string(ca) + string(crl), nil
 }
 
-func (g *generation) loadWrap(l Leaves) error {
-	w := g.cfg.ControlWrap
-	if w.Type == "none" {
-		return nil
-	}
-	file := g.cfg.Path(w.Key)
-	text, err := l.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("control_wrap key: %w", err)
-	}
-	g.wrap, err = newWrap(w.Type, text)
-	if err != nil {
-		return fmt.Errorf("control_wrap key %s: %w", file, err)
-	}
-	return nil
-}
-
 // buildWanted says what the network must serve, and what clients may reach.
 func (g *generation) buildWanted() {
 	cfg := &g.cfg
@@ -282,17 +265,4 @@ func (g *generation) fixed(next Config) string {
 		return "tun_mtu"
 	}
 	return ""
-}
-
-// newWrap makes the control channel protection out of a key file. tls-auth has
-// the server's direction 0 and SHA1, openvpn's default for auth.
-func newWrap(kind string, text []byte) (wrap.Method, error) {
-	key, err := wrap.ParseStaticKey(text)
-	if err != nil {
-		return nil, err
-	}
-	if kind == "tls-auth" {
-		return wrap.TLSAuth(key, 0, "SHA1")
-	}
-	return wrap.TLSCrypt(key), nil
 }

@@ -33,6 +33,8 @@ type udpListener struct {
 	batch  *inBatch
 	trial  *inBatch // of one packet that came from an unknown address
 	tries  budget
+	// flooded is when a flood was logged last.
+	flooded time.Time
 }
 
 func newUDPListener(s *Server, conn udp.Conn) *udpListener {
@@ -128,12 +130,15 @@ func (l *udpListener) control(ctx context.Context, now time.Time, from netip.Add
 	}
 	if g := l.server.gen.Load(); l.gateOf != g {
 		if l.gateOf == nil || l.gateOf.wrap != g.wrap {
-			l.gate = ovpn.NewGate(ovpn.GateConfig{Wrap: g.wrap})
+			l.gate = ovpn.NewGate(ovpn.GateConfig{Wrap: g.wrap, ForceCookie: g.cfg.ControlWrap.ForceCookie})
 		}
 		l.gateOf = g
 	}
 	reply, hello, err := l.gate.Handle(now, from, b)
 	switch {
+	case errors.Is(err, ovpn.ErrFlood) && now.Sub(l.flooded) > time.Minute:
+		l.flooded = now
+		l.server.log.Warn("too many clients begin and do not go on: some are not answered", "listener", l.addr().String(), "from", from.String())
 	case err != nil:
 		l.server.log.Debug("packet ignored", "from", from.String(), "reason", err)
 	case reply != nil:
@@ -145,7 +150,8 @@ func (l *udpListener) control(ctx context.Context, now time.Time, from netip.Add
 	}
 }
 
-// start makes a session for a client that proved its address.
+// start makes a session for a client that proved its address, or cannot go on
+// without one.
 func (l *udpListener) start(ctx context.Context, key sessionKey, hello *ovpn.Hello, first []byte) {
 	p, pctx := l.server.newPeer(key, l.conn)
 	if err := l.server.peers.add(l.server.leave.Now(), p); err != nil {

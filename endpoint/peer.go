@@ -101,7 +101,7 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 	session, err := ovpn.New(p.server.leave.Now(), ovpn.Config{
 		Role: ovpn.Server, TLS: g.tls, Wrap: g.wrap, Stream: p.stream, Ciphers: g.cfg.Ciphers, PRF: g.cfg.PRF,
 		Hello: hello, PeerID: p.id, MTU: g.cfg.TunMTU, Ping: ping, PingRestart: serverRestart, ExitNotify: true,
-		Renegotiate: renegotiate,
+		Renegotiate: renegotiate, KeyAge: g.cfg.ControlWrap.KeyAge(),
 	})
 	if err != nil {
 		log.Error("cannot start a session", "error", err)

@@ -26,6 +26,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn/framing"
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/ovpn/wire"
+	"github.com/adit-vpn/adit/ovpn/wrap"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -79,6 +80,9 @@ func start(t *testing.T, transport string) *running {
 			t.Fatal(err)
 		}
 	}
+	if _, err := r.pki.WrapServer(); err != nil {
+		t.Fatal(err)
+	}
 	r.text = BuiltinText(DefaultListen(), transport, "userspace")
 	cfg := r.config(t, r.text)
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -118,6 +122,20 @@ func start(t *testing.T, transport string) *running {
 		}
 	})
 	return r
+}
+
+// clientWrap is a client's control channel protection, with a key of its own.
+func (r *running) clientWrap(t *testing.T) wrap.Method {
+	t.Helper()
+	server, err := r.pki.WrapServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := r.pki.WrapClient("", server, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wrap.TLSCryptV2(key)
 }
 
 func (r *running) config(t *testing.T, text string) Config {
@@ -175,7 +193,7 @@ func (r *running) dial(t *testing.T, cfg *tls.Config) *dialer {
 		return err
 	}
 	d := &dialer{events: make(chan ovpn.Event, 16), inner: make(chan []byte, 64), done: make(chan error, 1), conn: conn, stream: addr.Network() == "tcp"}
-	s, err := ovpn.New(time.Now(), ovpn.Config{Role: ovpn.Client, TLS: cfg, Stream: d.stream, ExitNotify: true})
+	s, err := ovpn.New(time.Now(), ovpn.Config{Role: ovpn.Client, TLS: cfg, Wrap: r.clientWrap(t), Stream: d.stream, ExitNotify: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,8 +264,8 @@ func (d *dialer) read(in chan<- []byte) {
 // tunnel seals and sends one inner packet.
 func (d *dialer) tunnel(t *testing.T, inner []byte) {
 	t.Helper()
-	sealed, sizes := d.data.Seal(time.Now(), nil, 0, [][]byte{inner}, nil)
-	if len(sizes) != 1 {
+	sealed, n := d.data.Seal(time.Now(), nil, 0, [][]byte{inner}, make([]int, 1))
+	if n != 1 {
 		t.Fatal("no keys")
 	}
 	d.send(sealed)

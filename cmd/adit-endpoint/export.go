@@ -13,6 +13,7 @@ import (
 	"github.com/adit-vpn/adit/endpoint/pki"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/ovpn/wrap"
 )
 
 func (a *app) export() *cobra.Command {
@@ -79,18 +80,55 @@ func profileText(cfg *endpoint.Config, name string) ([]byte, error) {
 		}
 		e.Cert, e.Key = b.Cert, b.Key
 	}
-	if w := cfg.ControlWrap; w.Type != "none" {
-		key, err := os.ReadFile(cfg.Path(w.Key))
-		if err != nil {
-			return nil, err
-		}
-		if w.Type == "tls-auth" {
-			e.TLSAuth = push.Secret(key)
-		} else {
-			e.TLSCrypt = push.Secret(key)
-		}
+	if err := exportWrap(cfg, p, name, &e); err != nil {
+		return nil, err
 	}
 	return e.Append(nil), nil
+}
+
+// exportWrap puts the control channel's key into a profile: with tls-crypt-v2 the
+// client's own, or one that is not kept when nobody is named.
+func exportWrap(cfg *endpoint.Config, p *pki.PKI, name string, e *profile.Export) error {
+	w := cfg.ControlWrap
+	switch w.Type {
+	case "none":
+		return nil
+	case "tls-crypt-v2":
+		server, err := wrapServer(cfg, p)
+		if err != nil {
+			return err
+		}
+		key, err := p.WrapClient(name, server, w.KeyAge())
+		e.TLSCryptV2 = push.Secret(key.Text())
+		return err
+	}
+	key, err := os.ReadFile(cfg.Path(w.Key))
+	if err != nil {
+		return err
+	}
+	if w.Type == "tls-auth" {
+		e.TLSAuth = push.Secret(key)
+	} else {
+		e.TLSCrypt = push.Secret(key)
+	}
+	return nil
+}
+
+// wrapServer is the tls-crypt-v2 key that an endpoint uses: its own file, or the
+// PKI's, which is made when there is none.
+func wrapServer(cfg *endpoint.Config, p *pki.PKI) (wrap.ServerKey, error) {
+	if cfg.ControlWrap.Key == "" {
+		return p.WrapServer()
+	}
+	text, err := os.ReadFile(cfg.Path(cfg.ControlWrap.Key))
+	if err != nil {
+		return wrap.ServerKey{}, err
+	}
+	key, err := wrap.ParseServerKey(text)
+	if err != nil {
+		return key, fmt.Errorf("%s: %w", cfg.Path(cfg.ControlWrap.Key), err)
+	}
+	return key, nil
 }
 
 // serverTrust is what a client needs to know the server: the CA that it chains

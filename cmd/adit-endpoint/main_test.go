@@ -104,13 +104,25 @@ func TestPKIAndExport(t *testing.T) {
 	if code != 0 {
 		t.Fatal(stderr)
 	}
-	for _, want := range []string{"client\n", "proto tcp\n", "remote 127.0.0.1 1194\n", "<ca>\n", "<cert>\n", "<key>\n", "verify-x509-name server name\n"} {
+	for _, want := range []string{"client\n", "proto tcp\n", "remote 127.0.0.1 1194\n", "<ca>\n", "<cert>\n", "<key>\n", "<tls-crypt-v2>\n", "verify-x509-name server name\n"} {
 		if !strings.Contains(profile, want) {
 			t.Errorf("no %q in\n%s", want, profile)
 		}
 	}
 	if _, profile, _ := call(t, dir, "export"); strings.Contains(profile, "<key>") {
 		t.Error("a profile for nobody has a key")
+	}
+	code, out, stderr := call(t, dir, "pki", "tls-crypt-v2", "ann")
+	if file, ok := strings.CutPrefix(strings.TrimSpace(out), "client key: "); code != 0 || !ok {
+		t.Errorf("exit %d, %s%s", code, out, stderr)
+	} else if text, err := os.ReadFile(file); err != nil || !strings.Contains(profile, strings.TrimSpace(string(text))) {
+		t.Errorf("the profile does not have the key of %s: %v", file, err)
+	}
+	if code, out, _ := call(t, dir, "pki", "tls-crypt-v2"); code != 0 || !strings.HasPrefix(out, "server key: ") {
+		t.Errorf("exit %d, %s", code, out)
+	}
+	if code, _, stderr := call(t, dir, "pki", "tls-crypt-v2", "../ann"); code != exitUsage || !strings.Contains(stderr, "hint:") {
+		t.Errorf("exit %d, %s", code, stderr)
 	}
 	if code, _, stderr := call(t, dir, "pki", "revoke", "ann"); code != 0 {
 		t.Fatal(stderr)

@@ -42,7 +42,7 @@ func (a *app) pki() *cobra.Command {
 			return usagef("see adit-endpoint pki --help", "pki needs one of its commands")
 		},
 	}
-	cmd.AddCommand(a.pkiInit(), a.pkiServer(), a.pkiClient(), a.pkiRenew(), a.pkiRevoke(), a.pkiCRL(), a.pkiList())
+	cmd.AddCommand(a.pkiInit(), a.pkiServer(), a.pkiClient(), a.pkiRenew(), a.pkiRevoke(), a.pkiCRL(), a.pkiList(), a.pkiWrap())
 	return cmd
 }
 
@@ -204,4 +204,36 @@ func (a *app) pkiList() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+func (a *app) pkiWrap() *cobra.Command {
+	return &cobra.Command{
+		Use: "tls-crypt-v2 [NAME]", Short: "Make the server's tls-crypt-v2 key, or a client's, and say where it is",
+		Long: `Make a key that protects the control channel: the server's, or with NAME a client's
+that only this server takes. One that is there already stays. Exported profiles
+have the client's key inside; renewing or revoking a certificate forgets it.`,
+		Args: between(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := a.openPKI()
+			if err != nil {
+				return err
+			}
+			server, err := p.WrapServer()
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "server key: %s\n", p.WrapServerFile())
+				return nil
+			}
+			if args[0] == "" {
+				return usagef("name a client", "a client's key needs a name")
+			}
+			if _, err := p.WrapClient(args[0], server, 0); err != nil {
+				return asUsage(err)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "client key: %s\n", p.WrapClientFile(args[0]))
+			return nil
+		},
+	}
 }

@@ -260,12 +260,21 @@ func greet(w io.Writer, cfg endpoint.Config, ownClient bool) {
 func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err error) {
 	ownCA := cfg.Authentication[0].Mutual != nil && cfg.Authentication[0].Mutual.CA == ""
 	ownServer := cfg.ServerCertificate.Cert == ""
-	if !ownCA && !ownServer {
+	ownWrap := cfg.ControlWrap.Type == "tls-crypt-v2" && cfg.ControlWrap.Key == ""
+	if !ownCA && !ownServer && !ownWrap {
 		return false, nil
 	}
 	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
 	if err != nil {
 		return false, err
+	}
+	if ownWrap {
+		if _, err := p.WrapServer(); err != nil {
+			return false, err
+		}
+	}
+	if !ownCA && !ownServer {
+		return false, nil
 	}
 	if !p.Exists() {
 		if err := p.Init(pki.Options{}); err != nil {

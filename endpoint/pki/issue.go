@@ -182,6 +182,9 @@ func (p *PKI) Renew(name string, o Options) (Certificate, error) {
 	if err := os.Remove(p.path("certs_by_serial", formatSerial(old.SerialNumber)+".pem")); err != nil && !os.IsNotExist(err) {
 		return none, p.ioError(p.path("certs_by_serial"), err)
 	}
+	if err := p.dropWrapClient(name); err != nil {
+		return none, err
+	}
 	return p.describe(name)
 }
 

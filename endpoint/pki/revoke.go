@@ -146,7 +146,7 @@ func (p *PKI) Revoke(name string) error {
 			}
 		}
 	}
-	return nil
+	return p.dropWrapClient(name)
 }
 
 // CRL writes crl.pem anew, good for so many days (0: 180), and returns it as PEM.

@@ -55,6 +55,7 @@ type Export struct {
 	Key            push.Secret
 	TLSAuth        push.Secret // key file's text; the client's direction is 1
 	TLSCrypt       push.Secret
+	TLSCryptV2     push.Secret
 	Auth           string // digest of tls-auth
 
 	UserPass        bool   // auth-user-pass with auth-retry interact and auth-nocache
@@ -112,6 +113,7 @@ func (e Export) Append(b []byte) []byte {
 		block("tls-auth", e.TLSAuth.Reveal())
 	}
 	block("tls-crypt", e.TLSCrypt.Reveal())
+	block("tls-crypt-v2", e.TLSCryptV2.Reveal())
 	line("reneg-sec", "0")
 	if e.VerifyName != "" {
 		line("verify-x509-name", e.VerifyName, "name")

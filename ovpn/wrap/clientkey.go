@@ -186,6 +186,17 @@ func openWrapped(block cipher.Block, mac, wrapped []byte) (key StaticKey, m Meta
 	return key, m, nil
 }
 
+// Open reads the metadata of a client's key, and checks that it was made with k:
+// the key inside is the client's.
+func (k *ServerKey) Open(c ClientKey) (Metadata, error) {
+	block, mac := k.keys()
+	key, m, err := openWrapped(block, mac, c.wrapped)
+	if err != nil || key != c.key {
+		return nil, ErrClientKey
+	}
+	return m, nil
+}
+
 // ClientKey is a client's own key and its wrapped form, which only the server
 // that it was made for can open. It is a secret: no fmt verb and no logger shows
 // its bytes. The zero value is no key.
