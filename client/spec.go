@@ -174,8 +174,6 @@ func unmapped(p *profile.Profile) string {
 		return "compress"
 	case p.PointToPoint:
 		return "tls-client without pull"
-	case p.TLSCryptV2 != "":
-		return "tls-crypt-v2"
 	case len(p.Own.ClientNAT) > 0:
 		return "client-nat"
 	}

@@ -47,7 +47,7 @@ func (c cell) possible() bool {
 
 // served says whether our side knows all of the cell's options.
 func (c cell) served() bool {
-	return c.Wrap != "tls-crypt-v2" && c.digest() == "" && c.Framing == "none" && c.Fragment == "whole" &&
+	return c.digest() == "" && c.Framing == "none" && c.Fragment == "whole" &&
 		(c.Topology == "subnet" || c.Peers == aditToOpenVPN) && c.NCP == "ncp"
 }
 
