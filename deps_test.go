@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 		"endpoint/...", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 
-	"cmd/adit":          {"client/api", "ovpn/profile", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
+	"cmd/adit":          {"client/api", "ovpn/profile", "ovpn/push", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
 	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
 	"cmd/adit-endpoint": {"endpoint/...", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }

@@ -16,6 +16,9 @@ func newImport(a *app) *cobra.Command {
 service one text with all of them inside. The files are read with your own rights and
 are not needed afterwards. A profile from an https URL must be complete in itself.
 
+A private key with a passphrase is decrypted here, once: the service keeps it without
+one, readable for itself only, so that it can connect again when nobody is there.
+
 Lines that have no effect here are noted; a line that would make the tunnel unsafe
 stops the import.`,
 		Example: `  adit import work.ovpn
@@ -25,6 +28,7 @@ stops the import.`,
 	}
 	name := cmd.Flags().String("name", "", "the profile's name; default: the file's, without .ovpn")
 	replace := cmd.Flags().Bool("replace", false, "overwrite a profile of that name; its settings stay")
+	passphrase := cmd.Flags().String("passphrase-file", "", "file with the private key's passphrase in its first line; - is the standard input")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		src, err := readSource(cmd.Context(), http.DefaultClient, args[0])
@@ -33,6 +37,9 @@ stops the import.`,
 		}
 		p, err := src.parse(args[0])
 		if err != nil {
+			return err
+		}
+		if p, err = a.unlock(p, *passphrase); err != nil {
 			return err
 		}
 		if !cmd.Flags().Changed("name") {

@@ -90,12 +90,20 @@ func readBeside(dir, name string) ([]byte, error) {
 		}
 		return filepath.Join(dir, name)
 	}
-	f, err := os.Open(at(name))
+	file := at(name)
+	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) && strings.Contains(name, `\`) {
-		if g, gerr := os.Open(at(strings.ReplaceAll(name, `\`, "/"))); gerr == nil {
-			f, err = g, nil
+		if i, e := os.Stat(at(strings.ReplaceAll(name, `\`, "/"))); e == nil {
+			file, info, err = at(strings.ReplaceAll(name, `\`, "/")), i, nil
 		}
 	}
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular(): // a pipe would block, a device never end
+		return nil, fmt.Errorf("%s is not a plain file", name)
+	}
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}

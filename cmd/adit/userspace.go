@@ -77,10 +77,14 @@ func (a *app) userspaceProfile(ctx context.Context, arg string) (*profile.Profil
 			return nil, err
 		}
 		p, err := src.parse(arg)
-		if err == nil {
-			p.Name = src.name // as import would call it
+		if err != nil {
+			return nil, err
 		}
-		return p, err
+		if p, err = a.unlock(p, ""); err != nil {
+			return nil, err
+		}
+		p.Name = src.name // as import would call it
+		return p, nil
 	}
 	c := a.service()
 	defer c.Close()

@@ -200,3 +200,22 @@ func replayWindow(p *parser, d *Directive, a []string) (err error) {
 	p.p.ReplayTime = time.Duration(n) * time.Second
 	return err
 }
+
+// askPass keeps the passphrase that a file holds for Unlock. The file is not
+// needed any more then, and the line stays without its name.
+func askPass(p *parser, d *Directive, a []string) error {
+	d.Verdict, d.Note = Ignored, "adit import asks for the passphrase once"
+	if len(a) == 0 || p.files == nil || a[0] == "stdin" {
+		return nil
+	}
+	body, err := p.read(a[0])
+	if err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(string(body), "\n")
+	p.p.Passphrase = push.Secret(strings.TrimSuffix(first, "\r"))
+	p.out = append(p.out, "askpass")
+	p.dropped = true
+	d.Note = "its passphrase opens the key at import"
+	return nil
+}

@@ -111,8 +111,9 @@ type parser struct {
 
 	override     *Proxy // http-proxy-override
 	overrideLine int
-	pull, tls    bool // client or pull; tls-client
-	fallback     bool // data-ciphers-fallback was read
+	pull, tls    bool   // client or pull; tls-client
+	fallback     bool   // data-ciphers-fallback was read
+	bundled      []byte // CAs of a PKCS#12 file
 }
 
 // line handles everything but inline blocks.
@@ -322,6 +323,7 @@ func (p *parser) finish() {
 	if p.conn != nil {
 		p.fail(p.conn.line, "<connection>", "is never closed")
 	}
+	p.finishPKCS12()
 	p.finishRemotes()
 	p.finishKeys()
 	own, err := push.Own(p.own)

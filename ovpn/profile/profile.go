@@ -133,6 +133,7 @@ type Profile struct {
 	CA, Cert, ExtraCerts, CRL []byte      // PEM
 	Key                       push.Secret // PEM
 	PKCS12                    push.Secret // DER; its contents are also in CA, Cert and Key when it needs no passphrase
+	Passphrase                push.Secret // askpass's file; for Unlock
 	NoClientCert              bool        // setenv CLIENT_CERT 0
 
 	TLSAuth, TLSCrypt, TLSCryptV2 push.Secret // key files' text

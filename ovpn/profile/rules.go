@@ -129,11 +129,11 @@ func rules() map[string]rule {
 	refuse("a static key has no forward secrecy: use certificates", "secret")
 	later("keys in the system's store", "cryptoapicert", "management-external-key", "management-external-cert")
 	later("smart cards", "pkcs11-providers", "pkcs11-id", "pkcs11-id-management", "pkcs11-cert-private", "pkcs11-protected-authentication", "pkcs11-private-mode", "pkcs11-pin-cache")
-	ignore("the passphrase is asked for", "askpass")
+	use(0, 1, "[file]", askPass, "askpass")
 
 	// Ciphers
 	use(1, 1, "digest", auth, "auth")
-	use(1, 1, "cipher", cipher, "cipher")
+	use(1, 1, "cipher", cipherName, "cipher")
 	use(1, 1, "list", dataCiphers, "data-ciphers", "ncp-ciphers")
 	use(1, 1, "cipher", fallback, "data-ciphers-fallback")
 	ignore("the cipher is always negotiated", "ncp-disable", "keysize", "data-ciphers-ignored", "compat-mode")
@@ -247,6 +247,9 @@ func inlineRules() map[string]func(p *parser, d *Directive, body string) error {
 		"extra-certs": certs(func(q *Profile) *[]byte { return &q.ExtraCerts }),
 		"key": func(p *parser, d *Directive, body string) error {
 			p.p.Key = push.Secret(body)
+			if locked(body) {
+				d.Verdict, d.Note = Unsupported, lockedNote
+			}
 			return privateKey([]byte(body))
 		},
 		"pkcs12":       (*parser).openPKCS12,

@@ -42,7 +42,7 @@ func (p *parser) finishAuth() {
 	}
 }
 
-func cipher(p *parser, d *Directive, a []string) error {
+func cipherName(p *parser, d *Directive, a []string) error {
 	name := strings.ToUpper(a[0])
 	switch classify(name) {
 	case aead, legacy:
@@ -70,7 +70,7 @@ func cipher(p *parser, d *Directive, a []string) error {
 // fallback is data-ciphers-fallback, which goes before cipher.
 func fallback(p *parser, d *Directive, a []string) error {
 	p.fallback = false
-	err := cipher(p, d, a)
+	err := cipherName(p, d, a)
 	p.fallback = err == nil && d.Verdict == Used
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn/push"
-	"software.sslmate.com/src/go-pkcs12"
 )
 
 // number reads a value of a field within bounds.
@@ -238,33 +236,6 @@ func staticKey(text string) error {
 	key, err := hex.DecodeString(strings.Join(strings.Fields(body), ""))
 	if err != nil || len(key) != 256 {
 		return errors.New("the OpenVPN static key is not 256 bytes in hex")
-	}
-	return nil
-}
-
-// openPKCS12 takes CA, certificate and key out of a file without a passphrase.
-func (p *parser) openPKCS12(d *Directive, text string) error {
-	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
-	if err != nil {
-		return errors.New("not base64")
-	}
-	p.p.PKCS12 = push.Secret(der)
-	key, cert, cas, err := pkcs12.DecodeChain(der, "")
-	switch {
-	case errors.Is(err, pkcs12.ErrIncorrectPassword):
-		d.Verdict, d.Note = Unsupported, "not supported yet: PKCS#12 with a passphrase"
-		return nil
-	case err != nil:
-		return fmt.Errorf("not a PKCS#12 file: %w", err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	p.p.Cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
-	p.p.Key = push.Secret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
-	for _, ca := range cas {
-		p.p.CA = append(p.p.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw})...)
 	}
 	return nil
 }

@@ -106,14 +106,14 @@ func (p *Profile) clientCertificate(now time.Time) (*tls.Certificate, error) {
 	case len(p.Cert) == 0 && p.Key == "" && (p.AuthUserPass || p.NoClientCert):
 		return nil, nil
 	case len(p.Cert) == 0 && p.PKCS12 != "":
-		return nil, &CertificateError{Kind: Locked, Text: "the PKCS#12 file needs a passphrase: not supported yet"}
+		return nil, &CertificateError{Kind: Locked, Text: "the PKCS#12 file " + lockedNote}
 	case len(p.Cert) == 0:
 		return nil, &CertificateError{Kind: Missing, Text: "the profile has no client certificate (cert)"}
 	case p.Key == "":
 		return nil, &CertificateError{Kind: Missing, Text: "the profile has no private key (key)"}
 	}
 	if locked(p.Key.Reveal()) {
-		return nil, &CertificateError{Kind: Locked, Text: "the private key needs a passphrase: not supported yet"}
+		return nil, &CertificateError{Kind: Locked, Text: "the private key " + lockedNote}
 	}
 	certs, err := certificates(p.Cert)
 	if err != nil {
@@ -131,11 +131,6 @@ func (p *Profile) clientCertificate(now time.Time) (*tls.Certificate, error) {
 		return nil, &CertificateError{Kind: kind, Text: "the client certificate " + text}
 	}
 	return &pair, nil
-}
-
-func locked(key string) bool {
-	block, _ := pem.Decode([]byte(key))
-	return block != nil && (block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"))
 }
 
 func validity(c *x509.Certificate, now time.Time) (Kind, string) {
