@@ -29,6 +29,10 @@ func (s *Session) Accept(now time.Time, keyID uint8) error {
 		k.authorized, k.accepted = true, now
 		return k.install(s)
 	}
+	if s.cfg.PointToPoint {
+		k.authorized, k.accepted, s.accepted = true, now, true
+		return s.agreePeers(k)
+	}
 	if err := s.agree(k); err != nil {
 		return err
 	}

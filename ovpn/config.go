@@ -84,6 +84,9 @@ type Config struct {
 	PacketSize   int           // largest control packet, bytes; default 1250
 	ReplayWindow int           // packets; default 64
 	Renegotiate  time.Duration // start a new key after this long; 0 = never ourselves
+	// RenegotiateMin makes that a random time between the two (the second value of reneg-sec);
+	// 0 = 90 % of Renegotiate on a server, exactly Renegotiate on a client.
+	RenegotiateMin time.Duration
 	// RenegotiateBytes and RenegotiatePackets start a new key after this much inner traffic in both
 	// directions, looked at once a second; 0 = no limit.
 	RenegotiateBytes, RenegotiatePackets int64
@@ -123,9 +126,7 @@ func (c *Config) check() error {
 	if _, ok := LookupCipher(c.Fallback); c.Fallback != "" && !ok {
 		return fmt.Errorf("ovpn: unknown fallback cipher %q", c.Fallback)
 	}
-	switch strings.ToUpper(c.Auth) {
-	case "", "SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "MD5":
-	default:
+	if c.Auth != "" && digestSize(c.Auth) == 0 {
 		return fmt.Errorf("ovpn: digest %q cannot authenticate packets", c.Auth)
 	}
 	for _, word := range c.SSO {
@@ -134,8 +135,6 @@ func (c *Config) check() error {
 		}
 	}
 	switch {
-	case c.PointToPoint:
-		return errors.New("ovpn: point-to-point mode is not supported")
 	case c.Compress != "":
 		return fmt.Errorf("ovpn: compression framing %q is not supported", c.Compress)
 	case c.Fragment != 0:

@@ -17,6 +17,7 @@ const (
 	CauseCipher                       // no common data channel cipher
 	CauseProtocol                     // the peer broke the protocol
 	CauseRefusedPush                  // a pushed option was rejected by pull-filter or is unsafe
+	CauseUpdate                       // a PUSH_UPDATE that only a new session can take
 	CauseKeys                         // data keys ran out before a renegotiation finished
 )
 

@@ -158,9 +158,9 @@ func (k *key) sendKeyMessage(s *Session) error {
 	if s.cfg.Role == Client {
 		rand.Read(k.own.preMaster[:])
 		m.username, m.password = s.credentials()
-		m.peerInfo = s.ownPeerInfo(k)
 		enc = s.cfg.Encoding
 	}
+	m.peerInfo = s.ownPeerInfo(k)
 	if enc == Stock {
 		for _, f := range []string{m.options, m.username, m.password.Reveal(), m.peerInfo} {
 			if len(f) >= 1<<16-1 {
@@ -190,27 +190,34 @@ func (k *key) record(s *Session, b []byte) error {
 		return &ProtocolError{Cause: CauseProtocol, Text: "key exchange failed", Err: err}
 	}
 	k.plain, k.peer = nil, m
+	again := !s.established.IsZero()
+	info := parsePeerInfo(m.peerInfo)
+	if !again {
+		s.peerInfo, s.peerProto = info, protoBits(info)
+		s.agreeIDs()
+	}
 	if s.cfg.Role == Server {
 		if err := k.sendKeyMessage(s); err != nil {
 			return err
 		}
 	}
 	k.ready = s.now
-	again := !s.established.IsZero()
 	s.emit(Established{KeyID: k.id, Renegotiation: again, TLS: k.state, PeerOptions: m.options})
 	if !again {
 		s.established = s.now
 		s.pushBy = s.now.Add(s.cfg.HandWindow)
 	}
 	if s.cfg.Role == Server {
-		info := parsePeerInfo(m.peerInfo)
-		if !again {
-			s.peerInfo, s.peerProto = info, protoBits(info)
+		if m.tooLong {
+			return s.Deny(s.now, k.id, "Username or password is too long")
 		}
 		s.emit(Credentials{KeyID: k.id, Renegotiation: again, Username: m.username, Password: m.password, PeerInfo: info, TLS: k.state})
 		return nil
 	}
 	k.authorized = true
+	if !again && s.cfg.PointToPoint {
+		return s.agreePeers(k)
+	}
 	if !again {
 		s.pushDue = s.now.Add(pushFirst)
 		return nil
@@ -243,7 +250,7 @@ func (k *key) install(s *Session) error {
 	// Randomness is spent.
 	k.own, k.peer.source, k.peer.password = keySource{}, keySource{}, ""
 	if s.cfg.Renegotiate > 0 {
-		s.renegotiate = s.now.Add(s.cfg.Renegotiate)
+		s.renegotiate = s.now.Add(s.interval())
 	}
 	s.restartVolume()
 	return nil

@@ -27,9 +27,12 @@ type keyMessage struct {
 	username string
 	password push.Secret
 	peerInfo string
+	tooLong  bool // user name or password over our limits: they are empty here
 }
 
-// Bounds of what a peer may send. AWS's SAML assertions travel as passwords.
+// Bounds of what a peer may send. AWS's SAML assertions travel as passwords. A
+// user name or password that is too long is no error of the protocol: it fails
+// to authenticate (openvpn's ssl.c, key_method_2_read).
 const (
 	maxOptions    = 4 << 10
 	maxUsername   = 128 << 10
@@ -110,7 +113,7 @@ func parseKeyMessage(b []byte, sender Role) (*keyMessage, Encoding, error) {
 	// First all of them, then the copies: this runs again for each record that adds
 	// to an incomplete message.
 	var fields [4][]byte
-	for i, limit := range []int{maxOptions, maxUsername, maxPassword, maxPeerInfo} {
+	for i, limit := range []int{maxOptions, maxKeyMessage, maxKeyMessage, maxPeerInfo} {
 		if len(b) == 0 && i > 0 {
 			break
 		}
@@ -123,6 +126,9 @@ func parseKeyMessage(b []byte, sender Role) (*keyMessage, Encoding, error) {
 		if bytes.IndexByte(f, 0) >= 0 {
 			return nil, 0, errBadKeyMessage
 		}
+	}
+	if m.tooLong = len(fields[1]) >= maxUsername || len(fields[2]) >= maxPassword; m.tooLong {
+		fields[1], fields[2] = nil, nil
 	}
 	m.options, m.username = string(fields[0]), string(fields[1])
 	m.password, m.peerInfo = push.Secret(fields[2]), string(fields[3])

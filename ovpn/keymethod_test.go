@@ -48,14 +48,29 @@ func TestKeyMessageRefuses(t *testing.T) {
 	method1 := append([]byte(nil), good...)
 	method1[4] = 1
 	inside := appendKeyMessage(nil, Client, Stock, &keyMessage{options: "a\x00b"})
-	big := appendKeyMessage(nil, Client, AWS32, &keyMessage{password: push.Secret(strings.Repeat("x", maxPassword))})
 	for name, b := range map[string][]byte{
-		"key method 1": method1, "NUL inside": inside, "password over the bound": big,
+		"key method 1": method1, "NUL inside": inside,
 		"total length over the bound": append([]byte{0xff, 0xff, 0xff, 0x7f, 2}, make([]byte, 200)...),
 		"total length too small":      append([]byte{9, 0, 0, 0, 2}, make([]byte, 200)...),
 	} {
 		if _, _, err := parseKeyMessage(b, Client); !errors.Is(err, errBadKeyMessage) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Too long is not malformed: the peer fails to authenticate, and is told so.
+func TestKeyMessageTooLong(t *testing.T) {
+	for _, m := range []keyMessage{
+		{options: "o", username: strings.Repeat("u", maxUsername), password: "p", peerInfo: "A=b\n"},
+		{options: "o", username: "u", password: push.Secret(strings.Repeat("p", maxPassword)), peerInfo: "A=b\n"},
+	} {
+		got, _, err := parseKeyMessage(appendKeyMessage(nil, Client, AWS32, &m), Client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !got.tooLong || got.username != "" || got.password != "" || got.peerInfo != "A=b\n" {
+			t.Errorf("too long %v, %d and %d bytes, peer info %q", got.tooLong, len(got.username), len(got.password), got.peerInfo)
 		}
 	}
 }

@@ -29,6 +29,8 @@ func (s *Session) message(k *key, text string) error {
 	switch verb {
 	case "PUSH_REPLY":
 		return s.pushReply(k, rest)
+	case "PUSH_UPDATE":
+		return s.pushUpdate(rest)
 	case "AUTH_FAILED":
 		s.emit(parseAuthFailed(rest))
 		return errPeerEnded

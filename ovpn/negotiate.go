@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/ovpn/wire"
 )
 
 // What the two ends agree on: ciphers, protocol bits.
@@ -15,10 +18,12 @@ const (
 	protoRequestPush = 1 << 2
 	protoTLSExport   = 1 << 3
 	protoPendingWord = 1 << 4
+	protoNCPP2P      = 1 << 5
 	protoCCExit      = 1 << 7
 	protoFailTemp    = 1 << 8
 	protoDynTLSCrypt = 1 << 9
 	protoDNS2        = 1 << 11
+	protoPushUpdate  = 1 << 12
 )
 
 // pickPushedCipher takes the server's choice, or that of a server which does not
@@ -59,7 +64,7 @@ func (s *Session) negotiateCipher(peerOptions string) string {
 			return c
 		}
 	}
-	if len(theirs) == 0 {
+	if len(theirs) == 0 || !listed && strings.EqualFold(used, s.cfg.Fallback) {
 		return s.cfg.Fallback
 	}
 	return ""
@@ -85,21 +90,34 @@ func (s *Session) canExport(k *key) bool {
 	return err == nil
 }
 
-// ownPeerInfo is what a client says about itself.
+// ownPeerInfo is what we say about ourselves (openvpn's ssl.c, push_peer_info).
+// A server that pushes says nothing, unless the client names its peer id.
 func (s *Session) ownPeerInfo(k *key) string {
-	proto := protoDataV2 | protoRequestPush | protoPendingWord | protoCCExit | protoFailTemp | protoDNS2
+	var b strings.Builder
+	if s.ownID != 0 {
+		fmt.Fprintf(&b, "ID=%x\n", s.ownID)
+	}
+	if s.cfg.Role == Server && !s.cfg.PointToPoint {
+		return b.String()
+	}
+	proto := protoDataV2 | protoCCExit | protoDNS2 | protoPushUpdate
 	if s.canExport(k) {
 		proto |= protoTLSExport
 		if !s.cfg.Classic {
 			proto |= protoDynTLSCrypt
 		}
 	}
-	var b strings.Builder
-	// IV_VER is the protocol level that servers look at, not our own version.
-	fmt.Fprintf(&b, "IV_VER=2.6.0\nIV_PROTO=%d\nIV_CIPHERS=%s\nIV_MTU=%d\nIV_TCPNL=1\n", proto, strings.Join(s.cfg.Ciphers, ":"), max(1600, s.cfg.MTU))
-	if s.offers("AES-256-GCM") && s.offers("AES-128-GCM") {
-		b.WriteString("IV_NCP=2\n")
+	if s.cfg.PointToPoint {
+		proto |= protoNCPP2P
+	} else {
+		proto |= protoRequestPush | protoPendingWord | protoFailTemp
+		// IV_VER is the protocol level that servers look at, not our own version.
+		fmt.Fprintf(&b, "IV_VER=2.6.0\nIV_MTU=%d\nIV_TCPNL=1\n", s.largestMTU())
+		if s.offers("AES-256-GCM") && s.offers("AES-128-GCM") {
+			b.WriteString("IV_NCP=2\n")
+		}
 	}
+	fmt.Fprintf(&b, "IV_PROTO=%d\nIV_CIPHERS=%s\n", proto, strings.Join(s.cfg.Ciphers, ":"))
 	if len(s.cfg.SSO) > 0 {
 		fmt.Fprintf(&b, "IV_SSO=%s\n", strings.Join(s.cfg.SSO, ","))
 	}
@@ -107,6 +125,28 @@ func (s *Session) ownPeerInfo(k *key) string {
 		b.WriteString(line + "\n")
 	}
 	return b.String()
+}
+
+// canDynamic says whether both ends do dynamic tls-crypt.
+func (s *Session) canDynamic(k *key) bool {
+	return s.peerProto&protoDynTLSCrypt != 0 && !s.cfg.Classic && s.canExport(k)
+}
+
+// largestMTU is the tun-mtu that a client takes at most (mtu.h, TUN_MTU_MAX_MIN).
+func (s *Session) largestMTU() int { return max(1600, s.cfg.MTU) }
+
+// agreeIDs reads the peer id that the peer wants to receive. When both ends
+// say one, each sends the other's ("Negotiation of peer-id" in the RFC draft).
+func (s *Session) agreeIDs() {
+	n, err := strconv.ParseUint(s.peerInfo["ID"], 16, 32)
+	if s.cfg.Classic || err != nil || n >= wire.NoPeerID {
+		return
+	}
+	s.peerID = uint32(n)
+	if s.cfg.Role == Server && !s.cfg.PointToPoint {
+		s.ownID = s.cfg.PeerID
+		s.data.setPeerID(s.peerID)
+	}
 }
 
 func protoBits(info map[string]string) uint32 {
@@ -129,5 +169,83 @@ func (s *Session) agree(k *key) error {
 	s.cipher, _ = LookupCipher(name)
 	s.exporter = s.peerProto&protoTLSExport != 0 && s.canExport(k)
 	s.ccExit = s.peerProto&protoCCExit != 0
+	s.dynamic = s.canDynamic(k)
 	return nil
+}
+
+// Point-to-point: the label under which the peer id is exported, and the id of
+// ends that cannot export (ssl_ncp.c).
+const (
+	peerIDLabel   = "EXPORTER-OpenVPN-p2p-peerid"
+	peerIDDefault = 0x76706e
+)
+
+// agreePeers fixes the format between two equal peers: each works it out alike
+// (openvpn's ssl_ncp.c, p2p_mode_ncp). Packets flow from here on; PushReply
+// says so, with nothing in it.
+func (s *Session) agreePeers(k *key) error {
+	name, equal := "", s.peerProto&protoNCPP2P != 0
+	if theirs, listed := peerCiphers(s.peerInfo); listed && equal {
+		first, second := s.cfg.Ciphers, theirs // the TLS server's order decides
+		if s.cfg.Role == Client {
+			first, second = second, first
+		}
+		i := slices.IndexFunc(first, func(c string) bool {
+			return slices.ContainsFunc(second, func(o string) bool { return strings.EqualFold(c, o) })
+		})
+		if i >= 0 {
+			name = first[i]
+		}
+	}
+	if used := occCipher(k.peer.options); name == "" && s.offers(used) {
+		name = used
+	}
+	if name == "" {
+		name = s.cfg.Fallback
+	}
+	c, ok := LookupCipher(name)
+	if !ok {
+		return s.die(&ProtocolError{Cause: CauseCipher, Text: "no data channel cipher in common with the peer, and no fallback"})
+	}
+	s.cipher = c
+	if equal {
+		s.exporter = s.peerProto&protoTLSExport != 0 && s.canExport(k)
+		s.ccExit = s.peerProto&protoCCExit != 0
+		s.data.setPeerID(s.sharedID(k))
+		if s.dynamic = s.canDynamic(k); s.dynamic {
+			if err := s.startDynamic(k); err != nil {
+				return s.die(err)
+			}
+		}
+	}
+	s.configured = true
+	if err := k.install(s); err != nil {
+		return s.die(err)
+	}
+	s.data.promote(k.id)
+	k.promoted = true
+	reply, err := push.Parse(nil, nil)
+	if err != nil {
+		return s.die(err)
+	}
+	s.emit(PushReply{Reply: reply, Cipher: s.cipher.Name})
+	return nil
+}
+
+// sharedID is the peer id of point-to-point packets.
+func (s *Session) sharedID(k *key) uint32 {
+	if s.peerProto&protoDataV2 == 0 {
+		return wire.NoPeerID
+	}
+	if s.peerProto&protoTLSExport == 0 {
+		return peerIDDefault
+	}
+	if s.ownID != 0 && s.peerID != wire.NoPeerID {
+		return s.peerID
+	}
+	b, err := exportKeys(&k.state, peerIDLabel, 3)
+	if err != nil {
+		return peerIDDefault
+	}
+	return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2])
 }

@@ -5,31 +5,124 @@ import (
 	"strings"
 )
 
-// occ is the options string that peers compare and warn about (options.c
-// options_string); old servers read the cipher from it.
+// OCC is the options string that peers exchange, compare and warn about; old
+// ones read the cipher from it (openvpn's options.c options_string, mtu.c
+// calc_options_string_link_mtu).
+
+// occ is our own string. As openvpn 2.6 does it, a cipher stands in it only when
+// the peer is not expected to negotiate; the numbers of the others are BF-CBC's.
 func (s *Session) occ() string {
-	name := s.cfg.Ciphers[0]
-	c, _ := LookupCipher(name)
-	side, proto, link := "tls-client", "UDPv4", s.cfg.MTU+49
+	name, keySize := s.cfg.Fallback, 16
+	if name == "" && len(s.cfg.Ciphers) == 1 {
+		name = s.cfg.Ciphers[0]
+	}
+	if c, ok := LookupCipher(name); ok {
+		name, keySize = c.Name, c.KeySize
+	}
+	auth := strings.ToUpper(s.cfg.Auth)
+	if isAEAD(name) {
+		auth = "[null-digest]"
+	}
+	side, proto := "tls-client", "UDPv4"
 	if s.cfg.Role == Server {
 		side = "tls-server"
 	}
 	if s.cfg.Stream {
-		proto, link = "TCPv4_CLIENT", link+2
+		proto = "TCPv4_CLIENT"
 		if s.cfg.Role == Server {
 			proto = "TCPv4_SERVER"
 		}
 	}
-	return fmt.Sprintf("V4,dev-type tun,link-mtu %d,tun-mtu %d,proto %s,cipher %s,auth [null-digest],keysize %d,key-method 2,%s",
-		link, s.cfg.MTU, proto, name, 8*c.KeySize, side)
+	var b strings.Builder
+	fmt.Fprintf(&b, "V4,dev-type tun,link-mtu %d,tun-mtu %d,proto %s", s.occLinkMTU(name), s.cfg.MTU, proto)
+	if s.framed() {
+		b.WriteString(",comp-lzo")
+	}
+	if s.cfg.Fragment > 0 {
+		b.WriteString(",mtu-dynamic")
+	}
+	if name != "" {
+		b.WriteString(",cipher " + name)
+	}
+	fmt.Fprintf(&b, ",auth %s,keysize %d", auth, 8*keySize)
+	if s.cfg.Wrap != nil && s.cfg.Wrap.String() == "tls-auth" {
+		b.WriteString(",tls-auth")
+	}
+	b.WriteString(",key-method 2," + side)
+	return b.String()
 }
 
-// occCipher reads the cipher from a peer's options string.
-func occCipher(options string) string {
-	for o := range strings.SplitSeq(options, ",") {
-		if name, ok := strings.CutPrefix(o, "cipher "); ok {
-			return name
+// framed says whether the configuration has compression framing.
+func (s *Session) framed() bool { return s.cfg.Compress != "" && s.cfg.Compress != "migrate" }
+
+// occLinkMTU counts as old peers did: DATA_V1, and parts that no packet has.
+func (s *Session) occLinkMTU(name string) int {
+	n := s.cfg.MTU + 1 + 4 // opcode, packet id
+	switch s.cfg.Compress {
+	case "lz4", "stub", "lzo", "lzo-no":
+		n++
+	}
+	if s.cfg.Fragment > 0 {
+		n += 4
+	}
+	if s.cfg.Stream {
+		n += 2
+	}
+	switch {
+	case name == "":
+		n += 8 + 8 // block and IV of BF-CBC
+	case strings.HasPrefix(name, "CHACHA20"):
+		return n + 16 + 12 + 1 // tag, IV, block
+	case isAEAD(name):
+		return n + 16 + 12 + 16
+	default:
+		n += 16 + 16
+		if strings.HasSuffix(name, "-CFB") || strings.HasSuffix(name, "-OFB") {
+			n += 4 // their packet ids have a time
 		}
 	}
-	return ""
+	return n + digestSize(s.cfg.Auth)
+}
+
+func isAEAD(name string) bool {
+	return strings.HasSuffix(name, "-GCM") || strings.HasPrefix(name, "CHACHA20")
+}
+
+// digestSize is the length of an HMAC in bytes; 0 for a name that is none.
+func digestSize(name string) int {
+	switch strings.ToUpper(name) {
+	case "MD5":
+		return 16
+	case "SHA1":
+		return 20
+	case "SHA224":
+		return 28
+	case "SHA256":
+		return 32
+	case "SHA384":
+		return 48
+	case "SHA512":
+		return 64
+	}
+	return 0
+}
+
+// occValue reads the value of one option of a peer's string; an option without
+// a value is "" and true.
+func occValue(options, name string) (string, bool) {
+	for o := range strings.SplitSeq(options, ",") {
+		if word, value, _ := strings.Cut(o, " "); word == name {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// occCipher is the cipher in a peer's string; "" when it names none.
+func occCipher(options string) string {
+	name, _ := occValue(options, "cipher")
+	if name == "[null-cipher]" {
+		return "none"
+	}
+	return name
 }

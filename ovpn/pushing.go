@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/ovpn/wire"
 )
 
 // The configuration that a server gives its client.
@@ -24,6 +26,29 @@ func (s *Session) askPush() {
 	}
 }
 
+// collect adds one message of a reply or an update that may come in parts;
+// whole is true with the last one, and options are all of it.
+func (s *Session) collect(rest string) (options []string, whole bool, err error) {
+	s.partBytes += len(rest)
+	if s.partBytes > maxPushBytes {
+		return nil, false, &ProtocolError{Cause: CauseProtocol, Text: fmt.Sprintf("configuration larger than %d bytes", maxPushBytes)}
+	}
+	more := false
+	for _, o := range push.SplitReply(rest) {
+		if n, ok := strings.CutPrefix(o, "push-continuation "); ok {
+			more = more || n == "2"
+			continue
+		}
+		s.pushParts = append(s.pushParts, o)
+	}
+	if more {
+		return nil, false, nil
+	}
+	options = s.pushParts
+	s.pushParts, s.partBytes = nil, 0
+	return options, true, nil
+}
+
 // pushReply collects the parts of a reply and, with the last one, brings the
 // tunnel up.
 func (s *Session) pushReply(k *key, rest string) error {
@@ -31,25 +56,11 @@ func (s *Session) pushReply(k *key, rest string) error {
 		s.latePush(rest)
 		return nil
 	}
-	s.partBytes += len(rest)
-	if s.partBytes > maxPushBytes {
-		return &ProtocolError{Cause: CauseProtocol, Text: fmt.Sprintf("push reply larger than %d bytes", maxPushBytes)}
+	options, whole, err := s.collect(rest)
+	if err != nil || !whole {
+		return err
 	}
-	options := push.SplitReply(rest)
-	more := false
-	options = slices.DeleteFunc(options, func(o string) bool {
-		if n, ok := strings.CutPrefix(o, "push-continuation "); ok {
-			more = more || n == "2"
-			return true
-		}
-		return false
-	})
-	s.pushParts = append(s.pushParts, options...)
-	if more {
-		return nil
-	}
-	reply, err := push.Parse(s.pushParts, s.cfg.Filter)
-	s.pushParts, s.partBytes = nil, 0
+	reply, err := push.Parse(options, s.cfg.Filter)
 	if err != nil {
 		return &ProtocolError{Cause: CauseRefusedPush, Text: "pushed configuration refused", Err: err}
 	}
@@ -57,6 +68,9 @@ func (s *Session) pushReply(k *key, rest string) error {
 		if flag != "cc-exit" && flag != "tls-ekm" && (flag != "dyn-tls-crypt" || !s.canExport(k)) {
 			return &ProtocolError{Cause: CauseProtocol, Text: fmt.Sprintf("server wants protocol flag %q, which was not offered", flag)}
 		}
+	}
+	if most := s.largestMTU(); reply.TunMTU > most {
+		return &ProtocolError{Cause: CauseRefusedPush, Text: fmt.Sprintf("server wants a tun-mtu of %d, at most %d was offered", reply.TunMTU, most)}
 	}
 	if reply.Compress != "" {
 		return &ProtocolError{Cause: CauseRefusedPush, Text: fmt.Sprintf("server wants compression framing (%s), which is not supported yet", reply.Compress)}
@@ -68,22 +82,20 @@ func (s *Session) pushReply(k *key, rest string) error {
 		return &ProtocolError{Cause: CauseProtocol, Text: "server wants exported keys, which were not offered"}
 	}
 	s.ccExit = slices.Contains(reply.Flags, "cc-exit")
-	if reply.PeerID >= 0 {
+	if s.ownID != 0 && s.peerID != wire.NoPeerID {
+		s.data.setPeerID(s.peerID) // each names its own; what is pushed does not count
+	} else if reply.PeerID >= 0 {
 		s.data.setPeerID(uint32(reply.PeerID))
 	}
-	if reply.Ping > 0 {
-		s.ping = reply.Ping
-	}
-	if reply.PingRestart > 0 {
-		s.silence = reply.PingRestart
-	}
+	s.setTimers(reply)
 	s.configured, s.pushDue = true, time.Time{}
 	s.token, s.tokenUser = reply.AuthToken, reply.TokenUser
-	if slices.Contains(reply.Flags, "dyn-tls-crypt") {
+	if s.dynamic = slices.Contains(reply.Flags, "dyn-tls-crypt"); s.dynamic {
 		if err := s.startDynamic(k); err != nil {
 			return err
 		}
 	}
+	s.pushed = options
 	if err := k.install(s); err != nil {
 		return err
 	}
@@ -91,6 +103,44 @@ func (s *Session) pushReply(k *key, rest string) error {
 	k.promoted = true
 	s.emit(PushReply{Reply: reply, Cipher: s.cipher.Name})
 	return nil
+}
+
+// pushUpdate applies a PUSH_UPDATE to the configuration, when all its parts are
+// there (openvpn's options_util.c). What cannot be applied needs a new session.
+func (s *Session) pushUpdate(rest string) error {
+	if !s.configured {
+		return nil // there is nothing to update; the reply will say it all
+	}
+	update, whole, err := s.collect(rest)
+	if err != nil || !whole {
+		return err
+	}
+	update, err = s.cfg.Filter.Update(update)
+	if err != nil {
+		return &ProtocolError{Cause: CauseRefusedPush, Text: "changed configuration refused", Err: err}
+	}
+	options, err := push.Merge(s.pushed, update)
+	if err != nil {
+		return &ProtocolError{Cause: CauseUpdate, Text: "the server changed what only a new session can take", Err: err}
+	}
+	reply, err := push.Parse(options, s.cfg.Filter)
+	if err != nil {
+		return &ProtocolError{Cause: CauseUpdate, Text: "changed configuration refused", Err: err}
+	}
+	s.pushed = options
+	s.setTimers(reply)
+	s.emit(PushUpdate{Reply: reply})
+	return nil
+}
+
+// setTimers takes the keepalive that a server pushed.
+func (s *Session) setTimers(reply push.Reply) {
+	if reply.Ping > 0 {
+		s.ping = reply.Ping
+	}
+	if reply.PingRestart > 0 {
+		s.silence = reply.PingRestart
+	}
 }
 
 // latePush handles a PUSH_REPLY after the configuration: a repetition, or a
@@ -140,12 +190,35 @@ func (s *Session) PushToken(now time.Time, token push.Secret) error {
 }
 
 // CanUpdate says whether the client takes PUSH_UPDATE (server).
-func (s *Session) CanUpdate() bool { return false }
+func (s *Session) CanUpdate() bool {
+	return s.cfg.Role == Server && s.configured && s.peerProto&protoPushUpdate != 0
+}
 
-// Update replaces the configuration of a running client (server). It fails, and
-// changes nothing, when CanUpdate is false.
+// Update replaces the configuration of a running client (server). It sends what
+// differs from the last one, which may be nothing. It fails and changes nothing
+// when CanUpdate is false or the difference needs a new session.
 func (s *Session) Update(now time.Time, reply push.Reply) error {
-	return errors.New("ovpn: the client takes no changed configuration")
+	if err := s.over(); err != nil {
+		return err
+	}
+	if !s.CanUpdate() {
+		return errors.New("ovpn: the client takes no changed configuration")
+	}
+	want := s.complete(reply).Options()
+	update, ok := push.Difference(s.pushed, want)
+	if !ok {
+		return errors.New("ovpn: the change needs a new session")
+	}
+	s.pushed = want
+	if len(update) == 0 {
+		return nil
+	}
+	for _, part := range pushMessages("PUSH_UPDATE", update) {
+		if err := s.Send(now, part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Push answers PushRequest (server). The session fills in peer-id, cipher and
@@ -159,24 +232,13 @@ func (s *Session) Push(now time.Time, reply push.Reply) error {
 	}
 	s.now = now
 	k := s.keys[0]
-	reply.PeerID, reply.Cipher = int(s.cfg.PeerID), s.cipher.Name
-	reply.TLSExport, reply.Flags = false, nil
-	switch {
-	case s.ccExit:
-		reply.Flags = []string{"cc-exit"}
-		if s.exporter {
-			reply.Flags = append(reply.Flags, "tls-ekm")
-		}
-	case s.exporter:
-		reply.TLSExport = true
-	}
-	if s.peerProto&protoDynTLSCrypt != 0 && !s.cfg.Classic && s.canExport(k) {
-		reply.Flags = append(reply.Flags, "dyn-tls-crypt")
+	if s.dynamic {
 		if err := s.startDynamic(k); err != nil {
 			return s.die(err)
 		}
 	}
-	for _, part := range pushMessages(reply.Options()) {
+	s.pushed = s.complete(reply).Options()
+	for _, part := range pushMessages("PUSH_REPLY", s.pushed) {
 		if err := k.send(s, append([]byte(part), 0)); err != nil {
 			return s.die(err)
 		}
@@ -188,12 +250,43 @@ func (s *Session) Push(now time.Time, reply push.Reply) error {
 	return nil
 }
 
+// complete fills in what the session settles by itself (openvpn's push.c,
+// prepare_push_reply).
+func (s *Session) complete(reply push.Reply) push.Reply {
+	reply.PeerID, reply.Cipher = int(s.cfg.PeerID), s.cipher.Name
+	if s.peerID != wire.NoPeerID || s.peerProto&protoDataV2 == 0 {
+		reply.PeerID = -1
+	}
+	if names, _ := peerCiphers(s.peerInfo); len(names) == 0 {
+		reply.Cipher = "" // it would not understand
+	}
+	if most, err := strconv.Atoi(s.peerInfo["IV_MTU"]); err != nil {
+		reply.TunMTU = 0
+	} else {
+		reply.TunMTU = min(reply.TunMTU, max(most, 0))
+	}
+	reply.TLSExport, reply.Flags = false, nil
+	switch {
+	case s.ccExit:
+		reply.Flags = []string{"cc-exit"}
+		if s.exporter {
+			reply.Flags = append(reply.Flags, "tls-ekm")
+		}
+	case s.exporter:
+		reply.TLSExport = true
+	}
+	if s.dynamic {
+		reply.Flags = append(reply.Flags, "dyn-tls-crypt")
+	}
+	return reply
+}
+
 // pushBundle is the longest control message that peers take (common.h PUSH_BUNDLE_SIZE).
 const pushBundle = 1024
 
-// pushMessages cuts options into PUSH_REPLY messages with push-continuation.
-func pushMessages(options []string) []string {
-	const head, room = "PUSH_REPLY", pushBundle - len(",push-continuation 2") - 1
+// pushMessages cuts options into messages of one kind with push-continuation.
+func pushMessages(head string, options []string) []string {
+	const room = pushBundle - len(",push-continuation 2") - 1
 	var out []string
 	cur := head
 	for _, o := range options {

@@ -3,6 +3,7 @@ package ovpn
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn/wire"
@@ -31,6 +32,8 @@ func (s *Session) keyFor(c wire.Control, now time.Time) *key {
 // newKey makes the next key the newest one; a third one is dropped.
 func (s *Session) newKey(now time.Time) *key {
 	k := &key{id: s.nextKeyID, started: now, deadline: now.Add(s.cfg.HandWindow), rel: reliable{timeout: s.cfg.TLSTimeout}}
+	// ssl_pkt.c, write_control_auth: SoftEther
+	k.rel.few = s.cfg.Role == Client && s.cfg.Wrap == nil && !s.exporter
 	s.nextKeyID = s.nextKeyID%7 + 1 // 0, then 1..7 for ever
 	if len(s.keys) > 0 {
 		old := s.keys[0]
@@ -112,13 +115,21 @@ func (s *Session) promote(now time.Time) {
 		return
 	}
 	s.promoteDue = now.Add(promotePoll)
-	wait := promoteMax
-	if s.cfg.Role == Server {
+	wait, since := promoteMax, k.ready
+	switch {
+	case s.cfg.Role == Server:
 		// The client moves first; wait for it, in case its half is not ready.
 		wait = 5 * promoteMax
+		since = later(since, k.accepted)
+	case s.cfg.Password != "" || s.token != "":
+		// The server may think about the credentials for as long as openvpn does
+		// (ssl.c, auth_deferred_expire_window), and refuses the new key until then.
+		if wait = s.cfg.HandWindow; s.cfg.Renegotiate > 0 {
+			wait = min(wait, s.cfg.Renegotiate/2)
+		}
 	}
 	first := len(s.keys) == 1
-	if first && k.rel.empty() || s.data.openedWith(k.id) || !first && k.rel.empty() && !k.ready.Add(wait).After(now) {
+	if first && k.rel.empty() || s.data.openedWith(k.id) || !first && k.rel.empty() && !since.Add(wait).After(now) {
 		s.data.promote(k.id)
 		k.promoted = true
 		if !first && s.cfg.Role == Client {
@@ -128,6 +139,20 @@ func (s *Session) promote(now time.Time) {
 			}
 		}
 	}
+}
+
+// interval is how long the next key serves; a server spreads its clients
+// (openvpn's init.c, auto_jitter).
+func (s *Session) interval() time.Duration {
+	low := s.cfg.RenegotiateMin
+	if low <= 0 && s.cfg.Role == Server {
+		low = s.cfg.Renegotiate / 10 * 9
+	}
+	spread := s.cfg.Renegotiate - low
+	if low <= 0 || spread <= 0 {
+		return s.cfg.Renegotiate
+	}
+	return s.cfg.Renegotiate - rand.N(spread)
 }
 
 // volume is how much traffic had passed when the newest key began, for the limits

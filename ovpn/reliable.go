@@ -21,6 +21,7 @@ const (
 // timeout set. Not safe for concurrent use.
 type reliable struct {
 	timeout time.Duration // of the first retransmission
+	few     bool          // at most carryAcks on any packet: some old servers drop others
 
 	// Sending.
 	nextID  uint32
@@ -146,7 +147,11 @@ func (r *reliable) next(now time.Time) (c wire.Control, ok bool) {
 		return wire.Control{Op: f.op, ID: f.id, Payload: f.payload, Acks: r.takeAcks(carryAcks)}, true
 	}
 	if len(r.acks) > 0 {
-		return wire.Control{Op: wire.AckV1, Acks: r.takeAcks(wire.MaxAcks)}, true
+		n := wire.MaxAcks
+		if r.few {
+			n = carryAcks
+		}
+		return wire.Control{Op: wire.AckV1, Acks: r.takeAcks(n)}, true
 	}
 	return c, false
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"slices"
 	"time"
 
@@ -44,18 +45,22 @@ type Session struct {
 
 	cipher     Cipher
 	exporter   bool // data keys come from the TLS exporter
+	dynamic    bool // dynamic tls-crypt for later keys
 	configured bool // push reply received or sent
 	accepted   bool // server: the owner said yes once
 	pushWanted bool // server: the client asked
 	pushAsked  bool // server: PushRequest was emitted
 	ccExit     bool // peer takes EXIT as a control message
 	peerProto  uint32
+	ownID      uint32 // the peer id that we want to receive, announced as ID=; 0 = none
+	peerID     uint32 // the one that the peer wants; NoPeerID = it did not say
 	peerInfo   map[string]string
 
 	established   time.Time     // of the first key
 	pushBy        time.Time     // configured by then, or the session ends
 	pushDue       time.Time     // client: next PUSH_REQUEST
-	pushParts     []string      // client: PUSH_REPLY under way
+	pushed        []string      // the options in force, as pushed
+	pushParts     []string      // client: PUSH_REPLY or PUSH_UPDATE under way
 	partBytes     int           //
 	lastHeard     time.Time     // any authentic packet
 	ping, silence time.Duration // keepalive in force
@@ -109,9 +114,13 @@ func New(now time.Time, cfg Config) (*Session, error) {
 	if s.cfg.TLS.MinVersion == 0 {
 		s.cfg.TLS.MinVersion = tls.VersionTLS12
 	}
+	s.peerID = wire.NoPeerID
 	peerID := uint32(wire.NoPeerID)
 	if cfg.Role == Server {
 		peerID = cfg.PeerID
+	}
+	if cfg.Role == Client && !cfg.Classic {
+		s.ownID = 1 + mathrand.Uint32N(wire.NoPeerID-1)
 	}
 	s.data = newData(cfg.Role, peerID, cfg.ReplayWindow)
 
@@ -220,6 +229,10 @@ func (s *Session) admit(c wire.Control) error {
 	}
 	if c.Op != want || c.KeyID != 0 || c.Session == zero {
 		return fmt.Errorf("%w: opcode %d before the reset", ErrDropped, c.Op)
+	}
+	if c.ID != 0 {
+		// Some peers (MikroTik) do not begin at 0. Nothing came before the reset.
+		s.keys[0].rel.expect = c.ID
 	}
 	s.remote = c.Session
 	return nil
@@ -356,6 +369,10 @@ func (s *Session) timeouts(now time.Time) error {
 	k := s.keys[0]
 	switch {
 	case !k.done() && !k.deadline.After(now):
+		if !k.ready.IsZero() {
+			// Only the owner's answer is missing. The client believes in its new key already.
+			return s.Deny(now, k.id, "the authentication took too long")
+		}
 		if len(s.keys) > 1 {
 			return s.giveUp(&ProtocolError{Cause: CauseTimeout, Text: "renegotiation timed out"})
 		}

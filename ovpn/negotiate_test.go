@@ -1,0 +1,123 @@
+package ovpn
+
+import (
+	"crypto/tls"
+	"strings"
+	"testing"
+
+	"github.com/adit-vpn/adit/ovpn/wrap"
+)
+
+// The cases without a fallback are those of openvpn's test_ncp.c.
+func TestServerPicksCipher(t *testing.T) {
+	const gcm, cbc, chacha = "CHACHA20_POLY1305:AES-128-GCM", "CHACHA20_POLY1305:AES-128-GCM:BF-CBC:none", "CHACHA20_POLY1305:AES-128-GCM:AES-256-GCM"
+	for _, tc := range []struct{ ours, info, occ, fallback, want string }{
+		{gcm, "IV_YOLO=NO\nIV_BAR=7", "cipher BF-CBC", "", ""},
+		{cbc, "IV_YOLO=NO\nIV_BAR=7", "cipher BF-CBC", "", "BF-CBC"},
+		{gcm, "IV_NCP=1\nIV_BAR=7", "cipher AES-128-GCM", "", "AES-128-GCM"},
+		{gcm, "", "cipher AES-128-GCM", "", "AES-128-GCM"},
+		{gcm, "", "cipher [null-cipher]", "", ""},
+		{cbc, "", "cipher [null-cipher]", "", "none"},
+		{gcm, "", "", "", ""},
+		{chacha, "IV_YOLO=NO\nIV_NCP=2\nIV_BAR=7", "cipher BF-CBC", "", "AES-128-GCM"},
+		{chacha, "IV_NCP=2\nIV_BAR=7", "cipher CHACHA20_POLY1305", "", "CHACHA20_POLY1305"},
+		{chacha, "IV_CIPHERS=AES-128-GCM", "cipher AES-256-CBC", "", "AES-128-GCM"},
+		{chacha, "IV_FOO=7\nIV_CIPHERS=AES-256-GCM\nIV_NCP=2", "cipher AES-256-CBC", "", "AES-256-GCM"},
+		{gcm, "", "", "AES-256-CBC", "AES-256-CBC"},
+		{gcm, "", "V4,cipher AES-256-CBC,auth SHA1", "AES-256-CBC", "AES-256-CBC"},
+		{gcm, "", "cipher AES-128-CBC", "AES-256-CBC", ""},
+		{gcm, "IV_CIPHERS=AES-256-CBC", "cipher AES-256-CBC", "AES-256-CBC", ""},
+	} {
+		s := &Session{cfg: Config{Ciphers: strings.Split(tc.ours, ":"), Fallback: tc.fallback}, peerInfo: parsePeerInfo(tc.info)}
+		if got := s.negotiateCipher(tc.occ); got != tc.want {
+			t.Errorf("%+v: got %q", tc, got)
+		}
+	}
+}
+
+func TestClientPicksCipher(t *testing.T) {
+	for _, tc := range []struct{ pushed, occ, fallback, want string }{
+		{"AES-128-GCM", "cipher AES-256-GCM", "", "AES-128-GCM"},
+		{"", "V4,cipher AES-256-GCM,auth x", "", "AES-256-GCM"},
+		{"", "", "AES-192-GCM", "AES-192-GCM"},
+		{"", "cipher AES-192-GCM", "AES-192-GCM", "AES-192-GCM"},
+		{"", "", "", ""},
+		{"AES-192-GCM", "", "", ""},
+		{"", "cipher AES-192-GCM", "", ""},
+	} {
+		s := &Session{cfg: Config{Ciphers: []string{"AES-256-GCM", "AES-128-GCM"}, Fallback: tc.fallback}}
+		err := s.pickPushedCipher(tc.pushed, tc.occ)
+		if (err == nil) != (tc.want != "") || s.cipher.Name != tc.want {
+			t.Errorf("%+v: got %q, %v", tc, s.cipher.Name, err)
+		}
+	}
+}
+
+// The strings are what openvpn 2.6.14 logs as "Local Options String".
+func TestOptionsString(t *testing.T) {
+	key, err := wrap.GenerateStaticKey(strings.NewReader(strings.Repeat("k", 256)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth, err := wrap.TLSAuth(key, 1, "SHA1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name string
+		cfg  Config
+		want string
+	}{
+		{"negotiating", Config{}, "V4,dev-type tun,link-mtu 1541,tun-mtu 1500,proto UDPv4,auth SHA1,keysize 128,key-method 2,tls-client"},
+		{"server over TCP", Config{Role: Server, Stream: true}, "V4,dev-type tun,link-mtu 1543,tun-mtu 1500,proto TCPv4_SERVER,auth SHA1,keysize 128,key-method 2,tls-server"},
+		{"auth SHA256", Config{Auth: "sha256"}, "V4,dev-type tun,link-mtu 1553,tun-mtu 1500,proto UDPv4,auth SHA256,keysize 128,key-method 2,tls-client"},
+		{"GCM", Config{Fallback: "AES-256-GCM"}, "V4,dev-type tun,link-mtu 1549,tun-mtu 1500,proto UDPv4,cipher AES-256-GCM,auth [null-digest],keysize 256,key-method 2,tls-client"},
+		{"GCM over TCP", Config{Fallback: "AES-128-GCM", Stream: true}, "V4,dev-type tun,link-mtu 1551,tun-mtu 1500,proto TCPv4_CLIENT,cipher AES-128-GCM,auth [null-digest],keysize 128,key-method 2,tls-client"},
+		{"ChaCha", Config{Ciphers: []string{"CHACHA20-POLY1305"}}, "V4,dev-type tun,link-mtu 1534,tun-mtu 1500,proto UDPv4,cipher CHACHA20-POLY1305,auth [null-digest],keysize 256,key-method 2,tls-client"},
+		{"tls-auth, tun-mtu", Config{Wrap: auth, MTU: 1400}, "V4,dev-type tun,link-mtu 1441,tun-mtu 1400,proto UDPv4,auth SHA1,keysize 128,tls-auth,key-method 2,tls-client"},
+	} {
+		tc.cfg.TLS = &tls.Config{InsecureSkipVerify: true}
+		s, err := New(past, tc.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.occ(); got != tc.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", tc.name, got, tc.want)
+		}
+		s.Abort()
+	}
+	// The sums for ciphers that need a digest, as old versions announced them.
+	for _, tc := range []struct {
+		cipher, auth, compress string
+		stream                 bool
+		fragment, want         int
+	}{
+		{"AES-256-CBC", "SHA1", "", false, 0, 1557},
+		{"AES-256-CBC", "SHA1", "lzo-no", false, 0, 1558},
+		{"AES-256-CBC", "SHA1", "lzo", true, 0, 1560},
+		{"AES-128-CBC", "SHA256", "", false, 0, 1569},
+		{"AES-256-CBC", "SHA512", "", false, 0, 1601},
+		{"AES-256-CBC", "SHA1", "", false, 1300, 1561},
+		{"AES-256-CBC", "SHA1", "stub-v2", false, 0, 1557},
+	} {
+		s := &Session{cfg: Config{MTU: 1500, Auth: tc.auth, Compress: tc.compress, Stream: tc.stream, Fragment: tc.fragment}}
+		if got := s.occLinkMTU(tc.cipher); got != tc.want {
+			t.Errorf("%+v: %d", tc, got)
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for want, cfg := range map[string]Config{
+		`unknown cipher "BLOWFISH"`:     {Ciphers: []string{"BLOWFISH"}},
+		`unknown fallback cipher "RC2"`: {Fallback: "RC2"},
+		`digest "none"`:                 {Auth: "none"},
+		`digest "CRC32"`:                {Auth: "CRC32"},
+		`no sign-in method`:             {SSO: []string{"web\nauth"}},
+	} {
+		cfg.TLS = &tls.Config{}
+		if _, err := New(past, cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %s, got %v", want, err)
+		}
+	}
+}
