@@ -132,13 +132,26 @@ func authUserPass(p *parser, d *Directive, a []string) error {
 func (p *parser) credentials(d *Directive, body string) error {
 	p.p.AuthUserPass = true
 	d.Verdict, d.Note = Unsupported, noPasswordYet
-	user, rest, _ := strings.Cut(body, "\n")
-	password, _, _ := strings.Cut(rest, "\n")
-	p.p.Username, p.p.Password = strings.TrimSuffix(user, "\r"), push.Secret(strings.TrimSuffix(password, "\r"))
-	if p.p.Username == "" {
-		return errors.New("the user name is empty")
+	user, password, err := userAndPassword(body)
+	p.p.Username, p.p.Password = user, push.Secret(password)
+	return err
+}
+
+// userAndPassword reads a line each. A file that a profile names and that holds
+// something else must not be sent to a server as a password.
+func userAndPassword(body string) (user, password string, err error) {
+	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(body, "\r\n", "\n"), "\n"), "\n")
+	switch {
+	case len(lines) > 2 || strings.HasPrefix(lines[0], "-----BEGIN"):
+		return "", "", errors.New("is not a user name and a password, a line each")
+	case strings.ContainsFunc(strings.Join(lines, ""), func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "", "", errors.New("user name or password has a control character")
+	case lines[0] == "":
+		return "", "", errors.New("the user name is empty")
+	case len(lines) == 2:
+		password = lines[1]
 	}
-	return nil
+	return lines[0], password, nil
 }
 
 func staticChallenge(p *parser, d *Directive, a []string) error {

@@ -26,16 +26,19 @@ func formatName(raw []byte) string {
 }
 
 func attributeName(oid string) string {
-	names := map[string]string{
+	if name, ok := attributeNames()[oid]; ok {
+		return name
+	}
+	return oid
+}
+
+func attributeNames() map[string]string {
+	return map[string]string{
 		"2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.9": "street",
 		"2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.13": "description", "2.5.4.17": "postalCode", "2.5.4.41": "name", "2.5.4.42": "GN",
 		"2.5.4.43": "initials", "2.5.4.44": "generationQualifier", "2.5.4.46": "dnQualifier", "2.5.4.65": "pseudonym",
 		"1.2.840.113549.1.9.1": "emailAddress", "0.9.2342.19200300.100.1.1": "UID", "0.9.2342.19200300.100.1.25": "DC",
 	}
-	if name, ok := names[oid]; ok {
-		return name
-	}
-	return oid
 }
 
 // printableValue escapes control characters as OpenSSL's ASN1_STRFLGS_ESC_CTRL does.

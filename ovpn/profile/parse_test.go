@@ -48,7 +48,7 @@ func TestVerdicts(t *testing.T) {
 		{"tls-version-min 1.2 | tls-version-min 1.3 or-highest | tls-version-max 1.3 | tls-groups X25519:secp384r1 | tls-cert-profile preferred", Used},
 		{"tls-cipher TLS-ECDHE-RSA-WITH-AES-256-GCM-SHA384 | tls-cipher ECDHE-ECDSA-AES128-GCM-SHA256 | remote-cert-tls server", Used},
 		{"remote-cert-ku a0 88 | remote-cert-eku serverAuth | ns-cert-type server | verify-x509-name srv name | verify-x509-name 'C=DE, CN=x'", Used},
-		{"peer-fingerprint " + strings.Repeat("aa:", 31) + "aa | x509-username-field CN | auth-nocache | auth-retry interact", Used},
+		{"peer-fingerprint " + strings.Repeat("aa:", 31) + "aa | x509-username-field CN | x509-username-field serialNumber emailAddress ext:subjectAltName | tls-cert-profile insecure | auth-nocache | auth-retry interact", Used},
 		{"tun-mtu 1400 | mssfix 1328 | mssfix | mssfix 1400 fixed | max-packet-size 1250 | keepalive 10 60 | ping 5 | ping-restart 60 | ping-exit 60 | inactive 60 | session-timeout 600", Used},
 		{"explicit-exit-notify | explicit-exit-notify 2 | reneg-sec 0 | reneg-sec 3600 300 | hand-window 60 | tran-window 60 | tls-timeout 2 | replay-window 64 15", Used},
 		{"route 10.0.0.0 255.0.0.0 | route intranet.example | route-ipv6 fd00::/8 | route-metric 5 | route-nopull | redirect-gateway def1 | redirect-private | block-ipv6", Used},
@@ -61,7 +61,7 @@ func TestVerdicts(t *testing.T) {
 		{"socks-proxy h 1080 | socks-proxy h | http-proxy-option VERSION 1.1 | http-proxy-option CUSTOM-HEADER X-A b | client-nat snat 10.0.0.0 255.0.0.0 11.0.0.0", Used},
 
 		{"dev-node x | windows-driver wintun | ifconfig-nowarn | ifconfig-noexec | ncp-disable | keysize 256 | cipher BF-CBC | cipher CAMELLIA-256-CBC | auth SHA256", Ignored},
-		{"tls-ciphersuites x | ecdh-curve x | tls-cipher DEFAULT | tls-groups foo | tls-cert-profile insecure | askpass | comp-noadapt | allow-compression no", Ignored},
+		{"tls-ciphersuites x | ecdh-curve x | tls-cipher DEFAULT | tls-groups foo | askpass | comp-noadapt | allow-compression no", Ignored},
 		{"link-mtu 1500 | mtu-disc yes | tun-mtu-extra 32 | tun-mtu-max 9000 | mtu-test | memstats x", Ignored},
 		{"route-delay 5 | route-method exe | route-noexec | route-table 1 | allow-pull-fqdn | max-routes 5 | dhcp-option WINS 10.0.0.1 | dhcp-option NTP 10.0.0.1 | ip-win32 x | tap-sleep 1", Ignored},
 		{"http-proxy-timeout 5 | http-proxy-retry | http-proxy-override h 8080 | setenv-safe a b | setenv PATH /x | setenv opt frobnicate | multihome | management 127.0.0.1 7505 | management-hold", Ignored},
@@ -76,7 +76,7 @@ func TestVerdicts(t *testing.T) {
 		{"aws-auth-device-posture jamf | pkcs11-id x | pkcs11-providers x | cryptoapicert x | management-external-key", Unsupported},
 
 		{"cipher none | auth none | no-replay | no-iv | secret x | capath x | key-method 1 | tls-server | mode server | data-ciphers BF-CBC | data-ciphers none", Refused},
-		{"tls-version-max 1.0 | tls-version-max 1.1 | tls-remote x | config x | verify-frob x | remote-cert-frob x | x509-username-field ext:subjectAltName", Refused},
+		{"tls-version-max 1.0 | tls-version-max 1.1 | tls-remote x | config x | verify-frob x | remote-cert-frob x | x509-username-field ext:issuerAltName | x509-username-field frob", Refused},
 		{"http-proxy h 8080 | http-proxy h 8080 auto | http-proxy h | http-proxy-option x y | socks-proxy h 0 | client-nat snat a b c | client-nat xnat 10.0.0.0 255.0.0.0 11.0.0.0", Refused},
 		{"fragment 10 | fragment 1300 foo | compress migrate | compress zip | comp-lzo maybe | reneg-bytes -1 | replay-window 70000 | replay-window 64 601 | inactive 60 -1", Refused},
 	} {

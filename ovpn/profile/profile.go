@@ -153,7 +153,8 @@ type Profile struct {
 	TLSMin, TLSMax uint16   // crypto/tls versions; 0 = default
 	TLSGroups      []string
 	TLSCiphers     []uint16 // TLS 1.2 suites; empty: default
-	CertProfile    string   // legacy (default), preferred, suiteb
+	CertProfile    string   // legacy (default), preferred, suiteb, insecure
+	UsernameFields []string // x509-username-field: what VerifyName calls the name; empty: CN
 
 	AuthUserPass    bool
 	Username        string

@@ -132,16 +132,11 @@ func (p *parser) proxyFile(d *Directive, name, file string, words ...string) err
 
 // proxyLogin reads <http-proxy-user-pass> and <socks-proxy-user-pass>: a line each.
 func proxyLogin(p *parser, d *Directive, body string) error {
-	user, rest, _ := strings.Cut(body, "\n")
-	password, _, _ := strings.Cut(rest, "\n")
-	l := &login{strings.TrimSuffix(user, "\r"), push.Secret(strings.TrimSuffix(password, "\r"))}
-	switch {
-	case l.user == "":
-		return errors.New("the user name is empty")
-	case strings.ContainsFunc(l.user+l.password.Reveal(), func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return errors.New("user name or password has a control character")
+	user, password, err := userAndPassword(body)
+	if err != nil {
+		return err
 	}
-	p.scope().proxyLogin = l
+	p.scope().proxyLogin = &login{user, push.Secret(password)}
 	return nil
 }
 

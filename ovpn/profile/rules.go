@@ -156,7 +156,7 @@ func rules() map[string]rule {
 	use(1, 2, "name [subject|name|name-prefix]", verifyName, "verify-x509-name")
 	use(1, 3, "fingerprint [algorithm]", verifyHash, "verify-hash")
 	use(1, any16, "SHA-256 fingerprints", peerFingerprint, "peer-fingerprint")
-	use(1, any16, "CN", usernameField, "x509-username-field")
+	use(1, any16, "fields", usernameField, "x509-username-field")
 	refuse("removed from openvpn; write verify-x509-name", "tls-remote")
 	ignore("it only feeds scripts", "x509-track", "tls-export-cert", "compat-names", "no-name-remapping")
 

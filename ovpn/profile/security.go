@@ -181,8 +181,7 @@ func tlsGroups(p *parser, d *Directive, a []string) error {
 
 func certProfile(p *parser, d *Directive, a []string) error {
 	if a[0] == "insecure" {
-		d.Verdict, d.Note = Ignored, "SHA-1 signatures stay refused"
-		return nil
+		d.Note = "certificates signed with SHA-1 are taken: they can be forged"
 	}
 	p.p.CertProfile = a[0]
 	return oneOf("profile", a[0], "legacy", "preferred", "suiteb", "insecure")
@@ -260,13 +259,6 @@ func peerFingerprint(p *parser, d *Directive, a []string) error {
 			return err
 		}
 		p.p.Fingerprints = append(p.p.Fingerprints, sum)
-	}
-	return nil
-}
-
-func usernameField(p *parser, d *Directive, a []string) error {
-	if len(a) != 1 || a[0] != "CN" {
-		return fmt.Errorf("only CN is looked at, not %s", strings.Join(a, " "))
 	}
 	return nil
 }
