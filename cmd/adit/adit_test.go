@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 //	service [MODE]   start a service on $ADIT_SOCKET; MODE is how connections fare:
 //	                 up (default), refused, stuck, login
 //	pki              write ca.crt, client.crt, client.key and expired.crt
+//	hostile DIR      write the profiles of hostile_test.go, check and import each
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -56,6 +57,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"service": startService,
 			"pki":     writePKI,
+			"hostile": runHostile,
 		},
 	})
 }

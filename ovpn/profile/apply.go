@@ -37,7 +37,14 @@ func connectRetry(p *parser, d *Directive, a []string) (err error) {
 }
 
 func device(p *parser, d *Directive, a []string) error {
+	const longest = 15 // bytes: IFNAMSIZ without the NUL
+	if strings.Trim(a[0], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+		return fmt.Errorf("%q is not a device's name", a[0])
+	}
 	p.p.Dev = a[0]
+	if len(a[0]) > longest {
+		p.p.Dev, d.Note = a[0][:3], "the name is too long: another one is chosen"
+	}
 	if a[0] == "null" {
 		d.Verdict, d.Note = Unsupported, "not supported yet: dev null"
 	}
