@@ -94,7 +94,7 @@ func (s *Session) canExport(k *key) bool {
 // A server that pushes says nothing, unless the client names its peer id.
 func (s *Session) ownPeerInfo(k *key) string {
 	var b strings.Builder
-	if s.ownID != 0 {
+	if s.ownID != wire.NoPeerID {
 		fmt.Fprintf(&b, "ID=%x\n", s.ownID)
 	}
 	if s.cfg.Role == Server && !s.cfg.PointToPoint {
@@ -240,7 +240,7 @@ func (s *Session) sharedID(k *key) uint32 {
 	if s.peerProto&protoTLSExport == 0 {
 		return peerIDDefault
 	}
-	if s.ownID != 0 && s.peerID != wire.NoPeerID {
+	if s.ownID != wire.NoPeerID && s.peerID != wire.NoPeerID {
 		return s.peerID
 	}
 	b, err := exportKeys(&k.state, peerIDLabel, 3)

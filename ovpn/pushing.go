@@ -82,7 +82,7 @@ func (s *Session) pushReply(k *key, rest string) error {
 		return &ProtocolError{Cause: CauseProtocol, Text: "server wants exported keys, which were not offered"}
 	}
 	s.ccExit = slices.Contains(reply.Flags, "cc-exit")
-	if s.ownID != 0 && s.peerID != wire.NoPeerID {
+	if s.ownID != wire.NoPeerID && s.peerID != wire.NoPeerID {
 		s.data.setPeerID(s.peerID) // each names its own; what is pushed does not count
 	} else if reply.PeerID >= 0 {
 		s.data.setPeerID(uint32(reply.PeerID))

@@ -52,7 +52,7 @@ type Session struct {
 	pushAsked  bool // server: PushRequest was emitted
 	ccExit     bool // peer takes EXIT as a control message
 	peerProto  uint32
-	ownID      uint32 // the peer id that we want to receive, announced as ID=; 0 = none
+	ownID      uint32 // the peer id that we want to receive, announced as ID=; NoPeerID = none
 	peerID     uint32 // the one that the peer wants; NoPeerID = it did not say
 	peerInfo   map[string]string
 
@@ -114,7 +114,7 @@ func New(now time.Time, cfg Config) (*Session, error) {
 	if s.cfg.TLS.MinVersion == 0 {
 		s.cfg.TLS.MinVersion = tls.VersionTLS12
 	}
-	s.peerID = wire.NoPeerID
+	s.ownID, s.peerID = wire.NoPeerID, wire.NoPeerID
 	peerID := uint32(wire.NoPeerID)
 	if cfg.Role == Server {
 		peerID = cfg.PeerID
