@@ -25,14 +25,18 @@ type tap struct {
 
 // way is one direction of a wire.
 type way struct {
-	opcodes map[byte]int // packets of each
-	largest int          // UDP payload of a data packet
+	opcodes map[byte]int    // packets of each
+	largest int             // UDP payload of a data packet
+	epochs  map[uint16]bool // what the first two bytes of DATA_V2's packet ids were
+	control [][]byte        // all control packets
 }
 
 // Opcodes of packets (openvpn ssl_pkt.h).
 const (
-	opDataV1 = 6
-	opDataV2 = 9
+	opDataV1        = 6
+	opDataV2        = 9
+	opClientResetV3 = 10
+	opControlWKC    = 11
 )
 
 // tap starts to listen on one of a node's devices, until the test ends.
@@ -40,7 +44,7 @@ func (s *site) tap(n *Node, device string) *tap {
 	s.t.Helper()
 	tp := &tap{}
 	for i := range tp.ways {
-		tp.ways[i].opcodes = map[byte]int{}
+		tp.ways[i].opcodes, tp.ways[i].epochs = map[byte]int{}, map[uint16]bool{}
 	}
 	s.ok(n.Do(func() (err error) {
 		iface, err := net.InterfaceByName(device)
@@ -107,8 +111,13 @@ func (tp *tap) packet(b []byte) {
 	defer tp.mu.Unlock()
 	w, op := &tp.ways[direction], udp[8]>>3
 	w.opcodes[op]++
-	if op == opDataV1 || op == opDataV2 {
-		w.largest = max(w.largest, int(binary.BigEndian.Uint16(udp[4:]))-8)
+	if op != opDataV1 && op != opDataV2 {
+		w.control = append(w.control, append([]byte{}, udp[8:]...))
+		return
+	}
+	w.largest = max(w.largest, int(binary.BigEndian.Uint16(udp[4:]))-8)
+	if op == opDataV2 && len(udp) >= 8+4+8 {
+		w.epochs[binary.BigEndian.Uint16(udp[12:])] = true
 	}
 }
 
