@@ -5,6 +5,7 @@ package main
 // servers and files is shown without control characters.
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -143,7 +144,7 @@ func (p printer) profiles(list []api.Profile) {
 func (p printer) report(r profile.Report) {
 	rows := []string{row("LINE", "VERDICT", "DIRECTIVE", "WHY")}
 	for _, d := range r.Directives {
-		rows = append(rows, row(fmt.Sprint(d.Line), d.Verdict.String(), short(strings.Join(d.Words, " ")), d.Note))
+		rows = append(rows, row(fmt.Sprint(d.Line), d.Verdict.String(), short(strings.Join(d.Words, " ")), cmp.Or(d.Note, d.Does)))
 	}
 	p.table(rows)
 	p.line("")

@@ -66,7 +66,7 @@ const (
 
 // Check is the lint of one profile at a time.
 func (p *Profile) Check(now time.Time) Report {
-	r := &report{Report: Report{Name: p.Name, Directives: p.Directives, Auth: p.AuthKind(), Traffic: p.traffic(), Servers: p.Servers()}}
+	r := &report{Report: Report{Name: p.Name, Directives: p.explained(), Auth: p.AuthKind(), Traffic: p.traffic(), Servers: p.Servers()}}
 	for _, e := range p.errs {
 		text := e.Text
 		if e.Directive != "" {

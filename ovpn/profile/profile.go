@@ -72,6 +72,7 @@ type Directive struct {
 	Words   []string `json:"words"` // without inline contents and without secrets
 	Verdict Verdict  `json:"verdict"`
 	Note    string   `json:"note,omitempty"`
+	Does    string   `json:"does,omitempty"` // in a Report: what a used one without a Note is for
 }
 
 // Remote is one server to try, with what its <connection> block overrides.

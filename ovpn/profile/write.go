@@ -12,7 +12,7 @@ import (
 // Redact hides private keys, static keys and passwords in a profile's text. It
 // works on any text, also on one that Parse refuses.
 func Redact(text string) string {
-	secret := []string{"key", "tls-auth", "tls-crypt", "tls-crypt-v2", "secret", "pkcs12", "auth-user-pass", "http-proxy-user-pass"}
+	secret := []string{"key", "tls-auth", "tls-crypt", "tls-crypt-v2", "secret", "pkcs12", "auth-user-pass", "http-proxy-user-pass", "socks-proxy-user-pass"}
 	var out []string
 	until := "" // the line that ends the secret part
 	for line := range strings.SplitSeq(text, "\n") {
@@ -35,6 +35,11 @@ func Redact(text string) string {
 		}
 		if words := strings.Fields(trimmed); len(words) > 1 && strings.TrimPrefix(words[0], "--") == "auth-token" {
 			line = words[0] + " [redacted]"
+		} else if len(words) > 2 && words[0] == "http-proxy-option" && !slices.Contains([]string{"VERSION", "AGENT"}, words[1]) {
+			line = strings.Join(words[:3], " ") + " [redacted]"
+			if name, _, ok := strings.Cut(words[2], ":"); ok {
+				line = "http-proxy-option " + words[1] + " " + name + ": [redacted]"
+			}
 		}
 		out = append(out, line)
 	}
