@@ -313,6 +313,9 @@ func FuzzParse(f *testing.F) {
 	f.Add("<connection>\nremote h\n</connection>\nsetenv opt echo a\nroute a.b 255.0.0.0\nca x\n")
 	f.Add("remote h\ntls-auth ta.key 1\nauth-user-pass f\n<tls-crypt>\n" + staticKeyText + "</tls-crypt>\n")
 	f.Add("remote h\n--verb 3\ndata-ciphers a:b\nhttp-proxy h 1 f\n# OVPN_ACCESS_SERVER_PROFILE=x\n")
+	f.Add("remote h\nproto tcp\nhttp-proxy p 1 f basic\nhttp-proxy-option CUSTOM-HEADER A: b\n<connection>\nremote i\nsocks-proxy q 1 f\nfragment 1300 mtu\n</connection>\n")
+	f.Add("remote h\nhttp-proxy-override p 1 nct\nclient-nat snat 10.0.0.0 255.0.0.0 11.0.0.0\ncompress stub-v2\ncipher AES-256-CBC\nx509-username-field CN OU\naskpass f\n")
+	f.Add("remote h\n<pkcs12>\nMAA=\n</pkcs12>\n<http-proxy-user-pass>\na\nb\n</http-proxy-user-pass>\nauth-user-pass\n<connection>\nremote x 1 tcp\n<tls-auth>\n" + staticKeyText + "</tls-auth>\nkey-direction 1\n</connection>\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 8192 {
 			return
@@ -343,6 +346,12 @@ func FuzzParse(f *testing.F) {
 		again, err := Parse("", []byte(p.Text()), nil)
 		if err != nil {
 			t.Fatalf("%q: own text %q: %v", text, p.Text(), err)
+		}
+		for i := range again.Remotes {
+			again.Remotes[i].Line = p.Remotes[i].Line // moves where a file is inlined
+		}
+		if !reflect.DeepEqual(again.Remotes, p.Remotes) {
+			t.Fatalf("%q: other remotes: %+v, %+v", text, p.Remotes, again.Remotes)
 		}
 		if again.Text() != p.Text() || !reflect.DeepEqual(again.Own, p.Own) || len(again.Remotes) != len(p.Remotes) {
 			t.Fatalf("%q: text is not stable: %q, %q", text, p.Text(), again.Text())

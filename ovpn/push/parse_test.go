@@ -234,6 +234,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("echo \"x,auth-token a\\\\b,auth-token-user YQ==,compress,redirect-private def1 !ipv4,unknown 'a b' # c")
 	f.Add("ifconfig-ipv6 fd00::1/64 fd00::2,route-ipv6 fd01::/16 default 3,route vpn_gateway 255.0.0.0 net_gateway 4,setenv opt echo a")
 	f.Add("keepalive 1 2,inactive 1 2,tun-mtu 1400 9000,key-derivation tls-ekm,cipher aes-128-gcm,explicit-exit-notify 0")
+	f.Add("client-nat snat 10.0.0.0 255.0.0.0 11.0.0.0,client-nat dnat 10.0.0.0 255.0.0.0 11.0.0.1,inactive 60 1000,inactive 0 7,topology net30,ifconfig 10.8.0.6 10.8.0.5")
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 4096 {
 			return
