@@ -151,6 +151,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 			notify = p.ExitNotify
 		}
 		cfg.ExitNotify = notify > 0
+		cfg.Auth, cfg.Fallback, cfg.PointToPoint = p.Auth, p.Fallback, p.PointToPoint
 		return cfg, nil
 	}
 	return s, nil
@@ -172,8 +173,6 @@ func unmapped(p *profile.Profile) string {
 		return "fragment"
 	case p.Compress != "":
 		return "compress"
-	case p.PointToPoint:
-		return "tls-client without pull"
 	case len(p.Own.ClientNAT) > 0:
 		return "client-nat"
 	}

@@ -48,7 +48,7 @@ func (c cell) possible() bool {
 // served says whether our side knows all of the cell's options.
 func (c cell) served() bool {
 	return c.digest() == "" && c.Framing == "none" && c.Fragment == "whole" &&
-		(c.Topology == "subnet" || c.Peers == aditToOpenVPN) && c.NCP == "ncp"
+		(c.Peers == aditToOpenVPN || c.Topology == "subnet" && c.NCP == "ncp")
 }
 
 // cipher and digest are the two parts of Cipher; a cipher that authenticates

@@ -202,8 +202,27 @@ func (s *site) cellYAML(p pki, k wrapKeys, c cell) string {
 	if c.Outside == "v6" {
 		e.Listen = "[::]:1194"
 	}
-	if c.NCP == "ncp" {
+	add := func(line string) { e.More += line + "\n" }
+	switch c.NCP {
+	case "ncp":
 		e.Ciphers += ", AES-128-GCM"
+	case "no-ncp":
+		add("data_ciphers_fallback: " + c.cipher())
+	}
+	if c.digest() != "" {
+		add("auth: " + c.digest())
+	}
+	if c.Topology != "" && c.Topology != "subnet" {
+		add("topology: " + c.Topology)
+	}
+	switch c.Framing {
+	case "comp-lzo":
+		add("compress: lzo-no")
+	case "stub-v2":
+		add("compress: stub-v2")
+	}
+	if c.Fragment == "fragment" {
+		add(fmt.Sprint("fragment: ", fragmentSize))
 	}
 	return s.yaml(p, k.server, e)
 }
