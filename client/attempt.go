@@ -14,7 +14,6 @@ import (
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/drive"
 	"github.com/adit-vpn/adit/ovpn/framing"
-	"github.com/adit-vpn/adit/platform/udp"
 )
 
 const (
@@ -44,19 +43,19 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	c.status.Server.Address = address.Addr().String()
 	c.publish(c.status)
 	if address.Addr() != c.server {
-		if err := c.refreshFor(ctx, address.Addr()); err != nil {
+		if _, err := c.refreshFor(ctx, address.Addr()); err != nil {
 			return failureAs(err, stop)
 		}
 	}
 	c.log.Info("connecting", "server", at.server, "address", address.String(), "transport", at.transport)
-	cfg, err := c.spec.session(r, c.token)
+	cfg, err := c.spec.session(r, c.kept)
 	if err != nil {
 		return failureAs(err, stop)
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &running{c: c, at: at, address: address, cancel: cancel, inbox: make(chan []byte, inboxSize), do: make(chan work)}
+	a := &running{c: c, at: at, address: address, poll: c.pollTimeout(r), cancel: cancel, inbox: make(chan []byte, inboxSize), do: make(chan work)}
 	if err := a.dial(ctx, r); err != nil {
 		return failureOf(err, at)
 	}
@@ -102,7 +101,12 @@ type running struct {
 	inbox   chan []byte
 	do      chan work
 
+	poll  time.Duration // for the first answer
+	limit limits
+
 	link     link
+	track    track
+	floats   bool // the server knows us by a peer id, over UDP
 	receive  func(in *inbound) error
 	gone     atomic.Bool // the link is closed or broken
 	answered atomic.Bool // something came back
@@ -114,7 +118,7 @@ type running struct {
 // dial makes the link.
 func (a *running) dial(ctx context.Context, r remote) error {
 	if r.stream {
-		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		ctx, cancel := context.WithTimeout(ctx, min(dialTimeout, a.poll))
 		defer cancel()
 		conn, err := a.c.dialer.DialTCP(ctx, a.address, a.c.spec.socket)
 		if err != nil {
@@ -128,9 +132,10 @@ func (a *running) dial(ctx context.Context, r remote) error {
 	if err != nil {
 		return err
 	}
-	a.link = &udpLink{conn: conn, ms: make([]udp.Message, 0, conn.BatchSize())}
+	l := newUDPLink(conn)
+	a.link = l
 	// An established tunnel survives a port that is closed for a moment; ping-restart decides.
-	a.receive = func(in *inbound) error { return in.udp(conn, func() bool { return !a.up.Load() }) }
+	a.receive = func(in *inbound) error { return in.udp(l, func() bool { return !a.up.Load() }) }
 	return nil
 }
 
@@ -158,40 +163,6 @@ func (a *running) start(ctx context.Context, data *ovpn.Data) {
 	}
 }
 
-// watch takes changes of the network and the loss of the TUN to the session's goroutine.
-func (a *running) watch(ctx context.Context) {
-	lost := a.c.outDone
-	for {
-		var w work
-		select {
-		case <-ctx.Done():
-			return
-		case <-a.ended:
-			return
-		case <-lost:
-			lost = nil // said once
-			w = func(time.Time, *ovpn.Session) error { return a.c.tunGone() }
-		case <-a.c.host.Changes():
-			w = func(time.Time, *ovpn.Session) error {
-				if !a.up.Load() {
-					return nil
-				}
-				a.c.log.Info("the network changed")
-				if err := a.c.refresh(ctx); err != nil {
-					return err
-				}
-				a.c.publish(a.c.status)
-				return nil
-			}
-		}
-		select {
-		case <-a.ended:
-			return
-		case a.do <- w:
-		}
-	}
-}
-
 // stop ends the attempt's side of the packet path. The TUN stays, and what it brings is dropped.
 func (a *running) stop() {
 	if a.c.out != nil {
@@ -216,19 +187,25 @@ func (a *running) handle(ctx context.Context, now time.Time, s *ovpn.Session, ev
 	case ovpn.PushReply:
 		return a.connected(ctx, s, ev)
 	case ovpn.AuthFailed:
-		if ev.Kind == ovpn.SessionExpired && c.token != "" {
-			c.token = ""
-			return fail(restart, api.CodeAuthFailed, map[string]string{"reason": ev.Reason}, nil)
+		if (ev.Kind == ovpn.SessionExpired || ev.Kind == ovpn.Denied) && c.spec.usesToken(c.kept) {
+			// The token is no good any more; the credentials that it stood for may be.
+			c.kept = kept{}
+			f := fail(restart, api.CodeAuthFailed, map[string]string{"reason": firstOf(ev.Reason, "the sign-in has expired")}, nil)
+			f.advance = stay
+			return f
 		}
-		return authFailure(ev, a.at)
+		return authFailure(ev, a.at, c.spec.authRetry)
 	case ovpn.AuthPending:
 		c.log.Info("the server waits for a sign-in elsewhere", "timeout", ev.Timeout)
 	case ovpn.PeerExit:
+		if ev.Kind == "restart" && !ev.KeepCredentials {
+			c.kept.token = ""
+		}
 		return exitFailure(ev, a.at)
 	case ovpn.PushUpdate:
-		c.log.Warn("the server changed its options; that is not supported yet")
+		return a.updated(ctx, s, ev.Reply)
 	case ovpn.AuthToken:
-		c.token = ev.Token
+		c.kept.renew(ev.Token, ev.User)
 	case ovpn.Message:
 		word, _, _ := strings.Cut(ev.Text, ",") // the rest may be a secret
 		c.log.Info("control message", "kind", word)
@@ -242,26 +219,35 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	for _, note := range ev.Reply.Notes {
 		c.log.Warn("push reply: " + note)
 	}
-	p := &path{data: s.Data(), link: a.link, mss: newClamp(c.spec.mssfix, outerOverhead(a.address.Addr(), a.link))}
-	if err := c.bringUp(ctx, ev.Reply, a.address.Addr(), p); err != nil {
+	if err := c.bringUp(ctx, ev.Reply, a.address.Addr(), a.path(s)); err != nil {
 		return err
 	}
 	a.up.Store(true)
+	a.track.way, a.track.known = c.facts.Way(a.address.Addr())
+	a.floats = !a.streams() && s.HasPeerID()
+	a.began(ev.Reply)
 	c.cameUp.Store(true)
 	c.wasUp = true
-	if ev.Reply.AuthToken != "" {
-		c.token = ev.Reply.AuthToken
-	}
-	c.status.SessionEnds = nil
-	if d := ev.Reply.SessionTimeout; d > 0 {
-		ends := time.Now().Add(d)
-		c.status.SessionEnds = &ends
-	}
+	c.kept.renew(ev.Reply.AuthToken, ev.Reply.TokenUser)
+	c.echoes(ev.Reply)
 	c.enter(api.Connected, nil)
 	c.log.Info("connected", "addresses", c.status.Tunnel.Addresses, "device", c.status.Tunnel.Device,
 		"cipher", ev.Cipher, "keys_by_exporter", ev.Reply.TLSExport, "routes", len(c.status.Routes), "full_tunnel", c.status.FullTunnel)
 	return nil
 }
+
+// path is the way of packets through the session.
+func (a *running) path(s *ovpn.Session) *path {
+	c := a.c
+	return &path{
+		data: s.Data(), link: a.link,
+		mss:  newClamp(c.spec.mssfix, outerOverhead(a.address.Addr(), a.link)),
+		loop: newLoopGuard(a.address, a.streams()),
+	}
+}
+
+// streams says whether the transport is TCP.
+func (a *running) streams() bool { return a.at.transport == "tcp" }
 
 // outerOverhead is what an inner packet grows by on the path outside.
 func outerOverhead(server netip.Addr, l link) int {

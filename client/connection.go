@@ -30,6 +30,7 @@ type wiring struct {
 	host     func() (platform.Host, error)
 	dialer   Dialer
 	resolver Resolver
+	asleep   func() time.Duration // as platform.Asleep
 	log      *slog.Logger
 	publish  func(api.Connection) // called on run's goroutine
 	status   api.Connection       // who and what, to start from
@@ -48,6 +49,7 @@ type connection struct {
 	host    platform.Host
 	remotes *remotes
 	backoff backoff
+	naps    *naps
 	bufs    *inBuffers
 
 	out     *outbound     // nil until the first push reply
@@ -56,9 +58,10 @@ type connection struct {
 	sink    atomic.Pointer[sink]
 
 	plan   routes.Plan
+	facts  routes.Facts // that plan was made for
 	reply  push.Reply
 	server netip.Addr // that plan goes around
-	token  push.Secret
+	kept   kept
 	scene  scene // of the newest attempt
 	wasUp  bool
 	cameUp atomic.Bool // wasUp for the timer of the first connection
@@ -78,6 +81,7 @@ type explainable struct {
 
 func newConnection(w wiring) *connection {
 	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{})}
+	c.naps = newNaps(w.asleep)
 	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, w.resolver)
 	c.backoff = backoff{first: w.spec.retryFirst, last: w.spec.retryLast}
 	return c
@@ -117,12 +121,19 @@ func (c *connection) run(ctx context.Context) (err error) {
 			return f.problem
 		}
 		c.log.Warn("attempt ended", "server", c.status.Server.Name, "code", f.problem.Code, errorKey, f)
-		if c.lostWhileUp() {
+		switch {
+		case f.verdict == atOnce:
+			c.remotes.forget()
+		case c.lostWhileUp():
 			round, hopeless = 0, true
 			c.backoff.reset()
-		} else {
+			if f.advance == nextServer {
+				c.remotes.next()
+			}
+		case f.advance == stay:
+		default:
 			hopeless = hopeless && f.verdict == again
-			if c.remotes.fail() {
+			if c.remotes.advance(f.advance) {
 				round++
 				if hopeless && !c.wasUp || c.spec.rounds > 0 && round >= c.spec.rounds {
 					return f.problem
@@ -131,8 +142,11 @@ func (c *connection) run(ctx context.Context) (err error) {
 			}
 		}
 		c.waiting(f.problem)
-		pause := max(c.backoff.next(), f.pause)
-		c.log.Info("trying again", "in", pause.Round(10*time.Millisecond))
+		var pause time.Duration
+		if f.verdict != atOnce {
+			pause = max(c.backoff.next(), f.pause)
+			c.log.Info("trying again", "in", pause.Round(10*time.Millisecond))
+		}
 		if err := c.pause(attempts, pause); err != nil {
 			switch {
 			case ctx.Err() != nil:
@@ -175,20 +189,33 @@ func (c *connection) tooLate() *api.Problem {
 func (c *connection) lostWhileUp() bool { return c.status.State == api.Connected }
 
 // pause waits before the next attempt. A change of the underlay ends it early, after the
-// routes were put right.
+// routes were put right, and so does the end of the machine's sleep.
 func (c *connection) pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	case <-c.host.Changes():
-		c.log.Info("the network changed")
-		return c.refresh(ctx)
-	case <-c.outDone:
-		return c.tunGone()
+	nap := time.NewTicker(napCheck)
+	defer nap.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+			return nil
+		case <-c.outDone:
+			return c.tunGone()
+		case <-nap.C:
+			slept := c.naps.over()
+			if slept == 0 {
+				continue
+			}
+			c.log.Info("the machine slept", "for", slept.Round(time.Second))
+		case <-c.host.Changes():
+			c.log.Info("the network changed")
+		}
+		settle(c.host.Changes(), ctx.Done())
+		c.remotes.forget()
+		_, err := c.refresh(ctx)
+		return err
 	}
 }
 
@@ -208,6 +235,18 @@ func (c *connection) waiting(p *api.Problem) {
 	} else {
 		c.enter(api.Connecting, p)
 	}
+}
+
+// pollTimeout is how long a server may take for its first word. Where there is another one to try, we
+// are not as patient as openvpn's two minutes.
+func (c *connection) pollTimeout(r remote) time.Duration {
+	switch {
+	case r.poll > 0:
+		return r.poll
+	case c.remotes.several():
+		return pollSeveral
+	}
+	return handshakeDefault
 }
 
 // policy is what the profile and the user add to the server's wishes.
@@ -242,9 +281,14 @@ func (c *connection) bringUp(ctx context.Context, reply push.Reply, server netip
 		return err
 	}
 	c.reply, c.server = reply, server
+	c.carry(p)
+	return nil
+}
+
+// carry lets packets pass by p.
+func (c *connection) carry(p *path) {
 	c.sink.Store(&sink{tun: c.out.tun, mss: p.mss})
 	c.out.path.Store(p)
-	return nil
 }
 
 // openTUN makes the device and starts its outbound loop.
@@ -275,7 +319,8 @@ func (c *connection) apply(ctx context.Context, plan routes.Plan, facts routes.F
 	if err := c.host.Apply(ctx, plan); err != nil {
 		return hostFailure(api.CodeRoutesFailed, "apply routes and DNS", err)
 	}
-	c.plan = plan
+	c.logChange(plan)
+	c.plan, c.facts = plan, facts
 	c.showPlan(plan)
 	c.mu.Lock()
 	c.seen = explainable{plan: plan, facts: facts, device: c.out.tun.Name()}
@@ -283,32 +328,49 @@ func (c *connection) apply(ctx context.Context, plan routes.Plan, facts routes.F
 	return nil
 }
 
-// refresh builds the plan anew from the underlay's present state, without a gap. It does
-// nothing before the first push reply.
-func (c *connection) refresh(ctx context.Context) error { return c.refreshFor(ctx, c.server) }
+// refresh builds the plan anew from the underlay's present state, without a gap, and returns that
+// state. It does nothing before the first push reply.
+func (c *connection) refresh(ctx context.Context) (routes.Facts, error) {
+	return c.refreshFor(ctx, c.server)
+}
 
 // refreshFor is refresh, going around another server.
-func (c *connection) refreshFor(ctx context.Context, server netip.Addr) error {
+func (c *connection) refreshFor(ctx context.Context, server netip.Addr) (routes.Facts, error) {
 	if c.out == nil || len(c.plan.Addresses) == 0 {
-		return nil
+		return routes.Facts{}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
 	defer cancel()
 	facts, err := c.host.Facts(ctx)
 	if err != nil {
-		return hostFailure(api.CodeRoutesFailed, "read the routing table", err)
+		return facts, hostFailure(api.CodeRoutesFailed, "read the routing table", err)
 	}
 	plan, err := routes.Build(c.reply, facts, c.policy(server))
 	if err != nil {
 		// Such as: no way to the server at the moment. The old plan keeps traffic from leaking.
 		c.log.Warn("the plan stays as it is", errorKey, err)
-		return nil
+		return facts, nil
 	}
 	if err := c.apply(ctx, plan, facts); err != nil {
-		return err
+		return facts, err
 	}
 	c.server = server
-	return nil
+	return facts, nil
+}
+
+// logChange tells what the step to plan changes.
+func (c *connection) logChange(plan routes.Plan) {
+	for _, note := range plan.Notes {
+		if !slices.Contains(c.plan.Notes, note) {
+			c.log.Warn("plan: " + note)
+		}
+	}
+	if c.plan.IsZero() {
+		return
+	}
+	if d := routes.Diff(c.plan, plan); !d.IsZero() {
+		c.log.Info("the tunnel's configuration changes", "what", d.String())
+	}
 }
 
 // undo puts the system back, also when ctx has ended.

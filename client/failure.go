@@ -24,11 +24,22 @@ const (
 	again                  // retry, but a connection that never came up gives up after one round
 	stop                   // nothing that the machine can do will help
 	restart                // the server asked to come back: the same server, soon
+	atOnce                 // the same server without a pause: it was not the server that failed
+)
+
+// advance says where the next attempt goes, when the server has a say in it.
+type advance uint8
+
+const (
+	nextAddress advance = iota // of the same server, or else the next server
+	stay                       // the same address
+	nextServer
 )
 
 // failure is how every attempt ends.
 type failure struct {
 	verdict verdict
+	advance advance
 	problem *api.Problem
 	pause   time.Duration // longer than the usual pause, when the server asked for it
 	err     error         // the cause, for the log
@@ -214,8 +225,9 @@ func verifyCode(k profile.Kind) string {
 	return api.CodeCertificateUntrusted
 }
 
-// authFailure words AUTH_FAILED.
-func authFailure(ev ovpn.AuthFailed, at scene) *failure {
+// authFailure words AUTH_FAILED. With insist a plain refusal is no reason to stop (openvpn(8),
+// --auth-retry nointeract).
+func authFailure(ev ovpn.AuthFailed, at scene, insist bool) *failure {
 	args := map[string]string{"server": at.server, "reason": ev.Reason}
 	lower := strings.ToLower(ev.Reason)
 	switch {
@@ -223,6 +235,12 @@ func authFailure(ev ovpn.AuthFailed, at scene) *failure {
 		args["detail"] = firstOf(ev.Reason, "it is busy")
 		f := fail(retry, api.CodeServerRefused, args, nil)
 		f.pause = min(ev.Backoff, time.Hour)
+		switch ev.Advance {
+		case "no":
+			f.advance = stay
+		case "remote":
+			f.advance = nextServer
+		}
 		return f
 	case ev.Kind == ovpn.Challenge:
 		return fail(stop, api.CodeSignInNotSupported, map[string]string{"method": "a one-time code"}, nil)
@@ -231,6 +249,9 @@ func authFailure(ev ovpn.AuthFailed, at scene) *failure {
 		return fail(again, api.CodeNoCommonCipher, args, nil)
 	case strings.Contains(lower, "no free address"), strings.Contains(lower, "pool exhausted"), strings.Contains(lower, "address pool"):
 		return fail(retry, api.CodeAddressPoolEmpty, args, nil)
+	}
+	if insist {
+		return fail(retry, api.CodeAuthFailed, args, nil)
 	}
 	return fail(stop, api.CodeAuthFailed, args, nil)
 }
@@ -253,7 +274,11 @@ func exitFailure(e ovpn.PeerExit, at scene) *failure {
 			reason = at.server + " is going away"
 		}
 	}
-	return fail(restart, api.CodeSessionEnded, map[string]string{"reason": reason}, nil)
+	f := fail(restart, api.CodeSessionEnded, map[string]string{"reason": reason}, nil)
+	if e.NextRemote {
+		f.advance = nextServer
+	}
+	return f
 }
 
 // hostFailure words what the operating system refused. Code is for what has no word of its own.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -35,7 +36,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // memConn is one end of a UDP path in memory, or of a TCP one through net.Conn below.
 type memConn struct {
 	in     chan []byte
-	peer   *memConn
+	peer   atomic.Pointer[memConn]
+	local  netip.AddrPort
 	closed chan struct{}
 	once   sync.Once
 	reset  chan struct{} // a value makes the next ReadBatch say "connection refused"
@@ -44,7 +46,8 @@ type memConn struct {
 func memPair() (a, b *memConn) {
 	a = &memConn{in: make(chan []byte, 256), closed: make(chan struct{}), reset: make(chan struct{}, 1)}
 	b = &memConn{in: make(chan []byte, 256), closed: make(chan struct{}), reset: make(chan struct{}, 1)}
-	a.peer, b.peer = b, a
+	a.peer.Store(b)
+	b.peer.Store(a)
 	return a, b
 }
 
@@ -75,7 +78,7 @@ func (c *memConn) WriteBatch(ms []udp.Message) error {
 			select {
 			case <-c.closed:
 				return net.ErrClosed
-			case c.peer.in <- append([]byte(nil), rest[:min(size, len(rest))]...):
+			case c.peer.Load().in <- append([]byte(nil), rest[:min(size, len(rest))]...):
 			default: // a full queue loses packets
 			}
 		}
@@ -85,7 +88,7 @@ func (c *memConn) WriteBatch(ms []udp.Message) error {
 
 func (c *memConn) BatchSize() int            { return 8 }
 func (c *memConn) BufferSize() int           { return 65535 }
-func (c *memConn) LocalAddr() netip.AddrPort { return netip.AddrPort{} }
+func (c *memConn) LocalAddr() netip.AddrPort { return c.local }
 func (c *memConn) Close() error              { c.once.Do(func() { close(c.closed) }); return nil }
 
 // server is an OpenVPN server that lives in the test. It echoes inner packets.
@@ -98,6 +101,9 @@ type server struct {
 	answer   func(*ovpn.Session, ovpn.Event) error // instead of the usual answer when it returns errHandled
 	silent   bool                                  // packets to it vanish
 	refused  bool                                  // nobody listens
+	noUDP    bool                                  // as silent, for UDP alone
+	float    bool                                  // a new socket goes on with the session of the last one
+	source   netip.Addr                            // of new sockets
 	sessions map[*memConn]chan func(*ovpn.Session) // that run
 	dialed   []netip.AddrPort
 	names    map[string][]netip.Addr // of the resolver
@@ -109,7 +115,7 @@ type server struct {
 var errHandled = errors.New("handled")
 
 func newServer(t *testing.T) *server {
-	return &server{t: t, pki: ovpntest.NewPKI(t), sessions: map[*memConn]chan func(*ovpn.Session){}, names: map[string][]netip.Addr{}}
+	return &server{t: t, source: netip.MustParseAddr("192.168.1.20"), pki: ovpntest.NewPKI(t), sessions: map[*memConn]chan func(*ovpn.Session){}, names: map[string][]netip.Addr{}}
 }
 
 func (s *server) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
@@ -130,15 +136,27 @@ func (s *server) DialUDP(_ context.Context, addr netip.AddrPort, _ udp.Options) 
 	defer s.mu.Unlock()
 	s.dialed = append(s.dialed, addr)
 	ours, theirs := memPair()
+	ours.local = netip.AddrPortFrom(s.source, 40000)
+	if s.float {
+		for old := range s.sessions {
+			ours.peer.Store(old)
+			old.peer.Store(ours)
+			return ours, nil
+		}
+	}
 	if s.refused {
 		ours.reset <- struct{}{}
 		return ours, nil
 	}
-	if !s.silent {
+	if !s.silent && !s.noUDP {
 		do := make(chan func(*ovpn.Session))
 		s.sessions[theirs] = do
 		cfg := s.configLocked(false)
-		s.wg.Go(func() { s.serve(theirs, cfg, do, ours.closed) })
+		gone := ours.closed
+		if s.float {
+			gone = nil // a server does not notice
+		}
+		s.wg.Go(func() { s.serve(theirs, cfg, do, gone) })
 	}
 	return ours, nil
 }
@@ -220,6 +238,7 @@ func (s *server) serve(c *memConn, cfg ovpn.Config, do chan func(*ovpn.Session),
 				cancel()
 				return
 			case <-c.closed:
+				cancel()
 				return
 			case f := <-do:
 				select {
@@ -351,6 +370,7 @@ type stage struct {
 	done   chan error
 
 	mu     sync.Mutex
+	asleep time.Duration
 	hosts  map[string]*platformtest.Host
 	failed map[string]error // for new hosts: call → error
 }
@@ -387,7 +407,8 @@ func (st *stage) start() {
 	var err error
 	st.Service, err = NewService(ServiceConfig{
 		StateDir: st.dir, Dialer: st.server, Resolver: st.server, Version: "test",
-		Log: slog.New(slog.NewTextHandler(testLog{st.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Asleep: func() time.Duration { st.mu.Lock(); defer st.mu.Unlock(); return st.asleep },
+		Log:    slog.New(slog.NewTextHandler(testLog{st.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Hosts: func(name string) (platform.Host, error) {
 			st.mu.Lock()
 			defer st.mu.Unlock()

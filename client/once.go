@@ -50,7 +50,7 @@ func NewOnce(cfg OnceConfig) (*Once, error) {
 	o.conn = newConnection(wiring{
 		spec: sp, settings: cfg.Settings, timeout: cfg.Timeout,
 		host:   func() (platform.Host, error) { return cfg.Host, nil },
-		dialer: cfg.Dialer, resolver: cfg.Resolver, log: cfg.Log,
+		dialer: cfg.Dialer, resolver: cfg.Resolver, log: cfg.Log, asleep: platform.Asleep,
 		publish: o.show,
 		status: api.Connection{Profile: cfg.Profile.Name, CertificateExpires: sp.expires,
 			State: api.Connecting, Since: time.Now()},

@@ -46,6 +46,7 @@ type path struct {
 	data *ovpn.Data
 	link link
 	mss  mssClamp
+	loop loopGuard
 }
 
 // link sends what Seal wrote.
@@ -57,6 +58,8 @@ type link interface {
 	write(buf []byte, sizes []int) error
 	// send sends one control packet; safe beside write.
 	send(packet []byte) error
+	// local is the address that packets leave from; the zero Addr when it is not known.
+	local() netip.Addr
 	close() error
 }
 
@@ -111,6 +114,9 @@ func (o *outbound) pass(dst []byte, bufs [][]byte, sizes []int, pkts [][]byte, s
 			continue
 		}
 		pkts[n] = b[tunOffset : tunOffset+sizes[i]]
+		if p.loop.catches(pkts[n]) {
+			continue
+		}
 		p.mss.clamp(pkts[n])
 		n++
 	}
@@ -123,25 +129,6 @@ func (o *outbound) pass(dst []byte, bufs [][]byte, sizes []int, pkts [][]byte, s
 	}
 	return dst
 }
-
-// udpLink is a connected UDP socket.
-type udpLink struct {
-	conn udp.Conn
-	ms   []udp.Message // of write
-}
-
-func (*udpLink) gap() int { return 0 }
-
-func (l *udpLink) write(buf []byte, sizes []int) error {
-	l.ms = udp.AppendTrains(l.ms[:0], netip.AddrPort{}, buf, sizes)
-	return l.conn.WriteBatch(l.ms)
-}
-
-func (l *udpLink) send(packet []byte) error {
-	return l.conn.WriteBatch([]udp.Message{{Buf: packet, N: len(packet)}})
-}
-
-func (l *udpLink) close() error { return l.conn.Close() }
 
 // streamLink is a TCP connection, where each packet has its length in front.
 type streamLink struct{ conn net.Conn }
@@ -159,6 +146,13 @@ func (l *streamLink) send(packet []byte) error {
 }
 
 func (l *streamLink) close() error { return l.conn.Close() }
+
+func (l *streamLink) local() netip.Addr {
+	if a, ok := l.conn.LocalAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
 
 // inBuffers are the receive side's buffers; a connection keeps them for all its attempts. There
 // are as many as the traffic has ever needed: megabytes of them at once would be a good part of
@@ -208,10 +202,10 @@ type sink struct {
 // errRefused says that the server's machine has nothing listening.
 var errRefused = errors.New("connection refused")
 
-// udp works until the socket is closed or broken. With refused it also ends
+// udp works until the link is closed or its socket broken. With refused it also ends
 // when the peer's machine says that nobody listens.
-func (in *inbound) udp(conn udp.Conn, refused func() bool) error {
-	n := 0
+func (in *inbound) udp(l *udpLink, refused func() bool) error {
+	n, conn := 0, *l.conn.Load()
 	for {
 		if n == len(in.bufs.messages) {
 			in.bufs.receive(conn.BatchSize(), conn.BufferSize())
@@ -229,7 +223,12 @@ func (in *inbound) udp(conn udp.Conn, refused func() bool) error {
 		case transient(err):
 			continue
 		default:
-			return err
+			next, ok := l.next(conn)
+			if !ok {
+				return err
+			}
+			conn = next
+			continue
 		}
 		now := time.Now()
 		for i := range ms[:n] {

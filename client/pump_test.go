@@ -127,7 +127,7 @@ func TestPumpAllocatesNothing(t *testing.T) {
 	tun := &pipeTUN{}
 	out := &outbound{tun: tun}
 	conn := &sinkConn{}
-	out.path.Store(&path{data: client, link: &udpLink{conn: conn}, mss: newClamp(1492, 52)})
+	out.path.Store(&path{data: client, link: newUDPLink(conn), mss: newClamp(1492, 52)})
 	bufs, pkts, sizes, sealed := make([][]byte, n), make([][]byte, n), slices.Repeat([]int{size}, n), make([]int, n)
 	for i := range bufs {
 		bufs[i] = make([]byte, packetBuffer)
@@ -226,7 +226,7 @@ func TestTrainsStayTogether(t *testing.T) {
 	var s atomic.Pointer[sink]
 	s.Store(&sink{tun: tun})
 	in := &inbound{data: pair.Server.Session.Data(), bufs: newInBuffers(), sink: &s, answered: new(atomic.Bool), inbox: make(chan []byte)}
-	if err := in.udp(conn, func() bool { return true }); !errors.Is(err, net.ErrClosed) {
+	if err := in.udp(newUDPLink(conn), func() bool { return true }); !errors.Is(err, net.ErrClosed) {
 		t.Fatal(err)
 	}
 	if want := []int{1, 2, 4, 4}; !slices.Equal(conn.offered, want) {

@@ -14,15 +14,20 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 )
 
-// resolveTimeout bounds one name look-up.
-const resolveTimeout = 10 * time.Second
+// These bound one name look-up. The second is for when the resolver may be behind the tunnel
+// that is down, and the addresses of last time are an answer too.
+const (
+	resolveTimeout = 10 * time.Second
+	resolveOffline = 3 * time.Second
+)
 
 // remote is one server that the profile names.
 type remote struct {
 	host   string // name or address
 	port   uint16
-	stream bool // TCP
-	family int  // 4, 6, or 0 for either
+	stream bool          // TCP
+	family int           // 4, 6, or 0 for either
+	poll   time.Duration // for its first word; 0 = default
 }
 
 func (r remote) transport() string {
@@ -30,6 +35,12 @@ func (r remote) transport() string {
 		return "tcp"
 	}
 	return "udp"
+}
+
+// named says whether the remote has a name that must be looked up.
+func (r remote) named() bool {
+	_, err := netip.ParseAddr(r.host)
+	return err != nil
 }
 
 // String is how messages name the remote.
@@ -59,10 +70,11 @@ type remotes struct {
 	at    int          // in list
 	addrs []netip.Addr // of list[at], the one in use first; empty: not resolved yet
 	last  map[int][]netip.Addr
+	stale map[int]bool // all of last have failed since they were found
 }
 
 func newRemotes(list []remote, random, randomLabel bool, resolver Resolver) *remotes {
-	r := &remotes{list: slices.Clone(list), randomLabel: randomLabel, resolver: resolver, last: map[int][]netip.Addr{}}
+	r := &remotes{list: slices.Clone(list), randomLabel: randomLabel, resolver: resolver, last: map[int][]netip.Addr{}, stale: map[int]bool{}}
 	if random {
 		mathrand.Shuffle(len(r.list), func(i, j int) { r.list[i], r.list[j] = r.list[j], r.list[i] })
 	}
@@ -72,16 +84,44 @@ func newRemotes(list []remote, random, randomLabel bool, resolver Resolver) *rem
 // current is the server to try.
 func (r *remotes) current() remote { return r.list[r.at] }
 
+// advance moves on as a failure demands, and says whether that completed a round.
+func (r *remotes) advance(a advance) (round bool) {
+	if a == nextServer {
+		return r.next()
+	}
+	return r.fail()
+}
+
 // fail moves on and says whether that completed a round over all servers.
 func (r *remotes) fail() (round bool) {
 	if len(r.addrs) > 1 {
 		r.addrs = r.addrs[1:]
 		return false
 	}
-	r.addrs = nil // to be resolved anew when its turn comes again
+	return r.next()
+}
+
+// next goes on to the next server, whatever addresses this one has left.
+func (r *remotes) next() (round bool) {
+	r.addrs, r.stale[r.at] = nil, true // to be resolved anew when its turn comes again
 	r.at = (r.at + 1) % len(r.list)
 	return r.at == 0
 }
+
+// forget makes the next resolve begin with what is known best of the current server.
+func (r *remotes) forget() { r.addrs = nil }
+
+// learn takes new addresses of the current server; the one in use comes first if it is among them.
+func (r *remotes) learn(addrs []netip.Addr, inUse netip.Addr) {
+	addrs = slices.Clone(addrs)
+	if i := slices.Index(addrs, inUse); i > 0 {
+		addrs = slices.Insert(slices.Delete(addrs, i, i+1), 0, inUse)
+	}
+	r.last[r.at], r.stale[r.at] = addrs, false
+}
+
+// several says whether there is another server, or another address of this one, to try.
+func (r *remotes) several() bool { return len(r.list) > 1 || len(r.addrs) > 1 }
 
 // resolve returns the address to try, looking the name up when that was not done
 // since the last failure. With offline set it uses the addresses of last time if there are any: the
@@ -99,6 +139,29 @@ func (r *remotes) resolve(ctx context.Context, offline bool) (netip.AddrPort, er
 }
 
 func (r *remotes) lookup(ctx context.Context, m remote, offline bool) ([]netip.Addr, error) {
+	last := r.last[r.at]
+	if offline && len(last) > 0 && !r.stale[r.at] {
+		return slices.Clone(last), nil
+	}
+	limit := resolveTimeout
+	if offline && len(last) > 0 {
+		limit = resolveOffline
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	addrs, err := r.ask(ctx, m)
+	if err != nil {
+		if len(last) > 0 {
+			return slices.Clone(last), nil
+		}
+		return nil, err
+	}
+	r.last[r.at], r.stale[r.at] = slices.Clone(addrs), false
+	return addrs, nil
+}
+
+// ask finds the addresses of a server, each once. It is safe beside everything else.
+func (r *remotes) ask(ctx context.Context, m remote) ([]netip.Addr, error) {
 	fits := func(a netip.Addr) bool { return m.family == 0 || (m.family == 4) == a.Is4() }
 	unknown := func(detail string) error {
 		return api.NewProblem(api.CodeServerNameUnknown, map[string]string{"server": m.host, "detail": detail})
@@ -109,26 +172,18 @@ func (r *remotes) lookup(ctx context.Context, m remote, offline bool) ([]netip.A
 		}
 		return []netip.Addr{a}, nil
 	}
-	if offline && len(r.last[r.at]) > 0 {
-		return slices.Clone(r.last[r.at]), nil
-	}
 	host := m.host
 	if r.randomLabel {
 		var label [6]byte
 		_, _ = rand.Read(label[:]) // it never fails
 		host = hex.EncodeToString(label[:]) + "." + host
 	}
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
-	defer cancel()
 	network := "ip"
 	if m.family != 0 {
 		network += strconv.Itoa(m.family)
 	}
 	found, err := r.resolver.LookupNetIP(ctx, network, host)
 	if err != nil {
-		if len(r.last[r.at]) > 0 {
-			return slices.Clone(r.last[r.at]), nil
-		}
 		return nil, unknown(err.Error())
 	}
 	var addrs []netip.Addr
@@ -140,6 +195,5 @@ func (r *remotes) lookup(ctx context.Context, m remote, offline bool) ([]netip.A
 	if len(addrs) == 0 {
 		return nil, unknown("it has no address")
 	}
-	r.last[r.at] = slices.Clone(addrs)
 	return addrs, nil
 }

@@ -34,6 +34,8 @@ type ServiceConfig struct {
 	Dialer   Dialer   // nil = SystemDialer
 	Resolver Resolver // required
 	Version  string   // of this build
+	// Asleep is how long the machine has been suspended so far; nil = platform.Asleep.
+	Asleep func() time.Duration
 }
 
 // Service implements api.Backend. Its methods are safe for concurrent use.
@@ -69,6 +71,9 @@ var _ api.Backend = (*Service)(nil)
 func NewService(cfg ServiceConfig) (*Service, error) {
 	if cfg.Dialer == nil {
 		cfg.Dialer = SystemDialer{}
+	}
+	if cfg.Asleep == nil {
+		cfg.Asleep = platform.Asleep
 	}
 	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}}
 	s.log = slog.New(&tee{ring: s.ring, next: cfg.Log.Handler()})
@@ -165,6 +170,7 @@ func (s *Service) start(k key, w wish, timeout time.Duration, record bool) error
 		host:     func() (platform.Host, error) { return s.cfg.Hosts(l.host) },
 		dialer:   s.cfg.Dialer,
 		resolver: s.cfg.Resolver,
+		asleep:   s.cfg.Asleep,
 		log:      s.log.With(profileKey, k.name, ownerKey, k.owner),
 		publish:  func(c api.Connection) { s.board.put(k, c, l.conn.counters) },
 		status: api.Connection{Profile: k.name, Owner: r.OwnerName, Managed: r.Managed, Guard: guardOff,

@@ -26,6 +26,10 @@ const (
 	mtuDefault    = 1500
 	// handshakeDefault is how long one server may take from the first packet to the push reply.
 	handshakeDefault = 30 * time.Second
+	// pollSeveral is how long it may take for its first word when there are others to try.
+	pollSeveral = 10 * time.Second
+	// pingRestartDefault is openvpn's for clients that pull (init.c, PRE_PULL_INITIAL_PING_RESTART).
+	pingRestartDefault = 120 * time.Second
 )
 
 // spec is what a connection needs of a profile, as values.
@@ -37,16 +41,22 @@ type spec struct {
 	retryLast   time.Duration
 	rounds      int // over all remotes, before giving up; 0 = no limit
 
-	own    push.Reply
-	noPull bool
-	device string // wish; empty = any
-	mtu    int
-	mssfix int // outer bytes; 0 = off
-	socket udp.Options
+	own            push.Reply
+	noPull         bool
+	pingExit       time.Duration // 0 = never
+	inactive       time.Duration // 0 = never
+	inactiveBytes  int64
+	sessionTimeout time.Duration // 0 = never
+	username       string        // of the profile; may be empty
+	authRetry      bool          // a refused sign-in is tried again
+	device         string        // wish; empty = any
+	mtu            int
+	mssfix         int // outer bytes; 0 = off
+	socket         udp.Options
 
 	wrap    wrap.Method // nil = none
 	expires *time.Time  // of the own certificate
-	session func(r remote, token push.Secret) (ovpn.Config, error)
+	session func(r remote, k kept) (ovpn.Config, error)
 }
 
 // specOf checks that a connection can be made with p and takes what it needs. Its
@@ -76,7 +86,9 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 	s := spec{
 		random: p.RemoteRandom, randomLabel: p.RandomHostname,
 		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
-		own: p.Own, noPull: p.RouteNoPull, mtu: p.MTU, mssfix: mssfixDefault,
+		own: p.Own, noPull: p.RouteNoPull, pingExit: p.PingExit,
+		inactive: p.Inactive, inactiveBytes: p.InactiveBytes, sessionTimeout: p.SessionTimeout,
+		username: p.Username, authRetry: p.AuthRetry == "nointeract", mtu: p.MTU, mssfix: mssfixDefault,
 		socket:  udp.Options{SendBuffer: p.SndBuf, ReceiveBuffer: p.RcvBuf, Mark: p.Mark},
 		wrap:    method,
 		expires: certificateExpiry(p.Cert),
@@ -105,6 +117,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		case strings.HasSuffix(r.Proto, "6"):
 			m.family = 6
 		}
+		m.poll = firstOf(r.Timeout, p.ServerPollTimeout)
 		timeouts[m] = r
 		s.remotes = append(s.remotes, m)
 	}
@@ -123,7 +136,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 	if _, err := tlsConfig(p); err != nil {
 		return spec{}, err
 	}
-	s.session = func(r remote, token push.Secret) (ovpn.Config, error) {
+	s.session = func(r remote, k kept) (ovpn.Config, error) {
 		tc, err := tlsConfig(p)
 		if err != nil {
 			return ovpn.Config{}, err
@@ -134,12 +147,16 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 			Ciphers: ciphersOf(p), Filter: filter, PeerInfo: peerInfo(p),
 			Username: p.Username, Password: p.Password,
 			MTU: firstOf(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow,
-			HandWindow: firstOf(of.Timeout, p.ServerPollTimeout, p.HandWindow, handshakeDefault),
+			HandWindow: firstOf(p.HandWindow, max(r.poll, handshakeDefault)),
 			TranWindow: p.TranWindow, TLSTimeout: p.TLSTimeout,
-			Ping: p.Ping, PingRestart: p.PingRestart,
+			Ping: p.Ping, PingRestart: p.PingRestart, Auth: p.Auth,
+			RenegotiateBytes: p.RenegBytes, RenegotiatePackets: p.RenegPackets,
 		}
-		if token != "" {
-			cfg.Password = token
+		if p.PingRestart == 0 && !writes(p, "ping-restart") {
+			cfg.PingRestart = pingRestartDefault
+		}
+		if s.usesToken(k) {
+			cfg.Username, cfg.Password = firstOf(k.user, p.Username), k.token
 		}
 		if p.RenegSet {
 			cfg.Renegotiate = p.RenegSec
@@ -177,6 +194,11 @@ func unmapped(p *profile.Profile) string {
 		return "client-nat"
 	}
 	return ""
+}
+
+// writes says whether a profile has a line with the directive.
+func writes(p *profile.Profile, directive string) bool {
+	return slices.ContainsFunc(p.Directives, func(d profile.Directive) bool { return d.Words[0] == directive })
 }
 
 // firstOf returns the first value that is set.

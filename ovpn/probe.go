@@ -1,6 +1,10 @@
 package ovpn
 
-import "time"
+import (
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/wire"
+)
 
 // Opcodes of OCC messages (openvpn's occ.h); 6 is occExit.
 const (
@@ -27,6 +31,9 @@ func (s *Session) Probe(now time.Time) error {
 // LastHeard is when the last authentic packet came, on either channel; at first, when the
 // session began.
 func (s *Session) LastHeard() time.Time { return s.silentSince() }
+
+// HasPeerID says whether what we send carries an id by which the peer can know us at another address.
+func (s *Session) HasPeerID() bool { return s.configured && s.data.peerID.Load() != wire.NoPeerID }
 
 // answerProbe tells a peer that asked what our options are.
 func (s *Session) answerProbe(now time.Time) {

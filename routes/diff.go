@@ -3,6 +3,8 @@ package routes
 import (
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Equal reports whether p and q want the same state for the same reasons. Notes do not count.
@@ -23,8 +25,8 @@ func (d DNS) Equal(e DNS) bool {
 // IsZero reports whether d wants nothing.
 func (d DNS) IsZero() bool { return d.Equal(DNS{}) }
 
-// Change is the way from one Plan to another. Do all of Add before any of
-// Remove, and Around before Routes, so that no packet finds a gap between.
+// Change is the way from one Plan to another, for people and logs. A Host does not work from it, but
+// from what it finds in the system.
 type Change struct {
 	MTU             int // the new MTU; 0 = no change
 	AddAddresses    []netip.Prefix
@@ -52,6 +54,40 @@ func Diff(old, new Plan) Change {
 		c.MTU = new.MTU
 	}
 	return c
+}
+
+// IsZero reports whether there is nothing to do.
+func (c Change) IsZero() bool {
+	return c.MTU == 0 && !c.DNS && len(c.AddAddresses)+len(c.AddAround)+len(c.AddRoutes)+
+		len(c.RemoveRoutes)+len(c.RemoveAround)+len(c.RemoveAddresses) == 0
+}
+
+// String is the change in one line: "+10.0.0.0/8 -192.168.7.0/24 address +10.8.0.3/24 mtu 1400 dns".
+func (c Change) String() string {
+	var words []string
+	routes := func(kind, sign string, rs []Route) {
+		for _, r := range rs {
+			words = append(words, kind+sign+r.Destination.String())
+		}
+	}
+	addresses := func(sign string, ps []netip.Prefix) {
+		for _, p := range ps {
+			words = append(words, "address "+sign+p.String())
+		}
+	}
+	routes("", "+", c.AddRoutes)
+	routes("", "-", c.RemoveRoutes)
+	routes("around ", "+", c.AddAround)
+	routes("around ", "-", c.RemoveAround)
+	addresses("+", c.AddAddresses)
+	addresses("-", c.RemoveAddresses)
+	if c.MTU != 0 {
+		words = append(words, "mtu "+strconv.Itoa(c.MTU))
+	}
+	if c.DNS {
+		words = append(words, "dns")
+	}
+	return strings.Join(words, " ")
 }
 
 // Same reports whether r and s are the same route in the OS, whatever the reason.

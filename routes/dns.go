@@ -39,6 +39,9 @@ func (b *builder) dns() {
 			b.note("DNS server %s is in no route of the tunnel: it is asked outside it", a)
 		}
 	}
+	if b.all.BlockDNS {
+		b.note("block-outside-dns: names go to the tunnel's DNS, but programs that ask another resolver outside the tunnel are not stopped")
+	}
 	b.plan.DNS = w
 }
 

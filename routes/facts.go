@@ -2,6 +2,9 @@ package routes
 
 import "net/netip"
 
+// Way is the underlay's route to a; false when there is none.
+func (f Facts) Way(a netip.Addr) (UnderlayRoute, bool) { return f.lookup(a.Unmap().WithZone("")) }
+
 // lookup finds the underlay's route to a: the longest prefix, then the lowest metric.
 func (f Facts) lookup(a netip.Addr) (UnderlayRoute, bool) {
 	var best UnderlayRoute

@@ -109,13 +109,13 @@ func (b *builder) merge(reply push.Reply) {
 			b.note("pushed routes and DNS are ignored: the profile says route-nopull")
 		}
 		b.pushed.Routes, b.pushed.Redirect, b.pushed.DNS = nil, nil, push.DNS{}
-		b.pushed.BlockIPv6, b.pushed.RouteMetric = false, 0
+		b.pushed.BlockIPv6, b.pushed.BlockDNS, b.pushed.RouteMetric = false, false, 0
 	}
 	o, p := b.own, b.pushed
 	a := push.Reply{
 		Topology: o.Topology, Address: o.Address, Peer: o.Peer, Address6: o.Address6, Peer6: o.Peer6,
 		RouteGateway: o.RouteGateway, RouteMetric: o.RouteMetric, TunMTU: o.TunMTU,
-		BlockIPv6: o.BlockIPv6 || p.BlockIPv6,
+		BlockIPv6: o.BlockIPv6 || p.BlockIPv6, BlockDNS: o.BlockDNS || p.BlockDNS,
 	}
 	if p.Topology != "" {
 		a.Topology = p.Topology

@@ -302,3 +302,16 @@ func TestPlanJSON(t *testing.T) {
 		t.Errorf("%v: %s", err, text)
 	}
 }
+
+func TestBlockOutsideDNSIsNoted(t *testing.T) {
+	reply := push.Reply{Topology: "subnet", Address: netip.MustParsePrefix("10.8.0.2/24"), BlockDNS: true}
+	for _, noPull := range []bool{false, true} {
+		p, err := Build(reply, Facts{}, Policy{NoPull: noPull})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if noted := strings.Contains(strings.Join(p.Notes, "\n"), "block-outside-dns"); noted == noPull {
+			t.Errorf("route-nopull %t: notes %q", noPull, p.Notes)
+		}
+	}
+}

@@ -19,6 +19,7 @@ const (
 	CodePushRejected       = "push_rejected"
 	CodeAddressPoolEmpty   = "address_pool_exhausted"
 	CodeSessionEnded       = "session_ended"
+	CodeNetworkChanged     = "network_changed"
 	CodeTimeout            = "timeout"
 	CodeTLSFailed          = "tls_failed"
 	CodeProtocolError      = "protocol_error"
@@ -100,6 +101,9 @@ var english = map[string]words{
 	CodeSessionEnded: {
 		"the server ended the session[: {reason}]",
 		"connect again with: adit connect [{profile}]"},
+	CodeNetworkChanged: {
+		"this machine's network changed, and {server} does not answer on the old session",
+		"nothing to do: a new session is made at once; see the steps with: adit logs"},
 	CodeTimeout: {
 		"not connected within {after}[: {detail}]",
 		"try a longer --timeout, and see the steps with: adit logs"},

@@ -1,0 +1,344 @@
+package client
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/platform/udp"
+	"github.com/adit-vpn/adit/routes"
+)
+
+// Roaming: what a live tunnel does when the machine's network changes, or the machine has slept.
+//  1. wait until the burst of changes is over
+//  2. build the plan anew, so that the way around the tunnel is the new one; without a
+//     way to the server, wait for the next change
+//  3. when our way to the server is another one: on UDP, go on from a new socket, so that packets come
+//     from the new address; the server knows us by the peer id in each of them (float)
+//  4. ask the server for a sign of life; when none comes, a new session, at once
+//
+// The TUN and the plan stay all the time. Meanwhile the server's name is looked up
+// again, for the case that a new session is needed.
+
+const (
+	settleQuiet   = 250 * time.Millisecond // without a further change
+	settleMost    = 2 * time.Second
+	floatWait     = 4 * time.Second // for the sign of life
+	probeInterval = 500 * time.Millisecond
+	probeGrace    = 50 * time.Millisecond // what was in the old socket's buffer is no sign
+	rebindTimeout = 2 * time.Second
+	napCheck      = 2 * time.Second // how often to look whether the machine slept
+	napLeast      = 2 * time.Second // that matters
+)
+
+// naps notices that the machine slept. One goroutine at a time.
+type naps struct {
+	asleep func() time.Duration
+	seen   time.Duration
+}
+
+func newNaps(asleep func() time.Duration) *naps { return &naps{asleep: asleep, seen: asleep()} }
+
+// over says, once, how long the machine has slept since the last call; 0 for not worth a word.
+func (n *naps) over() time.Duration {
+	now := n.asleep()
+	d := now - n.seen
+	n.seen = now
+	if d < napLeast {
+		return 0
+	}
+	return d
+}
+
+// settle waits until a burst of changes is over, or done.
+func settle(changes <-chan struct{}, done <-chan struct{}) {
+	end := time.NewTimer(settleMost)
+	defer end.Stop()
+	for {
+		quiet := time.NewTimer(settleQuiet)
+		select {
+		case <-changes:
+			quiet.Stop()
+			continue
+		case <-quiet.C:
+		case <-end.C:
+		case <-done:
+		}
+		quiet.Stop()
+		return
+	}
+}
+
+// track is how packets to the server leave this machine.
+type track struct {
+	known, cut bool // cut: there was no way to the server at the last look
+	way        routes.UnderlayRoute
+}
+
+// watch takes changes of the network, sleep and the loss of the TUN to the session's goroutine.
+func (a *running) watch(ctx context.Context) {
+	lost := a.c.outDone
+	nap := time.NewTicker(napCheck)
+	defer nap.Stop()
+	silent := time.NewTimer(a.poll)
+	defer silent.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.ended:
+			return
+		case <-lost:
+			lost = nil // said once
+			a.ask(func(time.Time, *ovpn.Session) error { return a.c.tunGone() })
+		case <-silent.C:
+			a.ask(a.anybodyThere)
+		case <-nap.C:
+			if d := a.c.naps.over(); d > 0 {
+				a.c.log.Info("the machine slept", "for", d.Round(time.Second))
+				settle(a.c.host.Changes(), a.ended) // the network is only coming up
+				a.roam(ctx, true)
+			} else if a.up.Load() {
+				a.ask(a.limits)
+			}
+		case <-a.c.host.Changes():
+			settle(a.c.host.Changes(), a.ended)
+			a.c.log.Info("the network changed")
+			a.roam(ctx, false)
+		}
+	}
+}
+
+// ask runs f on the session's goroutine and waits for it. It says false when f failed, which ends the
+// session, or when that is over already.
+func (a *running) ask(f work) bool {
+	ok := make(chan bool, 1)
+	select {
+	case <-a.ended:
+		return false
+	case a.do <- func(now time.Time, s *ovpn.Session) error {
+		err := f(now, s)
+		ok <- err == nil
+		return err
+	}:
+		return <-ok
+	}
+}
+
+// anybodyThere gives up a server that has not said a word (openvpn(8), --server-poll-timeout).
+func (a *running) anybodyThere(time.Time, *ovpn.Session) error {
+	if a.answered.Load() {
+		return nil
+	}
+	return &ovpn.ProtocolError{Cause: ovpn.CauseNoReply, Text: "no reply within " + a.poll.String()}
+}
+
+// roam follows one change of the network.
+func (a *running) roam(ctx context.Context, woke bool) {
+	for {
+		var probe bool
+		if !a.ask(func(now time.Time, s *ovpn.Session) (err error) {
+			probe, err = a.follow(ctx, now, s, woke)
+			return err
+		}) || !probe {
+			return
+		}
+		a.lookUpAgain(ctx)
+		if again := a.float(); !again {
+			return
+		}
+		woke = true // the probe that was broken off is still due
+	}
+}
+
+// follow makes the plan fit the network and goes on from another address where it must. It says whether to
+// wait for a sign of life.
+func (a *running) follow(ctx context.Context, now time.Time, s *ovpn.Session, woke bool) (probe bool, err error) {
+	c := a.c
+	source := a.link.local()
+	if !a.up.Load() {
+		fctx, cancel := context.WithTimeout(ctx, hostTimeout)
+		defer cancel()
+		facts, err := c.host.Facts(fctx)
+		if err != nil {
+			return false, hostFailure(api.CodeRoutesFailed, "read the routing table", err)
+		}
+		if !a.answered.Load() || lostAddress(facts, source) {
+			return false, a.moved(s, "it was not connected yet")
+		}
+		return false, nil
+	}
+	facts, err := c.refresh(ctx)
+	if err != nil {
+		return false, err
+	}
+	c.publish(c.status)
+	server := a.address.Addr()
+	known := a.track.known && !server.IsLoopback()
+	way, ok := facts.Way(server)
+	if known && !ok {
+		c.log.Warn("no way to the server at the moment", "server", server)
+		a.track.cut = true
+		return false, nil
+	}
+	gone := known && lostAddress(facts, source)
+	other := known && (way.Device != a.track.way.Device || way.Gateway != a.track.way.Gateway)
+	cut := a.track.cut
+	a.track.way, a.track.cut = way, false
+	switch {
+	case !gone && !other && !cut && !woke:
+		return false, nil
+	case gone && !a.floats:
+		return false, a.moved(s, "its old address is gone")
+	case (gone || other) && a.floats:
+		if err := a.rebind(ctx); err != nil {
+			c.log.Warn("cannot leave by the new network yet", errorKey, err)
+			a.track.cut = true
+			return false, nil
+		}
+		c.log.Info("going on from another address", "was", source, "is", a.link.local(), "device", way.Device)
+	}
+	return true, s.Probe(now)
+}
+
+// lostAddress says whether the machine has lost the address that a socket sends from.
+func lostAddress(facts routes.Facts, source netip.Addr) bool {
+	return source.IsValid() && !source.IsLoopback() && !source.IsUnspecified() &&
+		!slices.ContainsFunc(facts.Addresses, func(p netip.Prefix) bool { return p.Addr() == source.WithZone("") })
+}
+
+// rebind puts another socket under the session.
+func (a *running) rebind(ctx context.Context) error {
+	l := a.link.(*udpLink)
+	return l.rebind(a.c.spec.socket.Local.Port() != 0, func() (udp.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, rebindTimeout)
+		defer cancel()
+		return a.c.dialer.DialUDP(ctx, a.address, a.c.spec.socket)
+	})
+}
+
+// float waits for the sign of life after Probe, and asks again and again. It says
+// whether another change came in between.
+func (a *running) float() (again bool) {
+	begin := time.Now()
+	t := time.NewTicker(probeInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-a.ended:
+			return false
+		case <-a.c.host.Changes():
+			settle(a.c.host.Changes(), a.ended)
+			return true
+		case <-t.C:
+		}
+		over := false
+		ok := a.ask(func(now time.Time, s *ovpn.Session) error {
+			switch {
+			case s.LastHeard().After(begin.Add(probeGrace)):
+				over = true
+				a.c.log.Info("the tunnel goes on", "after", now.Sub(begin).Round(time.Millisecond))
+				return nil
+			case now.Sub(begin) >= floatWait:
+				return a.moved(s, "nothing comes back")
+			}
+			return s.Probe(now)
+		})
+		if !ok || over {
+			return false
+		}
+	}
+}
+
+// moved is the failure of a session that did not survive a change of the network. There is nobody to
+// say goodbye to.
+func (a *running) moved(s *ovpn.Session, why string) *failure {
+	s.Abort()
+	a.c.log.Info("a new session is needed", "reason", why)
+	return fail(atOnce, api.CodeNetworkChanged, map[string]string{"server": a.at.server}, nil)
+}
+
+// lookUpAgain asks for the server's addresses, beside the wait for a sign of life.
+func (a *running) lookUpAgain(ctx context.Context) {
+	r := a.c.remotes
+	m := r.current()
+	if !m.named() {
+		return
+	}
+	a.loops.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, floatWait-time.Second)
+		defer cancel()
+		addrs, err := r.ask(ctx, m)
+		if err != nil {
+			a.c.log.Debug("the server's name is not found at the moment", errorKey, err)
+			return
+		}
+		a.ask(func(time.Time, *ovpn.Session) error {
+			r.learn(addrs, a.address.Addr())
+			return nil
+		})
+	})
+}
+
+// udpLink is a connected UDP socket, which may be exchanged for another one.
+type udpLink struct {
+	conn     atomic.Pointer[udp.Conn]
+	ms       []udp.Message // of write
+	changing sync.Mutex    // held while conn is exchanged
+}
+
+func newUDPLink(c udp.Conn) *udpLink {
+	l := &udpLink{ms: make([]udp.Message, 0, c.BatchSize())}
+	l.conn.Store(&c)
+	return l
+}
+
+func (*udpLink) gap() int { return 0 }
+
+func (l *udpLink) write(buf []byte, sizes []int) error {
+	l.ms = udp.AppendTrains(l.ms[:0], netip.AddrPort{}, buf, sizes)
+	return (*l.conn.Load()).WriteBatch(l.ms)
+}
+
+func (l *udpLink) send(packet []byte) error {
+	return (*l.conn.Load()).WriteBatch([]udp.Message{{Buf: packet, N: len(packet)}})
+}
+
+func (l *udpLink) local() netip.Addr { return (*l.conn.Load()).LocalAddr().Addr() }
+
+func (l *udpLink) close() error {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	return (*l.conn.Load()).Close()
+}
+
+// rebind exchanges the socket for the one that dial makes; on its error the old one
+// stays, unless first says that it must be closed before, because both want one port.
+func (l *udpLink) rebind(first bool, dial func() (udp.Conn, error)) error {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	old := *l.conn.Load()
+	if first {
+		_ = old.Close()
+	}
+	c, err := dial()
+	if err != nil {
+		return err
+	}
+	l.conn.Store(&c)
+	_ = old.Close()
+	return nil
+}
+
+// next returns the socket that has taken old's place, when there is one.
+func (l *udpLink) next(old udp.Conn) (udp.Conn, bool) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	c := *l.conn.Load()
+	return c, c != old
+}
