@@ -241,7 +241,7 @@ func (a *running) path(s *ovpn.Session) *path {
 	c := a.c
 	return &path{
 		data: s.Data(), link: a.link,
-		mss:  newClamp(c.spec.mssfix, outerOverhead(a.address.Addr(), a.link)),
+		mss:  newClamp(c.spec.mssfix, outerOverhead(a.address.Addr(), a.link, s.Data().Overhead())),
 		loop: newLoopGuard(a.address, a.streams()),
 	}
 }
@@ -249,9 +249,10 @@ func (a *running) path(s *ovpn.Session) *path {
 // streams says whether the transport is TCP.
 func (a *running) streams() bool { return a.at.transport == "tcp" }
 
-// outerOverhead is what an inner packet grows by on the path outside.
-func outerOverhead(server netip.Addr, l link) int {
-	n := 20 + ovpn.Overhead
+// outerOverhead is what an inner packet grows by on the path outside, data bytes
+// of it in the datagram.
+func outerOverhead(server netip.Addr, l link, data int) int {
+	n := 20 + data
 	if server.Is6() && !server.Is4In6() {
 		n += 20
 	}

@@ -275,8 +275,8 @@ func (s *server) echo(d *ovpn.Data, c *memConn, p []byte) {
 	if d.Open(time.Now(), [][]byte{p}, out, sizes, 0) == 0 {
 		return
 	}
-	sealed, n := d.Seal(time.Now(), nil, 0, [][]byte{out[0][:sizes[0]]}, sizes)
-	if n == 1 {
+	sealed, sizes := d.Seal(time.Now(), nil, 0, [][]byte{out[0][:sizes[0]]}, nil)
+	if len(sizes) == 1 {
 		c.WriteBatch([]udp.Message{{Buf: sealed, N: len(sealed)}})
 	}
 }

@@ -73,8 +73,8 @@ type outbound struct {
 func (o *outbound) run() error {
 	n, mtu := o.tun.BatchSize(), 0
 	var bufs [][]byte
-	pkts, sizes, sealed := make([][]byte, n), make([]int, n), make([]int, n)
-	var dst []byte
+	pkts, sizes := make([][]byte, n), make([]int, n)
+	var sealed train
 	for {
 		if m := o.tun.MTU(); m > mtu {
 			mtu = m
@@ -84,7 +84,7 @@ func (o *outbound) run() error {
 		if err != nil && !errors.Is(err, tun.ErrTooManySegments) {
 			return err
 		}
-		dst = o.pass(dst, bufs[:k], sizes, pkts, sealed)
+		o.pass(&sealed, bufs[:k], sizes, pkts)
 	}
 }
 
@@ -101,12 +101,18 @@ func readBuffers(n, mtu int) [][]byte {
 	return bufs
 }
 
-// pass sends one batch and returns the buffer to use for the next. A failed write loses
-// packets, as networks do; the reading side notices when the link is gone.
-func (o *outbound) pass(dst []byte, bufs [][]byte, sizes []int, pkts [][]byte, sealed []int) []byte {
+// train is what Seal makes of one batch; its buffers serve the next one too.
+type train struct {
+	buf   []byte
+	sizes []int
+}
+
+// pass sends one batch. A failed write loses packets, as networks do; the reading side
+// notices when the link is gone.
+func (o *outbound) pass(sealed *train, bufs [][]byte, sizes []int, pkts [][]byte) {
 	p := o.path.Load()
 	if p == nil {
-		return dst
+		return
 	}
 	n := 0
 	for i, b := range bufs {
@@ -121,13 +127,12 @@ func (o *outbound) pass(dst []byte, bufs [][]byte, sizes []int, pkts [][]byte, s
 		n++
 	}
 	if n == 0 {
-		return dst
+		return
 	}
-	dst, n = p.data.Seal(time.Now(), dst[:0], p.link.gap(), pkts[:n], sealed)
-	if n > 0 {
-		_ = p.link.write(dst, sealed[:n])
+	sealed.buf, sealed.sizes = p.data.Seal(time.Now(), sealed.buf[:0], p.link.gap(), pkts[:n], sealed.sizes)
+	if len(sealed.sizes) > 0 {
+		_ = p.link.write(sealed.buf, sealed.sizes)
 	}
-	return dst
 }
 
 // streamLink is a TCP connection, where each packet has its length in front.

@@ -128,7 +128,7 @@ func TestPumpAllocatesNothing(t *testing.T) {
 	out := &outbound{tun: tun}
 	conn := &sinkConn{}
 	out.path.Store(&path{data: client, link: newUDPLink(conn), mss: newClamp(1492, 52)})
-	bufs, pkts, sizes, sealed := make([][]byte, n), make([][]byte, n), slices.Repeat([]int{size}, n), make([]int, n)
+	bufs, pkts, sizes := make([][]byte, n), make([][]byte, n), slices.Repeat([]int{size}, n)
 	for i := range bufs {
 		bufs[i] = make([]byte, packetBuffer)
 		bufs[i][tunOffset] = 0x45
@@ -136,13 +136,13 @@ func TestPumpAllocatesNothing(t *testing.T) {
 	var s atomic.Pointer[sink]
 	s.Store(&sink{tun: tun})
 	in := &inbound{data: server, bufs: newInBuffers(), sink: &s, answered: new(atomic.Bool), inbox: make(chan []byte)}
-	var dst []byte
+	var sealed train
 	now := time.Now()
 	once := func() {
-		dst = out.pass(dst, bufs, sizes, pkts, sealed)
+		out.pass(&sealed, bufs, sizes, pkts)
 		rest := conn.last
 		for len(rest) > 0 {
-			one := rest[:min(sealed[0], len(rest))]
+			one := rest[:min(sealed.sizes[0], len(rest))]
 			rest = rest[len(one):]
 			if err := in.take(now, one); err != nil {
 				t.Fatal(err)
@@ -156,7 +156,7 @@ func TestPumpAllocatesNothing(t *testing.T) {
 	if tun.written != n*size {
 		t.Fatalf("%d bytes came through, want %d", tun.written, n*size)
 	}
-	if len(conn.ns) != 1 || conn.ns[0].Segment != sealed[0] {
+	if len(conn.ns) != 1 || conn.ns[0].Segment != sealed.sizes[0] {
 		t.Errorf("sent as %+v, want one train", conn.ns)
 	}
 	if a := testing.AllocsPerRun(20, once); a != 0 {
@@ -210,15 +210,15 @@ func TestTrainsStayTogether(t *testing.T) {
 		t.Fatal("the pair did not come up")
 	}
 	const trains, length, size = 10, 50, 1000
-	pkts, sizes := make([][]byte, length), make([]int, length)
+	pkts := make([][]byte, length)
 	for i := range pkts {
 		pkts[i] = append([]byte{0x45}, make([]byte, size-1)...)
 	}
-	conn := &trainConn{segment: size + ovpn.Overhead}
+	conn := &trainConn{segment: size + pair.Client.Session.Data().Overhead()}
 	for range trains {
-		b, n := pair.Client.Session.Data().Seal(time.Now(), nil, 0, pkts, sizes)
-		if n != length {
-			t.Fatalf("sealed %d", n)
+		b, sizes := pair.Client.Session.Data().Seal(time.Now(), nil, 0, pkts, nil)
+		if len(sizes) != length {
+			t.Fatalf("sealed %d", len(sizes))
 		}
 		conn.trains = append(conn.trains, b)
 	}

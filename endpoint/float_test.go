@@ -297,6 +297,6 @@ func TestFloatTooEarly(t *testing.T) {
 	}
 }
 
-func sealOne(d *dialer, packet []byte) ([]byte, int) {
-	return d.data.Seal(time.Now(), nil, 0, [][]byte{packet}, make([]int, 1))
+func sealOne(d *dialer, packet []byte) ([]byte, []int) {
+	return d.data.Seal(time.Now(), nil, 0, [][]byte{packet}, nil)
 }

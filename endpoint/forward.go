@@ -163,7 +163,7 @@ func (s *Server) fromNetwork() error {
 	for i := range bufs {
 		bufs[i] = make([]byte, headroom+packetSize)
 	}
-	b := &outBatch{server: s, sealed: make([]byte, 0, n*(packetSize+ovpn.Overhead)), sizes: make([]int, n)}
+	b := &outBatch{server: s, sealed: make([]byte, 0, n*(packetSize+ovpn.MaxOverhead)), sizes: make([]int, 0, n)}
 	run := make([][]byte, 0, n)
 	for {
 		got, err := door.Read(bufs, sizes, headroom)
@@ -205,9 +205,8 @@ func (b *outBatch) add(now time.Time, p *peer, packets [][]byte) {
 	if len(packets) == 0 {
 		return
 	}
-	sizes := b.sizes[:len(packets)]
 	if p.out != nil {
-		if !p.out.seal(now, p.data, packets, sizes) {
+		if !p.out.seal(now, p.data, packets) {
 			b.server.drops.full.Add(uint64(len(packets)))
 		}
 		return
@@ -218,9 +217,8 @@ func (b *outBatch) add(now time.Time, p *peer, packets [][]byte) {
 		b.conn = path.conn
 	}
 	start := len(b.sealed)
-	var n int
-	b.sealed, n = p.data.Seal(now, b.sealed, 0, packets, sizes)
-	b.messages = udp.AppendTrains(b.messages, path.from, b.sealed[start:], sizes[:n])
+	b.sealed, b.sizes = p.data.Seal(now, b.sealed, 0, packets, b.sizes)
+	b.messages = udp.AppendTrains(b.messages, path.from, b.sealed[start:], b.sizes)
 }
 
 // flush sends what was sealed.
@@ -237,16 +235,15 @@ func (b *outBatch) flush() {
 
 // seal queues packets for a stream, each behind its length, or drops them when
 // the client is slow. Sealing under the lock keeps packet ids in the order of the stream.
-func (o *streamOut) seal(now time.Time, data *ovpn.Data, packets [][]byte, sizes []int) bool {
+func (o *streamOut) seal(now time.Time, data *ovpn.Data, packets [][]byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.failed || o.closing || len(o.pending) > maxPending {
 		return false
 	}
 	at := len(o.pending)
-	var n int
-	o.pending, n = data.Seal(now, o.pending, framing.HeaderSize, packets, sizes)
-	framing.PutEach(o.pending[at:], sizes[:n])
+	o.pending, o.sizes = data.Seal(now, o.pending, framing.HeaderSize, packets, o.sizes)
+	framing.PutEach(o.pending[at:], o.sizes)
 	o.wake.Signal()
 	return true
 }

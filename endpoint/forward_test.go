@@ -30,10 +30,9 @@ func TestTrainsStayTogether(t *testing.T) {
 		for i := range pkts {
 			pkts[i] = append([]byte{0x45}, make([]byte, 99)...) // from nobody: refused after it was opened
 		}
-		sizes := make([]int, length)
-		train, n := pair.Client.Session.Data().Seal(now, nil, 0, pkts, sizes)
-		b.together(now, n)
-		for _, size := range sizes[:n] {
+		train, sizes := pair.Client.Session.Data().Seal(now, nil, 0, pkts, nil)
+		b.together(now, len(sizes))
+		for _, size := range sizes {
 			b.add(now, p, train[:size])
 			train = train[size:]
 		}

@@ -264,8 +264,8 @@ func (d *dialer) read(in chan<- []byte) {
 // tunnel seals and sends one inner packet.
 func (d *dialer) tunnel(t *testing.T, inner []byte) {
 	t.Helper()
-	sealed, n := d.data.Seal(time.Now(), nil, 0, [][]byte{inner}, make([]int, 1))
-	if n != 1 {
+	sealed, sizes := d.data.Seal(time.Now(), nil, 0, [][]byte{inner}, nil)
+	if len(sizes) != 1 {
 		t.Fatal("no keys")
 	}
 	d.send(sealed)

@@ -129,6 +129,7 @@ type streamOut struct {
 	mu      sync.Mutex
 	wake    *sync.Cond
 	pending []byte
+	sizes   []int // of seal
 	spare   []byte
 	closing bool
 	failed  bool

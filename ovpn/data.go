@@ -50,10 +50,12 @@ type Counters struct {
 	Dropped                                uint64 // replayed, forged or without a key
 }
 
-// Headroom is how many bytes Seal adds in front of a packet at most, and Overhead in all.
+// Bounds over all formats, for buffers. Headroom is how many bytes Seal adds in front of
+// a packet at most, and MaxOverhead in all to one datagram: the head, the longest HMAC, the
+// longest IV, packet id, fragment header and compression bytes, and a whole block of padding.
 const (
-	Headroom = 24
-	Overhead = 24
+	Headroom    = 4 + 64 + 16 + 4 + 4 + 2
+	MaxOverhead = Headroom + 16
 )
 
 // Messages between the two sessions that travel as packets (openvpn's ping.c
@@ -84,11 +86,11 @@ func (d *Data) setPeerID(id uint32) { d.peerID.Store(id & wire.NoPeerID) }
 
 // install makes a key usable for opening, and for sealing after promote. It
 // replaces a key of the same id.
-func (d *Data) install(keyID uint8, c Cipher, km *keyMaterial) error {
+func (d *Data) install(keyID uint8, f dataFormat, km *keyMaterial) error {
 	if int(keyID) >= len(keyRing{}.keys) {
 		return fmt.Errorf("key id %d is over 7", keyID)
 	}
-	key, err := newDataKey(keyID, c, km, d.role, d.window)
+	key, err := newDataKey(keyID, f, km, d.role, d.window)
 	if err != nil {
 		return err
 	}
@@ -176,8 +178,8 @@ func (d *Data) sealControl(now time.Time, payload []byte) []byte {
 	if key == nil {
 		return nil
 	}
-	b := make([]byte, 0, len(payload)+Overhead+sealSlack)
-	b, ok := key.seal(b, d.peerID.Load(), payload)
+	b := make([]byte, 0, len(payload)+MaxOverhead+sealSlack)
+	b, ok := key.send.seal(b, d.peerID.Load(), payload)
 	if !ok {
 		return nil
 	}
@@ -188,21 +190,23 @@ func (d *Data) sealControl(now time.Time, payload []byte) []byte {
 
 // Seal encrypts pkts with the current send key and appends the datagrams to dst
 // one after the other, each preceded by gap zero bytes (2 for TCP's length, which the
-// caller fills in). sizes[i] receives the length of datagram i without the gap. It returns dst
-// and how many were sealed: 0 before there are keys, fewer than pkts when the key is used
-// up. dst must not overlap pkts; it is grown only when its capacity is too small, and up to
-// 16 bytes of its capacity behind the last datagram are overwritten.
-func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts [][]byte, sizes []int) ([]byte, int) {
+// caller fills in). It returns dst and, in sizes[:0], the length of each datagram without
+// the gap: none before there are keys, and the packets at the end are left out when the key is
+// used up. One packet may become several datagrams. dst must not overlap pkts; it is grown only
+// when its capacity is too small, and up to 16 bytes of its capacity behind the last datagram
+// are overwritten.
+func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts [][]byte, sizes []int) ([]byte, []int) {
+	sizes = sizes[:0]
 	if len(pkts) == 0 {
-		return dst, 0
+		return dst, sizes
 	}
 	d.sealing.Lock()
 	defer d.sealing.Unlock()
 	key := d.ring.Load().send
 	if key == nil {
-		return dst, 0
+		return dst, sizes
 	}
-	need := len(pkts)*(gap+Overhead) + sealSlack
+	need := len(pkts)*(gap+key.overhead) + sealSlack
 	for _, p := range pkts {
 		need += len(p)
 	}
@@ -210,15 +214,15 @@ func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts [][]byte, sizes []i
 
 	peerID := d.peerID.Load()
 	var n, bytes int
-	for i, p := range pkts {
+	for _, p := range pkts {
 		at := len(dst) + gap
 		clear(dst[len(dst):at])
-		sealed, ok := key.seal(dst[:at], peerID, p)
+		sealed, ok := key.send.seal(dst[:at], peerID, p)
 		if !ok {
 			break
 		}
 		dst = sealed
-		sizes[i] = len(dst) - at
+		sizes = append(sizes, len(dst)-at)
 		bytes += len(p)
 		n++
 	}
@@ -228,7 +232,16 @@ func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts [][]byte, sizes []i
 		d.txBytes.Add(uint64(bytes))
 	}
 	d.checkSend(key)
-	return dst, n
+	return dst, sizes
+}
+
+// Overhead is how many bytes a datagram adds to an inner packet at most, in the format of
+// the newest key; before there is one, MaxOverhead.
+func (d *Data) Overhead() int {
+	if key := d.ring.Load().newest; key != nil {
+		return key.overhead
+	}
+	return MaxOverhead
 }
 
 // Open authenticates and decrypts datagrams (DATA_V2): the inner packet of in[i] goes to
@@ -252,7 +265,7 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 	var used *dataKey
 	for i, b := range in {
 		sizes[i] = 0
-		if len(b) < Overhead || wire.Opcode(b[0]>>3) != wire.DataV2 || len(out[i]) < offset+len(b)-Overhead {
+		if len(b) == 0 || wire.Opcode(b[0]>>3) != wire.DataV2 || len(out[i]) < offset {
 			continue
 		}
 		key := ring.keys[b[0]&7]
@@ -263,11 +276,14 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 			d.checkRecv(used)
 			used = key
 		}
-		plain, ok := key.open(out[i][offset:], b, &d.opening.scratch)
+		plain, ok := key.recv.open(out[i][offset:], b, &d.opening.scratch)
 		if !ok {
 			continue
 		}
 		authentic++
+		if !key.opened.Load() {
+			key.opened.Store(true)
+		}
 		if key == ring.newest && key != ring.send {
 			// The peer uses it, so it has it: the answer goes out under it too.
 			d.promote(key.id)
@@ -313,13 +329,13 @@ func (d *Data) forSession(plain []byte) bool {
 // checkSend and checkRecv wake the Session when a direction of key is nearly
 // used up. The caller holds the lock of that direction.
 func (d *Data) checkSend(key *dataKey) {
-	if key.sendWorn() && !key.spent.Swap(true) {
+	if key.send.worn() && !key.spent.Swap(true) {
 		d.signal()
 	}
 }
 
 func (d *Data) checkRecv(key *dataKey) {
-	if key != nil && key.recvWorn() && !key.spent.Swap(true) {
+	if key != nil && key.recv.worn() && !key.spent.Swap(true) {
 		d.signal()
 	}
 }

@@ -52,7 +52,7 @@ func newPair(t testing.TB, name string, window int) (client, server *Data) {
 
 func mustInstall(t testing.TB, d *Data, id uint8, name string, km *keyMaterial) {
 	t.Helper()
-	if err := d.install(id, mustCipher(t, name), km); err != nil {
+	if err := d.install(id, dataFormat{cipher: mustCipher(t, name)}, km); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -64,10 +64,9 @@ func sealEach(t testing.TB, d *Data, pkts ...string) [][]byte {
 	for _, p := range pkts {
 		in = append(in, []byte(p))
 	}
-	sizes := make([]int, len(in))
-	buf, n := d.Seal(dataTime, nil, 0, in, sizes)
-	if n != len(in) {
-		t.Fatalf("sealed %d of %d", n, len(in))
+	buf, sizes := d.Seal(dataTime, nil, 0, in, nil)
+	if len(sizes) < len(in) {
+		t.Fatalf("sealed %d of %d", len(sizes), len(in))
 	}
 	var out [][]byte
 	for _, size := range sizes {
@@ -130,35 +129,32 @@ func TestLookupCipher(t *testing.T) {
 }
 
 // The numbers are from openvpn's test_ssl.c, test_data_channel_known_vectors; the
-// head there is not a DATA_V2 head, so this goes below Data.
+// opcode there is not DATA_V2's, so this goes below Data.
 func TestKnownVector(t *testing.T) {
 	const plain = "The quick little fox jumps over the bureaucratic hurdles"
-	key, err := newDataKey(0, mustCipher(t, "AES-256-GCM"), testKeys(), Client, 64)
+	format := dataFormat{cipher: mustCipher(t, "AES-256-GCM")}
+	key, err := newDataKey(0, format, testKeys(), Client, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// seal writes its own head; with the vector's head as additional data the
-	// parts must come out as there.
-	key.send.nonce[3] = 1
-	head, _ := hex.DecodeString("0700001700000001")
-	sealed := key.send.aead.Seal(nil, key.send.nonce[:], []byte(plain), head)
-	body, tag := sealed[:len(plain)], sealed[len(plain):]
-	if got := hex.EncodeToString(tag); got != "1fdd908f0e9dc25e79d832020d58e73f" {
-		t.Errorf("tag %s", got)
+	key.send.(*aeadSealer).head = 0x07 << 24
+	datagram, ok := key.send.seal(make([]byte, 0, 200), 0x17, []byte(plain))
+	if !ok {
+		t.Fatal("not sealed")
 	}
-	// Byte 30 after the peer id: 4 of packet id, 16 of tag, then the body.
-	if got := hex.EncodeToString(body[10:16]); got != "a82e6b1706d9" {
+	if got := hex.EncodeToString(datagram[:bodyAt]); got != "07000017"+"00000001"+"1fdd908f0e9dc25e79d832020d58e73f" {
+		t.Errorf("head, packet id and tag %s", got)
+	}
+	if got := hex.EncodeToString(datagram[bodyAt+10 : bodyAt+16]); got != "a82e6b1706d9" {
 		t.Errorf("ciphertext at 10: %s", got)
 	}
 
-	// The whole datagram, read as the peer does it.
-	datagram := slices.Concat(head, tag, body)
-	peer, err := newDataKey(0, mustCipher(t, "AES-256-GCM"), testKeys(), Server, 64)
+	peer, err := newDataKey(0, format, testKeys(), Server, 64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var scratch []byte
-	got, ok := peer.open(make([]byte, 100), datagram, &scratch)
+	got, ok := peer.recv.open(make([]byte, 100), datagram, &scratch)
 	if !ok || string(got) != plain {
 		t.Errorf("opened %q, %v", got, ok)
 	}
@@ -175,7 +171,7 @@ func TestDataRoundTrip(t *testing.T) {
 				}
 				datagrams := sealEach(t, d[0], want...)
 				for i, b := range datagrams {
-					if len(b) != len(want[i])+Overhead || b[0] != 9<<3 || wire.PeerID(b) != 7 || b[7] != byte(i+1) {
+					if len(b) != len(want[i])+d[0].Overhead() || b[0] != 9<<3 || wire.PeerID(b) != 7 || b[7] != byte(i+1) {
 						t.Fatalf("datagram %d is %x…, %d bytes", i, b[:8], len(b))
 					}
 				}
@@ -201,14 +197,13 @@ func TestSealLayout(t *testing.T) {
 	client, server := newPair(t, "AES-256-GCM", 64)
 	client.setPeerID(wire.NoPeerID)
 	in := [][]byte{[]byte("one"), []byte("second"), []byte("3")}
-	sizes := make([]int, 3)
-	dst := append(make([]byte, 0, 400), "head"...)
+	dst := append(make([]byte, 0, 800), "head"...)
 	for i := range dst[:cap(dst)][4:] {
 		dst[:cap(dst)][4+i] = 0xee
 	}
-	got, n := client.Seal(dataTime, dst, 2, in, sizes)
-	if n != 3 || !slices.Equal(sizes, []int{27, 30, 25}) || len(got) != 4+3*2+27+30+25 {
-		t.Fatalf("sealed %d, sizes %v, %d bytes", n, sizes, len(got))
+	got, sizes := client.Seal(dataTime, dst, 2, in, []int{9, 9})
+	if !slices.Equal(sizes, []int{27, 30, 25}) || len(got) != 4+3*2+27+30+25 {
+		t.Fatalf("sealed sizes %v, %d bytes", sizes, len(got))
 	}
 	if &got[0] != &dst[0] || string(got[:4]) != "head" {
 		t.Error("dst was large enough, and yet moved or changed")
@@ -227,10 +222,10 @@ func TestSealLayout(t *testing.T) {
 	}
 	expect(t, "delivered", openEach(server, datagrams...), "one", "second", "3")
 
-	if got, n := newData(Client, 0, 0).Seal(dataTime, dst, 2, in, sizes); n != 0 || len(got) != 4 {
+	if got, sizes := newData(Client, 0, 0).Seal(dataTime, dst, 2, in, sizes); len(sizes) != 0 || len(got) != 4 {
 		t.Error("sealed without a key")
 	}
-	if got, n := client.Seal(dataTime, dst, 2, nil, nil); n != 0 || len(got) != 4 {
+	if got, sizes := client.Seal(dataTime, dst, 2, nil, sizes); len(sizes) != 0 || len(got) != 4 {
 		t.Error("sealed nothing, and yet something")
 	}
 }
@@ -246,8 +241,7 @@ func TestOpenTrain(t *testing.T) {
 				want = append(want, strings.Repeat(string(rune('a'+i)), 1+i*7%40))
 				in = append(in, []byte(want[i]))
 			}
-			sizes := make([]int, len(in))
-			buf, _ := client.Seal(dataTime, nil, 0, in, sizes)
+			buf, sizes := client.Seal(dataTime, nil, 0, in, nil)
 			// A forged one in the middle must not harm its neighbours.
 			buf[sizes[0]+sizes[1]+sizes[2]+30] ^= 1
 			want[3] = ""
@@ -404,10 +398,10 @@ func TestKeyChange(t *testing.T) {
 	if server.sealControl(dataTime, pingPayload()) != nil {
 		t.Error("sealed without a key")
 	}
-	if err := server.install(8, mustCipher(t, "AES-128-GCM"), testKeys()); err == nil {
+	if err := server.install(8, dataFormat{cipher: mustCipher(t, "AES-128-GCM")}, testKeys()); err == nil {
 		t.Error("key id 8 installed")
 	}
-	if err := server.install(0, Cipher{}, testKeys()); err == nil {
+	if err := server.install(0, dataFormat{}, testKeys()); err == nil {
 		t.Error("a key without a cipher installed")
 	}
 }
@@ -427,7 +421,7 @@ func TestMessagesToTheSession(t *testing.T) {
 		t.Error("life before the first packet")
 	}
 	ping := client.sealControl(dataTime, pingPayload())
-	if client.lastSealed() != dataTime || len(ping) != 16+Overhead {
+	if client.lastSealed() != dataTime || len(ping) != 16+client.Overhead() {
 		t.Errorf("ping of %d bytes at %v", len(ping), client.lastSealed())
 	}
 	expect(t, "ping", openEach(server, ping), "")
@@ -454,8 +448,8 @@ func TestMessagesToTheSession(t *testing.T) {
 
 func TestPacketIDsRunOut(t *testing.T) {
 	client, server := newPair(t, "AES-256-GCM", 64)
-	key := client.ring.Load().send
-	key.send.last = packetIDRenew - 2
+	key := client.ring.Load().send.send.(*aeadSealer)
+	key.last = packetIDRenew - 2
 	expect(t, "one before", openEach(server, sealEach(t, client, "x")...), "x")
 	if client.exhausted() || awake(client) {
 		t.Error("exhausted too early")
@@ -468,15 +462,14 @@ func TestPacketIDsRunOut(t *testing.T) {
 	if awake(client) {
 		t.Error("woken twice for one key")
 	}
-	key.send.last = packetIDLast - 2
+	key.last = packetIDLast - 2
 	in := [][]byte{[]byte("a"), []byte("b"), []byte("c")}
-	sizes := make([]int, 3)
-	dst, n := client.Seal(dataTime, nil, 2, in, sizes)
-	if n != 2 || len(dst) != 2*(2+1+Overhead) {
+	dst, sizes := client.Seal(dataTime, nil, 2, in, nil)
+	if n := len(sizes); n != 2 || len(dst) != 2*(2+1+client.Overhead()) {
 		t.Errorf("sealed %d in %d bytes", n, len(dst))
 	}
 	expect(t, "the last", openEach(server, dst[2+25+2:]), "b")
-	if _, n := client.Seal(dataTime, nil, 0, in, sizes); n != 0 || client.sealControl(dataTime, pingPayload()) != nil {
+	if _, sizes := client.Seal(dataTime, nil, 0, in, sizes); len(sizes) != 0 || client.sealControl(dataTime, pingPayload()) != nil {
 		t.Error("packet ids wrapped")
 	}
 	// A new key ends the emergency, even before it is promoted.
@@ -492,8 +485,8 @@ func TestUsageLimits(t *testing.T) {
 		limit bool
 	}{{"AES-256-GCM", true}, {"CHACHA20-POLY1305", false}} {
 		client, server := newPair(t, c.name, 64)
-		client.ring.Load().send.send.usage = gcmLimit/8*7 - 3
-		server.ring.Load().keys[0].recv.usage = gcmLimit/8*7 - 3
+		client.ring.Load().send.send.(*aeadSealer).usage = gcmLimit/8*7 - 3
+		server.ring.Load().keys[0].recv.(*aeadOpener).usage = gcmLimit/8*7 - 3
 		openEach(server, sealEach(t, client, "seventeen bytes..")...) // two blocks and a packet
 		if client.exhausted() || server.exhausted() {
 			t.Errorf("%s: exhausted at the limit, not over it", c.name)
@@ -505,7 +498,7 @@ func TestUsageLimits(t *testing.T) {
 	}
 
 	client, server := newPair(t, "AES-128-GCM", 64)
-	recv := server.ring.Load().keys[0].recv
+	recv := server.ring.Load().keys[0].recv.(*aeadOpener)
 	good := sealEach(t, client, "one", "two", "three")
 	bad := bytes.Clone(good[0])
 	bad[25] ^= 1
@@ -533,13 +526,14 @@ func TestDataAllocatesNothing(t *testing.T) {
 			pkts[i] = make([]byte, 1400)
 			out[i] = make([]byte, 1500)
 		}
-		sizes, got := make([]int, batch), make([]int, batch)
+		sizes, got := make([]int, 0, batch), make([]int, batch)
 		train := make([][]byte, batch)
-		dst := make([]byte, 0, batch*1500)
-		exact := make([]byte, 1400+Overhead)
+		dst := make([]byte, 0, batch*1600)
+		exact := make([]byte, 1400+client.Overhead())
 		allocs := testing.AllocsPerRun(50, func() {
-			buf, n := client.Seal(dataTime, dst, 2, pkts, sizes)
-			for i := range n {
+			var buf []byte
+			buf, sizes = client.Seal(dataTime, dst, 2, pkts, sizes)
+			for i := range sizes {
 				train[i] = buf[2 : 2+sizes[i]]
 				buf = buf[2+sizes[i]:]
 			}
@@ -623,7 +617,7 @@ func FuzzOpen(f *testing.F) {
 			t.Error("the buffer was not restored")
 		}
 		for i, size := range sizes {
-			if size > 0 && size != len(in[i])-Overhead {
+			if size > 0 && size != len(in[i])-server.Overhead() {
 				t.Errorf("datagram of %d bytes became %d", len(in[i]), size)
 			}
 		}
@@ -663,14 +657,14 @@ func TestOpenMovesSendingToThePeersKey(t *testing.T) {
 	for id := range uint8(2) {
 		km := &keyMaterial{id}
 		for _, d := range []*Data{client, server} {
-			if err := d.install(id, c, km); err != nil {
+			if err := d.install(id, dataFormat{cipher: c}, km); err != nil {
 				t.Fatal(err)
 			}
 		}
 		now := time.Unix(100, 0)
 		client.promote(id)
-		b, n := client.Seal(now, nil, 0, [][]byte{{0x45, 1, 2}}, []int{0})
-		if n != 1 {
+		b, sizes := client.Seal(now, nil, 0, [][]byte{{0x45, 1, 2}}, nil)
+		if len(sizes) != 1 {
 			t.Fatal("no key")
 		}
 		if server.Open(now, [][]byte{b}, [][]byte{make([]byte, 64)}, []int{0}, 0) != 1 {

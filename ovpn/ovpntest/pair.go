@@ -248,7 +248,7 @@ func (p *Pair) arrive(f packet) {
 		return
 	}
 	if wire.IsData(f.b[0]) {
-		out, sizes := [][]byte{make([]byte, len(f.b)+64)}, []int{0}
+		out, sizes := [][]byte{make([]byte, len(f.b)+4096)}, []int{0}
 		if side.Session.Data().Open(p.Now, [][]byte{f.b}, out, sizes, 16) > 0 {
 			side.Inside = append(side.Inside, out[0][16:16+sizes[0]])
 		}
@@ -278,15 +278,15 @@ func (p *Pair) accept(b []byte) bool {
 	return true
 }
 
-// Inject seals one inner packet on a side and puts it on the wire; false when
+// Inject seals one inner packet on a side and puts its datagrams on the wire; false when
 // there is no key yet.
 func (p *Pair) Inject(side *Side, inner []byte) bool {
-	sizes := []int{0}
-	b, n := side.Session.Data().Seal(p.Now, nil, 0, [][]byte{inner}, sizes)
-	if n == 1 {
-		p.put(side, b)
+	b, sizes := side.Session.Data().Seal(p.Now, nil, 0, [][]byte{inner}, nil)
+	for _, size := range sizes {
+		p.put(side, b[:size])
+		b = b[size:]
 	}
-	return n == 1
+	return len(sizes) > 0
 }
 
 // Up says that the tunnel is up on both sides.
