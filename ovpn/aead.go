@@ -3,24 +3,22 @@ package ovpn
 import (
 	"crypto/cipher"
 	"encoding/binary"
-
-	"github.com/adit-vpn/adit/ovpn/wire"
+	"time"
 )
 
-// Layout of a DATA_V2 datagram with an AEAD cipher (RFC draft "dataaead"): head
-// (opcode/key id, peer id), packet id, tag, ciphertext. Head and packet id are the
-// additional data; the nonce is the packet id and an implicit IV.
+// Layout of a datagram with an AEAD cipher (RFC draft "dataaead"): head (opcode/key id,
+// in DATA_V2 the peer id), packet id, tag, ciphertext. The packet id, with the whole head in
+// DATA_V2, is the additional data; the nonce is the packet id and an implicit IV.
 const (
-	packetIDAt = 4
-	adLen      = 8
+	packetIDAt = 4 // in DATA_V2
 	tagLen     = 16
-	tagAt      = adLen
-	bodyAt     = adLen + tagLen
+	bodyAt     = packetIDAt + 4 + tagLen
 )
 
 type aeadSealer struct {
 	aead  cipher.AEAD
-	head  uint32   // opcode and key id
+	head  uint32 // opcode and key id
+	v1    bool
 	nonce [12]byte // packet id, implicit IV
 	last  uint32   // packet id used last
 	usage uint64   // blocks plus packets
@@ -38,17 +36,17 @@ type aeadOpener struct {
 	_      [64]byte
 }
 
-func newAEADSealer(id uint8, c Cipher, key, iv []byte) (*aeadSealer, error) {
-	aead, err := c.newAEAD(key[:c.KeySize])
+func newAEADSealer(id uint8, f dataFormat, key, iv []byte) (*aeadSealer, error) {
+	aead, err := f.cipher.newAEAD(key[:f.cipher.KeySize])
 	if err != nil {
 		return nil, err
 	}
-	s := &aeadSealer{aead: aead, head: uint32(wire.Header(wire.DataV2, id)) << 24, limit: usageLimit(c)}
+	s := &aeadSealer{aead: aead, head: dataHead(id, f.v1), v1: f.v1, limit: usageLimit(f.cipher)}
 	copy(s.nonce[4:], iv)
 	return s, nil
 }
 
-func newAEADOpener(c Cipher, key, iv []byte, window int) (*aeadOpener, error) {
+func newAEADOpener(c Cipher, key, iv []byte, window replayLimit) (*aeadOpener, error) {
 	aead, err := c.newAEAD(key[:c.KeySize])
 	if err != nil {
 		return nil, err
@@ -68,25 +66,37 @@ func (s *aeadSealer) seal(dst []byte, peerID uint32, plain []byte) ([]byte, bool
 	}
 	s.last++
 	s.usage += blocks(len(plain)) + 1
-	end := len(dst) + bodyAt + len(plain)
-	b := dst[len(dst) : end+sealSlack]
-	binary.BigEndian.PutUint32(b, s.head|peerID)
-	binary.BigEndian.PutUint32(b[packetIDAt:], s.last)
+	b := dst[len(dst) : len(dst)+bodyAt+len(plain)+sealSlack]
+	idAt := putHead(b, s.head, s.v1, peerID)
+	tagAt := idAt + 4
+	ad := b[:tagAt]
+	if s.v1 {
+		ad = b[idAt:tagAt]
+	}
+	binary.BigEndian.PutUint32(b[idAt:], s.last)
 	binary.BigEndian.PutUint32(s.nonce[:], s.last)
-	s.aead.Seal(b[bodyAt:bodyAt], s.nonce[:], plain, b[:adLen])
-	copy(b[tagAt:bodyAt], b[bodyAt+len(plain):])
-	return dst[:end], true
+	body := b[tagAt+tagLen:]
+	s.aead.Seal(body[:0], s.nonce[:], plain, ad)
+	copy(b[tagAt:tagAt+tagLen], body[len(plain):])
+	return dst[:len(dst)+tagAt+tagLen+len(plain)], true
 }
 
 func (r *aeadOpener) open(out, b []byte, scratch *[]byte) ([]byte, bool) {
-	if len(b) < bodyAt || len(out) < len(b)-bodyAt {
+	idAt, adAt := headLen(b), 0
+	if idAt == 1 {
+		adAt = 1
+	}
+	bodyAt := idAt + 4 + tagLen
+	if idAt == 0 || len(b) < bodyAt || len(out) < len(b)-bodyAt {
 		return nil, false
 	}
-	id := binary.BigEndian.Uint32(b[packetIDAt:])
-	if !r.replay.fresh(id) || r.forged >= forgedLast {
+	id := binary.BigEndian.Uint32(b[idAt:])
+	if !r.replay.fresh(uint64(id)) || r.forged >= forgedLast {
 		return nil, false
 	}
-	copy(r.nonce[:], b[packetIDAt:adLen])
+	tagAt := idAt + 4
+	ad := b[adAt:tagAt]
+	copy(r.nonce[:], b[idAt:tagAt])
 
 	// Go wants the tag behind the ciphertext. It is put there over what may be
 	// the next datagram's head, which is put back afterwards.
@@ -101,7 +111,7 @@ func (r *aeadOpener) open(out, b []byte, scratch *[]byte) ([]byte, bool) {
 		*scratch = append(append((*scratch)[:0], b[bodyAt:]...), b[tagAt:bodyAt]...)
 		body = *scratch
 	}
-	plain, err := r.aead.Open(out[:0], r.nonce[:], body, b[:adLen])
+	plain, err := r.aead.Open(out[:0], r.nonce[:], body, ad)
 	if inPlace {
 		copy(body[len(b)-bodyAt:], saved[:])
 	}
@@ -109,7 +119,7 @@ func (r *aeadOpener) open(out, b []byte, scratch *[]byte) ([]byte, bool) {
 		r.forged++
 		return nil, false
 	}
-	r.replay.accept(id)
+	r.replay.accept(uint64(id))
 	r.usage += blocks(len(plain)) + 1
 	return plain, true
 }
@@ -121,3 +131,5 @@ func (s *aeadSealer) worn() bool {
 func (r *aeadOpener) worn() bool {
 	return r.forged >= forgedRenew || r.limit > 0 && r.usage > r.limit
 }
+
+func (r *aeadOpener) reap(now time.Time) { r.replay.reap(now) }

@@ -82,7 +82,8 @@ type Config struct {
 
 	MTU          int           // tun-mtu for OCC and IV_MTU; default 1500
 	PacketSize   int           // largest control packet, bytes; default 1250
-	ReplayWindow int           // packets; default 64
+	ReplayWindow int           // packets; default 64; less than 0: no packet may be missing or late
+	ReplayTime   time.Duration // a packet may be this late; default 15 s, at most 600 s; less than 0: any time
 	Renegotiate  time.Duration // start a new key after this long; 0 = never ourselves
 	// RenegotiateMin makes that a random time between the two (the second value of reneg-sec);
 	// 0 = 90 % of Renegotiate on a server, exactly Renegotiate on a client.

@@ -15,12 +15,12 @@ import (
 // batch), never per packet, and allocate nothing.
 type Data struct {
 	role   Role
-	window int // replay window, packets
+	window replayLimit
 	peerID atomic.Uint32
 	ring   atomic.Pointer[keyRing]
 	wake   chan struct{}
 	exit   atomic.Bool // the peer said goodbye
-	asked  atomic.Bool // the peer wants our options (an OCC request)
+	asked  asked       // by the peer, for the Session to answer
 
 	rxBytes, txBytes, rxPackets, txPackets, dropped atomic.Uint64
 
@@ -28,12 +28,18 @@ type Data struct {
 
 	sealing struct { // one batch at a time
 		sync.Mutex
-		last time.Time
+		last     time.Time
+		largest  int    // datagram, bytes
+		sequence uint8  // of packets in fragments
+		frame    []byte // a packet in its framing
 	}
 	opening struct { // one batch at a time
 		sync.Mutex
-		last    time.Time
-		scratch []byte // for datagrams that have no room behind them
+		last      time.Time
+		largest   int    // authentic datagram, bytes
+		scratch   []byte // for datagrams that have no room behind them
+		frame     []byte // a packet in its framing
+		fragments fragments
 	}
 }
 
@@ -58,24 +64,10 @@ const (
 	MaxOverhead = Headroom + 16
 )
 
-// Messages between the two sessions that travel as packets (openvpn's ping.c
-// and occ.c). No IP packet begins like this.
-const (
-	pingMagic = "\x2a\x18\x7b\xf3\x64\x1e\xb4\xcb\x07\xed\x2d\x0a\x98\x1f\xc7\x48"
-	occMagic  = "\x28\x7f\x34\x6b\xd4\xef\x7a\x81\x2d\x56\xb8\xd3\xaf\xc5\x45\x9c"
-	occExit   = 6
-)
-
-// pingPayload is a keepalive, for sealControl.
-func pingPayload() []byte { return []byte(pingMagic) }
-
-// exitPayload says goodbye (explicit-exit-notify), for sealControl.
-func exitPayload() []byte { return append([]byte(occMagic), occExit) }
-
 // newData returns a Data without keys. peerID goes into every datagram sent
-// (wire.NoPeerID for none); replayWindow counts packets.
-func newData(role Role, peerID uint32, replayWindow int) *Data {
-	d := &Data{role: role, window: replayWindow, wake: make(chan struct{}, 1)}
+// (wire.NoPeerID for none).
+func newData(role Role, peerID uint32, window replayLimit) *Data {
+	d := &Data{role: role, window: window, wake: make(chan struct{}, 1)}
 	d.setPeerID(peerID)
 	d.ring.Store(&keyRing{})
 	return d
@@ -172,20 +164,32 @@ func (d *Data) exhausted() bool {
 // sealControl returns one new datagram with a payload that is not an IP packet
 // (pingPayload, exitPayload), or nil without a key.
 func (d *Data) sealControl(now time.Time, payload []byte) []byte {
+	if all := d.sealMessage(now, payload); len(all) == 1 { // short, and so never in fragments
+		return all[0]
+	}
+	return nil
+}
+
+// sealMessage is sealControl for a payload that may take more than one datagram.
+func (d *Data) sealMessage(now time.Time, payload []byte) (datagrams [][]byte) {
 	d.sealing.Lock()
 	defer d.sealing.Unlock()
 	key := d.ring.Load().send
 	if key == nil {
 		return nil
 	}
-	b := make([]byte, 0, len(payload)+MaxOverhead+sealSlack)
-	b, ok := key.send.seal(b, d.peerID.Load(), payload)
-	if !ok {
+	b, sizes, ok := d.sealFramed(key, nil, 0, d.peerID.Load(), payload, nil)
+	if !ok || len(sizes) == 0 {
 		return nil
 	}
+	for _, n := range sizes {
+		datagrams = append(datagrams, b[:n:n])
+		b = b[n:]
+		d.sealing.largest = max(d.sealing.largest, n)
+	}
 	d.sealing.last = now
-	d.checkSend(key)
-	return b
+	d.checkSend(key, 0, len(sizes))
+	return datagrams
 }
 
 // Seal encrypts pkts with the current send key and appends the datagrams to dst
@@ -206,32 +210,36 @@ func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts [][]byte, sizes []i
 	if key == nil {
 		return dst, sizes
 	}
-	need := len(pkts)*(gap+key.overhead) + sealSlack
+	need := len(pkts)*(gap+MaxOverhead) + sealSlack
 	for _, p := range pkts {
 		need += len(p)
 	}
 	dst = slices.Grow(dst, need)
 
-	peerID := d.peerID.Load()
+	peerID, idle := d.peerID.Load(), key.frame.idle()
 	var n, bytes int
 	for _, p := range pkts {
-		at := len(dst) + gap
-		clear(dst[len(dst):at])
-		sealed, ok := key.send.seal(dst[:at], peerID, p)
+		var ok bool
+		if idle {
+			dst, sizes, ok = d.sealText(key, dst, gap, peerID, p, sizes)
+		} else {
+			dst, sizes, ok = d.sealFramed(key, dst, gap, peerID, p, sizes)
+		}
 		if !ok {
 			break
 		}
-		dst = sealed
-		sizes = append(sizes, len(dst)-at)
 		bytes += len(p)
 		n++
+	}
+	for _, size := range sizes {
+		d.sealing.largest = max(d.sealing.largest, size)
 	}
 	if n > 0 {
 		d.sealing.last = now
 		d.txPackets.Add(uint64(n))
 		d.txBytes.Add(uint64(bytes))
 	}
-	d.checkSend(key)
+	d.checkSend(key, bytes, n)
 	return dst, sizes
 }
 
@@ -239,16 +247,27 @@ func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts [][]byte, sizes []i
 // the newest key; before there is one, MaxOverhead.
 func (d *Data) Overhead() int {
 	if key := d.ring.Load().newest; key != nil {
-		return key.overhead
+		return key.format.overhead()
 	}
 	return MaxOverhead
 }
 
-// Open authenticates and decrypts datagrams (DATA_V2): the inner packet of in[i] goes to
+// Payload is the longest inner packet whose datagram, whole, has at most size bytes, in the format
+// of the newest key; less than 1 when there is none.
+func (d *Data) Payload(size int) int {
+	if key := d.ring.Load().newest; key != nil {
+		return key.format.payload(size)
+	}
+	return size - MaxOverhead
+}
+
+// Open authenticates and decrypts datagrams (DATA_V1 and DATA_V2): the inner packet of in[i] goes to
 // out[i][offset:offset+sizes[i]]; sizes[i] is 0 when in[i] was dropped or was
-// a ping or another message to the session itself. It returns how many sizes are not 0. in is clobbered:
-// Open may move the tag inside in[i], and restores any byte beyond len(in[i]) that it touches.
-// Each out[i] needs len ≥ offset+len(in[i]) and must not overlap in.
+// a ping or another message to the session itself, or a fragment of a packet that is not whole yet.
+// It returns how many sizes are not 0. in is clobbered: Open may move the tag inside in[i] and decrypt
+// there, and restores any byte beyond len(in[i]) that it touches. Each out[i] needs
+// len ≥ offset+len(in[i]), and room for what decompression and fragments make of it: a longer packet
+// is dropped. It must not overlap in.
 func (d *Data) Open(now time.Time, in [][]byte, out [][]byte, sizes []int, offset int) int {
 	delivered, _ := d.OpenAuthentic(now, in, out, sizes, offset)
 	return delivered
@@ -261,11 +280,11 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 	d.opening.Lock()
 	defer d.opening.Unlock()
 	ring := d.ring.Load()
-	var bytes int
+	var bytes, broken int
 	var used *dataKey
 	for i, b := range in {
 		sizes[i] = 0
-		if len(b) == 0 || wire.Opcode(b[0]>>3) != wire.DataV2 || len(out[i]) < offset {
+		if len(b) == 0 || !wire.IsData(b[0]) || len(out[i]) < offset {
 			continue
 		}
 		key := ring.keys[b[0]&7]
@@ -273,14 +292,21 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 			continue
 		}
 		if key != used { // nearly always one key per batch
-			d.checkRecv(used)
+			d.checkRecv(used, 0, 0)
 			used = key
+			key.recv.reap(now)
 		}
-		plain, ok := key.recv.open(out[i][offset:], b, &d.opening.scratch)
+		room, idle := out[i][offset:], key.frame.idle()
+		if !idle {
+			d.opening.frame = slices.Grow(d.opening.frame[:0], len(b))
+			room = d.opening.frame[:len(b)]
+		}
+		plain, ok := key.recv.open(room, b, &d.opening.scratch)
 		if !ok {
 			continue
 		}
 		authentic++
+		d.opening.largest = max(d.opening.largest, len(b))
 		if !key.opened.Load() {
 			key.opened.Store(true)
 		}
@@ -289,6 +315,17 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 			d.promote(key.id)
 			ring = d.ring.Load()
 		}
+		if !idle {
+			room = out[i][offset:]
+			n, ok := d.unframe(key, now, room, plain)
+			if !ok {
+				broken++
+			}
+			if !ok || n == 0 {
+				continue
+			}
+			plain = room[:n]
+		}
 		if d.forSession(plain) {
 			continue
 		}
@@ -296,7 +333,7 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 		bytes += len(plain)
 		delivered++
 	}
-	d.checkRecv(used)
+	d.checkRecv(used, bytes, delivered)
 	if authentic > 0 {
 		d.opening.last = now
 	}
@@ -304,8 +341,8 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 		d.rxPackets.Add(uint64(delivered))
 		d.rxBytes.Add(uint64(bytes))
 	}
-	if authentic < len(in) {
-		d.dropped.Add(uint64(len(in) - authentic))
+	if lost := len(in) - authentic + broken; lost > 0 {
+		d.dropped.Add(uint64(lost))
 	}
 	return delivered, authentic
 }
@@ -316,9 +353,7 @@ func (d *Data) forSession(plain []byte) bool {
 	case len(plain) == 0 || string(plain) == pingMagic:
 		return true
 	case len(plain) > len(occMagic) && string(plain[:len(occMagic)]) == occMagic:
-		// The other OCC messages answer ours, or probe the MTU; nothing here wants those.
-		switch op := plain[len(occMagic)]; {
-		case op == occExit && !d.exit.Swap(true), op == occRequest && !d.asked.Swap(true):
+		if d.occ(plain[len(occMagic):]) {
 			d.signal()
 		}
 		return true
@@ -326,16 +361,16 @@ func (d *Data) forSession(plain []byte) bool {
 	return false
 }
 
-// checkSend and checkRecv wake the Session when a direction of key is nearly
-// used up. The caller holds the lock of that direction.
-func (d *Data) checkSend(key *dataKey) {
-	if key.send.worn() && !key.spent.Swap(true) {
+// checkSend and checkRecv count what passed under key, and wake the Session when that direction of it
+// is nearly used up. The caller holds the lock of that direction.
+func (d *Data) checkSend(key *dataKey, bytes, packets int) {
+	if (key.count(bytes, packets) || key.send.worn()) && !key.spent.Swap(true) {
 		d.signal()
 	}
 }
 
-func (d *Data) checkRecv(key *dataKey) {
-	if key != nil && key.recv.worn() && !key.spent.Swap(true) {
+func (d *Data) checkRecv(key *dataKey, bytes, packets int) {
+	if key != nil && (key.count(bytes, packets) || key.recv.worn()) && !key.spent.Swap(true) {
 		d.signal()
 	}
 }
@@ -348,7 +383,7 @@ func (d *Data) signal() {
 }
 
 // Wake is signalled when the Session needs a Tick because of something that
-// Open or Seal saw: the peer said goodbye or asks for a sign of life, or a key is nearly used up.
+// Open or Seal saw: the peer said goodbye or asked something, or a key is nearly used up.
 func (d *Data) Wake() <-chan struct{} { return d.wake }
 
 // Counters reads the counters; any goroutine.

@@ -41,8 +41,8 @@ func mustCipher(t testing.TB, name string) Cipher {
 // newPair returns both ends of a data channel with key 0 in use.
 func newPair(t testing.TB, name string, window int) (client, server *Data) {
 	t.Helper()
-	client = newData(Client, 7, window)
-	server = newData(Server, 7, window)
+	client = newData(Client, 7, replayLimit{packets: window})
+	server = newData(Server, 7, replayLimit{packets: window})
 	for _, d := range []*Data{client, server} {
 		mustInstall(t, d, 0, name, testKeys())
 		d.promote(0)
@@ -81,7 +81,7 @@ func openEach(d *Data, datagrams ...[]byte) []string {
 	const offset = 10
 	out := make([][]byte, len(datagrams))
 	for i, b := range datagrams {
-		out[i] = make([]byte, offset+len(b))
+		out[i] = make([]byte, offset+len(b)+2048)
 	}
 	sizes := make([]int, len(datagrams))
 	n := d.Open(dataTime, datagrams, out, sizes, offset)
@@ -112,19 +112,28 @@ func TestLookupCipher(t *testing.T) {
 	}{
 		{"AES-256-GCM", "AES-256-GCM", 32}, {"aes-256-gcm", "AES-256-GCM", 32}, {"AES-192-gcm", "AES-192-GCM", 24},
 		{"AES-128-GCM", "AES-128-GCM", 16}, {"ChaCha20-Poly1305", "CHACHA20-POLY1305", 32},
+		{"aes-256-cbc", "AES-256-CBC", 32}, {"AES-192-CBC", "AES-192-CBC", 24}, {"AES-128-CFB", "AES-128-CFB", 16},
+		{"AES-256-OFB", "AES-256-OFB", 32}, {"bf-cbc", "BF-CBC", 16}, {"DES-EDE3-CBC", "DES-EDE3-CBC", 24}, {"None", "none", 0},
 	} {
 		got, ok := LookupCipher(c.in)
 		if !ok || got.Name != c.name || got.KeySize != c.size {
 			t.Errorf("%s: got %q with %d bytes, %v", c.in, got.Name, got.KeySize, ok)
 		}
 	}
-	for _, name := range []string{"", "AES-256-CBC", "BF-CBC", "none", " AES-256-GCM"} {
+	for _, name := range []string{"", "AES-256-CTR", "AES-512-CBC", "AES-256", "DES-CBC", " AES-256-GCM"} {
 		if c, ok := LookupCipher(name); ok || c.Name != "" {
 			t.Errorf("%q is not a cipher of ours", name)
 		}
 	}
 	for _, name := range DefaultCiphers() {
-		mustCipher(t, name)
+		if c := mustCipher(t, name); c.Insecure || !c.AEAD() {
+			t.Errorf("%s is offered by default", name)
+		}
+	}
+	for _, name := range []string{"none", "BF-CBC", "DES-EDE3-CBC"} {
+		if !mustCipher(t, name).Insecure {
+			t.Errorf("%s is not marked", name)
+		}
 	}
 }
 
@@ -133,7 +142,7 @@ func TestLookupCipher(t *testing.T) {
 func TestKnownVector(t *testing.T) {
 	const plain = "The quick little fox jumps over the bureaucratic hurdles"
 	format := dataFormat{cipher: mustCipher(t, "AES-256-GCM")}
-	key, err := newDataKey(0, format, testKeys(), Client, 64)
+	key, err := newDataKey(0, format, testKeys(), Client, replayLimit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +158,7 @@ func TestKnownVector(t *testing.T) {
 		t.Errorf("ciphertext at 10: %s", got)
 	}
 
-	peer, err := newDataKey(0, format, testKeys(), Server, 64)
+	peer, err := newDataKey(0, format, testKeys(), Server, replayLimit{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +231,7 @@ func TestSealLayout(t *testing.T) {
 	}
 	expect(t, "delivered", openEach(server, datagrams...), "one", "second", "3")
 
-	if got, sizes := newData(Client, 0, 0).Seal(dataTime, dst, 2, in, sizes); len(sizes) != 0 || len(got) != 4 {
+	if got, sizes := newData(Client, 0, replayLimit{}).Seal(dataTime, dst, 2, in, sizes); len(sizes) != 0 || len(got) != 4 {
 		t.Error("sealed without a key")
 	}
 	if got, sizes := client.Seal(dataTime, dst, 2, nil, sizes); len(sizes) != 0 || len(got) != 4 {
@@ -652,7 +661,7 @@ func TestOpenRandomBatches(t *testing.T) {
 
 // The first answer to a peer that uses a new key must not wait for the Session.
 func TestOpenMovesSendingToThePeersKey(t *testing.T) {
-	client, server := newData(Client, 1, 64), newData(Server, 1, 64)
+	client, server := newData(Client, 1, replayLimit{}), newData(Server, 1, replayLimit{})
 	c, _ := LookupCipher("AES-128-GCM")
 	for id := range uint8(2) {
 		km := &keyMaterial{id}

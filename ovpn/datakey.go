@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // dataFormat is how the datagrams of a session look; fixed when the keys are.
@@ -11,22 +12,27 @@ type dataFormat struct {
 	cipher   Cipher
 	digest   string // of the HMAC, for ciphers without their own authentication
 	epoch    bool   // epoch keys (protocol-flags aead-epoch)
-	v1       bool   // DATA_V1: no peer id
+	v1       bool   // send DATA_V1: no peer id; either is understood
 	compress string // framing, as Config.Compress
 	fragment int    // largest datagram body in bytes; 0 means no fragmentation
+	// Bytes and packets in either direction that ask for a new key (reneg-bytes, reneg-pkts); 0 means no limit.
+	renewBytes, renewPackets int64
 }
 
-// dataKey is one negotiated key of a Data, both directions. send and recv are
+// dataKey is one negotiated key of a Data, both directions. send, recv and frame are
 // guarded by Data's sealing and opening locks.
 type dataKey struct {
-	id       uint8
-	overhead int         // that a datagram adds to a packet at most, bytes
-	opened   atomic.Bool // an authentic packet came
-	spent    atomic.Bool // a new key is needed
+	id     uint8
+	format dataFormat
+	frame  framer
+	opened atomic.Bool // an authentic packet came
+	spent  atomic.Bool // a new key is needed
 
 	// Two allocations, so that a sealer and an opener share no cache line.
 	send sealer
 	recv opener
+
+	bytes, packets atomic.Int64 // both directions, when the format limits them
 }
 
 // sealer is the sending half of a key.
@@ -40,11 +46,13 @@ type sealer interface {
 
 // opener is the receiving half of a key.
 type opener interface {
-	// open decrypts b to the front of out; false for what is short, forged or replayed, or does
-	// not fit. A replay is refused before the work where the format allows, and recorded only
-	// after the proof. scratch is for a b without capacity behind it.
+	// open decrypts b, at least one byte, to the front of out; false for what is short, forged or
+	// replayed, or does not fit. A replay is refused before the work where the format allows, and
+	// recorded only after the proof. scratch is for a b without capacity behind it.
 	open(out, b []byte, scratch *[]byte) ([]byte, bool)
 	worn() bool
+	// reap forgets late packets; once per batch.
+	reap(now time.Time)
 }
 
 // Limits of one key (openvpn's crypto.h and packet_id.h).
@@ -60,23 +68,44 @@ const (
 const sealSlack = tagLen
 
 // newDataKey copies what it needs of km.
-func newDataKey(id uint8, f dataFormat, km *keyMaterial, role Role, window int) (*dataKey, error) {
-	if f.cipher.newAEAD == nil {
-		return nil, errors.New("no data channel cipher")
+func newDataKey(id uint8, f dataFormat, km *keyMaterial, role Role, window replayLimit) (*dataKey, error) {
+	key := &dataKey{id: id, format: f}
+	var err error
+	if key.frame, err = newFramer(f); err != nil {
+		return nil, err
 	}
 	send, recv := 0, 1 // a client's slots
 	if role == Server {
 		send, recv = 1, 0
 	}
-	key := &dataKey{id: id, overhead: bodyAt}
-	var err error
-	if key.send, err = newAEADSealer(id, f.cipher, km.cipher(send), km.hmac(send)); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.cipher.Name, err)
+	switch {
+	case f.cipher.Name == "":
+		return nil, errors.New("no data channel cipher")
+	case f.epoch:
+		if err = checkEpoch(f); err == nil {
+			key.send, key.recv, err = newEpochPair(id, f.cipher, km.cipher(send), km.cipher(recv), window)
+		}
+	case f.cipher.AEAD():
+		if key.send, err = newAEADSealer(id, f, km.cipher(send), km.hmac(send)); err == nil {
+			key.recv, err = newAEADOpener(f.cipher, km.cipher(recv), km.hmac(recv), window)
+		}
+	default:
+		key.send, key.recv, err = newLegacyPair(id, f, km, send, recv, window)
 	}
-	if key.recv, err = newAEADOpener(f.cipher, km.cipher(recv), km.hmac(recv), window); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.cipher.Name, err)
 	}
 	return key, nil
+}
+
+// count adds what one batch carried and says whether that asks for a new key.
+func (k *dataKey) count(bytes, packets int) bool {
+	f := &k.format
+	if f.renewBytes <= 0 && f.renewPackets <= 0 {
+		return false
+	}
+	b, p := k.bytes.Add(int64(bytes)), k.packets.Add(int64(packets))
+	return f.renewBytes > 0 && b >= f.renewBytes || f.renewPackets > 0 && p >= f.renewPackets
 }
 
 // blocks is how many 16-byte cipher blocks n bytes take.

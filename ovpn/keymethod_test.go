@@ -105,7 +105,7 @@ func FuzzControlMessage(f *testing.F) {
 	f.Add("RESTART,[P]:later", false)
 	f.Add("PUSH_REQUEST", true)
 	f.Fuzz(func(t *testing.T, text string, server bool) {
-		s := &Session{data: newData(Client, 0, 64), cfg: Config{Ciphers: DefaultCiphers()}}
+		s := &Session{data: newData(Client, 0, replayLimit{}), cfg: Config{Ciphers: DefaultCiphers()}}
 		if server {
 			s.cfg.Role = Server
 		}

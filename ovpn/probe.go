@@ -6,12 +6,6 @@ import (
 	"github.com/adit-vpn/adit/ovpn/wire"
 )
 
-// Opcodes of OCC messages (openvpn's occ.h); 6 is occExit.
-const (
-	occRequest = 0
-	occReply   = 1
-)
-
 // Probe asks the peer for a sign of life over the data channel: a ping, by which a server that
 // lets clients float learns a new source address, and an OCC request, which openvpn and this
 // package answer in the data channel (openvpn's occ.c). Whoever calls it looks at LastHeard later:
@@ -20,7 +14,7 @@ func (s *Session) Probe(now time.Time) error {
 	if err := s.over(); err != nil {
 		return err
 	}
-	for _, payload := range [][]byte{pingPayload(), occPayload(occRequest, "")} {
+	for _, payload := range [][]byte{pingPayload(), occPayload(occRequest)} {
 		if p := s.data.sealControl(now, payload); p != nil {
 			s.acks = append(s.acks, p)
 		}
@@ -35,17 +29,9 @@ func (s *Session) LastHeard() time.Time { return s.silentSince() }
 // HasPeerID says whether what we send carries an id by which the peer can know us at another address.
 func (s *Session) HasPeerID() bool { return s.configured && s.data.peerID.Load() != wire.NoPeerID }
 
-// answerProbe tells a peer that asked what our options are.
+// answerProbe tells a peer that asked what our options are, and what datagrams come through.
 func (s *Session) answerProbe(now time.Time) {
-	if !s.configured || !s.data.asked.Swap(false) {
-		return
+	if s.configured {
+		s.acks = append(s.acks, s.data.answers(now, s.occ)...)
 	}
-	if p := s.data.sealControl(now, occPayload(occReply, s.occ()+"\x00")); p != nil {
-		s.acks = append(s.acks, p)
-	}
-}
-
-// occPayload is an OCC message, for sealControl.
-func occPayload(op byte, text string) []byte {
-	return append(append([]byte(occMagic), op), text...)
 }

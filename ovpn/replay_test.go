@@ -5,11 +5,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 )
 
 func TestReplayWindow(t *testing.T) {
 	type step struct {
-		id   uint32
+		id   uint64
 		want bool
 	}
 	for _, c := range []struct {
@@ -24,13 +25,13 @@ func TestReplayWindow(t *testing.T) {
 		{"edge", 64, []step{{64, true}, {1, true}, {65, true}, {1, false}, {2, true}, {2, false}}},
 		{"far jump forgets", 64, []step{{1, true}, {129, true}, {65, false}, {66, true}, {128, true}, {129, false}}},
 		{"jump by exactly the ring", 64, []step{{1, true}, {65, true}, {2, true}, {1, false}}},
-		{"top", 64, []step{{math.MaxUint32 - 64, true}, {math.MaxUint32, true}, {math.MaxUint32 - 63, true}, {math.MaxUint32 - 64, false}, {math.MaxUint32, false}, {1, false}}},
+		{"top", 64, []step{{math.MaxUint32 - 64, true}, {math.MaxUint32, true}, {math.MaxUint32 - 63, true}, {math.MaxUint32 - 64, false}, {math.MaxUint32, false}, {1, false}, {1<<48 - 1, true}, {1<<48 - 64, true}, {1<<48 - 65, false}, {math.MaxUint64, true}}},
 		{"one packet", 1, []step{{1, true}, {1, false}, {3, true}, {2, false}, {4, true}}},
 		{"not a power of two", 100, []step{{200, true}, {101, true}, {100, false}, {300, true}, {200, false}, {201, true}, {201, false}}},
 		{"default", 0, []step{{64, true}, {1, true}, {65, true}, {2, true}, {1, false}}},
 		{"largest", 1 << 20, []step{{65536, true}, {1, true}, {65537, true}, {1, false}, {2, true}, {1 << 30, true}, {1<<30 - 65535, true}, {1<<30 - 65536, false}}},
 	} {
-		w := newReplayWindow(c.size)
+		w := newReplayWindow(replayLimit{packets: c.size})
 		for i, s := range c.steps {
 			if fresh := w.fresh(s.id); fresh != s.want {
 				t.Errorf("%s: step %d: fresh(%d) = %v", c.name, i, s.id, fresh)
@@ -56,12 +57,12 @@ func TestReplayWindowZeroValue(t *testing.T) {
 
 // naiveWindow is the definition: a set, and how old is too old.
 type naiveWindow struct {
-	top  uint32
-	size uint32
-	seen map[uint32]bool
+	top  uint64
+	size uint64
+	seen map[uint64]bool
 }
 
-func (w *naiveWindow) accept(id uint32) bool {
+func (w *naiveWindow) accept(id uint64) bool {
 	if id == 0 || w.seen[id] || id <= w.top && w.top-id >= w.size {
 		return false
 	}
@@ -73,11 +74,11 @@ func (w *naiveWindow) accept(id uint32) bool {
 func TestReplayWindowRandom(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, size := range []int{1, 2, 63, 64, 65, 128, 1000, 4096, 65536} {
-		w, n := newReplayWindow(size), naiveWindow{size: uint32(size), seen: map[uint32]bool{}}
+		w, n := newReplayWindow(replayLimit{packets: size}), naiveWindow{size: uint64(size), seen: map[uint64]bool{}}
 		for i := range 20000 {
-			id := n.top + uint32(r.IntN(8)) - uint32(r.IntN(2*size+4))
+			id := uint64(max(int64(n.top)+int64(r.IntN(8))-int64(r.IntN(2*size+4)), 0))
 			if i%100 == 0 {
-				id = n.top + uint32(r.IntN(3*size))
+				id = n.top + uint64(r.IntN(3*size))
 			}
 			if got, want := w.accept(id), n.accept(id); got != want {
 				t.Fatalf("size %d, step %d: accept(%d) with top %d: got %v, want %v", size, i, id, n.top, got, want)
@@ -90,16 +91,62 @@ func FuzzReplayWindow(f *testing.F) {
 	f.Add(uint16(64), []byte{0, 1, 0, 2, 0, 1, 0xff, 0xff})
 	f.Add(uint16(100), []byte{0, 200, 0, 1, 0xff, 0x9c, 0x80, 0})
 	f.Fuzz(func(t *testing.T, size uint16, deltas []byte) {
-		w, n := newReplayWindow(int(size)), naiveWindow{size: max(uint32(size), 1), seen: map[uint32]bool{}}
+		w, n := newReplayWindow(replayLimit{packets: int(size)}), naiveWindow{size: max(uint64(size), 1), seen: map[uint64]bool{}}
 		if size == 0 {
 			n.size = defaultReplayWindow
 		}
 		// Each step moves by a signed 16-bit distance from the highest id.
 		for ; len(deltas) >= 2; deltas = deltas[2:] {
-			id := n.top + uint32(int32(int16(binary.BigEndian.Uint16(deltas))))
+			id := uint64(max(int64(n.top)+int64(int16(binary.BigEndian.Uint16(deltas))), 0))
 			if got, want := w.accept(id), n.accept(id); got != want {
 				t.Fatalf("accept(%d) with top %d: got %v, want %v", id, n.top, got, want)
 			}
 		}
 	})
+}
+
+func TestReplayWindowTime(t *testing.T) {
+	w := newReplayWindow(replayLimit{})
+	at := func(seconds float64) time.Time { return dataTime.Add(time.Duration(seconds * float64(time.Second))) }
+	take := func(seconds float64, id uint64, want bool) {
+		t.Helper()
+		w.reap(at(seconds))
+		if got := w.accept(id); got != want {
+			t.Errorf("packet %d after %v s: %v", id, seconds, got)
+		}
+	}
+	for i := range 10 {
+		take(float64(i), uint64(10+2*i), true) // 10, 12 … 28
+	}
+	take(10, 11, true) // overtaken ten seconds ago
+	take(14.9, 13, true)
+	take(30, 15, false) // 16 came after three seconds
+	take(30, 27, false)
+	take(30, 29, true)
+	take(30.1, 31, true)
+	take(30.2, 30, true)
+	// A silence after which everything is late, in one step.
+	take(1000, 28, false)
+	take(1000, 32, true)
+
+	for _, l := range []replayLimit{{time: -1}, {time: 10000 * time.Second}} {
+		w = newReplayWindow(l)
+		take(0, 10, true)
+		take(599, 9, true)
+		take(700, 12, true)
+		take(1500, 11, l.time < 0) // the longest limit is 600 s
+	}
+}
+
+// replay-window 0: what comes must follow.
+func TestReplayWindowStrict(t *testing.T) {
+	w := newReplayWindow(replayLimit{packets: -1})
+	for _, s := range []struct {
+		id   uint64
+		want bool
+	}{{0, false}, {5, true}, {5, false}, {7, false}, {6, true}, {4, false}, {7, true}} {
+		if got := w.accept(s.id); got != s.want {
+			t.Errorf("packet %d: %v", s.id, got)
+		}
+	}
 }

@@ -122,7 +122,7 @@ func New(now time.Time, cfg Config) (*Session, error) {
 	if cfg.Role == Client && !cfg.Classic {
 		s.ownID = 1 + mathrand.Uint32N(wire.NoPeerID-1)
 	}
-	s.data = newData(cfg.Role, peerID, cfg.ReplayWindow)
+	s.data = newData(cfg.Role, peerID, replayLimit{packets: cfg.ReplayWindow, time: cfg.ReplayTime})
 
 	firstID := uint32(1)
 	greeted := cfg.Hello != nil && cfg.Hello.Server != wire.SessionID{}

@@ -1,0 +1,92 @@
+package ovpn
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+)
+
+// Messages between the two sessions that travel as packets (openvpn's ping.c
+// and occ.c). No IP packet begins like this.
+const (
+	pingMagic = "\x2a\x18\x7b\xf3\x64\x1e\xb4\xcb\x07\xed\x2d\x0a\x98\x1f\xc7\x48"
+	occMagic  = "\x28\x7f\x34\x6b\xd4\xef\x7a\x81\x2d\x56\xb8\xd3\xaf\xc5\x45\x9c"
+
+	occRequest     = 0 // send your options
+	occReply       = 1 // here they are, with a NUL at the end
+	occLoadRequest = 2 // send a datagram of this size (16 bits)
+	occLoad        = 3 // here it is
+	occMTURequest  = 4 // what were the longest datagrams?
+	occMTUReply    = 5 // received and sent, 16 bits each
+	occExit        = 6 // goodbye (explicit-exit-notify)
+)
+
+// maxLoad is the longest datagram that a peer may ask for: more than most paths carry
+// whole, bytes.
+const maxLoad = 1700
+
+// pingPayload is a keepalive, for sealControl.
+func pingPayload() []byte { return []byte(pingMagic) }
+
+// exitPayload says goodbye, for sealControl.
+func exitPayload() []byte { return occPayload(occExit) }
+
+// occPayload is an OCC message, for sealControl.
+func occPayload(op byte, rest ...byte) []byte {
+	return append(append([]byte(occMagic), op), rest...)
+}
+
+// asked is what the peer wants to know. Open writes it, the Session answers: at most once for
+// each question between two Ticks.
+type asked struct {
+	options, mtu atomic.Bool
+	load         atomic.Uint32 // size of the datagram plus 1; 0 for none
+}
+
+// occ takes one message without its magic, and says whether the Session must know.
+func (d *Data) occ(b []byte) bool {
+	switch b[0] {
+	case occRequest:
+		return !d.asked.options.Swap(true)
+	case occMTURequest:
+		return !d.asked.mtu.Swap(true)
+	case occLoadRequest:
+		return len(b) >= 3 && d.asked.load.Swap(1+uint32(binary.BigEndian.Uint16(b[1:]))) == 0
+	case occExit:
+		return !d.exit.Swap(true)
+	}
+	return false // answers to questions of ours
+}
+
+// answers are the datagrams that the peer asked for. options returns our options string.
+func (d *Data) answers(now time.Time, options func() string) (datagrams [][]byte) {
+	say := func(op byte, rest []byte) {
+		datagrams = append(datagrams, d.sealMessage(now, occPayload(op, rest...))...)
+	}
+	if d.asked.options.Swap(false) {
+		say(occReply, append([]byte(options()), 0))
+	}
+	if d.asked.mtu.Swap(false) {
+		received, sent := d.largest()
+		say(occMTUReply, binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, received), sent))
+	}
+	if n := d.asked.load.Swap(0); n > 0 {
+		// Random bytes: what a peer or a modem can compress would not be that long.
+		fill := make([]byte, max(d.Payload(min(int(n)-1, maxLoad))-len(occMagic)-1, 0))
+		rand.Read(fill)
+		say(occLoad, fill)
+	}
+	return datagrams
+}
+
+// largest are the longest authentic datagram received and the longest sent so far, bytes.
+func (d *Data) largest() (received, sent uint16) {
+	d.opening.Lock()
+	received = uint16(min(d.opening.largest, 1<<16-1))
+	d.opening.Unlock()
+	d.sealing.Lock()
+	sent = uint16(min(d.sealing.largest, 1<<16-1))
+	d.sealing.Unlock()
+	return received, sent
+}
