@@ -146,3 +146,33 @@ func TestNothingElseCanBePushed(t *testing.T) {
 		}
 	}
 }
+
+// TestPushTable: every option that openvpn lets a server push, and whether it is
+// used, or ignored with a note and the connection kept.
+func TestPushTable(t *testing.T) {
+	used := "ifconfig 10.8.0.2 255.255.255.0|ifconfig-ipv6 fd00::2/64 fd00::1|topology subnet|route-gateway 10.8.0.1|route 10.0.0.0 255.0.0.0 vpn_gateway|" +
+		"route 10.0.0.0 255.0.0.0 net_gateway|route remote_host 255.255.255.255 net_gateway|route vpn_gateway|route-ipv6 fd01::/48|route-metric 5|redirect-gateway def1 ipv6|" +
+		"redirect-private block-local|block-ipv6|client-nat snat 10.0.0.0 255.0.0.0 11.0.0.0|dhcp-option DNS 192.0.2.1|dhcp-option DNS6 fd00::53|dhcp-option DOMAIN a.example|" +
+		"dhcp-option DOMAIN-SEARCH a.example|dhcp-option ADAPTER_DOMAIN_SUFFIX a.example|dns server 1 address 192.0.2.1|dns search-domains a.example|block-outside-dns|register-dns|" +
+		"ping 10|ping-restart 60|ping-exit 60|inactive 60|session-timeout 60|peer-id 3|cipher AES-256-GCM|key-derivation tls-ekm|protocol-flags cc-exit tls-ekm dyn-tls-crypt aead-epoch|" +
+		"auth-token x|auth-token-user eA==|echo msg hello|comp-lzo no|compress stub-v2|explicit-exit-notify 1|tun-mtu 1400|sndbuf 1000|rcvbuf 1000|persist-tun|persist-key|" +
+		"push-continuation 1|socket-flags TCP_NODELAY|setenv opt block-ipv6"
+	noted := "ifconfig-nowarn|lladdr 00:11:22:33:44:55|route-delay 5|route-method exe|route-ipv6-gateway fd00::1|dhcp-option WINS 192.0.2.1|dhcp-option NTP 192.0.2.1|dhcp-renew|dhcp-release|" +
+		"ip-win32 dynamic|tap-sleep 5|ping-timer-rem|ncp-ciphers AES-256-GCM|comp-noadapt|socket-flags TCP_MAXSEG|bind-dev eth0|setenv-safe A b|setenv opt frobnicate|verb 3|mute 5|shaper 1000|frobnicate 1"
+	for option := range strings.SplitSeq(used, "|") {
+		options := []string{option}
+		if strings.HasPrefix(option, "dns search") {
+			options = append(options, "dns server 1 address 192.0.2.1")
+		}
+		r, err := Parse(options, nil)
+		if err != nil || len(r.Notes) != 0 || len(r.Unknown) != 0 {
+			t.Errorf("%s: %v, notes %q, unknown %q", option, err, r.Notes, r.Unknown)
+		}
+	}
+	for option := range strings.SplitSeq(noted, "|") {
+		r, err := Parse([]string{option}, nil)
+		if err != nil || len(r.Notes) != 1 || len(r.Unknown) != 1 || !strings.HasSuffix(r.Notes[0], "; ignored") {
+			t.Errorf("%s: %v, notes %q, unknown %q", option, err, r.Notes, r.Unknown)
+		}
+	}
+}

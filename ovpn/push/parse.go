@@ -291,6 +291,8 @@ func (p *parser) apply(name string, args []string) (known bool, err error) {
 		r.RcvBuf, err = keep(r.RcvBuf, args, 0, maxBuffer)
 	case "compress", "comp-lzo":
 		return true, p.compress(name, args)
+	case "socket-flags": // TCP_NODELAY is always set
+		return slices.Equal(args, []string{"TCP_NODELAY"}), nil
 	case "push-continuation", "persist-tun", "persist-key":
 		// the session's business; the other two are what we do anyway
 	default:
