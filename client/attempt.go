@@ -83,7 +83,8 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	at.heard, at.trusted, at.up = a.answered.Load(), a.at.trusted, c.status.State == api.Connected
 	at.answered = at.heard || r.stream
 	c.scene = at
-	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+	var known *failure
+	if cause := context.Cause(ctx); cause != nil && (errors.Is(err, context.Canceled) || errors.As(cause, &known)) {
 		err = cause
 	}
 	return failureOf(err, at)

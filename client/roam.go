@@ -104,7 +104,7 @@ func (a *running) watch(ctx context.Context) {
 				settle(a.c.host.Changes(), a.ended) // the network is only coming up
 				a.roam(ctx, true)
 			} else if a.up.Load() {
-				a.ask(a.limits)
+				a.askWithin(time.After(napCheck/2), a.limits)
 			}
 		case <-a.c.host.Changes():
 			settle(a.c.host.Changes(), a.ended)
@@ -117,16 +117,25 @@ func (a *running) watch(ctx context.Context) {
 // ask runs f on the session's goroutine and waits for it. It says false when f failed, which ends the
 // session, or when that is over already.
 func (a *running) ask(f work) bool {
-	ok := make(chan bool, 1)
+	_, ok := a.askWithin(nil, f)
+	return ok
+}
+
+// askWithin is ask, but gives up when late comes before f has begun: the session's goroutine may be
+// stuck in a TCP connection that takes nothing any more.
+func (a *running) askWithin(late <-chan time.Time, f work) (begun, ok bool) {
+	done := make(chan bool, 1)
 	select {
 	case <-a.ended:
-		return false
+		return true, false
+	case <-late:
+		return false, false
 	case a.do <- func(now time.Time, s *ovpn.Session) error {
 		err := f(now, s)
-		ok <- err == nil
+		done <- err == nil
 		return err
 	}:
-		return <-ok
+		return true, <-done
 	}
 }
 
@@ -142,10 +151,14 @@ func (a *running) anybodyThere(time.Time, *ovpn.Session) error {
 func (a *running) roam(ctx context.Context, woke bool) {
 	for {
 		var probe bool
-		if !a.ask(func(now time.Time, s *ovpn.Session) (err error) {
+		begun, ok := a.askWithin(time.After(floatWait), func(now time.Time, s *ovpn.Session) (err error) {
 			probe, err = a.follow(ctx, now, s, woke)
 			return err
-		}) || !probe {
+		})
+		if !begun {
+			a.abandon()
+		}
+		if !ok || !probe {
 			return
 		}
 		a.lookUpAgain(ctx)
@@ -226,6 +239,8 @@ func (a *running) rebind(ctx context.Context) error {
 // whether another change came in between.
 func (a *running) float() (again bool) {
 	begin := time.Now()
+	late := time.NewTimer(floatWait + probeInterval)
+	defer late.Stop()
 	t := time.NewTicker(probeInterval)
 	defer t.Stop()
 	for {
@@ -238,7 +253,7 @@ func (a *running) float() (again bool) {
 		case <-t.C:
 		}
 		over := false
-		ok := a.ask(func(now time.Time, s *ovpn.Session) error {
+		begun, ok := a.askWithin(late.C, func(now time.Time, s *ovpn.Session) error {
 			switch {
 			case s.LastHeard().After(begin.Add(probeGrace)):
 				over = true
@@ -249,6 +264,9 @@ func (a *running) float() (again bool) {
 			}
 			return s.Probe(now)
 		})
+		if !begun {
+			a.abandon()
+		}
 		if !ok || over {
 			return false
 		}
@@ -260,7 +278,19 @@ func (a *running) float() (again bool) {
 func (a *running) moved(s *ovpn.Session, why string) *failure {
 	s.Abort()
 	a.c.log.Info("a new session is needed", "reason", why)
-	return fail(atOnce, api.CodeNetworkChanged, map[string]string{"server": a.at.server}, nil)
+	return networkChanged(a.at)
+}
+
+func networkChanged(at scene) *failure {
+	return fail(atOnce, api.CodeNetworkChanged, map[string]string{"server": at.server}, nil)
+}
+
+// abandon is moved for a session whose goroutine is stuck in the link.
+func (a *running) abandon() {
+	a.c.log.Info("a new session is needed", "reason", "the old connection takes nothing any more")
+	a.cancel(networkChanged(a.at))
+	a.gone.Store(true)
+	_ = a.link.close()
 }
 
 // lookUpAgain asks for the server's addresses, beside the wait for a sign of life.

@@ -1,13 +1,18 @@
 package client
 
 import (
+	"context"
+	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -364,4 +369,56 @@ func TestLoopGuard(t *testing.T) {
 			t.Errorf("case %d: %t", i, got)
 		}
 	}
+}
+
+// stuckConn is a TCP connection into a network that is gone: it takes nothing, and nothing comes.
+type stuckConn struct {
+	net.Conn
+	stuck atomic.Bool
+}
+
+func (c *stuckConn) Write(b []byte) (int, error) {
+	if !c.stuck.Load() {
+		return c.Conn.Write(b)
+	}
+	_, err := c.Conn.Read(make([]byte, 1)) // until it is closed
+	return 0, err
+}
+
+// stuckDialer makes one of its connections.
+type stuckDialer struct {
+	*server
+	last *stuckConn
+}
+
+func (d *stuckDialer) DialTCP(ctx context.Context, addr netip.AddrPort, o udp.Options) (net.Conn, error) {
+	c, err := d.server.DialTCP(ctx, addr, o)
+	if err != nil {
+		return nil, err
+	}
+	d.last = &stuckConn{Conn: c}
+	return d.last, nil
+}
+
+// TestMoveWithFullTCP: the session's goroutine hangs in a connection that takes nothing, and is
+// brought out of there.
+func TestMoveWithFullTCP(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		d := &stuckDialer{server: s}
+		st := newStage(t, s, t.TempDir())
+		st.Service.cfg.Dialer = d
+		st.add(alice, "work", s.profile("remote 192.0.2.1 443 tcp"))
+		st.connect(alice, "work")
+		st.untilState(alice, "work", api.Connected, 5*time.Second)
+		d.last.stuck.Store(true)
+		s.each(func(o *ovpn.Session) { o.Renegotiate(time.Now()) }) // the client must answer that
+		time.Sleep(time.Second)
+		st.move(elsewhere())
+		time.Sleep(settleMost + floatWait + 2*time.Second)
+		st.untilState(alice, "work", api.Connected, 0)
+		if dialed, opened := st.reconnects(); dialed != 2 || opened != 1 {
+			t.Errorf("%d connections, %d TUNs", dialed, opened)
+		}
+	})
 }
