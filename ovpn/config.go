@@ -81,7 +81,7 @@ type Config struct {
 	PeerID uint32 // server: the 24-bit id that this client gets
 
 	MTU          int           // tun-mtu for OCC and IV_MTU; default 1500
-	PacketSize   int           // largest control packet, bytes; default 1250
+	PacketSize   int           // largest control packet, bytes with IPv6 and UDP headers (max-packet-size); 154 to 2048, default 1250
 	ReplayWindow int           // packets; default 64; less than 0: no packet may be missing or late
 	ReplayTime   time.Duration // a packet may be this late; default 15 s, at most 600 s; less than 0: any time
 	Renegotiate  time.Duration // start a new key after this long; 0 = never ourselves

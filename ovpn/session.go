@@ -89,8 +89,12 @@ const (
 	promotePoll = 50 * time.Millisecond
 )
 
-// minPayload is what a control packet carries at least, whatever the size limit.
-const minPayload = 32
+// Sizes of control packets (openvpn's ssl.c, calc_control_channel_frame_overhead).
+const (
+	minPayload   = 16     // what one carries at least, whatever the size limit
+	maxPacket    = 2048   // peers read no larger ones (common.h, TLS_CHANNEL_BUF_SIZE)
+	datagramHead = 40 + 8 // IPv6 and UDP, which the limit counts as well
+)
 
 // past is a deadline that is always due.
 var past = time.Unix(0, 1)
@@ -302,7 +306,8 @@ func (s *Session) packet(k *key, c wire.Control) []byte {
 
 // payloadSize is how much TLS ciphertext fits in one control packet.
 func (s *Session) payloadSize() int {
-	return max(s.cfg.PacketSize-(1+8+1+4*carryAcks+8+4)-s.wrapOverhead(), minPayload)
+	limit := min(s.cfg.PacketSize, maxPacket) - datagramHead
+	return max(limit-(1+8+1+4*carryAcks+8+4)-s.wrapOverhead(), minPayload)
 }
 
 // NextEvent returns the next event, or nil. Drain it after every other call.
