@@ -31,7 +31,7 @@ const (
 // It returns why it ended, never nil; when ctx ended, the session was closed gracefully.
 func (c *connection) attempt(ctx context.Context) *failure {
 	r := c.remotes.current()
-	at := scene{server: r.String(), transport: r.transport(), wrapped: c.spec.wrap != nil}
+	at := scene{server: r.String(), transport: r.transport(), wrapped: r.wrap != nil}
 	c.scene = at
 	c.status.Server = api.Server{Name: r.host, Port: int(r.port), Transport: at.transport}
 	c.publish(c.status)

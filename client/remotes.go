@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn/wrap"
 )
 
 // These bound one name look-up. The second is for when the resolver may be behind the tunnel
@@ -28,6 +29,7 @@ type remote struct {
 	stream bool          // TCP
 	family int           // 4, 6, or 0 for either
 	poll   time.Duration // for its first word; 0 = default
+	wrap   wrap.Method   // of the control channel; nil = none
 }
 
 func (r remote) transport() string {

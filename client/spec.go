@@ -16,7 +16,6 @@ import (
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/ovpn/push"
-	"github.com/adit-vpn/adit/ovpn/wrap"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -54,8 +53,7 @@ type spec struct {
 	mssfix         int // outer bytes; 0 = off
 	socket         udp.Options
 
-	wrap    wrap.Method // nil = none
-	expires *time.Time  // of the own certificate
+	expires *time.Time // of the own certificate
 	session func(r remote, k kept) (ovpn.Config, error)
 }
 
@@ -79,10 +77,6 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 	if name := unmapped(p); name != "" {
 		return spec{}, profileProblem(api.CodeProfileUnsupported, &profile.Error{Profile: p.Name, Directive: name, Text: "not supported yet"})
 	}
-	method, err := wrapOf(p)
-	if err != nil {
-		return spec{}, profileProblem(api.CodeProfileInvalid, err)
-	}
 	s := spec{
 		random: p.RemoteRandom, randomLabel: p.RandomHostname,
 		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
@@ -90,7 +84,6 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		inactive: p.Inactive, inactiveBytes: p.InactiveBytes, sessionTimeout: p.SessionTimeout,
 		username: p.Username, authRetry: p.AuthRetry == "nointeract", mtu: p.MTU, mssfix: mssfixDefault,
 		socket:  udp.Options{SendBuffer: p.SndBuf, ReceiveBuffer: p.RcvBuf, Mark: p.Mark},
-		wrap:    method,
 		expires: certificateExpiry(p.Cert),
 	}
 	if s.mtu == 0 {
@@ -118,6 +111,10 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 			m.family = 6
 		}
 		m.poll = firstOf(r.Timeout, p.ServerPollTimeout)
+		var err error
+		if m.wrap, err = wrapOf(p, r); err != nil {
+			return spec{}, profileProblem(api.CodeProfileInvalid, err)
+		}
 		timeouts[m] = r
 		s.remotes = append(s.remotes, m)
 	}
@@ -143,7 +140,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		}
 		of := timeouts[r]
 		cfg := ovpn.Config{
-			Role: ovpn.Client, TLS: tc, Wrap: method, Stream: r.stream,
+			Role: ovpn.Client, TLS: tc, Wrap: r.wrap, Stream: r.stream,
 			Ciphers: ciphersOf(p), Filter: filter, PeerInfo: peerInfo(p),
 			Username: p.Username, Password: p.Password,
 			MTU: firstOf(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow,
@@ -178,11 +175,8 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 // without it would be wrong.
 func unmapped(p *profile.Profile) string {
 	for _, r := range p.Remotes {
-		switch {
-		case r.Proxy != nil:
+		if r.Proxy != nil {
 			return r.Proxy.Kind + " proxy"
-		case r.Keys != nil:
-			return "keys in <connection>"
 		}
 	}
 	switch {
@@ -210,35 +204,6 @@ func firstOf[T comparable](values ...T) T {
 		}
 	}
 	return zero
-}
-
-// wrapOf is the control channel protection that a profile names.
-func wrapOf(p *profile.Profile) (wrap.Method, error) {
-	switch {
-	case p.TLSCryptV2 != "":
-		k, err := wrap.ParseClientKey([]byte(p.TLSCryptV2))
-		if err != nil {
-			return nil, &profile.Error{Profile: p.Name, Directive: "tls-crypt-v2", Text: err.Error(), Err: err}
-		}
-		return wrap.TLSCryptV2(k), nil
-	case p.TLSCrypt != "":
-		k, err := wrap.ParseStaticKey([]byte(p.TLSCrypt))
-		if err != nil {
-			return nil, &profile.Error{Profile: p.Name, Directive: "tls-crypt", Text: err.Error(), Err: err}
-		}
-		return wrap.TLSCrypt(k), nil
-	case p.TLSAuth != "":
-		k, err := wrap.ParseStaticKey([]byte(p.TLSAuth))
-		if err != nil {
-			return nil, &profile.Error{Profile: p.Name, Directive: "tls-auth", Text: err.Error(), Err: err}
-		}
-		m, err := wrap.TLSAuth(k, p.KeyDirection, firstOf(p.Auth, "SHA1"))
-		if err != nil {
-			return nil, &profile.Error{Profile: p.Name, Directive: "tls-auth", Text: err.Error(), Err: err}
-		}
-		return m, nil
-	}
-	return nil, nil
 }
 
 // ciphersOf is the list to offer, the fallback last: what package ovpn has of it.
