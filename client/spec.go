@@ -89,9 +89,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 	if s.mtu == 0 {
 		s.mtu = mtuDefault
 	}
-	if p.Mssfix.Set {
-		s.mssfix = p.Mssfix.Value
-	}
+	s.mssfix = mssfixOf(p)
 	if p.Dev != "" && strings.TrimLeft(p.Dev, "abcdefghijklmnopqrstuvwxyz") != "" {
 		s.device = p.Dev // "tun" alone means any
 	}
@@ -143,7 +141,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 			Role: ovpn.Client, TLS: tc, Wrap: r.wrap, Stream: r.stream,
 			Ciphers: ciphersOf(p), Filter: filter, PeerInfo: peerInfo(p),
 			Username: p.Username, Password: p.Password,
-			MTU: firstOf(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow,
+			MTU: firstOf(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow, ReplayTime: p.ReplayTime,
 			HandWindow: firstOf(p.HandWindow, max(r.poll, handshakeDefault)),
 			TranWindow: p.TranWindow, TLSTimeout: p.TLSTimeout,
 			Ping: p.Ping, PingRestart: p.PingRestart, Auth: p.Auth,
@@ -193,6 +191,21 @@ func unmapped(p *profile.Profile) string {
 // writes says whether a profile has a line with the directive.
 func writes(p *profile.Profile, directive string) bool {
 	return slices.ContainsFunc(p.Directives, func(d profile.Directive) bool { return d.Words[0] == directive })
+}
+
+// mssfixOf is the smallest size that a server of the profile wants: it fits all of them.
+func mssfixOf(p *profile.Profile) int {
+	least := 0
+	for _, r := range p.Remotes {
+		size := mssfixDefault
+		if r.Mssfix.Set {
+			size = r.Mssfix.Value
+		}
+		if size > 0 && (least == 0 || size < least) {
+			least = size
+		}
+	}
+	return least
 }
 
 // firstOf returns the first value that is set.

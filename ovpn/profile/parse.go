@@ -227,6 +227,9 @@ func (p *parser) directive(line int, words []string) {
 	if p.conn != nil && d.Verdict == Used && d.Note == "" && !slices.Contains(perConnection(), words[0]) {
 		d.Note = "does not belong into <connection>: taken for the whole file"
 	}
+	if p.conn != nil && d.Verdict == Used && (words[0] == "local" || words[0] == "lport") {
+		d.Verdict, d.Note = Ignored, "is taken outside of <connection> only"
+	}
 	p.add(d.Line, d.Words, d.Verdict, d.Note)
 }
 

@@ -1,0 +1,45 @@
+package client
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/adit-vpn/adit/ovpn/ovpntest"
+	"github.com/adit-vpn/adit/ovpn/profile"
+)
+
+// TestSpecPerConnection: what stands in a <connection> block reaches the session
+// of that server, and of no other.
+func TestSpecPerConnection(t *testing.T) {
+	key := func(digit string) string {
+		return "-----BEGIN OpenVPN Static key V1-----\n" + strings.Repeat(strings.Repeat(digit, 32)+"\n", 16) + "-----END OpenVPN Static key V1-----\n"
+	}
+	text := fmt.Sprintf("client\nsetenv CLIENT_CERT 0\nremote-cert-tls server\nmssfix 1400\nreplay-window 64 30\n<ca>\n%s</ca>\n"+
+		"<connection>\nremote a.example\n<tls-crypt>\n%s</tls-crypt>\n</connection>\n"+
+		"<connection>\nremote b.example\nmssfix 1200\n<tls-auth>\n%s</tls-auth>\nkey-direction 1\n</connection>\n"+
+		"<connection>\nremote c.example\n</connection>\n", ovpntest.NewPKI(t).CA(), key("a"), key("b"))
+	p, err := profile.Parse("test", []byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := specOf(p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.mssfix != 1200 || len(s.remotes) != 3 {
+		t.Errorf("mssfix %d, %d remotes", s.mssfix, len(s.remotes))
+	}
+	for i, want := range []string{"tls-crypt", "tls-auth", "<nil>"} {
+		cfg, err := s.session(s.remotes[i], kept{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(cfg.Wrap); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: wrap %s, want %s", s.remotes[i].host, got, want)
+		}
+		if cfg.ReplayTime.Seconds() != 30 {
+			t.Errorf("replay time %s", cfg.ReplayTime)
+		}
+	}
+}
