@@ -112,6 +112,9 @@ func failureOf(err error, at scene) *failure {
 			return fail(retry, api.CodeTLSFailed, args, err)
 		}
 		return fail(retry, api.CodeServerUnreachable, args, err)
+	case ovpn.CauseUpdate:
+		args["reason"] = at.server + " changed what only a new session can take"
+		return fail(restart, api.CodeSessionEnded, args, err)
 	case ovpn.CauseCipher:
 		return fail(again, api.CodeNoCommonCipher, args, err)
 	case ovpn.CauseRefusedPush:

@@ -135,11 +135,17 @@ func (c *Config) check() error {
 			return fmt.Errorf("ovpn: %q is no sign-in method", word)
 		}
 	}
-	switch {
-	case c.Compress != "":
-		return fmt.Errorf("ovpn: compression framing %q is not supported", c.Compress)
-	case c.Fragment != 0:
-		return errors.New("ovpn: fragment is not supported")
+	switch c.Compress {
+	case "", "lzo-no", "lzo", "stub", "stub-v2", "lz4", "lz4-v2":
+	case "migrate":
+		if c.Role == Client || c.PointToPoint {
+			return errors.New("ovpn: only a server can migrate compression")
+		}
+	default:
+		return fmt.Errorf("ovpn: unknown compression framing %q", c.Compress)
 	}
-	return nil
+	if c.Fragment != 0 && (c.Fragment < 68 || c.Fragment > 65535) {
+		return fmt.Errorf("ovpn: fragment size %d is not from 68 to 65535", c.Fragment)
+	}
+	return possible(dataFormat{compress: c.Compress, fragment: c.Fragment})
 }

@@ -243,7 +243,7 @@ func (k *key) install(s *Session) error {
 		}
 		km = derivePRF(client, server, clientID, serverID)
 	}
-	if err := s.data.install(k.id, dataFormat{cipher: s.cipher}, km); err != nil {
+	if err := s.data.install(k.id, s.format, km); err != nil {
 		return &ProtocolError{Cause: CauseProtocol, Text: "data key", Err: err}
 	}
 	k.installed = true

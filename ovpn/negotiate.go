@@ -1,6 +1,7 @@
 package ovpn
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,6 +23,7 @@ const (
 	protoCCExit      = 1 << 7
 	protoFailTemp    = 1 << 8
 	protoDynTLSCrypt = 1 << 9
+	protoEpoch       = 1 << 10
 	protoDNS2        = 1 << 11
 	protoPushUpdate  = 1 << 12
 )
@@ -29,7 +31,7 @@ const (
 // pickPushedCipher takes the server's choice, or that of a server which does not
 // negotiate: its own cipher when we allow it, else the fallback (openvpn's
 // ssl_ncp.c, check_pull_client_ncp).
-func (s *Session) pickPushedCipher(pushed, peerOptions string) error {
+func (s *Session) pickPushedCipher(pushed, peerOptions string) (Cipher, error) {
 	name := pushed
 	if name == "" {
 		if name = occCipher(peerOptions); name == "" {
@@ -38,12 +40,15 @@ func (s *Session) pickPushedCipher(pushed, peerOptions string) error {
 	}
 	switch {
 	case name == "":
-		return &ProtocolError{Cause: CauseCipher, Text: "server names no cipher, and there is no fallback"}
+		return Cipher{}, &ProtocolError{Cause: CauseCipher, Text: "server names no cipher, and there is no fallback"}
 	case !s.offers(name) && !strings.EqualFold(name, s.cfg.Fallback):
-		return &ProtocolError{Cause: CauseCipher, Text: fmt.Sprintf("server uses cipher %s, which is not among %s", name, strings.Join(s.cfg.Ciphers, ":"))}
+		return Cipher{}, &ProtocolError{Cause: CauseCipher, Text: fmt.Sprintf("server uses cipher %s, which is not among %s", name, strings.Join(s.cfg.Ciphers, ":"))}
 	}
-	s.cipher, _ = LookupCipher(name)
-	return nil
+	c, ok := LookupCipher(name)
+	if !ok {
+		return Cipher{}, &ProtocolError{Cause: CauseCipher, Text: fmt.Sprintf("server uses cipher %s, which is not known", name)}
+	}
+	return c, nil
 }
 
 func (s *Session) offers(name string) bool {
@@ -117,6 +122,12 @@ func (s *Session) ownPeerInfo(k *key) string {
 			b.WriteString("IV_NCP=2\n")
 		}
 	}
+	if haveEpoch && !s.cfg.Classic {
+		proto |= protoEpoch
+	}
+	if !s.cfg.PointToPoint {
+		b.WriteString(s.compressInfo())
+	}
 	fmt.Fprintf(&b, "IV_PROTO=%d\nIV_CIPHERS=%s\n", proto, strings.Join(s.cfg.Ciphers, ":"))
 	if len(s.cfg.SSO) > 0 {
 		fmt.Fprintf(&b, "IV_SSO=%s\n", strings.Join(s.cfg.SSO, ","))
@@ -130,6 +141,68 @@ func (s *Session) ownPeerInfo(k *key) string {
 // canDynamic says whether both ends do dynamic tls-crypt.
 func (s *Session) canDynamic(k *key) bool {
 	return s.peerProto&protoDynTLSCrypt != 0 && !s.cfg.Classic && s.canExport(k)
+}
+
+// What the data channel can do; only that is announced, chosen and accepted.
+const (
+	haveEpoch    = false
+	haveDataV1   = false
+	haveFraming  = false
+	haveFragment = false
+)
+
+// possible says whether the data channel can do f.
+func possible(f dataFormat) error {
+	switch {
+	case f.epoch && !haveEpoch:
+		return errors.New("ovpn: epoch keys are not supported")
+	case f.v1 && !haveDataV1:
+		return errors.New("ovpn: the peer is too old, it does not speak DATA_V2")
+	case f.compress != "" && !haveFraming:
+		return fmt.Errorf("ovpn: compression framing (%s) is not supported", f.compress)
+	case f.fragment != 0 && !haveFragment:
+		return errors.New("ovpn: fragment is not supported")
+	}
+	return nil
+}
+
+// setFormat fixes how datagrams look. Epoch keys need DATA_V2 and an AEAD cipher,
+// and both ends' word.
+func (s *Session) setFormat(c Cipher, v1, epoch bool, compress string) {
+	s.format = dataFormat{
+		cipher: c, digest: s.cfg.Auth, v1: v1, compress: compress, fragment: s.cfg.Fragment,
+		epoch: epoch && haveEpoch && !s.cfg.Classic && !v1 && isAEAD(c.Name),
+	}
+}
+
+// clientCompress is the framing for one client: the configured one, or with
+// "migrate" what a client needs that asks for compression in its OCC string
+// (openvpn's multi.c, multi_client_generate_tls_keys and its neighbours).
+func (s *Session) clientCompress(peerOptions string) string {
+	if s.cfg.Compress != "migrate" {
+		return s.cfg.Compress
+	}
+	if _, uses := occValue(peerOptions, "comp-lzo"); !uses {
+		return ""
+	}
+	if s.peerInfo["IV_COMP_STUBv2"] == "1" {
+		return "stub-v2"
+	}
+	return "lzo-no"
+}
+
+// compressInfo announces which framing we take. Real algorithms are named only
+// when the configuration has one: a server shall not begin to compress for us.
+func (s *Session) compressInfo() string {
+	if !haveFraming {
+		return ""
+	}
+	const stubs = "IV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\n"
+	switch s.cfg.Compress {
+	case "lzo", "lz4", "lz4-v2":
+		return "IV_LZ4=1\nIV_LZ4v2=1\nIV_LZO=1\n" + stubs
+	}
+	return stubs
 }
 
 // largestMTU is the tun-mtu that a client takes at most (mtu.h, TUN_MTU_MAX_MIN).
@@ -159,14 +232,15 @@ func protoBits(info map[string]string) uint32 {
 
 // agree fixes the format with a client, before its configuration (server).
 func (s *Session) agree(k *key) error {
-	if s.peerProto&protoDataV2 == 0 {
-		return s.refuse(k.id, "the client is too old: it does not speak DATA_V2", CauseProtocol)
-	}
 	name := s.negotiateCipher(k.peer.options)
 	if name == "" {
 		return s.refuse(k.id, "Data channel cipher negotiation failed (no shared cipher)", CauseCipher)
 	}
-	s.cipher, _ = LookupCipher(name)
+	c, _ := LookupCipher(name)
+	s.setFormat(c, s.peerProto&protoDataV2 == 0, s.peerProto&protoEpoch != 0, s.clientCompress(k.peer.options))
+	if err := possible(s.format); err != nil {
+		return s.refuse(k.id, "Data channel negotiation failed: "+err.Error(), CauseProtocol)
+	}
 	s.exporter = s.peerProto&protoTLSExport != 0 && s.canExport(k)
 	s.ccExit = s.peerProto&protoCCExit != 0
 	s.dynamic = s.canDynamic(k)
@@ -207,7 +281,11 @@ func (s *Session) agreePeers(k *key) error {
 	if !ok {
 		return s.die(&ProtocolError{Cause: CauseCipher, Text: "no data channel cipher in common with the peer, and no fallback"})
 	}
-	s.cipher = c
+	v2 := equal && s.peerProto&protoDataV2 != 0
+	s.setFormat(c, !v2, equal && s.peerProto&protoEpoch != 0, s.cfg.Compress)
+	if err := possible(s.format); err != nil {
+		return s.die(&ProtocolError{Cause: CauseProtocol, Text: "no data channel format in common with the peer", Err: err})
+	}
 	if equal {
 		s.exporter = s.peerProto&protoTLSExport != 0 && s.canExport(k)
 		s.ccExit = s.peerProto&protoCCExit != 0
@@ -228,7 +306,7 @@ func (s *Session) agreePeers(k *key) error {
 	if err != nil {
 		return s.die(err)
 	}
-	s.emit(PushReply{Reply: reply, Cipher: s.cipher.Name})
+	s.emit(PushReply{Reply: reply, Cipher: s.format.cipher.Name})
 	return nil
 }
 

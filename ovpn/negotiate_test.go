@@ -46,9 +46,9 @@ func TestClientPicksCipher(t *testing.T) {
 		{"", "cipher AES-192-GCM", "", ""},
 	} {
 		s := &Session{cfg: Config{Ciphers: []string{"AES-256-GCM", "AES-128-GCM"}, Fallback: tc.fallback}}
-		err := s.pickPushedCipher(tc.pushed, tc.occ)
-		if (err == nil) != (tc.want != "") || s.cipher.Name != tc.want {
-			t.Errorf("%+v: got %q, %v", tc, s.cipher.Name, err)
+		c, err := s.pickPushedCipher(tc.pushed, tc.occ)
+		if (err == nil) != (tc.want != "") || c.Name != tc.want {
+			t.Errorf("%+v: got %q, %v", tc, c.Name, err)
 		}
 	}
 }

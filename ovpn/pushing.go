@@ -65,24 +65,35 @@ func (s *Session) pushReply(k *key, rest string) error {
 		return &ProtocolError{Cause: CauseRefusedPush, Text: "pushed configuration refused", Err: err}
 	}
 	for _, flag := range reply.Flags {
-		if flag != "cc-exit" && flag != "tls-ekm" && (flag != "dyn-tls-crypt" || !s.canExport(k)) {
+		if flag != "cc-exit" && flag != "tls-ekm" && flag != "aead-epoch" && (flag != "dyn-tls-crypt" || !s.canExport(k)) {
 			return &ProtocolError{Cause: CauseProtocol, Text: fmt.Sprintf("server wants protocol flag %q, which was not offered", flag)}
 		}
 	}
 	if most := s.largestMTU(); reply.TunMTU > most {
 		return &ProtocolError{Cause: CauseRefusedPush, Text: fmt.Sprintf("server wants a tun-mtu of %d, at most %d was offered", reply.TunMTU, most)}
 	}
-	if reply.Compress != "" {
-		return &ProtocolError{Cause: CauseRefusedPush, Text: fmt.Sprintf("server wants compression framing (%s), which is not supported yet", reply.Compress)}
-	}
-	if err := s.pickPushedCipher(reply.Cipher, k.peer.options); err != nil {
+	cipher, err := s.pickPushedCipher(reply.Cipher, k.peer.options)
+	if err != nil {
 		return err
+	}
+	asymmetric := s.ownID != wire.NoPeerID && s.peerID != wire.NoPeerID
+	compress := s.cfg.Compress
+	if reply.Compress != "" {
+		compress = reply.Compress
+	}
+	// Without a peer id a server knows DATA_V1 only; ours and newer ones name one.
+	s.setFormat(cipher, haveDataV1 && reply.PeerID < 0 && !asymmetric, slices.Contains(reply.Flags, "aead-epoch"), compress)
+	if err := possible(s.format); err != nil {
+		return &ProtocolError{Cause: CauseRefusedPush, Text: "server wants another data channel", Err: err}
+	}
+	if s.format.epoch != slices.Contains(reply.Flags, "aead-epoch") {
+		return &ProtocolError{Cause: CauseProtocol, Text: "server wants epoch keys, which were not offered or do not fit"}
 	}
 	if s.exporter = reply.TLSExport; s.exporter && !s.canExport(k) {
 		return &ProtocolError{Cause: CauseProtocol, Text: "server wants exported keys, which were not offered"}
 	}
 	s.ccExit = slices.Contains(reply.Flags, "cc-exit")
-	if s.ownID != wire.NoPeerID && s.peerID != wire.NoPeerID {
+	if asymmetric {
 		s.data.setPeerID(s.peerID) // each names its own; what is pushed does not count
 	} else if reply.PeerID >= 0 {
 		s.data.setPeerID(uint32(reply.PeerID))
@@ -101,7 +112,7 @@ func (s *Session) pushReply(k *key, rest string) error {
 	}
 	s.data.promote(k.id)
 	k.promoted = true
-	s.emit(PushReply{Reply: reply, Cipher: s.cipher.Name})
+	s.emit(PushReply{Reply: reply, Cipher: s.format.cipher.Name})
 	return nil
 }
 
@@ -253,7 +264,7 @@ func (s *Session) Push(now time.Time, reply push.Reply) error {
 // complete fills in what the session settles by itself (openvpn's push.c,
 // prepare_push_reply).
 func (s *Session) complete(reply push.Reply) push.Reply {
-	reply.PeerID, reply.Cipher = int(s.cfg.PeerID), s.cipher.Name
+	reply.PeerID, reply.Cipher = int(s.cfg.PeerID), s.format.cipher.Name
 	if s.peerID != wire.NoPeerID || s.peerProto&protoDataV2 == 0 {
 		reply.PeerID = -1
 	}
@@ -278,6 +289,10 @@ func (s *Session) complete(reply push.Reply) push.Reply {
 	if s.dynamic {
 		reply.Flags = append(reply.Flags, "dyn-tls-crypt")
 	}
+	if s.format.epoch {
+		reply.Flags = append(reply.Flags, "aead-epoch")
+	}
+	reply.Compress = s.format.compress
 	return reply
 }
 

@@ -43,7 +43,7 @@ type Session struct {
 	keys          []*key // newest first: the one in negotiation or use, then the old one
 	nextKeyID     uint8
 
-	cipher     Cipher
+	format     dataFormat
 	exporter   bool // data keys come from the TLS exporter
 	dynamic    bool // dynamic tls-crypt for later keys
 	configured bool // push reply received or sent
