@@ -124,7 +124,7 @@ func New(now time.Time, cfg Config) (*Session, error) {
 		peerID = cfg.PeerID
 	}
 	if cfg.Role == Client && !cfg.Classic {
-		s.ownID = 1 + mathrand.Uint32N(wire.NoPeerID-1)
+		s.ownID = mathrand.Uint32N(wire.NoPeerID)
 	}
 	s.data = newData(cfg.Role, peerID, replayLimit{packets: cfg.ReplayWindow, time: cfg.ReplayTime})
 
