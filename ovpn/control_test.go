@@ -99,6 +99,43 @@ func TestPointToPoint(t *testing.T) {
 	}
 }
 
+// What two ends agree on, packets pass in.
+func TestFormats(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		edit   func(c, s *ovpn.Config)
+		cipher string
+		flags  string // protocol-flags that are pushed
+		frame  string // compression framing that is pushed
+	}{
+		{"the best of both", func(c, s *ovpn.Config) {}, "AES-256-GCM", "cc-exit tls-ekm dyn-tls-crypt aead-epoch", ""},
+		{"classic client", func(c, s *ovpn.Config) { c.Classic = true }, "AES-256-GCM", "cc-exit tls-ekm", ""},
+		{"classic server", func(c, s *ovpn.Config) { s.Classic = true }, "AES-256-GCM", "cc-exit tls-ekm", ""},
+		{"no AEAD, no epochs", func(c, s *ovpn.Config) {
+			c.Ciphers, s.Ciphers, c.Auth, s.Auth = []string{"AES-256-CBC"}, []string{"AES-256-CBC"}, "SHA256", "SHA256"
+		}, "AES-256-CBC", "cc-exit tls-ekm dyn-tls-crypt", ""},
+		{"stub-v2", func(c, s *ovpn.Config) { s.Compress = "stub-v2" }, "AES-256-GCM", "cc-exit tls-ekm dyn-tls-crypt aead-epoch", "stub-v2"},
+		{"stub", func(c, s *ovpn.Config) { s.Compress, s.Classic = "stub", true }, "AES-256-GCM", "cc-exit tls-ekm", "stub"},
+		{"a client that compresses moves on", func(c, s *ovpn.Config) { c.Compress, s.Compress = "lzo", "migrate" }, "AES-256-GCM", "cc-exit tls-ekm dyn-tls-crypt aead-epoch", "stub-v2"},
+		{"others stay as they are", func(c, s *ovpn.Config) { s.Compress = "migrate" }, "AES-256-GCM", "cc-exit tls-ekm dyn-tls-crypt aead-epoch", ""},
+		{"fragments", func(c, s *ovpn.Config) { c.Fragment, s.Fragment, c.Classic = 90, 90, true }, "AES-256-GCM", "cc-exit tls-ekm", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, s := setup(t)
+			tc.edit(&c, &s)
+			p := up(t, c, s, quiet, 1)
+			got := last[ovpn.PushReply](t, p.Client)
+			if flags := strings.Join(got.Reply.Flags, " "); got.Cipher != tc.cipher || flags != tc.flags || got.Reply.Compress != tc.frame {
+				t.Errorf("cipher %s, flags %q, framing %q", got.Cipher, flags, got.Reply.Compress)
+			}
+			flow(t, p)
+			p.Client.Session.Renegotiate(p.Now)
+			p.Run(30*time.Second, nil)
+			flow(t, p)
+		})
+	}
+}
+
 func TestPointToPointWithoutCommonCipher(t *testing.T) {
 	c, s := setup(t)
 	c.PointToPoint, s.PointToPoint, c.Ciphers, s.Ciphers = true, true, []string{"AES-128-GCM"}, []string{"AES-256-GCM"}

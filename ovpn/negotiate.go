@@ -1,7 +1,6 @@
 package ovpn
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -122,7 +121,7 @@ func (s *Session) ownPeerInfo(k *key) string {
 			b.WriteString("IV_NCP=2\n")
 		}
 	}
-	if haveEpoch && !s.cfg.Classic {
+	if !s.cfg.Classic {
 		proto |= protoEpoch
 	}
 	if !s.cfg.PointToPoint {
@@ -143,35 +142,12 @@ func (s *Session) canDynamic(k *key) bool {
 	return s.peerProto&protoDynTLSCrypt != 0 && !s.cfg.Classic && s.canExport(k)
 }
 
-// What the data channel can do; only that is announced, chosen and accepted.
-const (
-	haveEpoch    = false
-	haveDataV1   = false
-	haveFraming  = false
-	haveFragment = false
-)
-
-// possible says whether the data channel can do f.
-func possible(f dataFormat) error {
-	switch {
-	case f.epoch && !haveEpoch:
-		return errors.New("ovpn: epoch keys are not supported")
-	case f.v1 && !haveDataV1:
-		return errors.New("ovpn: the peer is too old, it does not speak DATA_V2")
-	case f.compress != "" && !haveFraming:
-		return fmt.Errorf("ovpn: compression framing (%s) is not supported", f.compress)
-	case f.fragment != 0 && !haveFragment:
-		return errors.New("ovpn: fragment is not supported")
-	}
-	return nil
-}
-
 // setFormat fixes how datagrams look. Epoch keys need DATA_V2 and an AEAD cipher,
 // and both ends' word.
 func (s *Session) setFormat(c Cipher, v1, epoch bool, compress string) {
 	s.format = dataFormat{
 		cipher: c, digest: s.cfg.Auth, v1: v1, compress: compress, fragment: s.cfg.Fragment,
-		epoch: epoch && haveEpoch && !s.cfg.Classic && !v1 && isAEAD(c.Name),
+		epoch: epoch && !s.cfg.Classic && !v1 && c.AEAD(),
 	}
 }
 
@@ -194,9 +170,6 @@ func (s *Session) clientCompress(peerOptions string) string {
 // compressInfo announces which framing we take. Real algorithms are named only
 // when the configuration has one: a server shall not begin to compress for us.
 func (s *Session) compressInfo() string {
-	if !haveFraming {
-		return ""
-	}
 	const stubs = "IV_LZO_STUB=1\nIV_COMP_STUB=1\nIV_COMP_STUBv2=1\n"
 	switch s.cfg.Compress {
 	case "lzo", "lz4", "lz4-v2":
@@ -238,9 +211,6 @@ func (s *Session) agree(k *key) error {
 	}
 	c, _ := LookupCipher(name)
 	s.setFormat(c, s.peerProto&protoDataV2 == 0, s.peerProto&protoEpoch != 0, s.clientCompress(k.peer.options))
-	if err := possible(s.format); err != nil {
-		return s.refuse(k.id, "Data channel negotiation failed: "+err.Error(), CauseProtocol)
-	}
 	s.exporter = s.peerProto&protoTLSExport != 0 && s.canExport(k)
 	s.ccExit = s.peerProto&protoCCExit != 0
 	s.dynamic = s.canDynamic(k)
@@ -283,9 +253,6 @@ func (s *Session) agreePeers(k *key) error {
 	}
 	v2 := equal && s.peerProto&protoDataV2 != 0
 	s.setFormat(c, !v2, equal && s.peerProto&protoEpoch != 0, s.cfg.Compress)
-	if err := possible(s.format); err != nil {
-		return s.die(&ProtocolError{Cause: CauseProtocol, Text: "no data channel format in common with the peer", Err: err})
-	}
 	if equal {
 		s.exporter = s.peerProto&protoTLSExport != 0 && s.canExport(k)
 		s.ccExit = s.peerProto&protoCCExit != 0

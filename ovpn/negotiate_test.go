@@ -99,9 +99,12 @@ func TestOptionsString(t *testing.T) {
 		{"AES-256-CBC", "SHA512", "", false, 0, 1601},
 		{"AES-256-CBC", "SHA1", "", false, 1300, 1561},
 		{"AES-256-CBC", "SHA1", "stub-v2", false, 0, 1557},
+		{"BF-CBC", "SHA1", "", false, 0, 1541},
+		{"BF-CBC", "SHA1", "lzo", true, 0, 1544},
 	} {
 		s := &Session{cfg: Config{MTU: 1500, Auth: tc.auth, Compress: tc.compress, Stream: tc.stream, Fragment: tc.fragment}}
-		if got := s.occLinkMTU(tc.cipher); got != tc.want {
+		c, _ := LookupCipher(tc.cipher)
+		if got := s.occLinkMTU(c); got != tc.want {
 			t.Errorf("%+v: %d", tc, got)
 		}
 	}

@@ -16,12 +16,16 @@ func (s *Session) occ() string {
 	if name == "" && len(s.cfg.Ciphers) == 1 {
 		name = s.cfg.Ciphers[0]
 	}
-	if c, ok := LookupCipher(name); ok {
+	c, known := LookupCipher(name)
+	if known {
 		name, keySize = c.Name, c.KeySize
 	}
-	auth := strings.ToUpper(s.cfg.Auth)
-	if isAEAD(name) {
+	auth, _, _ := LookupDigest(s.cfg.Auth)
+	if c.AEAD() {
 		auth = "[null-digest]"
+	}
+	if strings.EqualFold(name, "none") {
+		name = "[null-cipher]"
 	}
 	side, proto := "tls-client", "UDPv4"
 	if s.cfg.Role == Server {
@@ -34,7 +38,7 @@ func (s *Session) occ() string {
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "V4,dev-type tun,link-mtu %d,tun-mtu %d,proto %s", s.occLinkMTU(name), s.cfg.MTU, proto)
+	fmt.Fprintf(&b, "V4,dev-type tun,link-mtu %d,tun-mtu %d,proto %s", s.occLinkMTU(c), s.cfg.MTU, proto)
 	if s.framed() {
 		b.WriteString(",comp-lzo")
 	}
@@ -56,7 +60,7 @@ func (s *Session) occ() string {
 func (s *Session) framed() bool { return s.cfg.Compress != "" && s.cfg.Compress != "migrate" }
 
 // occLinkMTU counts as old peers did: DATA_V1, and parts that no packet has.
-func (s *Session) occLinkMTU(name string) int {
+func (s *Session) occLinkMTU(c Cipher) int {
 	n := s.cfg.MTU + 1 + 4 // opcode, packet id
 	switch s.cfg.Compress {
 	case "lz4", "stub", "lzo", "lzo-no":
@@ -69,42 +73,19 @@ func (s *Session) occLinkMTU(name string) int {
 		n += 2
 	}
 	switch {
-	case name == "":
+	case c.Name == "":
 		n += 8 + 8 // block and IV of BF-CBC
-	case strings.HasPrefix(name, "CHACHA20"):
-		return n + 16 + 12 + 1 // tag, IV, block
-	case isAEAD(name):
-		return n + 16 + 12 + 16
+	case c.AEAD():
+		return n + 16 + 12 + c.block // tag, IV
+	case strings.EqualFold(c.Name, "none"):
 	default:
-		n += 16 + 16
-		if strings.HasSuffix(name, "-CFB") || strings.HasSuffix(name, "-OFB") {
+		n += 2 * c.block // and the IV
+		if strings.HasSuffix(c.Name, "-CFB") || strings.HasSuffix(c.Name, "-OFB") {
 			n += 4 // their packet ids have a time
 		}
 	}
-	return n + digestSize(s.cfg.Auth)
-}
-
-func isAEAD(name string) bool {
-	return strings.HasSuffix(name, "-GCM") || strings.HasPrefix(name, "CHACHA20")
-}
-
-// digestSize is the length of an HMAC in bytes; 0 for a name that is none.
-func digestSize(name string) int {
-	switch strings.ToUpper(name) {
-	case "MD5":
-		return 16
-	case "SHA1":
-		return 20
-	case "SHA224":
-		return 28
-	case "SHA256":
-		return 32
-	case "SHA384":
-		return 48
-	case "SHA512":
-		return 64
-	}
-	return 0
+	_, digest, _ := LookupDigest(s.cfg.Auth)
+	return n + digest
 }
 
 // occValue reads the value of one option of a peer's string; an option without

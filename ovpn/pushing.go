@@ -82,10 +82,7 @@ func (s *Session) pushReply(k *key, rest string) error {
 		compress = reply.Compress
 	}
 	// Without a peer id a server knows DATA_V1 only; ours and newer ones name one.
-	s.setFormat(cipher, haveDataV1 && reply.PeerID < 0 && !asymmetric, slices.Contains(reply.Flags, "aead-epoch"), compress)
-	if err := possible(s.format); err != nil {
-		return &ProtocolError{Cause: CauseRefusedPush, Text: "server wants another data channel", Err: err}
-	}
+	s.setFormat(cipher, reply.PeerID < 0 && !asymmetric, slices.Contains(reply.Flags, "aead-epoch"), compress)
 	if s.format.epoch != slices.Contains(reply.Flags, "aead-epoch") {
 		return &ProtocolError{Cause: CauseProtocol, Text: "server wants epoch keys, which were not offered or do not fit"}
 	}

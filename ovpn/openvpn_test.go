@@ -1,0 +1,237 @@
+package ovpn_test
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/ovpntest"
+	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/ovpn/wire"
+)
+
+// TestAgainstOpenVPN runs a Session against the real openvpn without a device,
+// in both roles: where the format is worked out by each end alone, only the other
+// implementation shows that both come to the same one. Pings cross both ways;
+// openvpn's log must show no complaint about our options.
+func TestAgainstOpenVPN(t *testing.T) {
+	program, err := exec.LookPath("openvpn")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	pki := ovpntest.NewPKI(t)
+	dir := t.TempDir()
+	write := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ca := write("ca", pki.CA())
+	leaf := func(name string, usage x509.ExtKeyUsage) []string {
+		cert, key := ovpntest.PEM(t, pki.Issue(name, usage, nil))
+		return []string{"--ca", ca, "--cert", write(name+".crt", cert), "--key", write(name+".key", key)}
+	}
+	asServer := append(leaf("openvpn-server", x509.ExtKeyUsageServerAuth), "--dh", "none")
+	asClient := leaf("openvpn-client", x509.ExtKeyUsageClientAuth)
+
+	for _, tc := range []struct {
+		name    string
+		openvpn string // its options beside the usual ones
+		edit    func(c *ovpn.Config)
+		role    ovpn.Role // ours
+		cipher  string
+		log     string // what openvpn must have said
+	}{
+		{"point to point, we are the TLS client", "--tls-server --ping 1", func(c *ovpn.Config) { c.PointToPoint = true }, ovpn.Client,
+			"AES-256-GCM", "P2P mode NCP negotiation result: TLS_export=1, DATA_v2=1"},
+		{"point to point, we are the TLS server", "--tls-client --ping 1", func(c *ovpn.Config) { c.PointToPoint = true }, ovpn.Server,
+			"AES-256-GCM", "P2P mode NCP negotiation result: TLS_export=1, DATA_v2=1"},
+		{"point to point, its order", "--tls-server --ping 1 --data-ciphers CHACHA20-POLY1305:AES-128-GCM", func(c *ovpn.Config) { c.PointToPoint = true }, ovpn.Client,
+			"CHACHA20-POLY1305", "cipher=CHACHA20-POLY1305"},
+		{"point to point, our order", "--tls-client --ping 1", func(c *ovpn.Config) {
+			c.PointToPoint, c.Ciphers = true, []string{"AES-128-GCM", "AES-256-GCM"}
+		}, ovpn.Server, "AES-128-GCM", "cipher=AES-128-GCM"},
+		{"point to point, CBC", "--tls-server --ping 1 --data-ciphers AES-256-CBC --auth SHA256", func(c *ovpn.Config) {
+			c.PointToPoint, c.Ciphers, c.Auth = true, []string{"AES-256-CBC"}, "SHA256"
+		}, ovpn.Client, "AES-256-CBC", "cipher=AES-256-CBC"},
+		{"its client", "--client --ifconfig-noexec --ping 1", func(c *ovpn.Config) {}, ovpn.Server, "AES-256-GCM", "Initialization Sequence Completed"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			probe, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs := probe.LocalAddr().(*net.UDPAddr).AddrPort()
+			probe.Close()
+
+			args := []string{"--dev", "null", "--proto", "udp4", "--verb", "4", "--local", "127.0.0.1", "--lport", strconv.Itoa(int(theirs.Port()))}
+			cfg := ovpn.Config{Role: tc.role, Ping: time.Second, PingRestart: 5 * time.Second}
+			if tc.role == ovpn.Client {
+				cfg.TLS = pki.ClientTLS("adit")
+				args = append(args, asServer...)
+			} else {
+				cfg.TLS = pki.ServerTLS()
+				args = append(append(args, asClient...), "--remote", "127.0.0.1", strconv.Itoa(conn.LocalAddr().(*net.UDPAddr).Port))
+			}
+			tc.edit(&cfg)
+			var out bytes.Buffer
+			cmd := exec.Command(program, append(args, strings.Fields(tc.openvpn)...)...)
+			cmd.Stdout, cmd.Stderr = &out, &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			r := &realPeer{t: t, conn: conn, to: theirs, cfg: cfg, gate: ovpn.NewGate(ovpn.GateConfig{})}
+			err = r.run(20*time.Second, 2)
+			cmd.Process.Kill()
+			cmd.Wait()
+			log := out.String()
+			switch {
+			case err != nil || r.pings < 2:
+				t.Errorf("%v, %d packets from openvpn", err, r.pings)
+			case r.cipher != tc.cipher:
+				t.Errorf("cipher %s", r.cipher)
+			case !strings.Contains(log, tc.log):
+				t.Errorf("openvpn did not say %q", tc.log)
+			case strings.Contains(log, "used inconsistently"), strings.Contains(log, "Decrypt packet error"), strings.Contains(log, "Inactivity timeout"):
+				t.Error("openvpn complains")
+			}
+			if t.Failed() {
+				for line := range strings.Lines(log) {
+					if !strings.Contains(line, " = ") { // the list of options
+						t.Log(line)
+					}
+				}
+			}
+		})
+	}
+}
+
+// realPeer is a Session on a real socket, driven by hand.
+type realPeer struct {
+	t      *testing.T
+	conn   *net.UDPConn
+	to     netip.AddrPort
+	cfg    ovpn.Config
+	gate   *ovpn.Gate
+	s      *ovpn.Session
+	cipher string
+	pings  int // authentic data packets that came
+}
+
+// run goes on until n data packets have come, or the session ends, or limit.
+func (r *realPeer) run(limit time.Duration, n int) error {
+	end := time.Now().Add(limit)
+	if r.cfg.Role == ovpn.Client {
+		var err error
+		if r.s, err = ovpn.New(time.Now(), r.cfg); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		if r.s != nil {
+			r.s.Abort()
+		}
+	}()
+	b := make([]byte, 4096)
+	for time.Now().Before(end) && r.pings < n {
+		wait := time.Now().Add(200 * time.Millisecond)
+		if r.s != nil {
+			if err := r.drain(); err != nil {
+				return err
+			}
+			if d := r.s.Deadline(); !d.IsZero() && d.Before(wait) {
+				wait = d
+			}
+		}
+		r.conn.SetReadDeadline(wait)
+		size, from, err := r.conn.ReadFromUDPAddrPort(b[:2048])
+		if err == nil && size > 0 {
+			err = r.take(from, b[:size])
+		} else if err = nil; r.s != nil && !r.s.Deadline().After(time.Now()) {
+			err = r.s.Tick(time.Now())
+		}
+		if err != nil && !isDropped(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *realPeer) drain() error {
+	now := time.Now()
+	for p := r.s.NextPacket(now); p != nil; p = r.s.NextPacket(now) {
+		r.conn.WriteToUDPAddrPort(p, r.to)
+	}
+	for ev := r.s.NextEvent(); ev != nil; ev = r.s.NextEvent() {
+		var err error
+		switch ev := ev.(type) {
+		case ovpn.Credentials:
+			err = r.s.Accept(now, ev.KeyID)
+		case ovpn.PushRequest:
+			r.cipher = "AES-256-GCM"
+			if len(r.cfg.Ciphers) > 0 {
+				r.cipher = r.cfg.Ciphers[0]
+			}
+			err = r.s.Push(now, push.Reply{Topology: "subnet", Address: netip.MustParsePrefix("10.8.0.2/24"), RouteGateway: netip.MustParseAddr("10.8.0.1"), Ping: time.Second})
+		case ovpn.PushReply:
+			r.cipher = ev.Cipher
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for p := r.s.NextPacket(now); p != nil; p = r.s.NextPacket(now) {
+		r.conn.WriteToUDPAddrPort(p, r.to)
+	}
+	return nil
+}
+
+func (r *realPeer) take(from netip.AddrPort, b []byte) error {
+	now := time.Now()
+	if r.s == nil {
+		reply, hello, err := r.gate.Handle(now, from, b)
+		if reply != nil {
+			r.conn.WriteToUDPAddrPort(reply, from)
+		}
+		if hello == nil {
+			return err
+		}
+		r.cfg.Hello = hello
+		if r.s, err = ovpn.New(now, r.cfg); err != nil {
+			return err
+		}
+	}
+	if wire.IsData(b[0]) {
+		before := r.s.LastHeard()
+		out, sizes := [][]byte{make([]byte, 4096)}, []int{0}
+		r.s.Data().Open(now, [][]byte{b}, out, sizes, 0)
+		if r.s.LastHeard().After(before) {
+			r.pings++
+		}
+		return nil
+	}
+	return r.s.Handle(now, b)
+}
+
+func isDropped(err error) bool { return errors.Is(err, ovpn.ErrDropped) }
