@@ -56,13 +56,13 @@ func TestVerdicts(t *testing.T) {
 		{"pull-filter ignore redirect-gateway | pull-filter accept \"route 10.\" | setenv UV_ID 5 | setenv FORWARD_COMPATIBLE 1 | setenv CLIENT_CERT 0 | setenv opt ping 5", Used},
 		{"push-peer-info | ignore-unknown-option foo bar | verb 3 | persist-tun | persist-key | sndbuf 0 | rcvbuf 100000 | mark 7 | key-method 2 | --nobind", Used},
 
-		{"cipher AES-256-CBC | cipher aes-192-gcm | data-ciphers AES-256-CBC | ping-timer-rem | reneg-bytes 1 | reneg-pkts 1 | single-session | tls-exit | inactive 60 1000", Used},
+		{"cipher AES-256-CBC | cipher aes-192-gcm | data-ciphers AES-256-CBC | ping-timer-rem | reneg-bytes 1 | reneg-pkts 1 | single-session | inactive 60 1000", Used},
 		{"fragment 1300 | fragment 1400 mtu | comp-lzo | comp-lzo yes | comp-lzo no | comp-lzo adaptive | compress lz4 | compress lz4-v2 | compress | compress stub | compress stub-v2", Used},
 		{"socks-proxy h 1080 | socks-proxy h | http-proxy-option VERSION 1.1 | http-proxy-option CUSTOM-HEADER X-A b | client-nat snat 10.0.0.0 255.0.0.0 11.0.0.0", Used},
 
 		{"dev-node x | windows-driver wintun | ifconfig-nowarn | ifconfig-noexec | ncp-disable | keysize 256 | cipher BF-CBC | cipher CAMELLIA-256-CBC | auth SHA256", Ignored},
 		{"tls-ciphersuites x | ecdh-curve x | tls-cipher DEFAULT | tls-groups foo | askpass | comp-noadapt | allow-compression no", Ignored},
-		{"link-mtu 1500 | mtu-disc yes | tun-mtu-extra 32 | tun-mtu-max 9000 | mtu-test | memstats x", Ignored},
+		{"link-mtu 1500 | mtu-disc yes | tun-mtu-extra 32 | tun-mtu-max 9000 | mtu-test | memstats x | tls-exit", Ignored},
 		{"route-delay 5 | route-method exe | route-noexec | route-table 1 | allow-pull-fqdn | max-routes 5 | dhcp-option WINS 10.0.0.1 | dhcp-option NTP 10.0.0.1 | ip-win32 x | tap-sleep 1", Ignored},
 		{"http-proxy-timeout 5 | http-proxy-retry | http-proxy-override h 8080 | setenv-safe a b | setenv PATH /x | setenv opt frobnicate | multihome | management 127.0.0.1 7505 | management-hold", Ignored},
 		{"up /x | down /x | route-up x | route-pre-down x | ipchange x | tls-verify x | plugin x | script-security 2 | dns-updown x | up-restart | down-pre", Ignored},

@@ -203,7 +203,6 @@ type Profile struct {
 	// Inactive ends the connection after so long with less than InactiveBytes inside; SessionTimeout always.
 	Inactive, SessionTimeout time.Duration
 	InactiveBytes            int64
-	TLSExit                  bool // stop, instead of trying again, when the TLS handshake fails
 	PushPeerInfo             bool
 	SetEnv                   map[string]string // UV_* and IV_*
 	Verb                     int               // -1: not written

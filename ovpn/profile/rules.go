@@ -190,7 +190,7 @@ func rules() map[string]rule {
 		return err
 	}, "reneg-pkts")
 	use(1, 2, "packets [seconds]", replayWindow, "replay-window")
-	flag(func(q *Profile) { q.TLSExit = true }, "tls-exit")
+	ignore("a failed handshake is tried again after a pause", "tls-exit")
 	add(rule{usage: "no value", note: "a client never has a second session beside the first", apply: nothing}, "single-session")
 	add(rule{usage: "no value", note: "a client always knows its server", apply: nothing}, "ping-timer-rem")
 	ignore("not needed", "replay-persist", "mute-replay-warnings", "suppress-timestamps", "remap-usr1", "persist-local-ip",
