@@ -242,7 +242,7 @@ func (a *running) path(s *ovpn.Session) *path {
 	c := a.c
 	return &path{
 		data: s.Data(), link: a.link,
-		mss:  newClamp(c.spec.mssfix, outerOverhead(a.address.Addr(), a.link, s.Data().Overhead())),
+		mss:  newClamp(s.Data().Payload(c.spec.mssfix-outerOverhead(a.address.Addr(), a.link)), 0),
 		loop: newLoopGuard(a.address, a.streams()),
 	}
 }
@@ -250,10 +250,9 @@ func (a *running) path(s *ovpn.Session) *path {
 // streams says whether the transport is TCP.
 func (a *running) streams() bool { return a.at.transport == "tcp" }
 
-// outerOverhead is what an inner packet grows by on the path outside, data bytes
-// of it in the datagram.
-func outerOverhead(server netip.Addr, l link, data int) int {
-	n := 20 + data
+// outerOverhead is what a datagram grows by on the path outside.
+func outerOverhead(server netip.Addr, l link) int {
+	n := 20
 	if server.Is6() && !server.Is4In6() {
 		n += 20
 	}

@@ -188,7 +188,7 @@ func (d *Data) sealMessage(now time.Time, payload []byte) (datagrams [][]byte) {
 		d.sealing.largest = max(d.sealing.largest, n)
 	}
 	d.sealing.last = now
-	d.checkSend(key, 0, len(sizes))
+	d.checkSend(key)
 	return datagrams
 }
 
@@ -239,7 +239,7 @@ func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts [][]byte, sizes []i
 		d.txPackets.Add(uint64(n))
 		d.txBytes.Add(uint64(bytes))
 	}
-	d.checkSend(key, bytes, n)
+	d.checkSend(key)
 	return dst, sizes
 }
 
@@ -292,7 +292,7 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 			continue
 		}
 		if key != used { // nearly always one key per batch
-			d.checkRecv(used, 0, 0)
+			d.checkRecv(used)
 			used = key
 			key.recv.reap(now)
 		}
@@ -333,7 +333,7 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 		bytes += len(plain)
 		delivered++
 	}
-	d.checkRecv(used, bytes, delivered)
+	d.checkRecv(used)
 	if authentic > 0 {
 		d.opening.last = now
 	}
@@ -361,16 +361,16 @@ func (d *Data) forSession(plain []byte) bool {
 	return false
 }
 
-// checkSend and checkRecv count what passed under key, and wake the Session when that direction of it
-// is nearly used up. The caller holds the lock of that direction.
-func (d *Data) checkSend(key *dataKey, bytes, packets int) {
-	if (key.count(bytes, packets) || key.send.worn()) && !key.spent.Swap(true) {
+// checkSend and checkRecv wake the Session when a direction of key is nearly
+// used up. The caller holds the lock of that direction.
+func (d *Data) checkSend(key *dataKey) {
+	if key.send.worn() && !key.spent.Swap(true) {
 		d.signal()
 	}
 }
 
-func (d *Data) checkRecv(key *dataKey, bytes, packets int) {
-	if key != nil && (key.count(bytes, packets) || key.recv.worn()) && !key.spent.Swap(true) {
+func (d *Data) checkRecv(key *dataKey) {
+	if key != nil && key.recv.worn() && !key.spent.Swap(true) {
 		d.signal()
 	}
 }

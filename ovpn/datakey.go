@@ -15,8 +15,6 @@ type dataFormat struct {
 	v1       bool   // send DATA_V1: no peer id; either is understood
 	compress string // framing, as Config.Compress
 	fragment int    // largest datagram body in bytes; 0 means no fragmentation
-	// Bytes and packets in either direction that ask for a new key (reneg-bytes, reneg-pkts); 0 means no limit.
-	renewBytes, renewPackets int64
 }
 
 // dataKey is one negotiated key of a Data, both directions. send, recv and frame are
@@ -31,8 +29,6 @@ type dataKey struct {
 	// Two allocations, so that a sealer and an opener share no cache line.
 	send sealer
 	recv opener
-
-	bytes, packets atomic.Int64 // both directions, when the format limits them
 }
 
 // sealer is the sending half of a key.
@@ -96,16 +92,6 @@ func newDataKey(id uint8, f dataFormat, km *keyMaterial, role Role, window repla
 		return nil, fmt.Errorf("%s: %w", f.cipher.Name, err)
 	}
 	return key, nil
-}
-
-// count adds what one batch carried and says whether that asks for a new key.
-func (k *dataKey) count(bytes, packets int) bool {
-	f := &k.format
-	if f.renewBytes <= 0 && f.renewPackets <= 0 {
-		return false
-	}
-	b, p := k.bytes.Add(int64(bytes)), k.packets.Add(int64(packets))
-	return f.renewBytes > 0 && b >= f.renewBytes || f.renewPackets > 0 && p >= f.renewPackets
 }
 
 // blocks is how many 16-byte cipher blocks n bytes take.

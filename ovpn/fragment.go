@@ -61,7 +61,10 @@ func (f *fragments) add(now time.Time, text []byte) ([]byte, bool) {
 	size := len(text)
 	switch kind {
 	case fragmentWhole:
-		return text, sequence == 0 && id == 0
+		if sequence != 0 || id != 0 {
+			return nil, false
+		}
+		return text, true
 	case fragmentMore:
 	case fragmentLast:
 		size = int(h>>15&0x3fff) * 4

@@ -63,25 +63,3 @@ func (f dataFormat) overhead() int {
 	}
 	return n
 }
-
-// occLinkMTU is the link-mtu of the options string (options_string, mtu.c
-// calc_options_string_link_mtu): what peers compare, not what is sent. mtu is the tunnel's; stream
-// says that the transport is TCP. Old quirks are part of it: no peer id, and the block and the
-// IV of AEAD ciphers.
-func occLinkMTU(f dataFormat, mtu int, stream bool) int {
-	c := f.cipher
-	_, mac, _ := LookupDigest(f.digest)
-	n := mtu + f.inside() + 1
-	if stream {
-		n += 2
-	}
-	switch {
-	case c.AEAD():
-		return n + 4 + tagLen + 12 + c.block
-	case c.mode == modeNone:
-		return n + 4 + mac
-	case c.mode == modeCBC:
-		return n + 4 + mac + 2*c.block
-	}
-	return n + 8 + mac + 2*c.block
-}
