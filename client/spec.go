@@ -164,6 +164,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		}
 		cfg.ExitNotify = notify > 0
 		cfg.Auth, cfg.Fallback, cfg.PointToPoint = p.Auth, p.Fallback, p.PointToPoint
+		cfg.Compress, cfg.Fragment = p.Compress, firstOf(of.Fragment, p.Fragment)
 		return cfg, nil
 	}
 	return s, nil
@@ -178,10 +179,6 @@ func unmapped(p *profile.Profile) string {
 		}
 	}
 	switch {
-	case p.Fragment != 0:
-		return "fragment"
-	case p.Compress != "":
-		return "compress"
 	case len(p.Own.ClientNAT) > 0:
 		return "client-nat"
 	}

@@ -88,7 +88,9 @@ func (p *parser) finishRemotes() {
 				r.ExitNotify = *s.exitNotify
 			}
 		}
-		r.Fragment = *first(s.fragment, g.fragment, new(int))
+		if r.udp() { // openvpn takes fragment over UDP only
+			r.Fragment = *first(s.fragment, g.fragment, new(int))
+		}
 		r.Mssfix = *first(s.mssfix, g.mssfix, &Mssfix{})
 		r.Proxy = first(s.proxy, g.proxy)
 		r.Nobind = *first(s.nobind, g.nobind, new(bool))
@@ -101,7 +103,9 @@ func (p *parser) finishRemotes() {
 	}
 	p.finishProxies()
 	q := p.p
-	q.Fragment = *first(g.fragment, new(int))
+	if !slices.ContainsFunc(q.Remotes, func(r Remote) bool { return !r.udp() }) {
+		q.Fragment = *first(g.fragment, new(int))
+	}
 	q.Mssfix = *first(g.mssfix, &Mssfix{})
 	q.Nobind = *first(g.nobind, new(bool))
 	q.LocalAddr = *first(g.localAddr, new(string))
