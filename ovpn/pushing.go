@@ -146,7 +146,7 @@ func (s *Session) setTimers(reply push.Reply) {
 	if reply.Ping > 0 {
 		s.ping = reply.Ping
 	}
-	if reply.PingRestart > 0 {
+	if reply.PingRestart > 0 || reply.PingNever {
 		s.silence = reply.PingRestart
 	}
 }

@@ -48,6 +48,9 @@ func (r Reply) options() []string {
 	w.text("topology", r.Topology)
 	w.seconds("ping", r.Ping)
 	w.seconds("ping-restart", r.PingRestart)
+	if r.PingNever && r.PingRestart == 0 {
+		w.add("ping-restart", "0")
+	}
 	w.seconds("ping-exit", r.PingExit)
 	w.inactive(r.Inactive, r.InactiveBytes)
 	w.seconds("session-timeout", r.SessionTimeout)

@@ -230,7 +230,9 @@ func (p *parser) apply(name string, args []string) (known bool, err error) {
 	case "ping":
 		err = p.timer(name, args, &r.Ping)
 	case "ping-restart":
-		err = p.timer(name, args, &r.PingRestart)
+		if err = p.timer(name, args, &r.PingRestart); err == nil {
+			r.PingNever = r.PingRestart == 0
+		}
 	case "ping-exit":
 		err = p.timer(name, args, &r.PingExit)
 	case "keepalive":
@@ -239,7 +241,7 @@ func (p *parser) apply(name string, args []string) (known bool, err error) {
 			return true, errors.New("want an interval and a timeout")
 		}
 		if err = errors.Join(p.timer(name, args[:1], &ping), p.timer(name, args[1:], &restart)); err == nil {
-			r.Ping, r.PingRestart = ping, restart
+			r.Ping, r.PingRestart, r.PingNever = ping, restart, restart == 0
 		}
 	case "inactive":
 		return true, p.inactive(args)

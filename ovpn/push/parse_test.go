@@ -281,3 +281,17 @@ func TestSecret(t *testing.T) {
 		t.Error("Reveal, String or empty")
 	}
 }
+
+// ping-restart 0 switches a client's own timeout off, which no ping-restart at all does not.
+func TestPingRestartZero(t *testing.T) {
+	for options, want := range map[string]bool{"ping-restart 0": true, "ping-restart 5": false, "ping 5": false, "ping-restart 0,keepalive 1 2": false} {
+		r, err := Parse(SplitReply(options), nil)
+		if err != nil || r.PingNever != want {
+			t.Errorf("%s: %t, %v", options, r.PingNever, err)
+		}
+		again, err := Parse(r.Options(), nil)
+		if err != nil || again.PingNever != want {
+			t.Errorf("%s: written as %q", options, r.Options())
+		}
+	}
+}

@@ -34,6 +34,7 @@ type Reply struct {
 
 	Ping           time.Duration `json:"ping,omitempty"`
 	PingRestart    time.Duration `json:"ping_restart,omitempty"`
+	PingNever      bool          `json:"ping_never,omitempty"` // ping-restart 0: silence is no reason to connect anew
 	PingExit       time.Duration `json:"ping_exit,omitempty"`
 	Inactive       time.Duration `json:"inactive,omitempty"`
 	InactiveBytes  int64         `json:"inactive_bytes,omitempty"` // fewer inside during Inactive end the connection
