@@ -14,6 +14,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/drive"
 	"github.com/adit-vpn/adit/ovpn/framing"
+	"github.com/adit-vpn/adit/ovpn/push"
 )
 
 const (
@@ -34,6 +35,11 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	at := scene{server: r.String(), transport: r.transport(), wrapped: r.wrap != nil}
 	c.scene = at
 	c.status.Server = api.Server{Name: r.host, Port: int(r.port), Transport: at.transport}
+	if r.via != nil {
+		at.proxy = r.via.Address()
+		c.scene = at
+		c.status.Server.Proxy = r.via.String()
+	}
 	c.publish(c.status)
 
 	address, err := c.remotes.resolve(ctx, c.out != nil)
@@ -42,12 +48,21 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	}
 	c.status.Server.Address = address.Addr().String()
 	c.publish(c.status)
-	if address.Addr() != c.server {
-		if _, err := c.refreshFor(ctx, address.Addr()); err != nil {
+	// What goes around the tunnel are the packets to the proxy. Those of a proxy on this machine
+	// go to the server.
+	around, behind := address.Addr(), netip.Addr{}
+	if r.via != nil && (!r.stream || around.IsLoopback()) {
+		behind = c.remotes.behind(ctx, c.out != nil)
+		if around.IsLoopback() && behind.IsValid() {
+			around = behind
+		}
+	}
+	if around != c.server {
+		if _, err := c.refreshFor(ctx, around); err != nil {
 			return failureAs(err, stop)
 		}
 	}
-	c.log.Info("connecting", "server", at.server, "address", address.String(), "transport", at.transport)
+	c.log.Info("connecting", "server", at.server, "address", address.String(), "transport", at.transport, "proxy", at.proxy)
 	cfg, err := c.spec.session(r, c.kept)
 	if err != nil {
 		return failureAs(err, stop)
@@ -55,10 +70,11 @@ func (c *connection) attempt(ctx context.Context) *failure {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &running{c: c, at: at, address: address, poll: c.pollTimeout(r), cancel: cancel, inbox: make(chan []byte, inboxSize), do: make(chan work)}
-	if err := a.dial(ctx, r); err != nil {
+	a := &running{c: c, at: at, address: address, around: around, poll: c.pollTimeout(r), cancel: cancel, inbox: make(chan []byte, inboxSize), do: make(chan work)}
+	if err := a.dial(ctx, r, behind); err != nil {
 		return failureOf(err, at)
 	}
+	c.scene.passed = true
 	defer a.stop()
 	s, err := ovpn.New(time.Now(), cfg)
 	if err != nil {
@@ -97,7 +113,8 @@ type work = func(now time.Time, s *ovpn.Session) error
 type running struct {
 	c       *connection
 	at      scene
-	address netip.AddrPort
+	address netip.AddrPort // of the server, or of the proxy in front of it
+	around  netip.Addr     // what the plan leads around the tunnel
 	cancel  context.CancelCauseFunc
 	inbox   chan []byte
 	do      chan work
@@ -109,19 +126,26 @@ type running struct {
 	track    track
 	floats   bool // the server knows us by a peer id, over UDP
 	receive  func(in *inbound) error
-	gone     atomic.Bool // the link is closed or broken
-	answered atomic.Bool // something came back
-	up       atomic.Bool // the push reply came
+	lost     func() error // nil, or blocks until the link is lost in a way that receive cannot see
+	gone     atomic.Bool  // the link is closed or broken
+	answered atomic.Bool  // something came back
+	up       atomic.Bool  // the push reply came
 	ended    chan struct{}
 	loops    sync.WaitGroup
 }
 
 // dial makes the link.
-func (a *running) dial(ctx context.Context, r remote) error {
-	if r.stream {
-		ctx, cancel := context.WithTimeout(ctx, min(dialTimeout, a.poll))
+func (a *running) dial(ctx context.Context, r remote, behind netip.Addr) error {
+	if r.stream || r.via != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, min(dialTimeout, a.poll))
 		defer cancel()
-		conn, err := a.c.dialer.DialTCP(ctx, a.address, a.c.spec.socket)
+	}
+	switch {
+	case !r.stream && r.via != nil:
+		return a.associate(ctx, r, behind)
+	case r.stream:
+		conn, err := a.dialTCP(ctx, r)
 		if err != nil {
 			return err
 		}
@@ -135,9 +159,14 @@ func (a *running) dial(ctx context.Context, r remote) error {
 	}
 	l := newUDPLink(conn)
 	a.link = l
-	// An established tunnel survives a port that is closed for a moment; ping-restart decides.
-	a.receive = func(in *inbound) error { return in.udp(l, func() bool { return !a.up.Load() }) }
+	a.datagrams(l)
 	return nil
+}
+
+// datagrams makes l what is received from. An established tunnel survives a port that is closed for a
+// moment; ping-restart decides.
+func (a *running) datagrams(l *udpLink) {
+	a.receive = func(in *inbound) error { return in.udp(l, func() bool { return !a.up.Load() }) }
 }
 
 // start begins the attempt's two goroutines: the inbound packet loop, and one that
@@ -152,6 +181,9 @@ func (a *running) start(ctx context.Context, data *ovpn.Data) {
 		a.cancel(err)
 	})
 	a.loops.Go(func() { a.watch(ctx) })
+	if a.lost != nil {
+		a.loops.Go(func() { a.cancel(a.lost()) })
+	}
 	// A peer that does not read must not hold up the end.
 	if s, ok := a.link.(*streamLink); ok {
 		a.loops.Go(func() {
@@ -220,12 +252,12 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	for _, note := range ev.Reply.Notes {
 		c.log.Warn("push reply: " + note)
 	}
-	if err := c.bringUp(ctx, ev.Reply, a.address.Addr(), a.path(s)); err != nil {
+	if err := c.bringUp(ctx, ev.Reply, a.around, a.path(s, ev.Reply)); err != nil {
 		return err
 	}
 	a.up.Store(true)
 	a.track.way, a.track.known = c.facts.Way(a.address.Addr())
-	a.floats = !a.streams() && s.HasPeerID()
+	a.floats = !a.streams() && a.lost == nil && s.HasPeerID() // a relay knows us by our address
 	a.began(ev.Reply)
 	c.cameUp.Store(true)
 	c.wasUp = true
@@ -238,12 +270,13 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 }
 
 // path is the way of packets through the session.
-func (a *running) path(s *ovpn.Session) *path {
+func (a *running) path(s *ovpn.Session, reply push.Reply) *path {
 	c := a.c
 	return &path{
 		data: s.Data(), link: a.link,
 		mss:  newClamp(s.Data().Payload(c.spec.mssfix-outerOverhead(a.address.Addr(), a.link)), 0),
 		loop: newLoopGuard(a.address, a.streams()),
+		nat:  c.spec.nat(reply),
 	}
 }
 
@@ -253,6 +286,9 @@ func (a *running) streams() bool { return a.at.transport == "tcp" }
 // outerOverhead is what a datagram grows by on the path outside.
 func outerOverhead(server netip.Addr, l link) int {
 	n := 20
+	if relay, ok := l.(*relayLink); ok {
+		n += relay.gap()
+	}
 	if server.Is6() && !server.Is4In6() {
 		n += 20
 	}

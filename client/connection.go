@@ -287,7 +287,7 @@ func (c *connection) bringUp(ctx context.Context, reply push.Reply, server netip
 
 // carry lets packets pass by p.
 func (c *connection) carry(p *path) {
-	c.sink.Store(&sink{tun: c.out.tun, mss: p.mss})
+	c.sink.Store(&sink{tun: c.out.tun, mss: p.mss, nat: p.nat})
 	c.out.path.Store(p)
 }
 

@@ -61,9 +61,11 @@ func fail(v verdict, code string, args map[string]string, err error) *failure {
 // scene is what an attempt knew when it failed, to put the failure into words.
 type scene struct {
 	server    string // as messages name it
+	proxy     string // the same; empty = none
 	transport string
 	wrapped   bool // tls-auth or tls-crypt in use
 	resolved  bool // the server's name has an address
+	passed    bool // a proxy let us through; true without one
 	answered  bool // anything at all came back, or TCP connected
 	heard     bool // an OpenVPN packet came back
 	trusted   bool // the TLS handshake is done
@@ -85,6 +87,9 @@ func failureOf(err error, at scene) *failure {
 		if at.up {
 			args["reason"] = "the connection to " + at.server + " was lost: " + err.Error()
 			return fail(retry, api.CodeSessionEnded, args, err)
+		}
+		if f := proxyFailure(err, at); f != nil {
+			return f
 		}
 		if at.answered && at.wrapped {
 			return fail(again, api.CodeControlKeyWrong, args, err)
@@ -140,6 +145,9 @@ func lateProblem(at scene, limit time.Duration) *api.Problem {
 	case !at.resolved:
 		args["detail"] = "the resolver did not answer within " + limit.String()
 		return api.NewProblem(api.CodeServerNameUnknown, args)
+	case at.proxy != "" && !at.passed:
+		args["proxy"], args["detail"] = at.proxy, "within "+limit.String()
+		return api.NewProblem(api.CodeProxyUnreachable, args)
 	case !at.answered:
 		args["detail"] = "within " + limit.String()
 		return api.NewProblem(api.CodeServerUnreachable, args)

@@ -47,6 +47,7 @@ type path struct {
 	link link
 	mss  mssClamp
 	loop loopGuard
+	nat  nat
 }
 
 // link sends what Seal wrote.
@@ -124,6 +125,7 @@ func (o *outbound) pass(sealed *train, bufs [][]byte, sizes []int, pkts [][]byte
 			continue
 		}
 		p.mss.clamp(pkts[n])
+		p.nat.out(pkts[n])
 		n++
 	}
 	if n == 0 {
@@ -202,6 +204,7 @@ type inbound struct {
 type sink struct {
 	tun platform.TUN
 	mss mssClamp
+	nat nat
 }
 
 // errRefused says that the server's machine has nothing listening.
@@ -250,6 +253,11 @@ func (in *inbound) udp(l *udpLink, refused func() bool) error {
 			for len(rest) > 0 {
 				one := rest[:min(size, len(rest))]
 				rest = rest[len(one):]
+				if l.payload != nil {
+					if one = l.payload(one); len(one) == 0 {
+						continue
+					}
+				}
 				if err := in.take(now, one); err != nil {
 					return err
 				}
@@ -327,6 +335,7 @@ func (in *inbound) flush(now time.Time) error {
 			continue
 		}
 		s.mss.clamp(b.out[i][tunOffset : tunOffset+b.sizes[i]])
+		s.nat.in(b.out[i][tunOffset : tunOffset+b.sizes[i]])
 		b.out[i], b.out[n] = b.out[n], b.out[i][:tunOffset+b.sizes[i]]
 		n++
 	}

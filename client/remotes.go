@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/proxy"
 	"github.com/adit-vpn/adit/ovpn/wrap"
 )
 
@@ -30,6 +31,15 @@ type remote struct {
 	family int           // 4, 6, or 0 for either
 	poll   time.Duration // for its first word; 0 = default
 	wrap   wrap.Method   // of the control channel; nil = none
+	via    *proxy.Config // nil = straight
+}
+
+// hop is the machine that we connect to ourselves: the server, or the proxy in front of it.
+func (r remote) hop() remote {
+	if r.via != nil {
+		r.host, r.port, r.family = r.via.Host, r.via.Port, 0
+	}
+	return r
 }
 
 func (r remote) transport() string {
@@ -73,10 +83,34 @@ type remotes struct {
 	addrs []netip.Addr // of list[at], the one in use first; empty: not resolved yet
 	last  map[int][]netip.Addr
 	stale map[int]bool // all of last have failed since they were found
+
+	servers map[int][]netip.Addr // behind a proxy, of last time
+	turn    int                  // so that behind walks over them
+}
+
+// behind looks up the server behind a proxy, for what a proxy cannot look up itself. The
+// zero address says that this machine does not know the name.
+func (r *remotes) behind(ctx context.Context, offline bool) netip.Addr {
+	m := r.current()
+	m.via = nil
+	addrs := r.servers[r.at]
+	if !offline || len(addrs) == 0 {
+		ctx, cancel := context.WithTimeout(ctx, resolveOffline)
+		defer cancel()
+		if found, err := r.ask(ctx, m); err == nil {
+			addrs = found
+			r.servers[r.at] = found
+		}
+	}
+	if len(addrs) == 0 {
+		return netip.Addr{}
+	}
+	r.turn++
+	return addrs[r.turn%len(addrs)]
 }
 
 func newRemotes(list []remote, random, randomLabel bool, resolver Resolver) *remotes {
-	r := &remotes{list: slices.Clone(list), randomLabel: randomLabel, resolver: resolver, last: map[int][]netip.Addr{}, stale: map[int]bool{}}
+	r := &remotes{list: slices.Clone(list), randomLabel: randomLabel, resolver: resolver, last: map[int][]netip.Addr{}, stale: map[int]bool{}, servers: map[int][]netip.Addr{}}
 	if random {
 		mathrand.Shuffle(len(r.list), func(i, j int) { r.list[i], r.list[j] = r.list[j], r.list[i] })
 	}
@@ -129,7 +163,7 @@ func (r *remotes) several() bool { return len(r.list) > 1 || len(r.addrs) > 1 }
 // since the last failure. With offline set it uses the addresses of last time if there are any: the
 // machine's resolver may be behind the tunnel that is down.
 func (r *remotes) resolve(ctx context.Context, offline bool) (netip.AddrPort, error) {
-	m := r.current()
+	m := r.current().hop()
 	if len(r.addrs) == 0 {
 		addrs, err := r.lookup(ctx, m, offline)
 		if err != nil {
@@ -175,7 +209,7 @@ func (r *remotes) ask(ctx context.Context, m remote) ([]netip.Addr, error) {
 		return []netip.Addr{a}, nil
 	}
 	host := m.host
-	if r.randomLabel {
+	if r.randomLabel && m.via == nil {
 		var label [6]byte
 		_, _ = rand.Read(label[:]) // it never fails
 		host = hex.EncodeToString(label[:]) + "." + host

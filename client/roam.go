@@ -296,7 +296,7 @@ func (a *running) abandon() {
 // lookUpAgain asks for the server's addresses, beside the wait for a sign of life.
 func (a *running) lookUpAgain(ctx context.Context) {
 	r := a.c.remotes
-	m := r.current()
+	m := r.current().hop()
 	if !m.named() {
 		return
 	}
@@ -320,6 +320,8 @@ type udpLink struct {
 	conn     atomic.Pointer[udp.Conn]
 	ms       []udp.Message // of write
 	changing sync.Mutex    // held while conn is exchanged
+
+	payload func([]byte) []byte // nil, or takes a datagram out of what comes in
 }
 
 func newUDPLink(c udp.Conn) *udpLink {

@@ -74,9 +74,6 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 	if err := p.Unsupported(); err != nil {
 		return spec{}, profileProblem(api.CodeProfileUnsupported, err)
 	}
-	if name := unmapped(p); name != "" {
-		return spec{}, profileProblem(api.CodeProfileUnsupported, &profile.Error{Profile: p.Name, Directive: name, Text: "not supported yet"})
-	}
 	s := spec{
 		random: p.RemoteRandom, randomLabel: p.RandomHostname,
 		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
@@ -101,7 +98,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 	}
 	timeouts := map[remote]profile.Remote{}
 	for _, r := range p.Remotes {
-		m := remote{host: r.Host, port: r.Port, stream: strings.HasPrefix(r.Proto, "tcp")}
+		m := remote{host: r.Host, port: r.Port, stream: strings.HasPrefix(r.Proto, "tcp"), via: proxyOf(r.Proxy)}
 		switch {
 		case strings.HasSuffix(r.Proto, "4"):
 			m.family = 4
@@ -168,21 +165,6 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		return cfg, nil
 	}
 	return s, nil
-}
-
-// unmapped names what a profile wants and a session does not get yet: to connect
-// without it would be wrong.
-func unmapped(p *profile.Profile) string {
-	for _, r := range p.Remotes {
-		if r.Proxy != nil {
-			return r.Proxy.Kind + " proxy"
-		}
-	}
-	switch {
-	case len(p.Own.ClientNAT) > 0:
-		return "client-nat"
-	}
-	return ""
 }
 
 // writes says whether a profile has a line with the directive.

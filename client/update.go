@@ -18,7 +18,7 @@ func (a *running) updated(ctx context.Context, s *ovpn.Session, reply push.Reply
 	if err := c.update(ctx, reply); err != nil {
 		return err
 	}
-	c.carry(a.path(s))
+	c.carry(a.path(s, reply))
 	a.track.way, a.track.known = c.facts.Way(a.address.Addr())
 	c.publish(c.status)
 	return nil

@@ -51,10 +51,11 @@ type Connection struct {
 
 // Server is the endpoint that a connection uses or tries.
 type Server struct {
-	Name      string `json:"name"`      // as in the profile
-	Address   string `json:"address"`   // resolved IP
-	Port      int    `json:"port"`      //
-	Transport string `json:"transport"` // "udp" or "tcp"
+	Name      string `json:"name"`            // as in the profile
+	Address   string `json:"address"`         // resolved IP: the proxy's if there is one
+	Port      int    `json:"port"`            //
+	Transport string `json:"transport"`       // "udp" or "tcp"
+	Proxy     string `json:"proxy,omitempty"` // "http://host:port" or "socks5://host:port"
 }
 
 // Tunnel is the device inside.

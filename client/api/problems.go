@@ -26,6 +26,13 @@ const (
 	CodeAuthFailed         = "auth_failed"
 	CodeSignInNotSupported = "sign_in_not_supported"
 
+	// A proxy in front of the server.
+	CodeProxyUnreachable = "proxy_unreachable"
+	CodeProxyAuthNeeded  = "proxy_auth_needed"
+	CodeProxyAuthFailed  = "proxy_auth_failed"
+	CodeProxyRefused     = "proxy_refused"
+	CodeProxyUnusable    = "proxy_unusable"
+
 	// Certificates of the server and our own.
 	CodeCertificateUntrusted  = "certificate_untrusted"
 	CodeCertificateExpired    = "certificate_expired"
@@ -86,6 +93,21 @@ var english = map[string]words{
 	CodeServerRefused: {
 		"the server refused the connection[: {detail}]",
 		"ask the server's administrator why; the server's log names the reason"},
+	CodeProxyUnreachable: {
+		"no way through the proxy {proxy}[: {detail}]",
+		"check that the proxy runs, and that the profile's http-proxy or socks-proxy line, or the setting proxy, names its host and port"},
+	CodeProxyAuthNeeded: {
+		"the proxy {proxy} wants a sign-in that the profile does not give[: {detail}]",
+		"put user name and password into the profile's <http-proxy-user-pass> or <socks-proxy-user-pass> block; with http-proxy HOST PORT auto the method is what the proxy offers"},
+	CodeProxyAuthFailed: {
+		"the proxy {proxy} did not accept the sign-in[: {detail}]",
+		"check the user name and password for the proxy; for NTLM the name may need its domain: DOMAIN\\user"},
+	CodeProxyRefused: {
+		"the proxy {proxy} does not connect to {server}[: {detail}]",
+		"ask the proxy's administrator to allow this host and port; many proxies allow only port 443"},
+	CodeProxyUnusable: {
+		"the proxy {proxy} cannot be used[: {detail}]",
+		"check that it is a proxy of this kind: http-proxy is for HTTP, socks-proxy for SOCKS5"},
 	CodeControlKeyWrong: {
 		"the tls-auth or tls-crypt key does not match[ that of {server}]",
 		"get a fresh profile from the server's administrator; with tls-auth, check key-direction too"},

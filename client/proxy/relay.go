@@ -10,9 +10,6 @@ import (
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
-// MaxHeader is the most that a datagram grows by on the way to a relay, in bytes.
-const MaxHeader = 22
-
 // DialUDP opens a socket that is connected to a relay.
 type DialUDP func(ctx context.Context, relay netip.AddrPort) (udp.Conn, error)
 
@@ -28,13 +25,17 @@ type Association struct {
 }
 
 // Associate asks for a relay to target. The relay must be at the proxy's own address, proxy, which is what the
-// way around the tunnel leads to. ctx bounds all of it. Its errors are *Error.
-func (c *Config) Associate(ctx context.Context, dial Dial, dialUDP DialUDP, proxy netip.Addr, target netip.AddrPort) (*Association, error) {
+// way around the tunnel leads to. A target by name costs its length in every datagram. ctx bounds all of it. Its errors are *Error.
+func (c *Config) Associate(ctx context.Context, dial Dial, dialUDP DialUDP, proxy netip.Addr, target Target) (*Association, error) {
 	if err := c.Check(); err != nil {
 		return nil, &Error{Cause: Broken, Text: err.Error()}
 	}
 	if c.Kind != SOCKS5 {
 		return nil, &Error{Cause: Broken, Text: "an HTTP proxy carries TCP only"}
+	}
+	header, err := appendTarget(make([]byte, 3, 32), target)
+	if err != nil {
+		return nil, err
 	}
 	// We do not know yet where we shall send from: the zero address of the family says so.
 	from := netip.IPv4Unspecified()
@@ -63,7 +64,6 @@ func (c *Config) Associate(ctx context.Context, dial Dial, dialUDP DialUDP, prox
 	if err != nil {
 		return fail(unreachable(err))
 	}
-	header := appendAddress(make([]byte, 3, MaxHeader), target)
 	return &Association{Conn: u, control: conn, header: header}, nil
 }
 

@@ -91,14 +91,9 @@ func (c *Config) talk(conn io.ReadWriter, cmd byte, target Target) (netip.AddrPo
 	}
 
 	request := append(make([]byte, 0, 262), socksVersion, cmd, 0)
-	if a, ok := target.address(); ok {
-		request = appendAddress(request, netip.AddrPortFrom(a, target.Port))
-	} else {
-		if len(target.Host) > 255 || target.Host == "" {
-			return fail(Broken, "the server's name is too long for SOCKS5")
-		}
-		request = append(append(request, typeName, byte(len(target.Host))), target.Host...)
-		request = binary.BigEndian.AppendUint16(request, target.Port)
+	request, err = appendTarget(request, target)
+	if err != nil {
+		return netip.AddrPort{}, err
 	}
 	if _, err := conn.Write(request); err != nil {
 		return netip.AddrPort{}, unreachable(err)
@@ -186,12 +181,17 @@ func replyText(code byte) string {
 	return fmt.Sprintf("failure %d", code)
 }
 
-// appendAddress appends type, address and port.
-func appendAddress(b []byte, a netip.AddrPort) []byte {
-	if addr := a.Addr().Unmap(); addr.Is4() {
-		b = append(append(b, typeIPv4), addr.AsSlice()...)
-	} else {
-		b = append(append(b, typeIPv6), addr.WithZone("").AsSlice()...)
+// appendTarget appends type, address and port: 7 bytes for IPv4, 19 for IPv6, 4 and its length for a name.
+func appendTarget(b []byte, t Target) ([]byte, error) {
+	switch a, ok := t.address(); {
+	case ok && a.Is4():
+		b = append(append(b, typeIPv4), a.AsSlice()...)
+	case ok:
+		b = append(append(b, typeIPv6), a.AsSlice()...)
+	case len(t.Host) > 255 || t.Host == "":
+		return nil, &Error{Cause: Broken, Text: "the server's name is too long for SOCKS5"}
+	default:
+		b = append(append(b, typeName, byte(len(t.Host))), t.Host...)
 	}
-	return binary.BigEndian.AppendUint16(b, a.Port())
+	return binary.BigEndian.AppendUint16(b, t.Port), nil
 }

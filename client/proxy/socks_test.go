@@ -111,7 +111,7 @@ func (hung) Close() error { return nil }
 
 func TestAssociate(t *testing.T) {
 	proxyAt := netip.MustParseAddr("198.51.100.7")
-	target := netip.MustParseAddrPort("192.0.2.1:1194")
+	target := Target{"192.0.2.1", 1194}
 	for name, c := range map[string]struct {
 		answer string
 		relay  string
@@ -154,8 +154,12 @@ func TestAssociate(t *testing.T) {
 }
 
 func TestRelayHeaders(t *testing.T) {
-	for target, size := range map[string]int{"192.0.2.1:1194": 10, "[2001:db8::1]:1194": MaxHeader} {
-		a := &Association{header: appendAddress(make([]byte, 3, MaxHeader), netip.MustParseAddrPort(target))}
+	for target, size := range map[string]int{"192.0.2.1": 10, "2001:db8::1": 22, "vpn.example": 18} {
+		header, err := appendTarget(make([]byte, 3), Target{target, 1194})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &Association{header: header}
 		if a.HeaderSize() != size {
 			t.Errorf("%s: header of %d bytes", target, a.HeaderSize())
 		}
