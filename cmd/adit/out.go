@@ -279,6 +279,9 @@ func server(s api.Server) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
+	if s.Proxy != "" { // the address is the proxy's
+		return fmt.Sprintf("%s:%d/%s through %s (%s)", s.Name, s.Port, s.Transport, s.Proxy, s.Address)
+	}
 	at := fmt.Sprintf("%s:%d/%s", host, s.Port, s.Transport)
 	if s.Name == s.Address {
 		return at
