@@ -98,6 +98,10 @@ func runCell(t *testing.T, c cell, o *outcome) {
 	s := newSite(t)
 	p, key := newPKI(t), staticKey()
 	outside := s.tap(s.server, "eth0")
+	if c.Fragment == "fragment" { // the tap shall see each datagram, not a train of them
+		s.ok(s.client.NoTrains("eth0"))
+		s.ok(s.server.NoTrains("eth0"))
+	}
 	l := connectCell(s, p, key, c)
 
 	four, six := s.tunnelAddrs(s.client)

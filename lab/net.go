@@ -146,6 +146,18 @@ func (n *Node) Link(device string, up bool) error {
 	})
 }
 
+// NoTrains lets the system cut trains of packets (GSO) before they leave by a device,
+// so that a capture shows each.
+func (n *Node) NoTrains(device string) error {
+	return n.Do(func() error {
+		link, err := netlink.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetGSOMaxSegs(link, 1)
+	})
+}
+
 // Loss drops one in n of the packets that arrive at the node over UDP, at
 // random; 0 ends it.
 func (n *Node) Loss(one uint32) error {

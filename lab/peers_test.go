@@ -203,10 +203,10 @@ func (s *site) cellYAML(p pki, k wrapKeys, c cell) string {
 		e.Listen = "[::]:1194"
 	}
 	add := func(line string) { e.More += line + "\n" }
-	switch c.NCP {
-	case "ncp":
+	if c.NCP != "" {
 		e.Ciphers += ", AES-128-GCM"
-	case "no-ncp":
+	}
+	if c.NCP == "no-ncp" {
 		add("data_ciphers_fallback: " + c.cipher())
 	}
 	if c.digest() != "" {

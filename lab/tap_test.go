@@ -92,6 +92,8 @@ func (tp *tap) packet(b []byte) {
 		if b[9] != unix.IPPROTO_UDP || binary.BigEndian.Uint16(b[6:])&0x1fff != 0 { // not the first fragment
 			return
 		}
+	case len(b) >= 48 && b[6] == unix.IPPROTO_FRAGMENT && b[40] == unix.IPPROTO_UDP && binary.BigEndian.Uint16(b[42:])&0xfff8 == 0:
+		head = 48
 	case len(b) < 40 || b[6] != unix.IPPROTO_UDP:
 		return
 	}
