@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"ovpn/wire":    {},
 	"ovpn/push":    {},
 	"ovpn/framing": {},
+	"ovpn/mss":     {},
 	"ovpn/profile": {"ovpn/push"},
 	"ovpn/wrap":    {"ovpn/wire"},
 	"ovpn":         {"ovpn/wire", "ovpn/wrap", "ovpn/push"},

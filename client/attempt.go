@@ -14,6 +14,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/drive"
 	"github.com/adit-vpn/adit/ovpn/framing"
+	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/ovpn/push"
 )
 
@@ -274,7 +275,7 @@ func (a *running) path(s *ovpn.Session, reply push.Reply) *path {
 	c := a.c
 	return &path{
 		data: s.Data(), link: a.link,
-		mss:  newClamp(s.Data().Payload(c.spec.mssfix-outerOverhead(a.address.Addr(), a.link)), 0),
+		mss:  mss.New(s.Data().Payload(c.spec.mssfix-outerOverhead(a.address.Addr(), a.link)), 0),
 		loop: newLoopGuard(a.address, a.streams()),
 		nat:  c.spec.nat(reply),
 	}

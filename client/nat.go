@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/adit-vpn/adit/ovpn/push"
+
+	"github.com/adit-vpn/adit/ovpn/mss"
 )
 
 // nat exchanges IPv4 addresses of packets inside one to one (client-nat; openvpn's clinat.c): for
@@ -122,8 +124,8 @@ type change struct{ old, now uint32 }
 // fix updates a checksum.
 func (c change) fix(sum []byte) {
 	if c.old != c.now {
-		fixChecksum(sum[:2], uint16(c.old>>16), uint16(c.now>>16), false)
-		fixChecksum(sum[:2], uint16(c.old), uint16(c.now), false)
+		mss.FixChecksum(sum[:2], uint16(c.old>>16), uint16(c.now>>16), false)
+		mss.FixChecksum(sum[:2], uint16(c.old), uint16(c.now), false)
 	}
 }
 

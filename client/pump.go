@@ -13,6 +13,7 @@ import (
 
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/framing"
+	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/ovpn/wire"
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/udp"
@@ -45,7 +46,7 @@ const (
 type path struct {
 	data *ovpn.Data
 	link link
-	mss  mssClamp
+	mss  mss.Clamp
 	loop loopGuard
 	nat  nat
 }
@@ -124,7 +125,7 @@ func (o *outbound) pass(sealed *train, bufs [][]byte, sizes []int, pkts [][]byte
 		if p.loop.catches(pkts[n]) {
 			continue
 		}
-		p.mss.clamp(pkts[n])
+		p.mss.Apply(pkts[n])
 		p.nat.out(pkts[n])
 		n++
 	}
@@ -203,7 +204,7 @@ type inbound struct {
 // sink is where opened packets go.
 type sink struct {
 	tun platform.TUN
-	mss mssClamp
+	mss mss.Clamp
 	nat nat
 }
 
@@ -334,7 +335,7 @@ func (in *inbound) flush(now time.Time) error {
 		if b.sizes[i] == 0 {
 			continue
 		}
-		s.mss.clamp(b.out[i][tunOffset : tunOffset+b.sizes[i]])
+		s.mss.Apply(b.out[i][tunOffset : tunOffset+b.sizes[i]])
 		s.nat.in(b.out[i][tunOffset : tunOffset+b.sizes[i]])
 		b.out[i], b.out[n] = b.out[n], b.out[i][:tunOffset+b.sizes[i]]
 		n++

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/netip"
 	"os"
@@ -27,6 +28,11 @@ type Config struct {
 	SplitTunnel       bool
 	DNSServers        []netip.Addr
 	TunMTU            int
+	Topology          string // "subnet", "net30" or "p2p"
+	Mssfix            int    // outer bytes that TCP inside is fitted to; 0 = off
+	TLSVersionMin     uint16 // as in crypto/tls
+	Legacy            Legacy
+	AuthToken         AuthToken
 	Floating          bool             // follow a client that changes its outer address
 	ConnectFreq       Freq             // of new sessions, for each source
 	ServerCertificate CertificateFiles // empty: from the PKI in Data
@@ -227,13 +233,18 @@ func (c *Config) subnet(id string) (VPC, Subnet, bool) {
 	return VPC{}, Subnet{}, false
 }
 
+const defaultMTU = 1500
+
 // defaults are the values of keys that a file does not name.
 func defaults() Config {
 	return Config{
 		Data:           DefaultData,
 		Network:        "userspace",
 		Transport:      "udp",
-		TunMTU:         1500,
+		TunMTU:         defaultMTU,
+		Topology:       "subnet",
+		Mssfix:         1492, // openvpn's default
+		TLSVersionMin:  tls.VersionTLS12,
 		Floating:       true,
 		ConnectFreq:    Freq{Sessions: 100, Seconds: 10}, // openvpn's connect-freq-initial
 		ControlWrap:    ControlWrap{Type: "none"},

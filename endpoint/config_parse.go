@@ -12,7 +12,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/adit-vpn/adit/endpoint/network"
-	"github.com/adit-vpn/adit/ovpn"
 )
 
 // parsing is a Config in the making, with the nodes that checks point at.
@@ -90,7 +89,7 @@ func (p *parsing) root(n *yaml.Node) {
 	text := func(into *string) func(*yaml.Node, string) {
 		return p.set(func(n *yaml.Node, path string) { p.text(n, path, into) })
 	}
-	p.mapping(n, "", fields{
+	known := fields{
 		"data":      text(&c.Data),
 		"listen":    p.set(p.listen),
 		"remote":    p.set(p.remote),
@@ -140,7 +139,9 @@ func (p *parsing) root(n *yaml.Node) {
 		"client_connect_handler":        p.later,
 		"connection_log":                p.later,
 		"api":                           p.later,
-	})
+	}
+	p.legacy(known)
+	p.mapping(n, "", known)
 	for _, key := range []string{"listen", "client_cidr"} {
 		if _, ok := p.at[key]; !ok && isMapping(n) {
 			p.fail(n, key, "is missing")
@@ -202,26 +203,6 @@ func (p *parsing) dnsServers(n *yaml.Node, path string) {
 	if len(p.c.DNSServers) > maxDNSServers {
 		p.fail(n, path, "at most %d servers", maxDNSServers)
 	}
-}
-
-func (p *parsing) ciphers(n *yaml.Node, path string) {
-	known := ovpn.DefaultCiphers()
-	var list []string
-	p.list(n, path, func(n *yaml.Node, path string) {
-		i := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, n.Value) })
-		switch {
-		case n.Kind != yaml.ScalarNode || i < 0:
-			p.fail(n, path, "unknown cipher %q: choose from %s", n.Value, strings.Join(known, ", "))
-		case slices.Contains(list, known[i]):
-			p.fail(n, path, "%s is listed twice", known[i])
-		default:
-			list = append(list, known[i])
-		}
-	})
-	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
-		p.fail(n, path, "is empty")
-	}
-	p.c.Ciphers = list
 }
 
 func (p *parsing) authentication(n *yaml.Node, path string) {
@@ -374,6 +355,7 @@ func (p *parsing) check() {
 	}
 	p.checkNetworks()
 	p.checkRoutes()
+	p.checkLegacy()
 }
 
 // unusable says whether a client range touches addresses that no host may have.

@@ -202,7 +202,7 @@ func FuzzParseConfig(f *testing.F) {
 		if len(c.Listen) == 0 || !c.ClientCIDR.IsValid() {
 			t.Fatalf("incomplete: %+v", c)
 		}
-		g := &generation{cfg: c, pool: newPool(c.ClientCIDR, c.ClientCIDR6, len(c.Associations))}
+		g := &generation{cfg: c, pool: newPool(c.ClientCIDR, c.ClientCIDR6, len(c.Associations), c.Topology)}
 		g.buildWanted()
 		g.buildReply()
 		if err := g.wanted.Check(); err != nil {

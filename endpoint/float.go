@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/adit-vpn/adit/ovpn/framing"
+	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -16,10 +18,29 @@ import (
 // move, and both directions with it (openvpn's multi_process_float). Without keys nothing is
 // authentic, so nobody moves before the session is established (CVE-2020-11810). UDP only.
 
-// path is where a client is.
+// path is where a client is, and what that means for its packets. Immutable.
 type path struct {
 	from netip.AddrPort
-	conn udp.Conn // nil on TCP
+	conn udp.Conn  // nil on TCP
+	mss  mss.Clamp // none before there are keys
+}
+
+// outerOverhead is what an inner packet grows by outside, beside the data channel's own.
+func outerOverhead(to netip.Addr, stream bool) int {
+	n := 20 + 8
+	if stream {
+		n = 20 + 20 + framing.HeaderSize
+	}
+	if to.Is6() {
+		n += 20
+	}
+	return n
+}
+
+// pathTo is the path of an established client.
+func (p *peer) pathTo(from netip.AddrPort, conn udp.Conn) *path {
+	fix := p.gen.Load().cfg.Mssfix
+	return &path{from: from, conn: conn, mss: mss.New(fix, p.data.Overhead()+outerOverhead(from.Addr(), p.stream))}
 }
 
 // Bounds of the work for packets from unknown addresses, which anybody can forge:
@@ -72,7 +93,7 @@ func (l *udpListener) float(now time.Time, p *peer, from netip.AddrPort, b []byt
 		return true
 	}
 	was := p.from()
-	replaced, err := s.peers.move(p, &path{from: from, conn: l.conn})
+	replaced, err := s.peers.move(p, p.pathTo(from, l.conn))
 	log := s.log.With("connection", p.name, "from", was.String(), "to", from.String())
 	switch {
 	case errors.Is(err, errGone):

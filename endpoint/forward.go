@@ -83,7 +83,7 @@ func (b *inBatch) flush(now time.Time) (authentic int) {
 	delivered, authentic := p.data.OpenAuthentic(now, b.in, out, sizes, headroom)
 	if delivered > 0 {
 		b.write = b.write[:0]
-		access := p.access.Load()
+		access, clamp := p.access.Load(), p.path.Load().mss
 		var spoofed, denied uint64
 		for i, n := range sizes {
 			if n == 0 {
@@ -97,6 +97,7 @@ func (b *inBatch) flush(now time.Time) (authentic int) {
 			case !access.allowed(dst):
 				denied++
 			default:
+				clamp.Apply(packet)
 				b.write = append(b.write, out[i][:headroom+n])
 			}
 		}
@@ -205,13 +206,16 @@ func (b *outBatch) add(now time.Time, p *peer, packets [][]byte) {
 	if len(packets) == 0 {
 		return
 	}
+	path := p.path.Load()
+	for _, packet := range packets {
+		path.mss.Apply(packet)
+	}
 	if p.out != nil {
 		if !p.out.seal(now, p.data, packets) {
 			b.server.drops.full.Add(uint64(len(packets)))
 		}
 		return
 	}
-	path := p.path.Load()
 	if b.conn != path.conn {
 		b.flush()
 		b.conn = path.conn

@@ -22,6 +22,7 @@ func TestTrainsStayTogether(t *testing.T) {
 	s.buffers.New = newBuffers
 	p := &peer{server: s, data: pair.Server.Session.Data(), lease: lease{Addr: netip.MustParsePrefix("10.64.0.2/27")}}
 	p.access.Store(&access{})
+	p.path.Store(&path{})
 	b := newInBatch(s)
 	var held []int // by the batch, after each train
 	var opened uint64

@@ -25,7 +25,8 @@ type generation struct {
 	tls     *tls.Config
 	wrap    wrap.Method // nil: none
 	methods []auth.Method
-	trust   string // changes when CAs or revocation lists do
+	tokens  *auth.Tokens // nil: none
+	trust   string       // changes when CAs or revocation lists do
 	pool    *pool
 	access  []*access // by association
 	reply   push.Reply
@@ -55,10 +56,13 @@ func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error
 		return nil, err
 	}
 	if before != nil && before.cfg.ClientCIDR == cfg.ClientCIDR && before.cfg.ClientCIDR6 == cfg.ClientCIDR6 &&
-		slices.Equal(before.cfg.Associations, cfg.Associations) {
+		slices.Equal(before.cfg.Associations, cfg.Associations) && before.cfg.Topology == cfg.Topology {
 		g.pool = before.pool
 	} else {
-		g.pool = newPool(cfg.ClientCIDR, cfg.ClientCIDR6, len(cfg.Associations))
+		g.pool = newPool(cfg.ClientCIDR, cfg.ClientCIDR6, len(cfg.Associations), cfg.Topology)
+	}
+	if err := g.loadTokens(before, l); err != nil {
+		return nil, err
 	}
 	g.buildWanted()
 	g.buildReply()
@@ -96,7 +100,7 @@ func (g *generation) loadTLS(l Leaves) error {
 	}
 	g.tls = &tls.Config{
 		Certificates:           []tls.Certificate{pair},
-		MinVersion:             tls.VersionTLS12,
+		MinVersion:             cfg.TLSVersionMin,
 		CurvePreferences:       []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
 		SessionTicketsDisabled: true,
 	}
@@ -159,6 +163,31 @@ func loadMutual(cfg *Config, m Mutual, l Leaves) (method *auth.Mutual, trust str
 	return method, string(ca) + string(crl), nil
 }
 
+// loadTokens makes the tokens of auth_token. A random secret lives as long as the
+// endpoint and the settings.
+func (g *generation) loadTokens(before *generation, l Leaves) error {
+	t := g.cfg.AuthToken
+	switch {
+	case t.Renewal == 0:
+		return nil
+	case t.Secret == "" && before != nil && before.cfg.AuthToken == t:
+		g.tokens = before.tokens
+		return nil
+	}
+	var secret []byte
+	file := g.cfg.Path(t.Secret)
+	var err error
+	if file != "" {
+		if secret, err = l.ReadFile(file); err != nil {
+			return fmt.Errorf("auth_token secret: %w", err)
+		}
+	}
+	if g.tokens, err = auth.NewTokens(secret, t.Lifetime, t.Renewal, l.Now); err != nil {
+		return fmt.Errorf("auth_token %s: %w", file, err)
+	}
+	return nil
+}
+
 // buildWanted says what the network must serve, and what clients may reach.
 func (g *generation) buildWanted() {
 	cfg := &g.cfg
@@ -194,7 +223,7 @@ func (g *generation) buildWanted() {
 func (g *generation) buildReply() {
 	cfg := &g.cfg
 	r := push.Reply{
-		Topology: "subnet", Ping: ping, PingRestart: pingRestart, TunMTU: cfg.TunMTU, PeerID: -1,
+		Topology: cfg.Topology, Ping: ping, PingRestart: pingRestart, PeerID: -1,
 	}
 	if cfg.Transport == "udp" {
 		r.ExitNotify = 1 // a client that goes says so, instead of falling silent
@@ -233,21 +262,35 @@ func (g *generation) routes() []netip.Prefix {
 	return out
 }
 
-// replyFor is what one client is given.
-func (g *generation) replyFor(l lease) push.Reply {
+// replyFor is what one client is given. mtu is the largest that it can take; 0 =
+// it takes none.
+func (g *generation) replyFor(l lease, mtu int) push.Reply {
 	r := g.reply
 	r.Address, r.RouteGateway = l.Addr, l.Gateway.Addr()
+	if l.Peer.IsValid() {
+		r.Address, r.Peer, r.RouteGateway = netip.PrefixFrom(l.Addr.Addr(), 32), l.Peer, l.Peer
+	}
+	r.TunMTU = min(g.cfg.TunMTU, mtu)
 	if l.Addr6.IsValid() {
 		r.Address6, r.Peer6 = l.Addr6, l.Gateway6.Addr()
 	}
 	return r
 }
 
-// sameForClients says whether sessions of g may go on under next: what they were
-// given and what they proved still holds.
-func (g *generation) sameForClients(next *generation) bool {
-	return g.pool == next.pool && g.trust == next.trust && reflect.DeepEqual(g.reply, next.reply) &&
-		slices.Equal(g.cfg.Ciphers, next.cfg.Ciphers) && g.cfg.PRF == next.cfg.PRF
+// sameForClients says whether sessions of g may go on under next: what they
+// proved and how they talk still holds, and so does what they were given, or it can be
+// updated.
+func (g *generation) sameForClients(next *generation) (same, update bool) {
+	a, b := &g.cfg, &next.cfg
+	same = g.pool == next.pool && g.trust == next.trust && slices.Equal(a.Ciphers, b.Ciphers) && a.PRF == b.PRF && a.Legacy == b.Legacy &&
+		a.Mssfix == b.Mssfix && reflect.DeepEqual(lasting(g.reply), lasting(next.reply))
+	return same, !reflect.DeepEqual(g.reply, next.reply)
+}
+
+// lasting is what PUSH_UPDATE does not change here.
+func lasting(r push.Reply) push.Reply {
+	r.Routes, r.Redirect, r.DNS, r.BlockIPv6 = nil, nil, push.DNS{}, false
+	return r
 }
 
 // fixed names the first key whose change needs a new process, or "".

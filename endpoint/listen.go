@@ -35,6 +35,7 @@ type udpListener struct {
 	tries  budget
 	// flooded is when a flood was logged last.
 	flooded time.Time
+	old     *peer // the client of DATA_V1 that was heard last
 }
 
 func newUDPListener(s *Server, conn udp.Conn) *udpListener {
@@ -111,6 +112,16 @@ func (l *udpListener) packet(ctx context.Context, now time.Time, from netip.Addr
 		case !l.float(now, p, from, b):
 			l.server.drops.unknown.Add(1)
 		}
+	case op == wire.DataV1 && len(b) > 1:
+		// No peer id: the address alone says whose it is.
+		if l.old == nil || l.old.from() != from || l.server.peers.byID(l.old.id) != l.old {
+			l.old = l.server.peers.at(from)
+		}
+		if l.old == nil {
+			l.server.drops.unknown.Add(1)
+			return
+		}
+		l.batch.add(now, l.old, b)
 	case wire.IsData(b[0]) || len(b) < 1+len(wire.SessionID{}):
 		l.server.drops.unknown.Add(1)
 	default:

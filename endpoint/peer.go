@@ -8,13 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/drive"
+	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -58,6 +61,13 @@ type peer struct {
 	leased bool
 	lease  lease
 	access atomic.Pointer[access]
+	mtu    int         // the largest that the client takes; 0 = unknown
+	token  push.Secret // that the client has; empty: none
+	given  push.Secret // the one in its push reply
+
+	adopting  sync.Mutex // guards changes of gen, and what follows
+	pushed    bool
+	updatable bool
 
 	status atomic.Pointer[status]
 	ended  string // why, for the log
@@ -69,6 +79,9 @@ type status struct {
 	since    time.Time
 	lease    lease
 }
+
+// restartMessage makes a client connect anew.
+const restartMessage = "RESTART,the configuration changed"
 
 // newPeer makes a peer that run will serve. conn is nil on TCP.
 func (s *Server) newPeer(key sessionKey, conn udp.Conn) (*peer, context.Context) {
@@ -102,6 +115,7 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 		Role: ovpn.Server, TLS: g.tls, Wrap: g.wrap, Stream: p.stream, Ciphers: g.cfg.Ciphers, PRF: g.cfg.PRF,
 		Hello: hello, PeerID: p.id, MTU: g.cfg.TunMTU, Ping: ping, PingRestart: serverRestart, ExitNotify: true,
 		Renegotiate: renegotiate, KeyAge: g.cfg.ControlWrap.KeyAge(),
+		Fallback: g.cfg.Legacy.Fallback, Auth: g.cfg.Legacy.Auth, Compress: g.cfg.Legacy.Compress, Fragment: g.cfg.Legacy.Fragment,
 	})
 	if err != nil {
 		log.Error("cannot start a session", "error", err)
@@ -154,6 +168,10 @@ func (p *peer) control(packet []byte) {
 // handle answers the session's events, on run's goroutine.
 func (p *peer) handle(now time.Time, s *ovpn.Session, ev ovpn.Event) error {
 	switch ev := ev.(type) {
+	case ovpn.Established:
+		if !ev.Renegotiation {
+			p.compare(ev.PeerOptions)
+		}
 	case ovpn.Credentials:
 		return p.authenticate(now, s, ev)
 	case ovpn.PushRequest:
@@ -194,9 +212,26 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 			p.ended = "denied: another identity than at the beginning"
 			return s.Deny(now, ev.KeyID, "the identity changed")
 		}
-		return s.Accept(now, ev.KeyID)
+		if p.token != "" && auth.IsToken(ev.Password) && !auth.SameSession(p.token, ev.Password) {
+			p.ended = "denied: the token of another sign-in"
+			return s.Deny(now, ev.KeyID, "")
+		}
+		if err := s.Accept(now, ev.KeyID); err != nil {
+			return err
+		}
+		return p.renewToken(now, s, who)
 	}
 	g := p.gen.Load()
+	p.mtu = ivMTU(ev.PeerInfo)
+	if g.tokens != nil && who.Username != "" {
+		p.token = g.tokens.Issue(who.Username)
+		if g.tokens.Verify(who.Username, ev.Password) == nil {
+			var err error
+			if p.token, err = g.tokens.Renew(ev.Password, who.Username); err != nil {
+				return err
+			}
+		}
+	}
 	lease, err := g.pool.lease()
 	if err != nil {
 		p.ended = "denied: " + err.Error()
@@ -210,6 +245,29 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 		old.cancel(errReplaced)
 	}
 	return s.Accept(now, ev.KeyID)
+}
+
+// renewToken gives a client that renegotiated the next token.
+func (p *peer) renewToken(now time.Time, s *ovpn.Session, who auth.Identity) error {
+	tokens := p.gen.Load().tokens
+	if tokens == nil || p.token == "" {
+		return nil
+	}
+	next, err := tokens.Renew(p.token, who.Username)
+	if err != nil {
+		return err
+	}
+	p.token = next
+	return s.PushToken(now, next)
+}
+
+// ivMTU is the largest MTU that a client says it takes; 0 when it does not say.
+func ivMTU(info map[string]string) int {
+	n, err := strconv.Atoi(info["IV_MTU"])
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
 }
 
 // merge adds what another method proved.
@@ -226,57 +284,116 @@ func merge(a, b auth.Identity) auth.Identity {
 
 // push gives the client its configuration and lets packets flow.
 func (p *peer) push(now time.Time, s *ovpn.Session) error {
-	for current := p.server.gen.Load(); current != p.gen.Load(); {
-		if !p.adopt(current) {
-			// The configuration changed in the middle of the handshake.
-			p.ended = "configuration changed"
-			return s.Deny(now, 0, "TEMP:the configuration changed, try again")
-		}
-		// A reload since may have set newer rules before ours.
-		newest := p.server.gen.Load()
-		if newest == current {
-			break
-		}
-		current = newest
+	g, ok := p.settle()
+	if !ok {
+		// The configuration changed in the middle of the handshake.
+		p.ended = "configuration changed"
+		return s.Deny(now, 0, "TEMP:the configuration changed, try again")
 	}
-	p.server.peers.publish(p)
-	if err := s.Push(now, p.gen.Load().replyFor(p.lease)); err != nil {
+	p.given = p.token
+	reply := p.replyOf(g)
+	if p.mtu > 0 && p.mtu < g.cfg.TunMTU {
+		p.server.log.Warn("the client's largest MTU is below tun_mtu", "connection", p.name, "client", p.mtu, "tun_mtu", g.cfg.TunMTU)
+	}
+	if err := s.Push(now, reply); err != nil {
 		return err
 	}
+	p.server.peers.measure(p)
+	p.adopting.Lock()
+	p.updatable = s.CanUpdate()
+	p.adopting.Unlock()
 	st := p.status.Load()
 	p.server.log.Info("client connected", "connection", p.name, "from", p.from().String(), "client", st.identity.Name(),
 		"address", p.lease.Addr.Addr().String())
 	return nil
 }
 
-// adopt makes an established peer follow next, or says that it must be reset. Any goroutine.
+// replyOf is what g gives this client. Only on run's goroutine.
+func (p *peer) replyOf(g *generation) push.Reply {
+	reply := g.replyFor(p.lease, p.mtu)
+	if reply.AuthToken = p.given; p.given != "" {
+		reply.TokenUser = p.status.Load().identity.Username
+	}
+	return reply
+}
+
+// settle brings p to the generation in force, for the push, and publishes it.
+// From then on changes are updates, if the client can take them.
+func (p *peer) settle() (*generation, bool) {
+	p.adopting.Lock()
+	defer p.adopting.Unlock()
+	for {
+		// A reload sets the generation first, then asks each peer to adopt it.
+		current := p.server.gen.Load()
+		if current == p.gen.Load() {
+			break
+		}
+		if _, ok := p.follow(current); !ok {
+			return nil, false
+		}
+	}
+	p.pushed = true
+	p.server.peers.publish(p)
+	return p.gen.Load(), true
+}
+
+// adopt makes a peer follow next, or says that it must be reset. Any goroutine.
 func (p *peer) adopt(next *generation) bool {
-	if !p.gen.Load().sameForClients(next) {
+	p.adopting.Lock()
+	defer p.adopting.Unlock()
+	update, ok := p.follow(next)
+	if !ok || !update {
+		return ok
+	}
+	select {
+	case p.do <- func(now time.Time, s *ovpn.Session) error {
+		if err := s.Update(now, p.replyOf(next)); err != nil {
+			p.server.log.Warn("client not updated", "connection", p.name, "error", err)
+			return p.tell(now, s, restartMessage, "configuration changed")
+		}
+		p.server.log.Info("client updated", "connection", p.name)
+		return nil
+	}:
+		return true
+	default: // it has stopped listening
 		return false
 	}
+}
+
+// follow is adopt without telling the client; update says that it must be told.
+func (p *peer) follow(next *generation) (update, ok bool) {
+	ok, update = p.gen.Load().sameForClients(next)
+	update = update && p.pushed
+	if !ok || update && !p.updatable {
+		return false, false
+	}
+	p.gen.Store(next)
 	if st := p.status.Load(); st != nil {
 		p.access.Store(next.access[st.lease.association])
 	}
-	return true
+	return update, true
 }
 
 // end tells the client message ("HALT,…", "RESTART,…") and ends the session. Packets
 // stop at once. Any goroutine.
 func (p *peer) end(message, reason string) {
 	p.server.peers.withdraw(p)
-	f := func(now time.Time, s *ovpn.Session) error {
-		p.ended = reason
-		if err := s.Send(now, message); err != nil {
-			return fmt.Errorf("%s: %w", reason, err)
-		}
-		s.Close(now)
-		return nil
-	}
+	f := func(now time.Time, s *ovpn.Session) error { return p.tell(now, s, message, reason) }
 	select {
 	case p.do <- f:
 	default:
 		p.cancel(errors.New(reason))
 	}
+}
+
+// tell is end on run's goroutine.
+func (p *peer) tell(now time.Time, s *ovpn.Session, message, reason string) error {
+	p.ended = reason
+	if err := s.Send(now, message); err != nil {
+		return fmt.Errorf("%s: %w", reason, err)
+	}
+	s.Close(now)
+	return nil
 }
 
 // stop ends the session because the endpoint ends: an established client is told to

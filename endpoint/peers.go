@@ -97,6 +97,16 @@ func (ps *peers) byInner(cidr6 netip.Prefix, dst netip.Addr) *peer {
 	return in.at[off].Load()
 }
 
+// at is the established peer at an address, or nil: for packets that name none.
+func (ps *peers) at(from netip.AddrPort) *peer {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if p := ps.byAddr[from]; p != nil && ps.byID(p.id) == p {
+		return p
+	}
+	return nil
+}
+
 // session finds a control channel.
 func (ps *peers) session(key sessionKey) *peer {
 	ps.mu.Lock()
@@ -224,6 +234,14 @@ func (ps *peers) withdraw(p *peer) {
 	if in := ps.inner.Load(); st != nil && in.cidr == p.gen.Load().cfg.ClientCIDR {
 		in.at[st.lease.offset].CompareAndSwap(p, nil)
 	}
+}
+
+// measure fits p's path to its keys, now that it has them.
+func (ps *peers) measure(p *peer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	at := p.path.Load()
+	p.path.Store(p.pathTo(at.from, at.conn))
 }
 
 // remove forgets p and frees its id. Each peer that add let in is removed once.

@@ -9,11 +9,13 @@ import (
 
 // pool hands out the client addresses. The client range is cut into /27 slices,
 // dealt to the associations in turn, as AWS does: the first host of a slice is its
-// gateway, the others are clients'. New clients go to the associations in turn. An
+// gateway, the others are clients'. With topology net30 a slice is seven pairs behind
+// the gateway's, each the client's address after the one that it sees as its peer. New clients go to the associations in turn. An
 // address that was given back is used again as late as possible. Safe for concurrent use.
 type pool struct {
-	cidr  netip.Prefix
-	cidr6 netip.Prefix // invalid: none
+	cidr     netip.Prefix
+	cidr6    netip.Prefix // invalid: none
+	topology string
 
 	mu     sync.Mutex
 	groups []group // one per association
@@ -23,7 +25,7 @@ type pool struct {
 // group is the addresses of one association.
 type group struct {
 	slices []uint32 // index of the slice in the range, in order
-	fresh  int      // addresses never given out start at this host of the group
+	fresh  int      // leases never given out start at this host of the group
 	free   []uint32 // given back, oldest first; offsets in the range
 }
 
@@ -31,6 +33,7 @@ type group struct {
 type lease struct {
 	Addr, Gateway   netip.Prefix // with the slice's length
 	Addr6, Gateway6 netip.Prefix // invalid: none
+	Peer            netip.Addr   // net30 and p2p: the other end of the link; invalid with subnet
 	association     int
 	offset          uint32 // of Addr in the client range
 }
@@ -38,7 +41,9 @@ type lease struct {
 const (
 	sliceSize    = 1 << (32 - sliceBits)
 	sliceClients = sliceSize - 3 // without network, gateway and broadcast
-	maxSlices    = 1024          // enough for maxPeers; the rest of a large range is never used
+	pairSize     = 4             // of net30: network, peer, client, broadcast
+	slicePairs   = sliceSize/pairSize - 1
+	maxSlices    = 1024 // enough for maxPeers; the rest of a large range is never used
 )
 
 // The reasons why there is no address, as the client reads them.
@@ -47,8 +52,8 @@ var (
 	errNoNetwork     = errors.New("the endpoint has no associated network")
 )
 
-func newPool(cidr, cidr6 netip.Prefix, associations int) *pool {
-	p := &pool{cidr: cidr, cidr6: cidr6, groups: make([]group, associations)}
+func newPool(cidr, cidr6 netip.Prefix, associations int, topology string) *pool {
+	p := &pool{cidr: cidr, cidr6: cidr6, topology: topology, groups: make([]group, associations)}
 	if associations == 0 {
 		return p
 	}
@@ -70,16 +75,20 @@ func (p *pool) lease() (lease, error) {
 	for range p.groups {
 		i := p.next
 		p.next = (p.next + 1) % len(p.groups)
-		if off, ok := p.groups[i].take(); ok {
+		if off, ok := p.groups[i].take(p.topology); ok {
 			return p.at(i, off), nil
 		}
 	}
 	return lease{}, errPoolExhausted
 }
 
-func (g *group) take() (uint32, bool) {
-	if slice := g.fresh / sliceClients; slice < len(g.slices) {
-		off := g.slices[slice]*sliceSize + 2 + uint32(g.fresh%sliceClients)
+func (g *group) take(topology string) (uint32, bool) {
+	perSlice, first, step := sliceClients, 2, 1
+	if topology == "net30" {
+		perSlice, first, step = slicePairs, pairSize+2, pairSize
+	}
+	if slice := g.fresh / perSlice; slice < len(g.slices) {
+		off := g.slices[slice]*sliceSize + uint32(first+step*(g.fresh%perSlice))
 		g.fresh++
 		return off, true
 	}
@@ -95,6 +104,12 @@ func (p *pool) at(association int, off uint32) lease {
 	l := lease{association: association, offset: off}
 	l.Addr = netip.PrefixFrom(add(p.cidr.Addr(), off), sliceBits)
 	l.Gateway = netip.PrefixFrom(add(p.cidr.Addr(), off&^(sliceSize-1)+1), sliceBits)
+	switch p.topology {
+	case "net30":
+		l.Peer = add(p.cidr.Addr(), off-1)
+	case "p2p":
+		l.Peer = l.Gateway.Addr()
+	}
 	if p.cidr6.IsValid() {
 		bits := 128 - 32 + sliceBits // slices of the same shape
 		l.Addr6 = netip.PrefixFrom(add(p.cidr6.Addr(), off), bits)

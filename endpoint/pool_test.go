@@ -7,7 +7,7 @@ import (
 )
 
 func TestPoolSlices(t *testing.T) {
-	p := newPool(netip.MustParsePrefix("10.64.0.0/22"), netip.MustParsePrefix("fd64::/64"), 2)
+	p := newPool(netip.MustParsePrefix("10.64.0.0/22"), netip.MustParsePrefix("fd64::/64"), 2, "subnet")
 	var got []string
 	for range 4 {
 		l, err := p.lease()
@@ -35,7 +35,7 @@ func TestPoolSlices(t *testing.T) {
 }
 
 func TestPoolExhaustionAndReuse(t *testing.T) {
-	p := newPool(netip.MustParsePrefix("10.64.0.0/22"), netip.Prefix{}, 1)
+	p := newPool(netip.MustParsePrefix("10.64.0.0/22"), netip.Prefix{}, 1, "subnet")
 	seen := map[netip.Addr]bool{}
 	var leases []lease
 	for {
@@ -64,7 +64,7 @@ func TestPoolExhaustionAndReuse(t *testing.T) {
 }
 
 func TestPoolWithoutAssociation(t *testing.T) {
-	if _, err := newPool(netip.MustParsePrefix("10.64.0.0/22"), netip.Prefix{}, 0).lease(); !errors.Is(err, errNoNetwork) {
+	if _, err := newPool(netip.MustParsePrefix("10.64.0.0/22"), netip.Prefix{}, 0, "subnet").lease(); !errors.Is(err, errNoNetwork) {
 		t.Errorf("got %v", err)
 	}
 }

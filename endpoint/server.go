@@ -212,7 +212,7 @@ func (s *Server) Reload(ctx context.Context, cfg Config) (reset int, err error) 
 			continue
 		}
 		reset++
-		p.end("RESTART,the configuration changed", "configuration changed")
+		p.end(restartMessage, "configuration changed")
 	}
 	s.log.Info("configuration reloaded", "file", cfg.File, "reset", reset)
 	return reset, nil

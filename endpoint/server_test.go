@@ -41,6 +41,9 @@ type running struct {
 	log  *lockedBuffer
 	text string   // of the configuration
 	via  net.Addr // where clients dial to; nil: the listener
+	// What clients sign in with.
+	user     string
+	password push.Secret
 }
 
 // lockedBuffer is a log that tests read.
@@ -62,7 +65,10 @@ func (l *lockedBuffer) String() string {
 }
 
 // start runs an endpoint until the test ends.
-func start(t *testing.T, transport string) *running {
+func start(t *testing.T, transport string) *running { return startWith(t, transport, "") }
+
+// startWith adds more to the configuration.
+func startWith(t *testing.T, transport, more string) *running {
 	t.Helper()
 	r := &running{dir: t.TempDir(), log: &lockedBuffer{}}
 	var err error
@@ -83,7 +89,7 @@ func start(t *testing.T, transport string) *running {
 	if _, err := r.pki.WrapServer(); err != nil {
 		t.Fatal(err)
 	}
-	r.text = BuiltinText(DefaultListen(), transport, "userspace")
+	r.text = BuiltinText(DefaultListen(), transport, "userspace") + more
 	cfg := r.config(t, r.text)
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	nw, err := network.NewUserspace(network.UserspaceConfig{MTU: cfg.TunMTU, Log: log})
@@ -193,7 +199,7 @@ func (r *running) dial(t *testing.T, cfg *tls.Config) *dialer {
 		return err
 	}
 	d := &dialer{events: make(chan ovpn.Event, 16), inner: make(chan []byte, 64), done: make(chan error, 1), conn: conn, stream: addr.Network() == "tcp"}
-	s, err := ovpn.New(time.Now(), ovpn.Config{Role: ovpn.Client, TLS: cfg, Wrap: r.clientWrap(t), Stream: d.stream, ExitNotify: true})
+	s, err := ovpn.New(time.Now(), ovpn.Config{Role: ovpn.Client, TLS: cfg, Wrap: r.clientWrap(t), Stream: d.stream, ExitNotify: true, Username: r.user, Password: r.password})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -437,8 +443,28 @@ func TestReload(t *testing.T) {
 		t.Fatal("a failed reload ended a session")
 	}
 
-	// What was pushed changed: reset, and a new session has it.
+	// What was pushed changed: the client is told, and goes on.
 	full := strings.Replace(r.text, "split_tunnel: true", "split_tunnel: false", 1)
+	if n, err := r.Reload(t.Context(), r.config(t, full)); err != nil || n != 0 {
+		t.Fatalf("reset %d, %v", n, err)
+	}
+	if now := wait[ovpn.PushUpdate](t, d).Reply; now.Redirect == nil || !now.Redirect.Def1 || len(now.Routes) != 0 || now.Address != reply.Address {
+		t.Errorf("updated to %+v", now)
+	}
+	servers := r.text + "dns_servers: [10.98.0.1]\n"
+	if n, err := r.Reload(t.Context(), r.config(t, servers)); err != nil || n != 0 {
+		t.Fatalf("reset %d, %v", n, err)
+	}
+	if now := wait[ovpn.PushUpdate](t, d).Reply; now.Redirect != nil || len(now.Routes) != 1 || len(now.DNS.Servers) != 1 {
+		t.Errorf("updated to %+v", now)
+	}
+	d.ping(t, me)
+
+	// One that cannot be told is reset, and its new session has it.
+	p := r.peers.all()[0]
+	p.adopting.Lock()
+	p.updatable = false
+	p.adopting.Unlock()
 	if n, err := r.Reload(t.Context(), r.config(t, full)); err != nil || n != 1 {
 		t.Fatalf("reset %d, %v", n, err)
 	}

@@ -104,8 +104,12 @@ func (p *peer) readStream(ctx context.Context, conn net.Conn) {
 
 func (p *peer) streamPacket(ctx context.Context, now time.Time, batch *inBatch, b []byte) {
 	switch op, _ := wire.SplitHeader(b[0]); {
-	case op == wire.DataV2 && len(b) > 4:
-		if p.server.peers.byID(wire.PeerID(b)) != p {
+	case op == wire.DataV2 && len(b) > 4 || op == wire.DataV1 && len(b) > 1:
+		id := p.id
+		if op == wire.DataV2 {
+			id = wire.PeerID(b)
+		}
+		if p.server.peers.byID(id) != p {
 			p.server.drops.unknown.Add(1)
 			return
 		}

@@ -233,8 +233,8 @@ func (u *Userspace) Close() error {
 	u.cancel()
 	u.link.Close()
 	u.demo.close()
+	u.stack.Close() // ends handshakes of clients that have gone, which wg waits for
 	u.wg.Wait()
-	u.stack.Close()
 	u.stack.Wait()
 	return nil
 }

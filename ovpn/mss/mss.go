@@ -1,24 +1,26 @@
-package client
+// Package mss lowers the segment size that TCP handshakes inside a tunnel announce, so that full
+// segments fit the path outside (openvpn's mss.c, --mssfix). It changes packets in place and
+// allocates nothing.
+package mss
 
 import "encoding/binary"
 
-// mssClamp lowers the segment size that TCP handshakes inside the tunnel announce, so that full
-// segments fit the path outside (--mssfix). The zero value changes nothing.
-type mssClamp struct{ v4, v6 uint16 }
+// Clamp is one limit. The zero value changes nothing. Immutable.
+type Clamp struct{ v4, v6 uint16 }
 
-// newClamp computes the clamp for outer packets of at most outer bytes, overhead bytes of which
-// are not the inner packet.
-func newClamp(outer, overhead int) mssClamp {
+// New computes the clamp for outer packets of at most outer bytes, overhead bytes of which
+// are not the inner packet. An outer of 0, or one too small to be meant, gives the zero value.
+func New(outer, overhead int) Clamp {
 	inner := outer - overhead
 	if outer <= 0 || inner < 576 || inner > 65535 {
-		return mssClamp{}
+		return Clamp{}
 	}
-	return mssClamp{v4: uint16(inner - 40), v6: uint16(inner - 60)}
+	return Clamp{v4: uint16(inner - 40), v6: uint16(inner - 60)}
 }
 
-// clamp changes the MSS option of a SYN in place, with its checksum. Anything else,
+// Apply changes the MSS option of a SYN in place, with its checksum. Anything else,
 // fragments and malformed packets included, stays as it is.
-func (c mssClamp) clamp(p []byte) {
+func (c Clamp) Apply(p []byte) {
 	if c.v4 == 0 || len(p) < 40 {
 		return
 	}
@@ -59,7 +61,7 @@ func (c mssClamp) clamp(p []byte) {
 			old := binary.BigEndian.Uint16(p[i+2:])
 			if old > limit {
 				binary.BigEndian.PutUint16(p[i+2:], limit)
-				fixChecksum(p[16:18], old, limit, i%2 == 1)
+				FixChecksum(p[16:18], old, limit, i%2 == 1)
 			}
 			return
 		}
@@ -67,9 +69,9 @@ func (c mssClamp) clamp(p []byte) {
 	}
 }
 
-// fixChecksum updates an Internet checksum for one changed 16-bit value (RFC 1624). A value at an
+// FixChecksum updates an Internet checksum for one changed 16-bit value (RFC 1624). A value at an
 // odd place counts with its bytes swapped.
-func fixChecksum(sum []byte, old, now uint16, odd bool) {
+func FixChecksum(sum []byte, old, now uint16, odd bool) {
 	if odd {
 		old, now = old<<8|old>>8, now<<8|now>>8
 	}
