@@ -1,0 +1,116 @@
+//go:build linux
+
+package lab
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestEndpointFollowsOpenVPN: the address of openvpn's client changes under a running
+// TCP stream. The endpoint follows its data packets, and then its control packets too:
+// the client renegotiates from there.
+func TestEndpointFollowsOpenVPN(t *testing.T) {
+	t.Parallel()
+	needs(t, "openvpn", "ip")
+	s := newSite(t)
+	key := staticKey()
+	l := connectCell(s, newPKI(t), key, cell{Peers: openVPNToAdit, Transport: "udp", Wrap: "tls-crypt", Cipher: "AES-256-GCM", NCP: "ncp"})
+	s.reaches(s.client, none, hostAddr)
+	four, _ := s.tunnelAddrs(s.client)
+	st, err := startStream(s.client, s.host, netip.AddrPortFrom(hostAddr, 5001))
+	s.ok(err)
+	time.Sleep(time.Second)
+	before := s.connections()
+	s.run(s.client, "ip", "address", "del", "198.51.100.2/24", "dev", "eth0")
+	s.run(s.client, "ip", "address", "add", "198.51.100.77/24", "dev", "eth0")
+	s.until(soon, "the endpoint follows", func() bool {
+		list := s.connections()
+		return len(list) == 1 && strings.HasPrefix(list[0].From, "198.51.100.77:")
+	})
+	moved := time.Now()
+	time.Sleep(2 * time.Second)
+	flows, err := st.end()
+	s.ok(err)
+	for i, f := range flows {
+		if f.MaxGap > 5*time.Second {
+			t.Errorf("direction %d stood still for %v", i, f.MaxGap)
+		}
+	}
+	s.reaches(s.server, serverInner, four)
+	n := l.renegotiations()
+	s.until(3*renegotiate*time.Second, "a renegotiation from the new address", func() bool {
+		return l.renegotiations() > n && time.Since(moved) > renegotiate*time.Second
+	})
+	s.reaches(s.client, none, hostAddr)
+	list := s.connections()
+	if len(list) != 1 || len(before) != 1 || list[0].ID != before[0].ID {
+		t.Errorf("connections %+v, before %+v", list, before)
+	}
+	l.leave()
+	s.until(soon, "the endpoint hears the goodbye", l.noticed)
+	l.left()
+}
+
+// TestLegacyClients: openvpn's client with the options that old files have, one kind
+// for each client.
+func TestLegacyClients(t *testing.T) {
+	t.Parallel()
+	needs(t, "openvpn")
+	for _, c := range []struct {
+		name string
+		cell cell
+		more []string // lines of the client
+		yaml string   // of the endpoint
+		says string   // by the client
+	}{
+		{"net30", cell{Topology: "net30"}, nil, "topology: net30\n", "ifconfig 10.64.0.6 10.64.0.5"},
+		{"p2p", cell{Topology: "p2p"}, nil, "topology: p2p\n", "ifconfig 10.64.0.2 10.64.0.1"},
+		{"compat-mode 2.4", cell{}, []string{"compat-mode 2.4.0"}, "", "AES-256-GCM"},
+		{"compat-mode 2.3", cell{}, []string{"compat-mode 2.3.0", "cipher AES-256-GCM"}, "", "AES-256-GCM"},
+		{"large tun-mtu", cell{}, []string{"tun-mtu-max 2000"}, "tun_mtu: 1700\n", "tun-mtu 1700"},
+		{"small tun-mtu", cell{}, nil, "tun_mtu: 1700\n", "tun-mtu 1600"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			p := newPKI(t)
+			c.cell.Peers, c.cell.Transport, c.cell.Wrap, c.cell.NCP = openVPNToAdit, "udp", "plain", "ncp"
+			if c.cell.Cipher == "" {
+				c.cell.Cipher = "AES-256-GCM"
+			}
+			server := s.endpointUp(s.cellYAML(p, wrapKeys{}, c.cell) + c.yaml)
+			client := s.openvpnJoin(p, wrapKeys{}, c.cell, c.more...)
+			s.reaches(s.client, none, hostAddr)
+			four, six := s.tunnelAddrs(s.client)
+			s.reaches(s.server, serverInner, four)
+			s.reaches(s.server, serverInner6, six)
+			if !strings.Contains(client.Out.String(), c.says) {
+				t.Errorf("the client does not say %q", c.says)
+			}
+			s.terminate(client)
+			s.until(soon, "the client is gone", func() bool { return len(s.connections()) == 0 })
+			s.terminate(server)
+		})
+	}
+}
+
+// TestReloadResetsOpenVPN: openvpn 2.6 knows no PUSH_UPDATE, so that a changed route
+// comes with a new session.
+func TestReloadResetsOpenVPN(t *testing.T) {
+	t.Parallel()
+	needs(t, "openvpn")
+	s := newSite(t)
+	p := newPKI(t)
+	c := cell{Peers: openVPNToAdit, Transport: "udp", Wrap: "plain", Cipher: "AES-256-GCM", NCP: "ncp"}
+	config := s.cellYAML(p, wrapKeys{}, c)
+	s.endpointUp(config)
+	client := s.openvpnJoin(p, wrapKeys{}, c, "connect-retry 1")
+	s.write(s.server, "endpoint.yaml", config+"routes: [{destination: 192.0.2.0/24, target: subnet-a}]\n")
+	s.endpointCmd("reload")
+	s.until(2*soon, "the client has the new route", func() bool { return strings.Contains(s.routesOf(s.client), "192.0.2.0/24") })
+	s.reaches(s.client, none, hostAddr)
+	s.terminate(client)
+}
