@@ -37,10 +37,14 @@ const (
 
 // cipher reads the name of one cipher in its usual spelling; "" after a mistake.
 func (p *parsing) cipher(n *yaml.Node, path string) string {
-	if c, ok := ovpn.LookupCipher(n.Value); ok && n.Kind == yaml.ScalarNode {
+	switch c, ok := ovpn.LookupCipher(n.Value); {
+	case !ok || n.Kind != yaml.ScalarNode:
+		p.fail(n, path, "unknown cipher %q: choose from %s, AES-256-CBC, AES-128-CBC", n.Value, strings.Join(ovpn.DefaultCiphers(), ", "))
+	case c.Insecure:
+		p.fail(n, path, "%s protects too little: choose from %s, AES-256-CBC, AES-128-CBC", c.Name, strings.Join(ovpn.DefaultCiphers(), ", "))
+	default:
 		return c.Name
 	}
-	p.fail(n, path, "unknown cipher %q: choose from %s", n.Value, strings.Join(ovpn.DefaultCiphers(), ", "))
 	return ""
 }
 

@@ -38,6 +38,7 @@ type Connection struct {
 	Address   netip.Addr `json:"address"`
 	Address6  netip.Addr `json:"address6,omitzero"`
 	Subnet    string     `json:"subnet"` // of the association
+	Format    string     `json:"format"` // of the data channel: the cipher, and what is not usual
 	Since     time.Time  `json:"since"`
 	RxBytes   uint64     `json:"rx_bytes"` // from the client
 	TxBytes   uint64     `json:"tx_bytes"`
@@ -59,7 +60,7 @@ func (s *Server) Connections() []Connection {
 			From: p.from().String(), Transport: g.cfg.Transport,
 			Address: st.lease.Addr.Addr(), Address6: st.lease.Addr6.Addr(),
 			Subnet: g.cfg.Associations[st.lease.association].Subnet, Since: st.since.UTC().Truncate(time.Second),
-			RxBytes: n.RxBytes, TxBytes: n.TxBytes, RxPackets: n.RxPackets, TxPackets: n.TxPackets,
+			Format: p.data.Format(), RxBytes: n.RxBytes, TxBytes: n.TxBytes, RxPackets: n.RxPackets, TxPackets: n.TxPackets,
 		}
 		out = append(out, c)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/endpoint/network"
+	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/ovpn/wrap"
 )
@@ -66,7 +67,22 @@ func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error
 	}
 	g.buildWanted()
 	g.buildReply()
+	s, err := ovpn.New(l.Now(), g.session()) // what no session takes is refused now, not for each client
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.File, err)
+	}
+	s.Abort()
 	return g, nil
+}
+
+// session is what all sessions have in common.
+func (g *generation) session() ovpn.Config {
+	c := &g.cfg
+	return ovpn.Config{
+		Role: ovpn.Server, TLS: g.tls, Wrap: g.wrap, Ciphers: c.Ciphers, PRF: c.PRF, MTU: c.TunMTU,
+		Fallback: c.Legacy.Fallback, Auth: c.Legacy.Auth, Compress: c.Legacy.Compress, Fragment: c.Legacy.Fragment,
+		Ping: ping, PingRestart: serverRestart, ExitNotify: true, Renegotiate: renegotiate, KeyAge: c.ControlWrap.KeyAge(),
+	}
 }
 
 // pkiFile is a file of the endpoint's own PKI, which has easy-rsa's layout.

@@ -111,12 +111,9 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 	defer p.cancel(nil)
 	g := p.gen.Load()
 	log := p.server.log.With("connection", p.name, "from", p.from().String())
-	session, err := ovpn.New(p.server.leave.Now(), ovpn.Config{
-		Role: ovpn.Server, TLS: g.tls, Wrap: g.wrap, Stream: p.stream, Ciphers: g.cfg.Ciphers, PRF: g.cfg.PRF,
-		Hello: hello, PeerID: p.id, MTU: g.cfg.TunMTU, Ping: ping, PingRestart: serverRestart, ExitNotify: true,
-		Renegotiate: renegotiate, KeyAge: g.cfg.ControlWrap.KeyAge(),
-		Fallback: g.cfg.Legacy.Fallback, Auth: g.cfg.Legacy.Auth, Compress: g.cfg.Legacy.Compress, Fragment: g.cfg.Legacy.Fragment,
-	})
+	cfg := g.session()
+	cfg.Stream, cfg.Hello, cfg.PeerID = p.stream, hello, p.id
+	session, err := ovpn.New(p.server.leave.Now(), cfg)
 	if err != nil {
 		log.Error("cannot start a session", "error", err)
 		return

@@ -379,7 +379,7 @@ func tunnelStory(t *testing.T, transport string) {
 	}
 
 	list := r.Connections()
-	if len(list) != 1 || list[0].Client != "ann" || list[0].Address != me || list[0].RxPackets < 4 || list[0].TxPackets < 1 {
+	if len(list) != 1 || list[0].Client != "ann" || list[0].Address != me || list[0].RxPackets < 4 || list[0].TxPackets < 1 || !strings.HasPrefix(list[0].Format, "AES-256-GCM") {
 		t.Fatalf("connections %+v", list)
 	}
 

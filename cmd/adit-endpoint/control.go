@@ -28,9 +28,9 @@ func (a *app) connections() *cobra.Command {
 				return printJSON(cmd, list)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tCLIENT\tADDRESS\tFROM\tSINCE\tRECEIVED\tSENT")
+			fmt.Fprintln(w, "ID\tCLIENT\tADDRESS\tFROM\tSINCE\tRECEIVED\tSENT\tFORMAT")
 			for _, c := range list {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", c.ID, c.Client, c.Address, c.From, c.Since.Format(time.RFC3339), c.RxBytes, c.TxBytes)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", c.ID, c.Client, c.Address, c.From, c.Since.Format(time.RFC3339), c.RxBytes, c.TxBytes, c.Format)
 			}
 			return w.Flush()
 		},

@@ -1,0 +1,26 @@
+package ovpn
+
+import "strings"
+
+// Format says how the datagrams look, for people: the cipher, then what is not the usual
+// ("AES-256-GCM epoch keys", "AES-256-CBC SHA256 stub-v2 fragment"). Empty before there are keys.
+// Any goroutine.
+func (d *Data) Format() string {
+	key := d.ring.Load().newest
+	if key == nil {
+		return ""
+	}
+	f := key.format
+	words := []string{f.cipher.Name}
+	add := func(word string, there bool) {
+		if there {
+			words = append(words, word)
+		}
+	}
+	add(f.digest, f.digest != "")
+	add("epoch keys", f.epoch)
+	add("DATA_V1", f.v1)
+	add(f.compress, f.compress != "")
+	add("fragment", f.fragment > 0)
+	return strings.Join(words, " ")
+}
