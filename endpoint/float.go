@@ -40,7 +40,7 @@ func outerOverhead(to netip.Addr, stream bool) int {
 // pathTo is the path of an established client.
 func (p *peer) pathTo(from netip.AddrPort, conn udp.Conn) *path {
 	fix := p.gen.Load().cfg.Mssfix
-	return &path{from: from, conn: conn, mss: mss.New(fix, p.data.Overhead()+outerOverhead(from.Addr(), p.stream))}
+	return &path{from: from, conn: conn, mss: mss.New(p.data.Payload(fix-outerOverhead(from.Addr(), p.stream)), 0)}
 }
 
 // Bounds of the work for packets from unknown addresses, which anybody can forge:
