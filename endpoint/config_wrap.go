@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -87,7 +88,7 @@ func (g *generation) loadWrap(l Leaves) (err error) {
 }
 
 // loadSharedKey reads a key that all clients have. tls-auth has the server's
-// direction 0 and SHA1, openvpn's default for auth.
+// direction 0 and the digest of auth.
 func loadSharedKey(cfg *Config, w WrapKey, l Leaves) (wrap.Method, error) {
 	file := cfg.Path(w.Key)
 	text, err := l.ReadFile(file)
@@ -99,7 +100,7 @@ func loadSharedKey(cfg *Config, w WrapKey, l Leaves) (wrap.Method, error) {
 		return nil, fmt.Errorf("control_wrap key %s: %w", file, err)
 	}
 	if w.Type == "tls-auth" {
-		return wrap.TLSAuth(key, 0, "SHA1")
+		return wrap.TLSAuth(key, 0, cmp.Or(cfg.Legacy.Auth, "SHA1"))
 	}
 	return wrap.TLSCrypt(key), nil
 }

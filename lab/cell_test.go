@@ -42,12 +42,7 @@ func (c cell) possible() bool {
 		openvpnMinor() < 5 && (c.Wrap == "tls-crypt-v2" || c.Cipher == "CHACHA20-POLY1305"):
 		return false
 	}
-	return c.Peers == "" || c.Peers == openVPNToOpenVPN || c.Peers == aditToOpenVPN || c.served()
-}
-
-// served says whether our endpoint's configuration has all of the cell's options.
-func (c cell) served() bool {
-	return c.digest() == "" && c.Framing == "none" && c.Fragment == "whole" && c.Topology == "subnet" && c.NCP == "ncp"
+	return true
 }
 
 // cipher and digest are the two parts of Cipher; a cipher that authenticates
