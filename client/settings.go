@@ -76,7 +76,7 @@ func applySetting(s *api.Settings, change string) error {
 		s.PullFilter = append(s.PullFilter, value)
 	case "proxy":
 		if value != "" {
-			return bad("proxies are not supported yet")
+			return bad("not supported yet: put http-proxy or socks-proxy into the profile")
 		}
 		s.Proxy = ""
 	case "save_password":

@@ -36,8 +36,11 @@ func TestBulk(t *testing.T) {
 }
 
 // bulk sends n random bytes each way over one connection and compares them.
-func bulk(a, b *Node, addr netip.AddrPort, n int64) error {
-	l, err := b.Listen("tcp", addr.String())
+func bulk(a, b *Node, addr netip.AddrPort, n int64) error { return bulkAt(a, b, addr, addr, n) }
+
+// bulkAt is bulk where the listener's own address is another one than a knows it by.
+func bulkAt(a, b *Node, addr, own netip.AddrPort, n int64) error {
+	l, err := b.Listen("tcp", own.String())
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ var english = map[string]words{
 		"ask the server's administrator why; the server's log names the reason"},
 	CodeProxyUnreachable: {
 		"no way through the proxy {proxy}[: {detail}]",
-		"check that the proxy runs, and that the profile's http-proxy or socks-proxy line, or the setting proxy, names its host and port"},
+		"check that the proxy runs, and that the profile's http-proxy or socks-proxy line names its host and port"},
 	CodeProxyAuthNeeded: {
 		"the proxy {proxy} wants a sign-in that the profile does not give[: {detail}]",
 		"put user name and password into the profile's <http-proxy-user-pass> or <socks-proxy-user-pass> block; with http-proxy HOST PORT auto the method is what the proxy offers"},
