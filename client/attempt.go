@@ -13,7 +13,6 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/drive"
-	"github.com/adit-vpn/adit/ovpn/framing"
 	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/ovpn/push"
 )
@@ -273,9 +272,10 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 // path is the way of packets through the session.
 func (a *running) path(s *ovpn.Session, reply push.Reply) *path {
 	c := a.c
+	header, front := around(a.address.Addr(), a.link)
 	return &path{
 		data: s.Data(), link: a.link,
-		mss:  mss.New(s.Data().Payload(c.spec.mssfix-outerOverhead(a.address.Addr(), a.link)), 0),
+		mss:  mss.New(c.remotes.current().fit.inner(s.Data().Payload, header, front), 0),
 		loop: newLoopGuard(a.address, a.streams()),
 		nat:  c.spec.nat(reply),
 	}
@@ -283,21 +283,6 @@ func (a *running) path(s *ovpn.Session, reply push.Reply) *path {
 
 // streams says whether the transport is TCP.
 func (a *running) streams() bool { return a.at.transport == "tcp" }
-
-// outerOverhead is what a datagram grows by on the path outside.
-func outerOverhead(server netip.Addr, l link) int {
-	n := 20
-	if relay, ok := l.(*relayLink); ok {
-		n += relay.gap()
-	}
-	if server.Is6() && !server.Is4In6() {
-		n += 20
-	}
-	if _, stream := l.(*streamLink); stream {
-		return n + 20 + framing.HeaderSize
-	}
-	return n + 8
-}
 
 // failureAs keeps a failure, or makes one of a Problem.
 func failureAs(err error, v verdict) *failure {

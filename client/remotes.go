@@ -32,6 +32,7 @@ type remote struct {
 	poll   time.Duration // for its first word; 0 = default
 	wrap   wrap.Method   // of the control channel; nil = none
 	via    *proxy.Config // nil = straight
+	fit    fit           // of TCP inside
 }
 
 // hop is the machine that we connect to ourselves: the server, or the proxy in front of it.

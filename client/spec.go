@@ -50,7 +50,6 @@ type spec struct {
 	authRetry      bool          // a refused sign-in is tried again
 	device         string        // wish; empty = any
 	mtu            int
-	mssfix         int // outer bytes; 0 = off
 	socket         udp.Options
 
 	expires *time.Time // of the own certificate
@@ -79,14 +78,13 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
 		own: p.Own, noPull: p.RouteNoPull, pingExit: p.PingExit,
 		inactive: p.Inactive, inactiveBytes: p.InactiveBytes, sessionTimeout: p.SessionTimeout,
-		username: p.Username, authRetry: p.AuthRetry == "nointeract", mtu: p.MTU, mssfix: mssfixDefault,
+		username: p.Username, authRetry: p.AuthRetry == "nointeract", mtu: p.MTU,
 		socket:  udp.Options{SendBuffer: p.SndBuf, ReceiveBuffer: p.RcvBuf, Mark: p.Mark},
 		expires: certificateExpiry(p.Cert),
 	}
 	if s.mtu == 0 {
 		s.mtu = mtuDefault
 	}
-	s.mssfix = mssfixOf(p)
 	if p.Dev != "" && strings.TrimLeft(p.Dev, "abcdefghijklmnopqrstuvwxyz") != "" {
 		s.device = p.Dev // "tun" alone means any
 	}
@@ -106,6 +104,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 			m.family = 6
 		}
 		m.poll = firstOf(r.Timeout, p.ServerPollTimeout)
+		m.fit = fitOf(r.Mssfix, firstOf(r.Fragment, p.Fragment), firstOf(r.MTU, p.MTU))
 		var err error
 		if m.wrap, err = wrapOf(p, r); err != nil {
 			return spec{}, profileProblem(api.CodeProfileInvalid, err)
@@ -170,21 +169,6 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 // writes says whether a profile has a line with the directive.
 func writes(p *profile.Profile, directive string) bool {
 	return slices.ContainsFunc(p.Directives, func(d profile.Directive) bool { return d.Words[0] == directive })
-}
-
-// mssfixOf is the smallest size that a server of the profile wants: it fits all of them.
-func mssfixOf(p *profile.Profile) int {
-	least := 0
-	for _, r := range p.Remotes {
-		size := mssfixDefault
-		if r.Mssfix.Set {
-			size = r.Mssfix.Value
-		}
-		if size > 0 && (least == 0 || size < least) {
-			least = size
-		}
-	}
-	return least
 }
 
 // firstOf returns the first value that is set.

@@ -27,8 +27,8 @@ func TestSpecPerConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.mssfix != 1200 || len(s.remotes) != 3 {
-		t.Errorf("mssfix %d, %d remotes", s.mssfix, len(s.remotes))
+	if len(s.remotes) != 3 {
+		t.Fatalf("%d remotes", len(s.remotes))
 	}
 	for i, want := range []string{"tls-crypt", "tls-auth", "<nil>"} {
 		cfg, err := s.session(s.remotes[i], kept{})
@@ -40,6 +40,9 @@ func TestSpecPerConnection(t *testing.T) {
 		}
 		if fragment := []int{1300, 0, 1300}[i]; cfg.Fragment != fragment || cfg.Compress != "lzo-no" {
 			t.Errorf("%s: fragment %d, framing %q", s.remotes[i].host, cfg.Fragment, cfg.Compress)
+		}
+		if size := []int{1400, 1200, 1400}[i]; s.remotes[i].fit != (fit{size: size}) {
+			t.Errorf("%s: %+v", s.remotes[i].host, s.remotes[i].fit)
 		}
 		if cfg.ReplayTime.Seconds() != 30 {
 			t.Errorf("replay time %s", cfg.ReplayTime)

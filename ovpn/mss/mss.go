@@ -8,11 +8,14 @@ import "encoding/binary"
 // Clamp is one limit. The zero value changes nothing. Immutable.
 type Clamp struct{ v4, v6 uint16 }
 
+// minInner is less than any path has; a smaller limit cannot be meant.
+const minInner = 100
+
 // New computes the clamp for outer packets of at most outer bytes, overhead bytes of which
 // are not the inner packet. An outer of 0, or one too small to be meant, gives the zero value.
 func New(outer, overhead int) Clamp {
 	inner := outer - overhead
-	if outer <= 0 || inner < 576 || inner > 65535 {
+	if outer <= 0 || inner < minInner || inner > 65535 {
 		return Clamp{}
 	}
 	return Clamp{v4: uint16(inner - 40), v6: uint16(inner - 60)}

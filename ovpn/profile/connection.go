@@ -235,8 +235,9 @@ func fragment(p *parser, d *Directive, a []string) error {
 }
 
 func mssfix(p *parser, d *Directive, a []string) (err error) {
-	m := Mssfix{Set: true, Value: 1492}
+	var m Mssfix // without a number it means the default (openvpn(8))
 	if len(a) > 0 {
+		m.Set = true
 		if m.Value, err = number("size", a[0], 0, 65535); err != nil {
 			return err
 		}

@@ -115,7 +115,7 @@ type VerifyHash struct {
 	Sum       []byte `json:"sum"`
 }
 
-// Mssfix is mssfix; the zero value means not written.
+// Mssfix is mssfix; the zero value means the default: not written, or without a number.
 type Mssfix struct {
 	Set   bool   `json:"set"`
 	Value int    `json:"value"` // bytes; 0 = off
