@@ -352,8 +352,8 @@ func (d *Data) forSession(plain []byte) bool {
 	switch {
 	case len(plain) == 0 || string(plain) == pingMagic:
 		return true
-	case len(plain) > len(occMagic) && string(plain[:len(occMagic)]) == occMagic:
-		if d.occ(plain[len(occMagic):]) {
+	case len(plain) >= len(occMagic) && string(plain[:len(occMagic)]) == occMagic:
+		if b := plain[len(occMagic):]; len(b) > 0 && d.occ(b) {
 			d.signal()
 		}
 		return true

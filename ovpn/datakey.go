@@ -15,6 +15,7 @@ type dataFormat struct {
 	v1       bool   // send DATA_V1: no peer id; either is understood
 	compress string // framing, as Config.Compress
 	fragment int    // largest datagram body in bytes; 0 means no fragmentation
+	packet   int    // longest packet that decompression and fragments may make, bytes; 0 means any
 }
 
 // dataKey is one negotiated key of a Data, both directions. send, recv and frame are

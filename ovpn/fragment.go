@@ -19,9 +19,8 @@ const (
 	fragmentMore  = 1
 	fragmentLast  = 2
 
-	fragmentWindow  = 25 // packets that may be incomplete at once
-	fragmentTime    = 10 * time.Second
-	maxFragmentText = 64<<10 + 4
+	fragmentWindow = 25 // packets that may be incomplete at once
+	fragmentTime   = 10 * time.Second
 )
 
 func putFragment(b []byte, kind int, sequence uint8, id, size int) {
@@ -50,8 +49,8 @@ type incomplete struct {
 }
 
 // add takes one text with its header. It returns the whole packet, which is borrowed until the next
-// call, or nil while pieces are missing; false for what no sender makes.
-func (f *fragments) add(now time.Time, text []byte) ([]byte, bool) {
+// call, or nil while pieces are missing; false for what no sender makes, or a packet longer than limit.
+func (f *fragments) add(now time.Time, text []byte, limit int) ([]byte, bool) {
 	if len(text) < fragmentHeader {
 		return nil, len(text) == 0
 	}
@@ -71,7 +70,7 @@ func (f *fragments) add(now time.Time, text []byte) ([]byte, bool) {
 	default:
 		return nil, false
 	}
-	if size == 0 || size%4 != 0 || len(text) == 0 || len(text) > size || id*size+len(text) > maxFragmentText {
+	if size == 0 || size%4 != 0 || len(text) == 0 || len(text) > size || id*size+len(text) > limit {
 		return nil, false
 	}
 	s := f.slot(sequence)
@@ -81,7 +80,7 @@ func (f *fragments) add(now time.Time, text []byte) ([]byte, bool) {
 	}
 	switch {
 	case kind == fragmentMore && s.last >= 0 && id >= s.last,
-		kind == fragmentLast && s.last != id && s.seen>>id != 0:
+		kind == fragmentLast && s.last != id && (s.last >= 0 || s.seen>>id != 0):
 		s.open = false // two packets of one sequence, or nonsense
 		return nil, false
 	case kind == fragmentLast:

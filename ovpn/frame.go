@@ -22,6 +22,12 @@ const (
 	markV2LZ4     = 1
 )
 
+// maxInner is the longest IP packet, bytes; markRoom is what marks add to one at most.
+const (
+	maxInner = 1<<16 - 1
+	markRoom = 4
+)
+
 // framing is how packets are marked.
 type framing uint8
 
@@ -38,10 +44,14 @@ type framer struct {
 	lzo     bool // the peer may use LZO
 	lz4     bool // … or LZ4
 	piece   int  // longest part of a packet in one datagram; 0 means no fragmentation
+	packet  int  // longest packet that decompression and fragments may make
 }
 
 func newFramer(f dataFormat) (framer, error) {
-	var r framer
+	r := framer{packet: f.packet}
+	if r.packet <= 0 {
+		r.packet = maxInner
+	}
 	switch f.compress {
 	case "", "migrate": // a server that migrates tells the client what to use
 	case "lzo-no":
@@ -97,7 +107,7 @@ func (f *framer) unmark(out, text []byte) (int, bool) {
 		case mark == markPlain:
 			text = rest
 		case mark == markLZO && f.lzo:
-			return lzoDecompress(out, rest)
+			return lzoDecompress(f.room(out), rest)
 		default:
 			return 0, false
 		}
@@ -107,7 +117,7 @@ func (f *framer) unmark(out, text []byte) (int, bool) {
 		switch text = text[:last]; {
 		case mark == markPlainSwap:
 		case mark == markLZ4 && f.lz4:
-			return lz4Decompress(out, text)
+			return lz4Decompress(f.room(out), text)
 		default:
 			return 0, false
 		}
@@ -122,7 +132,7 @@ func (f *framer) unmark(out, text []byte) (int, bool) {
 		case mark == markV2Plain:
 			text = rest
 		case mark == markV2LZ4 && f.lz4:
-			return lz4Decompress(out, rest)
+			return lz4Decompress(f.room(out), rest)
 		default:
 			return 0, false
 		}
@@ -132,6 +142,9 @@ func (f *framer) unmark(out, text []byte) (int, bool) {
 	}
 	return copy(out, text), true
 }
+
+// room bounds what decompression may write: a few bytes can stand for very many.
+func (f *framer) room(out []byte) []byte { return out[:min(len(out), f.packet)] }
 
 func lz4Decompress(out, block []byte) (int, bool) {
 	n, err := lz4.UncompressBlock(block, out)
@@ -196,7 +209,7 @@ func (d *Data) unframe(key *dataKey, now time.Time, out, text []byte) (int, bool
 	f := &key.frame
 	if f.piece > 0 {
 		var ok bool
-		if text, ok = d.opening.fragments.add(now, text); !ok || text == nil {
+		if text, ok = d.opening.fragments.add(now, text, f.packet+markRoom); !ok || text == nil {
 			return 0, ok
 		}
 	}

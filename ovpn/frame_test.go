@@ -122,19 +122,20 @@ func TestFragments(t *testing.T) {
 		"bad":         {{[]byte{1}, "", true}, {fragment(3, 0, 0, 0, "test"), "", true}, {fragment(0, 1, 0, 0, "x"), "", true}, {fragment(more, 1, 0, 4, "abc"), "", true}, {fragment(last, 1, 1, 4, "abcde"), "", true}, {fragment(last, 1, 1, 0, ""), "", true}},
 		"after last":  {{fragment(last, 9, 1, 4, "x"), "", false}, {fragment(more, 9, 2, 4, "abcd"), "", true}, {fragment(more, 9, 0, 4, "abcd"), "", false}},
 		"two lasts":   {{fragment(last, 9, 2, 4, "x"), "", false}, {fragment(last, 9, 1, 4, "y"), "", true}},
+		"later last":  {{fragment(last, 9, 0, 1000, "x"), "x", false}, {fragment(last, 9, 2, 4, "x"), "", false}, {fragment(last, 9, 3, 4, "y"), "", true}},
 		"the longest": {{fragment(last, 9, 31, 4*0x3fff, "x"), "", true}},
 	} {
 		var f fragments
 		for i, s := range steps {
-			got, ok := f.add(dataTime, s.b)
+			got, ok := f.add(dataTime, s.b, maxInner)
 			if string(got) != s.want || ok == s.bad {
 				t.Errorf("%s, step %d: %q, %v", name, i, got, ok)
 			}
 		}
 	}
 	var f fragments
-	f.add(dataTime, fragment(more, 9, 0, 4, "abcd"))
-	if got, ok := f.add(dataTime.Add(fragmentTime), fragment(last, 9, 1, 4, "x")); got != nil || !ok {
+	f.add(dataTime, fragment(more, 9, 0, 4, "abcd"), maxInner)
+	if got, ok := f.add(dataTime.Add(fragmentTime), fragment(last, 9, 1, 4, "x"), maxInner); got != nil || !ok {
 		t.Errorf("after ten seconds: %q, %v", got, ok)
 	}
 }
@@ -173,7 +174,7 @@ func FuzzFragments(f *testing.F) {
 		var r fragments
 		for now := dataTime; len(b) > 2; now = now.Add(time.Second) {
 			n := min(int(binary.BigEndian.Uint16(b))%512, len(b)-2)
-			if got, ok := r.add(now, b[2:2+n]); len(got) > maxFragmentText || got != nil && !ok {
+			if got, ok := r.add(now, b[2:2+n], 1500); len(got) > 1500 || got != nil && !ok {
 				t.Fatalf("%d bytes, %v", len(got), ok)
 			}
 			b = b[2+n:]

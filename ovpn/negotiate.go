@@ -146,7 +146,7 @@ func (s *Session) canDynamic(k *key) bool {
 // and both ends' word.
 func (s *Session) setFormat(c Cipher, v1, epoch bool, compress string) {
 	s.format = dataFormat{
-		cipher: c, digest: s.cfg.Auth, v1: v1, compress: compress, fragment: s.cfg.Fragment,
+		cipher: c, digest: s.cfg.Auth, v1: v1, compress: compress, fragment: s.cfg.Fragment, packet: s.largestMTU(),
 		epoch: epoch && !s.cfg.Classic && !v1 && c.AEAD(),
 	}
 }

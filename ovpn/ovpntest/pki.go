@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,18 +20,18 @@ import (
 // Epoch is when the fake clocks start; certificates are valid around it.
 func Epoch() time.Time { return time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC) }
 
-// PKI is a certificate authority that lives as long as the test.
+// PKI is a certificate authority that lives as long as the test. Safe for concurrent use.
 type PKI struct {
 	t    testing.TB
 	ca   *x509.Certificate
 	key  *ecdsa.PrivateKey
-	next int64
+	next atomic.Int64 // serial number
 }
 
 // NewPKI makes a CA, valid from a year before Epoch for twenty years.
 func NewPKI(t testing.TB) *PKI {
 	t.Helper()
-	p := &PKI{t: t, next: 2}
+	p := &PKI{t: t}
 	p.key = p.newKey()
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"},
@@ -70,11 +71,10 @@ func (p *PKI) Issue(name string, usage x509.ExtKeyUsage, edit func(*x509.Certifi
 	p.t.Helper()
 	key := p.newKey()
 	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(p.next), Subject: pkix.Name{CommonName: name},
+		SerialNumber: big.NewInt(1 + p.next.Add(1)), Subject: pkix.Name{CommonName: name},
 		NotBefore: Epoch().AddDate(-1, 0, 0), NotAfter: Epoch().AddDate(10, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
 	}
-	p.next++
 	if edit != nil {
 		edit(tmpl)
 	}
