@@ -20,12 +20,12 @@ import (
 func TestBulk(t *testing.T) {
 	t.Parallel()
 	needs(t, "openvpn")
-	for _, peers := range factors()[0] {
-		for _, transport := range factors()[1] {
+	for _, peers := range []string{aditToOpenVPN, openVPNToAdit, aditToEndpoint} {
+		for _, transport := range []string{"udp", "tcp"} {
 			t.Run(peers+"/"+transport, func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t)
-				connectCell(s, newPKI(t), staticKey(), cell{Peers: peers, Transport: transport, Wrap: "plain", Cipher: "AES-256-GCM", Keys: "exporter"})
+				connectCell(s, newPKI(t), staticKey(), cell{Peers: peers, Transport: transport, Wrap: "plain", Cipher: "AES-256-GCM", Keys: "exporter", NCP: "ncp"})
 				for _, host := range []netip.Addr{hostAddr, hostAddr6} {
 					s.ok(sizes(s.client, s.host, netip.AddrPortFrom(host, 5003)))
 					s.ok(bulk(s.client, s.host, netip.AddrPortFrom(host, 5004), 8<<20))
