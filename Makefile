@@ -57,13 +57,16 @@ lab: packages
 lab-full: packages
 	ADIT_LAB=full $(GO) test -count=1 -timeout 80m -v ./lab
 
-# As root on Debian and Ubuntu; elsewhere the tests say what they miss.
+# As root on Debian and Ubuntu; elsewhere the tests say what they miss. Services that come with a
+# package do not stay: the tests start their own.
 packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  missing=$$(for p in $(PACKAGES); do [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || echo $$p; done); \
 	  if [ -n "$$missing" ]; then echo "installing" $$missing; \
 	    export DEBIAN_FRONTEND=noninteractive; \
-	    apt-get update -q && apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 $$missing; fi; \
+	    apt-get update -q && apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 $$missing; \
+	    if [ -d /run/systemd/system ]; then for p in $$missing; do case $$p in \
+	      squid|winbind) systemctl disable -q --now $$p;; dante-server) systemctl disable -q --now danted;; esac; done; fi; fi; \
 	fi
 
 # --- checks

@@ -103,6 +103,7 @@ type server struct {
 	refused  bool                                  // nobody listens
 	noUDP    bool                                  // as silent, for UDP alone
 	float    bool                                  // a new socket goes on with the session of the last one
+	proxy    func(net.Conn) bool                   // what a TCP connection meets first; false ends it
 	source   netip.Addr                            // of new sockets
 	sessions map[*memConn]chan func(*ovpn.Session) // that run
 	dialed   []netip.AddrPort
@@ -176,10 +177,13 @@ func (s *server) DialTCP(_ context.Context, addr netip.AddrPort, _ udp.Options) 
 	a, b := memPair()
 	do := make(chan func(*ovpn.Session))
 	s.sessions[b] = do
-	cfg := s.configLocked(true)
+	cfg, proxy := s.configLocked(true), s.proxy
 	s.wg.Go(func() { s.serve(b, cfg, do, a.closed) })
 	s.wg.Go(func() { // frames in
 		defer a.Close()
+		if proxy != nil && !proxy(wire) {
+			return
+		}
 		for {
 			var head [2]byte
 			if _, err := io.ReadFull(wire, head[:]); err != nil {

@@ -173,22 +173,85 @@ func TestNATOfFileAndPush(t *testing.T) {
 	}
 }
 
-// FuzzNAT takes packets of any shape. What is exchanged out and in again is what it was, but for
-// addresses that are an alias already.
+// swapped is a packet on the way back: source and destination change places, also in what an ICMP error quotes.
+// That leaves every checksum as right or wrong as it was.
+func swapped(p []byte) []byte {
+	p = bytes.Clone(p)
+	swap := func(q []byte) (size int, ok bool) {
+		h := header.IPv4(q)
+		if len(q) < 20 || q[0]>>4 != 4 || h.HeaderLength() < 20 || int(h.HeaderLength()) > len(q) {
+			return 0, false
+		}
+		src, dst := h.SourceAddress(), h.DestinationAddress()
+		h.SetSourceAddress(dst)
+		h.SetDestinationAddress(src)
+		return int(h.HeaderLength()), true
+	}
+	n, ok := swap(p)
+	if ok && p[9] == 1 && header.IPv4(p).FragmentOffset() == 0 && len(p) >= n+8 && bytes.IndexByte([]byte{3, 4, 5, 11, 12}, p[n]) >= 0 {
+		swap(p[n+8:])
+	}
+	return p
+}
+
+// FuzzNAT takes packets of any shape. With entries that only swap two networks each packet out, turned
+// around and in is what it was, and a checksum is after the exchange as right or wrong as before.
 func FuzzNAT(f *testing.F) {
 	f.Add(packet4(6, "10.8.0.7", "192.168.5.9", 0, make([]byte, 40)))
-	f.Add(packet4(17, "10.8.0.7", "192.168.5.9", 0x2000, make([]byte, 8)))
-	f.Add(packet4(1, "10.1.5.1", "172.16.9.7", 0, append([]byte{3, 4, 0, 0, 0, 0, 5, 0}, packet4(17, "1.2.3.4", "5.6.7.8", 0, make([]byte, 8))...)))
-	n := natRules()
+	f.Add(packet4(17, "172.16.9.1", "10.1.5.1", 0x2000, make([]byte, 8)))
+	f.Add(packet4(1, "10.1.5.1", "172.16.9.7", 0, append([]byte{3, 4, 0, 0, 0, 0, 5, 0}, packet4(17, "192.168.5.1", "10.8.0.7", 0, make([]byte, 8))...)))
+	rule := func(kind, network, alias string) push.NAT {
+		return push.NAT{Kind: kind, Network: netip.MustParsePrefix(network), Alias: netip.MustParseAddr(alias)}
+	}
+	n := natOf(
+		rule("snat", "10.8.0.0/24", "172.16.9.0"), rule("snat", "172.16.9.0/24", "10.8.0.0"),
+		rule("dnat", "192.168.5.0/24", "10.1.5.0"), rule("dnat", "10.1.5.0/24", "192.168.5.0"),
+	)
 	f.Fuzz(func(t *testing.T, p []byte) {
-		before := bytes.Clone(p)
-		n.out(p)
-		if len(p) < 20 || p[0]>>4 != 4 {
-			if !bytes.Equal(p, before) {
-				t.Fatal("not IPv4, and changed")
+		out := bytes.Clone(p)
+		n.out(out)
+		size := ipv4Header(p)
+		if size == 0 {
+			if !bytes.Equal(p, out) {
+				t.Fatal("no whole IPv4 header, and changed")
 			}
 			return
 		}
-		n.in(p)
+		same := func(what string, before, after uint16) {
+			if before%0xffff != after%0xffff { // two zeros
+				t.Fatalf("%s: the sum was %#x and is %#x: %x → %x", what, before, after, p, out)
+			}
+		}
+		same("header", sums.Checksum(p[:size], 0), sums.Checksum(out[:size], 0))
+		first := header.IPv4(p).FragmentOffset() == 0
+		at, body := map[byte]int{6: 16, 17: 6}[p[9]], p[size:]
+		exempt := p[9] == 17 && len(body) >= 8 && body[6] == 0 && body[7] == 0
+		if at != 0 && first && len(body) >= at+2 && !exempt {
+			sum := func(p []byte) uint16 {
+				return sums.Checksum(p[size:], header.PseudoHeaderChecksum(tcpip.TransportProtocolNumber(p[9]), header.IPv4(p).SourceAddress(), header.IPv4(p).DestinationAddress(), uint16(len(body))))
+			}
+			same("transport", sum(p), sum(out))
+		}
+		back := swapped(out)
+		n.in(back)
+		back = swapped(back)
+		zeros := []int{10} // fields whose two zeros are equal
+		switch {
+		case at != 0 && first && len(body) >= at+2:
+			zeros = append(zeros, size+at)
+		case p[9] == 1 && len(body) >= 8+12:
+			zeros = append(zeros, size+8+10)
+		}
+		for _, i := range zeros {
+			if len(p) < i+2 {
+				continue
+			}
+			if a, b := binary.BigEndian.Uint16(p[i:]), binary.BigEndian.Uint16(back[i:]); a%0xffff == 0 && b%0xffff == 0 && (a == 0xffff || !exempt) {
+				copy(back[i:i+2], p[i:])
+			}
+		}
+		if !bytes.Equal(back, p) {
+			t.Fatalf("out and in again:\n%x became\n%x by way of\n%x", p, back, out)
+		}
 	})
 }
