@@ -140,7 +140,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 			MTU: firstOf(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow, ReplayTime: p.ReplayTime,
 			HandWindow: firstOf(p.HandWindow, max(r.poll, handshakeDefault)),
 			TranWindow: p.TranWindow, TLSTimeout: p.TLSTimeout,
-			Ping: p.Ping, PingRestart: p.PingRestart, Auth: p.Auth,
+			Ping: p.Ping, PingRestart: p.PingRestart,
 			RenegotiateBytes: p.RenegBytes, RenegotiatePackets: p.RenegPackets,
 		}
 		if p.PingRestart == 0 && !writes(p, "ping-restart") {
@@ -150,7 +150,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 			cfg.Username, cfg.Password = firstOf(k.user, p.Username), k.token
 		}
 		if p.RenegSet {
-			cfg.Renegotiate = p.RenegSec
+			cfg.Renegotiate, cfg.RenegotiateMin = p.RenegSec, p.RenegMin
 		} else {
 			cfg.Renegotiate = time.Hour // openvpn(8), --reneg-sec
 		}
@@ -159,8 +159,13 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 			notify = p.ExitNotify
 		}
 		cfg.ExitNotify = notify > 0
-		cfg.Auth, cfg.Fallback, cfg.PointToPoint = p.Auth, p.Fallback, p.PointToPoint
-		cfg.Compress, cfg.Fragment = p.Compress, firstOf(of.Fragment, p.Fragment)
+		cfg.Auth, cfg.PointToPoint, cfg.Own, cfg.Compress = digestOf(p, cfg.Ciphers), p.PointToPoint, p.Own, p.Compress
+		if usable(p.Fallback) {
+			cfg.Fallback = p.Fallback
+		}
+		if !r.stream { // as openvpn has it; a stream needs none
+			cfg.Fragment = firstOf(of.Fragment, p.Fragment)
+		}
 		return cfg, nil
 	}
 	return s, nil
@@ -191,21 +196,39 @@ func ciphersOf(p *profile.Profile) []string {
 	if p.Fallback != "" && !slices.Contains(list, p.Fallback) {
 		list = append(list, p.Fallback)
 	}
-	list = slices.DeleteFunc(list, func(name string) bool { _, ok := ovpn.LookupCipher(name); return !ok })
+	list = slices.DeleteFunc(list, func(name string) bool { return !usable(name) })
 	if len(list) == 0 {
 		list = ovpn.DefaultCiphers()
 	}
 	return list
 }
 
-// peerInfo is what the profile wants the server to know about this machine.
+// usable says whether package ovpn has a cipher that protects something.
+func usable(name string) bool {
+	c, ok := ovpn.LookupCipher(name)
+	return ok && !c.Insecure
+}
+
+// digestOf is the digest for packets. Where none needs one, the profile may name one that nobody has.
+func digestOf(p *profile.Profile, ciphers []string) string {
+	if _, size, ok := ovpn.LookupDigest(p.Auth); ok && size > 0 {
+		return p.Auth
+	}
+	if slices.ContainsFunc(ciphers, func(name string) bool { c, _ := ovpn.LookupCipher(name); return !c.AEAD() }) {
+		return p.Auth // the Session says why not
+	}
+	return ""
+}
+
+// peerInfo is what the profile wants the server to know about this machine (openvpn's ssl.c,
+// push_peer_info). It cannot announce abilities: that is the Session's.
 func peerInfo(p *profile.Profile) []string {
 	if !p.PushPeerInfo {
 		return nil
 	}
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(p.SetEnv)) {
-		if strings.HasPrefix(name, "UV_") || strings.HasPrefix(name, "IV_") {
+		if strings.HasPrefix(name, "UV_") || name == "IV_PLAT_VER" || name == "IV_GUI_VER" {
 			out = append(out, name+"="+p.SetEnv[name])
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
 	"github.com/adit-vpn/adit/ovpn/profile"
 )
@@ -47,5 +49,52 @@ func TestSpecPerConnection(t *testing.T) {
 		if cfg.ReplayTime.Seconds() != 30 {
 			t.Errorf("replay time %s", cfg.ReplayTime)
 		}
+	}
+}
+
+// What a profile may not get out of a session: broken ciphers, abilities that nobody has. What it
+// may: a digest that nothing needs, a range for renegotiations.
+func TestSpecOffers(t *testing.T) {
+	parse := func(lines string) *profile.Profile {
+		t.Helper()
+		p, err := profile.Parse("test", []byte(fmt.Sprintf("client\nremote a.example\nsetenv CLIENT_CERT 0\nremote-cert-tls server\n%s<ca>\n%s</ca>\n", lines, ovpntest.NewPKI(t).CA())), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	config := func(p *profile.Profile) ovpn.Config {
+		t.Helper()
+		s, err := specOf(p, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := s.session(s.remotes[0], kept{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		session, err := ovpn.New(ovpntest.Epoch(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		session.Abort()
+		return cfg
+	}
+	cfg := config(parse("data-ciphers AES-256-GCM:BF-CBC\ncipher BF-CBC\nreneg-sec 3600 600\npush-peer-info\n" +
+		"setenv UV_ID 7\nsetenv IV_PROTO 4294967295\nsetenv IV_CIPHERS none\nsetenv IV_GUI_VER test\nauth SHA3-256\n"))
+	if got := fmt.Sprint(cfg.Ciphers, cfg.Fallback, cfg.Auth); got != "[AES-256-GCM]" {
+		t.Errorf("ciphers, fallback and digest: %s", got)
+	}
+	if cfg.Renegotiate != time.Hour || cfg.RenegotiateMin != 10*time.Minute {
+		t.Errorf("new keys after %v to %v", cfg.RenegotiateMin, cfg.Renegotiate)
+	}
+	if got := fmt.Sprint(cfg.PeerInfo); got != "[IV_GUI_VER=test UV_ID=7]" {
+		t.Errorf("announced: %s", got)
+	}
+	// Whatever the profile got hold of.
+	p := parse("")
+	p.Ciphers, p.Fallback = []string{"none", "AES-128-GCM", "DES-EDE3-CBC"}, "BF-CBC"
+	if cfg := config(p); fmt.Sprint(cfg.Ciphers) != "[AES-128-GCM]" || cfg.Fallback != "" {
+		t.Errorf("offers %v, fallback %q", cfg.Ciphers, cfg.Fallback)
 	}
 }

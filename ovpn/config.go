@@ -60,12 +60,14 @@ type Config struct {
 	// Compress is the compression framing until a push says otherwise: "", "lzo-no", "lzo", "stub",
 	// "stub-v2", "lz4", "lz4-v2", and for a server "migrate": none, or what an old client needs.
 	Compress string
-	// Fragment is the largest datagram body in bytes (fragment); 0 = off. Both ends must agree.
+	// Fragment is the largest datagram body in bytes (fragment); 0 = off. Both ends must agree. Not with Stream.
 	Fragment int
 	// PRF forbids the TLS exporter for data keys.
 	PRF bool
 	// PointToPoint means two equal peers: both work out the same format, nothing is pushed.
 	PointToPoint bool
+	// Own are our own addresses between equal peers, for the options string only: the Session sets none.
+	Own push.Reply
 	// Classic forbids what openvpn 2.6 does not know: epoch keys, asymmetric peer ids; and dynamic tls-crypt.
 	Classic bool
 
@@ -146,6 +148,9 @@ func (c *Config) check() error {
 	}
 	if c.Fragment != 0 && (c.Fragment < 68 || c.Fragment > 65535) {
 		return fmt.Errorf("ovpn: fragment size %d is not from 68 to 65535", c.Fragment)
+	}
+	if c.Fragment != 0 && c.Stream {
+		return errors.New("ovpn: a stream has no fragments")
 	}
 	return nil
 }

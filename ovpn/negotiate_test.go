@@ -2,9 +2,11 @@ package ovpn
 
 import (
 	"crypto/tls"
+	"net/netip"
 	"strings"
 	"testing"
 
+	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/ovpn/wrap"
 )
 
@@ -59,22 +61,53 @@ func TestOptionsString(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	auth, err := wrap.TLSAuth(key, 1, "SHA1")
-	if err != nil {
-		t.Fatal(err)
+	auth := func(direction int, hash string) wrap.Method {
+		m, err := wrap.TLSAuth(key, direction, hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
 	}
+	own := push.Reply{Address: netip.MustParsePrefix("10.1.0.2/32"), Peer: netip.MustParseAddr("10.1.0.1")}
+	own6 := own
+	own6.Address6 = netip.MustParsePrefix("fd00::2/64")
+	gcmAndCBC := []string{"AES-256-GCM", "AES-256-CBC"}
 	for _, tc := range []struct {
 		name string
 		cfg  Config
 		want string
 	}{
 		{"negotiating", Config{}, "V4,dev-type tun,link-mtu 1541,tun-mtu 1500,proto UDPv4,auth SHA1,keysize 128,key-method 2,tls-client"},
+		{"over TCP", Config{Stream: true}, "V4,dev-type tun,link-mtu 1543,tun-mtu 1500,proto TCPv4_CLIENT,auth SHA1,keysize 128,key-method 2,tls-client"},
 		{"server over TCP", Config{Role: Server, Stream: true}, "V4,dev-type tun,link-mtu 1543,tun-mtu 1500,proto TCPv4_SERVER,auth SHA1,keysize 128,key-method 2,tls-server"},
 		{"auth SHA256", Config{Auth: "sha256"}, "V4,dev-type tun,link-mtu 1553,tun-mtu 1500,proto UDPv4,auth SHA256,keysize 128,key-method 2,tls-client"},
-		{"GCM", Config{Fallback: "AES-256-GCM"}, "V4,dev-type tun,link-mtu 1549,tun-mtu 1500,proto UDPv4,cipher AES-256-GCM,auth [null-digest],keysize 256,key-method 2,tls-client"},
-		{"GCM over TCP", Config{Fallback: "AES-128-GCM", Stream: true}, "V4,dev-type tun,link-mtu 1551,tun-mtu 1500,proto TCPv4_CLIENT,cipher AES-128-GCM,auth [null-digest],keysize 128,key-method 2,tls-client"},
-		{"ChaCha", Config{Ciphers: []string{"CHACHA20-POLY1305"}}, "V4,dev-type tun,link-mtu 1534,tun-mtu 1500,proto UDPv4,cipher CHACHA20-POLY1305,auth [null-digest],keysize 256,key-method 2,tls-client"},
-		{"tls-auth, tun-mtu", Config{Wrap: auth, MTU: 1400}, "V4,dev-type tun,link-mtu 1441,tun-mtu 1400,proto UDPv4,auth SHA1,keysize 128,tls-auth,key-method 2,tls-client"},
+		{"cipher GCM", Config{Fallback: "AES-128-GCM"}, "V4,dev-type tun,link-mtu 1549,tun-mtu 1500,proto UDPv4,cipher AES-128-GCM,auth [null-digest],keysize 128,key-method 2,tls-client"},
+		{"cipher ChaCha", Config{Ciphers: []string{"CHACHA20-POLY1305"}}, "V4,dev-type tun,link-mtu 1534,tun-mtu 1500,proto UDPv4,cipher CHACHA20-POLY1305,auth [null-digest],keysize 256,key-method 2,tls-client"},
+		{"fallback CBC", Config{Fallback: "AES-256-CBC", Auth: "SHA256"}, "V4,dev-type tun,link-mtu 1569,tun-mtu 1500,proto UDPv4,auth SHA256,keysize 256,key-method 2,tls-client"},
+		{"fallback CFB", Config{Fallback: "AES-256-CFB"}, "V4,dev-type tun,link-mtu 1561,tun-mtu 1500,proto UDPv4,auth SHA1,keysize 256,key-method 2,tls-client"},
+		{"fallback OFB", Config{Fallback: "AES-192-OFB"}, "V4,dev-type tun,link-mtu 1561,tun-mtu 1500,proto UDPv4,auth SHA1,keysize 192,key-method 2,tls-client"},
+		{"fallback 3DES", Config{Fallback: "DES-EDE3-CBC"}, "V4,dev-type tun,link-mtu 1541,tun-mtu 1500,proto UDPv4,auth SHA1,keysize 192,key-method 2,tls-client"},
+		{"fallback none", Config{Fallback: "none"}, "V4,dev-type tun,link-mtu 1525,tun-mtu 1500,proto UDPv4,auth SHA1,keysize 0,key-method 2,tls-client"},
+		{"cipher CBC, offered", Config{Ciphers: gcmAndCBC, Fallback: "AES-256-CBC"}, "V4,dev-type tun,link-mtu 1557,tun-mtu 1500,proto UDPv4,cipher AES-256-CBC,auth SHA1,keysize 256,key-method 2,tls-client"},
+		{"tls-auth, tun-mtu", Config{Wrap: auth(-1, "SHA1"), MTU: 1400}, "V4,dev-type tun,link-mtu 1441,tun-mtu 1400,proto UDPv4,auth SHA1,keysize 128,tls-auth,key-method 2,tls-client"},
+		{"tls-auth 1", Config{Wrap: auth(1, "SHA256"), Auth: "SHA256"}, "V4,dev-type tun,link-mtu 1553,tun-mtu 1500,proto UDPv4,keydir 1,auth SHA256,keysize 128,tls-auth,key-method 2,tls-client"},
+		{"tls-auth 0", Config{Wrap: auth(0, "SHA512"), Auth: "SHA512"}, "V4,dev-type tun,link-mtu 1585,tun-mtu 1500,proto UDPv4,keydir 0,auth SHA512,keysize 128,tls-auth,key-method 2,tls-client"},
+		{"tls-crypt", Config{Wrap: wrap.TLSCrypt(key)}, "V4,dev-type tun,link-mtu 1541,tun-mtu 1500,proto UDPv4,auth SHA1,keysize 128,key-method 2,tls-client"},
+		{"comp-lzo no", Config{Compress: "lzo-no"}, "V4,dev-type tun,link-mtu 1542,tun-mtu 1500,proto UDPv4,comp-lzo,auth SHA1,keysize 128,key-method 2,tls-client"},
+		{"compress lz4", Config{Compress: "lz4"}, "V4,dev-type tun,link-mtu 1542,tun-mtu 1500,proto UDPv4,comp-lzo,auth SHA1,keysize 128,key-method 2,tls-client"},
+		{"compress stub-v2", Config{Compress: "stub-v2"}, "V4,dev-type tun,link-mtu 1541,tun-mtu 1500,proto UDPv4,comp-lzo,auth SHA1,keysize 128,key-method 2,tls-client"},
+		{"fragment", Config{Fragment: 1300}, "V4,dev-type tun,link-mtu 1545,tun-mtu 1500,proto UDPv4,mtu-dynamic,auth SHA1,keysize 128,key-method 2,tls-client"},
+		{"much over UDP", Config{Fragment: 1200, Compress: "lzo-no", Wrap: auth(1, "SHA256"), Auth: "SHA256", Fallback: "AES-256-CBC"},
+			"V4,dev-type tun,link-mtu 1574,tun-mtu 1500,proto UDPv4,comp-lzo,mtu-dynamic,keydir 1,auth SHA256,keysize 256,tls-auth,key-method 2,tls-client"},
+		{"much over TCP", Config{Stream: true, Compress: "lzo-no", Wrap: auth(1, "SHA512"), Auth: "SHA512", Fallback: "AES-256-CBC"},
+			"V4,dev-type tun,link-mtu 1604,tun-mtu 1500,proto TCPv4_CLIENT,comp-lzo,keydir 1,auth SHA512,keysize 256,tls-auth,key-method 2,tls-client"},
+		{"GCM, framed, tls-auth", Config{Compress: "lzo-no", Wrap: auth(1, "SHA256"), Auth: "SHA256", Fallback: "AES-256-GCM"},
+			"V4,dev-type tun,link-mtu 1550,tun-mtu 1500,proto UDPv4,comp-lzo,keydir 1,cipher AES-256-GCM,auth [null-digest],keysize 256,tls-auth,key-method 2,tls-client"},
+		{"point to point", Config{PointToPoint: true, Own: own, Fallback: "BF-CBC"}, "V4,dev-type tun,link-mtu 1541,tun-mtu 1500,proto UDPv4,ifconfig 10.1.0.1 10.1.0.2,cipher BF-CBC,auth SHA1,keysize 128,key-method 2,tls-client"},
+		{"point to point, subnet", Config{PointToPoint: true, Own: push.Reply{Address: netip.MustParsePrefix("10.1.0.2/24")}, Fallback: "BF-CBC"},
+			"V4,dev-type tun,link-mtu 1541,tun-mtu 1500,proto UDPv4,ifconfig 10.1.0.0 255.255.255.0,cipher BF-CBC,auth SHA1,keysize 128,key-method 2,tls-client"},
+		{"point to point, much", Config{PointToPoint: true, Own: own6, Fallback: "AES-256-CBC", Auth: "SHA256", Fragment: 1300, Compress: "lzo-no", Wrap: auth(1, "SHA256")},
+			"V4,dev-type tun,link-mtu 1574,tun-mtu 1500,proto UDPv4,tun-ipv6,ifconfig 10.1.0.1 10.1.0.2,comp-lzo,mtu-dynamic,keydir 1,cipher AES-256-CBC,auth SHA256,keysize 256,tls-auth,key-method 2,tls-client"},
 	} {
 		tc.cfg.TLS = &tls.Config{InsecureSkipVerify: true}
 		s, err := New(past, tc.cfg)
@@ -98,7 +131,6 @@ func TestOptionsString(t *testing.T) {
 		{"AES-128-CBC", "SHA256", "", false, 0, 1569},
 		{"AES-256-CBC", "SHA512", "", false, 0, 1601},
 		{"AES-256-CBC", "SHA1", "", false, 1300, 1561},
-		{"AES-256-CBC", "SHA1", "stub-v2", false, 0, 1557},
 		{"BF-CBC", "SHA1", "", false, 0, 1541},
 		{"BF-CBC", "SHA1", "lzo", true, 0, 1544},
 	} {

@@ -2,7 +2,10 @@ package ovpn
 
 import (
 	"fmt"
+	"net"
 	"strings"
+
+	"github.com/adit-vpn/adit/ovpn/wrap"
 )
 
 // OCC is the options string that peers exchange, compare and warn about; old
@@ -10,7 +13,8 @@ import (
 // calc_options_string_link_mtu).
 
 // occ is our own string. As openvpn 2.6 does it, a cipher stands in it only when
-// the peer is not expected to negotiate; the numbers of the others are BF-CBC's.
+// we would use it with anybody, or between equal peers; the numbers without a
+// fallback are BF-CBC's.
 func (s *Session) occ() string {
 	name, keySize := s.cfg.Fallback, 16
 	if name == "" && len(s.cfg.Ciphers) == 1 {
@@ -24,10 +28,7 @@ func (s *Session) occ() string {
 	if c.AEAD() {
 		auth = "[null-digest]"
 	}
-	if strings.EqualFold(name, "none") {
-		name = "[null-cipher]"
-	}
-	side, proto := "tls-client", "UDPv4"
+	side, proto := "tls-client", "UDPv4" // also over IPv6
 	if s.cfg.Role == Server {
 		side = "tls-server"
 	}
@@ -39,21 +40,48 @@ func (s *Session) occ() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "V4,dev-type tun,link-mtu %d,tun-mtu %d,proto %s", s.occLinkMTU(c), s.cfg.MTU, proto)
+	b.WriteString(s.occAddresses())
 	if s.framed() {
 		b.WriteString(",comp-lzo")
 	}
 	if s.cfg.Fragment > 0 {
 		b.WriteString(",mtu-dynamic")
 	}
-	if name != "" {
+	directed, tlsAuth := s.cfg.Wrap.(wrap.Directed)
+	if tlsAuth && directed.Direction() >= 0 {
+		fmt.Fprintf(&b, ",keydir %d", directed.Direction())
+	}
+	if name != "" && (s.cfg.PointToPoint || s.offers(name)) {
+		if strings.EqualFold(name, "none") {
+			name = "[null-cipher]"
+		}
 		b.WriteString(",cipher " + name)
 	}
 	fmt.Fprintf(&b, ",auth %s,keysize %d", auth, 8*keySize)
-	if s.cfg.Wrap != nil && s.cfg.Wrap.String() == "tls-auth" {
+	if tlsAuth {
 		b.WriteString(",tls-auth")
 	}
 	b.WriteString(",key-method 2," + side)
 	return b.String()
+}
+
+// occAddresses tells an equal peer our addresses as the other end writes them
+// (openvpn's tun.c, ifconfig_options_string).
+func (s *Session) occAddresses() (text string) {
+	if !s.cfg.PointToPoint {
+		return ""
+	}
+	own := s.cfg.Own
+	if own.Address6.IsValid() {
+		text = ",tun-ipv6"
+	}
+	switch a := own.Address; {
+	case a.IsValid() && own.Peer.IsValid():
+		text += fmt.Sprintf(",ifconfig %s %s", own.Peer, a.Addr())
+	case a.IsValid():
+		text += fmt.Sprintf(",ifconfig %s %s", a.Masked().Addr(), net.IP(net.CIDRMask(a.Bits(), a.Addr().BitLen())))
+	}
+	return text
 }
 
 // framed says whether the configuration has compression framing.

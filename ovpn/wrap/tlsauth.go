@@ -26,6 +26,7 @@ const headLen = 1 + 8
 // rest, in this order (openvpn's ssl_pkt.c, swap_hmac; RFC draft "tls-auth").
 type tlsAuth struct {
 	key        StaticKey
+	direction  int
 	newHash    func() hash.Hash
 	size       int
 	send, recv []byte // HMAC keys
@@ -36,7 +37,7 @@ type tlsAuth struct {
 // none, which uses one key both ways. Hash is the profile's auth: SHA1 (also
 // when empty), SHA224, SHA256, SHA384 or SHA512.
 func TLSAuth(key StaticKey, direction int, hash string) (Method, error) {
-	m := &tlsAuth{key: key}
+	m := &tlsAuth{key: key, direction: direction}
 	switch name := strings.ToUpper(hash); strings.TrimPrefix(strings.ReplaceAll(name, "SHA-", "SHA"), "RSA-") {
 	case "", "SHA1", "SHA":
 		m.newHash = sha1.New
@@ -65,6 +66,9 @@ func TLSAuth(key StaticKey, direction int, hash string) (Method, error) {
 	m.send, m.recv = key.hmac(send)[:m.size], key.hmac(recv)[:m.size]
 	return m, nil
 }
+
+// Direction is what TLSAuth was given.
+func (m *tlsAuth) Direction() int { return m.direction }
 
 func (m *tlsAuth) Overhead() int  { return m.size + stampLen }
 func (m *tlsAuth) Trailer() int   { return 0 }

@@ -24,6 +24,13 @@ type Method interface {
 	String() string
 }
 
+// Directed is the Method of tls-auth.
+type Directed interface {
+	Method
+	// Direction is the profile's key-direction; -1 when there is none.
+	Direction() int
+}
+
 // Wrapper protects one session's control packets. The plain form of a packet
 // is opcode/key-id byte, session id (8), then the rest from the ack count on. Not safe for
 // concurrent use.
