@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -91,6 +92,8 @@ func (c *connection) attempt(ctx context.Context) *failure {
 				return err
 			case errors.Is(err, syscall.ECONNREFUSED) && !a.answered.Load():
 				return errRefused
+			case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
+				return errStuck
 			}
 			return nil // one lost packet, which the session repeats
 		},
@@ -149,7 +152,7 @@ func (a *running) dial(ctx context.Context, r remote, behind netip.Addr) error {
 		if err != nil {
 			return err
 		}
-		a.link = &streamLink{conn: conn}
+		a.link = newStreamLink(conn)
 		a.receive = func(in *inbound) error { return in.tcp(conn) }
 		return nil
 	}
@@ -184,12 +187,11 @@ func (a *running) start(ctx context.Context, data *ovpn.Data) {
 	if a.lost != nil {
 		a.loops.Go(func() { a.cancel(a.lost()) })
 	}
-	// A peer that does not read must not hold up the end.
 	if s, ok := a.link.(*streamLink); ok {
 		a.loops.Go(func() {
 			select {
 			case <-ctx.Done():
-				_ = s.conn.SetWriteDeadline(time.Now().Add(time.Second))
+				s.hurry()
 			case <-a.ended:
 			}
 		})

@@ -14,7 +14,7 @@ func TestFit(t *testing.T) {
 		return profile.Mssfix{Set: true, Value: value, Mode: mode}
 	}
 	four, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
-	udp, tcp := newUDPLink(&sinkConn{}), &streamLink{}
+	udp, tcp := newUDPLink(&sinkConn{}), newStreamLink(nil)
 	for _, c := range []struct {
 		name          string
 		line          profile.Mssfix

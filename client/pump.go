@@ -138,30 +138,6 @@ func (o *outbound) pass(sealed *train, bufs [][]byte, sizes []int, pkts [][]byte
 	}
 }
 
-// streamLink is a TCP connection, where each packet has its length in front.
-type streamLink struct{ conn net.Conn }
-
-func (*streamLink) gap() int { return framing.HeaderSize }
-
-func (l *streamLink) write(buf []byte, sizes []int) error {
-	_, err := l.conn.Write(buf[:framing.PutEach(buf, sizes)]) // the net package lets one Write at a time through
-	return err
-}
-
-func (l *streamLink) send(packet []byte) error {
-	_, err := l.conn.Write(framing.Append(make([]byte, 0, framing.HeaderSize+len(packet)), packet))
-	return err
-}
-
-func (l *streamLink) close() error { return l.conn.Close() }
-
-func (l *streamLink) local() netip.Addr {
-	if a, ok := l.conn.LocalAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap()
-	}
-	return netip.Addr{}
-}
-
 // inBuffers are the receive side's buffers; a connection keeps them for all its attempts. There
 // are as many as the traffic has ever needed: megabytes of them at once would be a good part of
 // the time that a connection takes.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -371,19 +372,30 @@ func TestLoopGuard(t *testing.T) {
 	}
 }
 
-// stuckConn is a TCP connection into a network that is gone: it takes nothing, and nothing comes.
+// stuckConn is a TCP connection into a network that can go away: it then takes nothing, and nothing comes.
 type stuckConn struct {
 	net.Conn
-	stuck atomic.Bool
+	stuck   atomic.Bool
+	nowhere net.Conn
+}
+
+func newStuckConn(c net.Conn) *stuckConn {
+	nowhere, _ := net.Pipe() // that nobody reads from
+	return &stuckConn{Conn: c, nowhere: nowhere}
 }
 
 func (c *stuckConn) Write(b []byte) (int, error) {
-	if !c.stuck.Load() {
-		return c.Conn.Write(b)
+	if c.stuck.Load() {
+		return c.nowhere.Write(b)
 	}
-	_, err := c.Conn.Read(make([]byte, 1)) // until it is closed
-	return 0, err
+	return c.Conn.Write(b)
 }
+
+func (c *stuckConn) SetWriteDeadline(t time.Time) error {
+	return errors.Join(c.Conn.SetWriteDeadline(t), c.nowhere.SetWriteDeadline(t))
+}
+
+func (c *stuckConn) Close() error { return errors.Join(c.Conn.Close(), c.nowhere.Close()) }
 
 // stuckDialer makes one of its connections.
 type stuckDialer struct {
@@ -396,29 +408,53 @@ func (d *stuckDialer) DialTCP(ctx context.Context, addr netip.AddrPort, o udp.Op
 	if err != nil {
 		return nil, err
 	}
-	d.last = &stuckConn{Conn: c}
+	d.last = newStuckConn(c)
 	return d.last, nil
 }
 
-// TestMoveWithFullTCP: the session's goroutine hangs in a connection that takes nothing, and is
-// brought out of there.
-func TestMoveWithFullTCP(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		s := newServer(t)
-		d := &stuckDialer{server: s}
-		st := newStage(t, s, t.TempDir())
-		st.Service.cfg.Dialer = d
-		st.add(alice, "work", s.profile("remote 192.0.2.1 443 tcp"))
-		st.connect(alice, "work")
-		st.untilState(alice, "work", api.Connected, 5*time.Second)
-		d.last.stuck.Store(true)
-		s.each(func(o *ovpn.Session) { o.Renegotiate(time.Now()) }) // the client must answer that
-		time.Sleep(time.Second)
-		st.move(elsewhere())
-		time.Sleep(settleMost + floatWait + 2*time.Second)
-		st.untilState(alice, "work", api.Connected, 0)
-		if dialed, opened := st.reconnects(); dialed != 2 || opened != 1 {
-			t.Errorf("%d connections, %d TUNs", dialed, opened)
-		}
+// TestFullTCP: the session's goroutine hangs in a connection that takes nothing, and is brought out of
+// there: at once when the network changes, after a while when nobody says so, and when a person wants.
+func TestFullTCP(t *testing.T) {
+	for name, then := range map[string]func(st *stage){
+		"move": func(st *stage) { st.move(elsewhere()); time.Sleep(settleMost + floatWait + 2*time.Second) },
+		"wait": func(st *stage) { time.Sleep(writeTimeout + 3*time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				st := fullTCP(t)
+				then(st)
+				st.untilState(alice, "work", api.Connected, 0)
+				if dialed, opened := st.reconnects(); dialed != 2 || opened != 1 {
+					t.Errorf("%d connections, %d TUNs", dialed, opened)
+				}
+			})
+		})
+	}
+	t.Run("disconnect", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			st := fullTCP(t)
+			began := time.Now()
+			if err := st.Disconnect(t.Context(), alice, "work"); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("that took %v", took)
+			}
+		})
 	})
+}
+
+// fullTCP is a connected stage whose TCP connection takes nothing since a second ago.
+func fullTCP(t *testing.T) *stage {
+	s := newServer(t)
+	d := &stuckDialer{server: s}
+	st := newStage(t, s, t.TempDir())
+	st.Service.cfg.Dialer = d
+	st.add(alice, "work", s.profile("remote 192.0.2.1 443 tcp"))
+	st.connect(alice, "work")
+	st.untilState(alice, "work", api.Connected, 5*time.Second)
+	d.last.stuck.Store(true)
+	s.each(func(o *ovpn.Session) { o.Renegotiate(time.Now()) }) // the client must answer that
+	time.Sleep(time.Second)
+	return st
 }
