@@ -271,9 +271,9 @@ func TestFloatOntoAnother(t *testing.T) {
 	}
 }
 
-// TestFloatTooEarly is CVE-2020-11810: a client that is not established has no place
+// TestCVE_2020_11810_FloatTooEarly is CVE-2020-11810: a client that is not established has no place
 // to be moved from, and one that ended neither.
-func TestFloatTooEarly(t *testing.T) {
+func TestCVE_2020_11810_FloatTooEarly(t *testing.T) {
 	r := start(t, "udp")
 	key := sessionKey{from: netip.MustParseAddrPort("192.0.2.1:1"), client: wire.SessionID{1}}
 	p, _ := r.newPeer(key, nil)

@@ -1,6 +1,7 @@
 package ovpn
 
 import (
+	"crypto/rand"
 	"strings"
 	"testing"
 
@@ -87,6 +88,40 @@ func TestFragmentsLeaveNoHoles(t *testing.T) {
 			if got, _ := f.add(dataTime, fragment(fragmentMore, 9, id, 8, "01234567"), 1500); got != nil {
 				t.Errorf("two last pieces became %q", got)
 			}
+		}
+	}
+}
+
+// VORACLE: when what is sent gets shorter with what it repeats, an attacker who can add to it can
+// guess the rest. Peers may compress for us; we never do, whatever framing was agreed on.
+func TestVORACLENothingIsCompressed(t *testing.T) {
+	for _, f := range formats(t) {
+		client, _ := formatPair(t, f)
+		lengths := func(p string) (sum int) {
+			for _, d := range sealEach(t, client, p) {
+				sum += len(d)
+			}
+			return sum
+		}
+		noise := make([]byte, 1200)
+		rand.Read(noise)
+		if a, b := lengths("\x45"+strings.Repeat("\x00", 1200)), lengths("\x45"+string(noise)); a != b {
+			t.Errorf("%v: %d bytes for zeros, %d for noise", f, a, b)
+		}
+	}
+}
+
+// SWEET32: ciphers with blocks of 64 bits are not offered, and one that a caller insists on asks
+// for a new key after 64 MB (TestSmallBlocksRenew).
+func TestCVE_2016_6329_NoSmallBlocksByDefault(t *testing.T) {
+	for _, name := range DefaultCiphers() {
+		if c := mustCipher(t, name); c.Insecure || !c.AEAD() {
+			t.Errorf("%s is offered by default", name)
+		}
+	}
+	for _, name := range []string{"BF-CBC", "DES-EDE3-CBC"} {
+		if c := mustCipher(t, name); !c.Insecure || c.limit == 0 || c.limit*uint64(c.block) > 64<<20 {
+			t.Errorf("%s: insecure %v, limit %d blocks", name, c.Insecure, c.limit)
 		}
 	}
 }

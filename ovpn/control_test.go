@@ -317,7 +317,7 @@ func TestTrafficRenegotiates(t *testing.T) {
 
 // A server's sign-in takes longer than any handshake: the client waits as long as
 // it is told to, and no configuration goes out before the answer.
-func TestPendingAuthentication(t *testing.T) {
+func TestCVE_2020_15078_PendingAuthentication(t *testing.T) {
 	c, s := setup(t)
 	c.Renegotiate, s.Renegotiate = time.Hour, time.Hour
 	c.SSO = []string{"webauth", "crtext"}
@@ -384,7 +384,7 @@ func TestPendingEnds(t *testing.T) {
 
 // CVE-2022-0547, CVE-2020-15078: an answer authorizes its own key and no other,
 // and until it comes the client's new key opens nothing.
-func TestLateAnswers(t *testing.T) {
+func TestCVE_2022_0547_LateAnswers(t *testing.T) {
 	c, s := setup(t)
 	c.Username, c.Password = "alice", "secret" // the client waits with its new key
 	p := up(t, c, s, quiet, 1)
@@ -433,7 +433,7 @@ func TestLateAnswers(t *testing.T) {
 
 // CVE-2024-28882: the end of a denied session is scheduled once; a client that
 // goes on does not prolong it.
-func TestDeniedClientCannotStay(t *testing.T) {
+func TestCVE_2024_28882_DeniedClientCannotStay(t *testing.T) {
 	c, s := setup(t)
 	p := up(t, c, s, quiet, 1)
 	start := p.Now
@@ -451,7 +451,7 @@ func TestDeniedClientCannotStay(t *testing.T) {
 }
 
 // CVE-2024-5594: a message with control characters is dropped as a whole.
-func TestControlCharacters(t *testing.T) {
+func TestCVE_2024_5594_ControlCharacters(t *testing.T) {
 	c, s := setup(t)
 	p := up(t, c, s, quiet, 1)
 	for _, text := range []string{"PUSH_REPLY,auth-token a\x1bb", "AUTH_FAILED,\x07", "RESTART,\x7f", "HALT\n\x08", "INFO,\x00\x1b[2J"} {

@@ -455,7 +455,7 @@ func TestMessagesToTheSession(t *testing.T) {
 	}
 }
 
-func TestPacketIDsRunOut(t *testing.T) {
+func TestCVE_2017_7479_PacketIDsRunOut(t *testing.T) {
 	client, server := newPair(t, "AES-256-GCM", 64)
 	key := client.ring.Load().send.send.(*aeadSealer)
 	key.last = packetIDRenew - 2

@@ -142,7 +142,7 @@ func epochPair(t testing.TB, name string) (client, server *Data, s *epochSealer,
 
 // Which epochs a receiver takes, around its own and at the end of the numbers. CVE-2025-15497: openvpn
 // ended itself when a peer jumped exactly as far as its future keys reach.
-func TestCVE2025_15497EpochJump(t *testing.T) {
+func TestCVE_2025_15497_EpochJump(t *testing.T) {
 	const n = epochFuture
 	for _, start := range []uint16{1, 2, 3, 100, 0xEFFF, epochLastRecv - 2*n, epochLastRecv - n - 1, epochLastRecv - n, epochLastRecv - 1, epochLastRecv} {
 		for _, jump := range []int{0, 1, 2, n - 1, n, n + 1, n + 2, -1, -2, -int(start), 0xFFFF - int(start)} {

@@ -255,7 +255,7 @@ func TestCVE_2026_13698_SecondKeyOnALiveSession(t *testing.T) {
 // What NextPacket returned stays as it was, whatever becomes of the session: keys
 // change, the dynamic protection begins, the session dies (CVE-2026-40215,
 // CVE-2026-12996, CVE-2026-13117).
-func TestCVE_2026_40215_QueuedPacketsOutliveTheSession(t *testing.T) {
+func TestCVE_2026_40215_2026_12996_2026_13117_QueuedPacketsOutliveTheSession(t *testing.T) {
 	v2Client, v2Server := cryptV2(t, nil, nil)
 	for round := range 6 {
 		c, s := setup(t)

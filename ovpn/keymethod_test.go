@@ -43,7 +43,7 @@ func TestKeyMessageBothLayouts(t *testing.T) {
 	}
 }
 
-func TestKeyMessageRefuses(t *testing.T) {
+func TestCVE_2017_12166_KeyMessageRefuses(t *testing.T) {
 	good := appendKeyMessage(nil, Client, Stock, sampleMessage(Client))
 	method1 := append([]byte(nil), good...)
 	method1[4] = 1

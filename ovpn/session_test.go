@@ -428,7 +428,7 @@ func TestForgedPacketsDoNotKill(t *testing.T) {
 	}
 }
 
-func TestGateKeepsNoStateAndBelievesNobody(t *testing.T) {
+func TestCVE_2025_13086_GateBelievesNobody(t *testing.T) {
 	shared := crypt(t)
 	c, _ := setup(t)
 	c.Role, c.Wrap = ovpn.Client, shared

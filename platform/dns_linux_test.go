@@ -88,7 +88,7 @@ func TestResolvConfFile(t *testing.T) {
 	}
 }
 
-func TestResolvConfChangedByOthers(t *testing.T) {
+func TestCVE_2026_13379_ResolvConfChangedByOthers(t *testing.T) {
 	enterNS(t)
 	etc, ctx := etcDir(t), context.Background()
 	path := filepath.Join(etc, "resolv.conf")

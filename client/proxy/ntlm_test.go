@@ -116,7 +116,7 @@ func TestNTLMNeedsOneConnection(t *testing.T) {
 }
 
 // CVE-2026-11771 and CVE-2017-7520: a proxy's challenge may be cut anywhere and say any length.
-func TestCVE2026_11771_NTLMChallenges(t *testing.T) {
+func TestCVE_2026_11771_2017_7520_NTLMChallenges(t *testing.T) {
 	whole, _ := base64.StdEncoding.DecodeString("TlRMTVNTUAACAAAABAAEADgAAAAFgooiSlm1ndUhtVMAAAAAAAAAACwALAA8AAAABgEAAAAAAA9WAE0AAgAEAFYATQABAAQAVgBNAAQAAAADAAQAdgBtAAcACACgkVbXRnrdAQAAAAA=")
 	try := func(m []byte) {
 		s := signIn{c: &Config{Auth: NTLM2, User: "u", Password: "p"}, waiting: true}

@@ -120,16 +120,28 @@ func TestTokenRefused(t *testing.T) {
 			t.Errorf("byte %d may change", i)
 		}
 	}
-	// CVE-2026-13122: the right prefix, and too little behind it.
-	for n := range len(token) {
-		if err := k.Verify(tokenUser, token[:n]); !errors.Is(err, ErrNoToken) {
-			t.Errorf("%d characters: %v", n, err)
-		}
-	}
 	for _, bad := range []push.Secret{token + "A", token + "\n", token[:len(token)-1] + "=", token[:20] + "*" + token[21:],
 		"sess_id_at_" + token[len(tokenPrefix):]} {
 		if k.Verify(tokenUser, bad) == nil {
 			t.Errorf("accepted %q", string(bad))
+		}
+	}
+}
+
+// The right prefix, and too little behind it.
+func TestCVE_2026_13122_ShortTokens(t *testing.T) {
+	c := &clock{time.Unix(100000, 0)}
+	k := newTokens(t, zeroSecret, c)
+	token := k.Issue(tokenUser)
+	for n := range len(token) {
+		for _, short := range []push.Secret{token[:n], token[:n] + "=", token[:n] + "\x00"} {
+			if err := k.Verify(tokenUser, short); err == nil || len(short) == n && !errors.Is(err, ErrNoToken) {
+				t.Errorf("%d characters: %v", n, err)
+			}
+			if _, err := k.Renew(short, tokenUser); err == nil {
+				t.Errorf("%d characters are renewed", n)
+			}
+			SameSession(token, short)
 		}
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// TestUsernameField is CVE-2026-63650: a server whose name does not stand in the
+// TestCVE_2026_63650_UsernameField is CVE-2026-63650: a server whose name does not stand in the
 // field that x509-username-field demands must be refused, whatever its other names are.
-func TestUsernameField(t *testing.T) {
+func TestCVE_2026_63650_UsernameField(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	me := issue(t, &ca, "me", client)
 	srv := issue(t, &ca, "vpn.example", func(c *x509.Certificate) {

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestCVE202512106: an address of one family where the other is wanted must be
+// TestCVE_2025_12106_AddressFamilies: an address of one family where the other is wanted must be
 // refused, and never be read beyond its end.
-func TestCVE202512106(t *testing.T) {
+func TestCVE_2025_12106_AddressFamilies(t *testing.T) {
 	four := []string{"10.0.0.1", "0.0.0.0", "255.255.255.255", "10.0.0.1/8"}
 	six := []string{"fd00::1", "::", "::1", "fe80::1%eth0", "::ffff:10.0.0.1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8:9", "::ffff:10.0.0.256", "fd00::1/129", "fd00::1/-1", "[fd00::1]", ":", ":::"}
 	parses := func(option string) bool {
@@ -47,9 +47,9 @@ func TestCVE202512106(t *testing.T) {
 	}
 }
 
-// TestCVE202510680: what a server says about DNS reaches resolver configurations,
+// TestCVE_2025_10680_HostileDNS: what a server says about DNS reaches resolver configurations,
 // so that anything but letters, digits, - _ and dots is dropped.
-func TestCVE202510680(t *testing.T) {
+func TestCVE_2025_10680_HostileDNS(t *testing.T) {
 	for _, evil := range []string{
 		"a;reboot", "$(reboot)", "`reboot`", "a|b", "a&b", "a\nnameserver 6.6.6.6", "a\\nb", "a b", "a\tb", "'a'", "a\"b", "a<b", "a>b", "a*", "a?", "a[b]", "a{b,c}", "~", "~.", "a=b", "a%s", "a\x00b", "a\x1bb",
 		"-rf", "a.-b", "a-.b", "a..b", ".a", strings.Repeat("a", 64), strings.Repeat("a.", 127) + "aa", "../../etc/passwd", "a/b", "a:b", "a@b", "a!b", "a#b", "a^b", "\u0430pple.example", "a\u202eb", "\xff\xfe",
