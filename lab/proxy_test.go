@@ -332,7 +332,7 @@ func TestProxyKilled(t *testing.T) {
 				<-p.Done()
 			}
 			// At once: the connection to the proxy is the sign, not silence.
-			x.until(atOnce, "the client knows", func() bool { return x.status().State == api.Reconnecting })
+			x.until(5*time.Second, "the client knows", func() bool { return x.status().State == api.Reconnecting })
 			x.cannotReach(x.client, hostAddr)
 			x.until(soon, "the client says why", func() bool {
 				p := x.status().Problem
