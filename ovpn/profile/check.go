@@ -51,7 +51,7 @@ type Traffic struct {
 type Report struct {
 	Name         string        `json:"name"`
 	Usable       bool          `json:"usable"`
-	Servers      []string      `json:"servers"` // "host:port/proto"
+	Servers      []string      `json:"servers"` // "host:port/proto", with a proxy " through kind://host:port"
 	Auth         string        `json:"auth"`    // certificate, password, certificate+password, browser, …
 	Traffic      Traffic       `json:"traffic"`
 	Certificates []Certificate `json:"certificates"`
@@ -126,11 +126,16 @@ func (p *Profile) lineOf(names ...string) int {
 	return 0
 }
 
-// Servers are the remotes as "host:port/proto".
+// Servers are the remotes as "host:port/proto", with " through http://host:port" or " through
+// socks5://host:port" behind one with a proxy.
 func (p *Profile) Servers() []string {
 	var servers []string
 	for _, r := range p.Remotes {
-		servers = append(servers, net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port)))+"/"+r.Proto)
+		server := net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))) + "/" + r.Proto
+		if x := r.Proxy; x != nil {
+			server += " through " + x.Kind + "://" + net.JoinHostPort(x.Host, strconv.Itoa(int(x.Port)))
+		}
+		servers = append(servers, server)
 	}
 	return servers
 }
