@@ -27,7 +27,10 @@ const (
 	proxySecret = "geheim%7Kennwort"
 )
 
-var proxyAddr = netip.MustParseAddr("192.168.10.1")
+var (
+	proxyAddr  = netip.MustParseAddr("192.168.10.1")
+	proxyAddr6 = netip.MustParseAddr("2001:db8:10::1")
+)
 
 // The proxies' ports: without and with a sign-in.
 const (
@@ -38,9 +41,10 @@ const (
 
 // proxied is a site whose client reaches the server through a proxy only:
 //
-//	client 192.168.10.2 --- .1 proxy 198.51.100.3 --- .1 server --- host
+//	client 192.168.10.2   ---  .1 proxy 198.51.100.3 --- .1 server --- host
+//	       2001:db8:10::2 --- ::1
 //
-// The server pushes a route that the proxy's address is in, so that nothing works
+// The server pushes routes that the proxy's address is in, so that nothing works
 // unless the way to the proxy leads around the tunnel.
 type proxied struct {
 	*site
@@ -56,11 +60,11 @@ func newProxied(t *testing.T, transport string) *proxied {
 	t.Cleanup(s.showLogs)
 	x := &proxied{site: s, pki: newPKI(t), key: staticKey(), cell: cell{Peers: aditToOpenVPN, Transport: transport, Wrap: "tls-crypt", Cipher: "AES-256-GCM"}}
 	s.client, x.proxy, s.server, s.host = s.node("client"), s.node("proxy"), s.node("server"), s.node("host")
-	s.wire(s.client, "eth0", []string{"192.168.10.2/24"}, x.proxy, "eth0", []string{"192.168.10.1/24"})
+	s.wire(s.client, "eth0", []string{"192.168.10.2/24", "2001:db8:10::2/64"}, x.proxy, "eth0", []string{"192.168.10.1/24", "2001:db8:10::1/64"})
 	s.wire(x.proxy, "eth1", []string{"198.51.100.3/24"}, s.server, "eth0", []string{"198.51.100.1/24"})
 	s.wire(s.server, "eth1", []string{"10.0.0.5/24", "fd00:a::5/64"}, s.host, "eth0", []string{"10.0.0.10/24", "fd00:a::10/64"})
 	s.ok(s.client.Route("", proxyAddr.String()))
-	s.openvpnUp(x.pki, x.keys(), x.cell, `push "route 192.168.10.0 255.255.255.128"`)
+	s.openvpnUp(x.pki, x.keys(), x.cell, `push "route 192.168.10.0 255.255.255.128"`, `push "route-ipv6 2001:db8:10::/65"`)
 	return x
 }
 
@@ -71,12 +75,13 @@ func (x *proxied) profile(lines ...string) string {
 }
 
 // works connects and demands that pings and bytes pass, through this proxy.
-func (x *proxied) works(profile, through string) {
+func (x *proxied) works(profile, kind string, proxy netip.Addr, port int) {
 	x.t.Helper()
 	x.connect(profile)
 	x.reaches(x.client, none, hostAddr)
 	x.ok(bulk(x.client, x.host, netip.AddrPortFrom(hostAddr, 5004), 256<<10))
-	if st := x.status(); st.Server.Proxy != through || st.Server.Address != proxyAddr.String() || st.Server.Name != serverOuter.String() {
+	through := kind + "://" + netip.AddrPortFrom(proxy, uint16(port)).String()
+	if st := x.status(); st.Server.Proxy != through || st.Server.Address != proxy.String() || st.Server.Name != serverOuter.String() {
 		x.t.Errorf("connected to %+v, expected through %s", st.Server, through)
 	}
 }
@@ -102,8 +107,9 @@ func (x *proxied) kept(service *Proc) {
 
 // squidConfig offers all methods at one port and asks nothing at the other. Samba's helper is
 // the judge of NTLMv2; with --password it needs no domain.
-const squidConfig = `http_port 192.168.10.1:%d
-http_port 192.168.10.1:%d
+const squidConfig = `http_port [2001:db8:10::1]:%[1]d
+http_port 192.168.10.1:%[1]d
+http_port 192.168.10.1:%[2]d
 pid_filename none
 cache_log /dev/null
 logformat seen %%{Proxy-Authorization}>h %%un %%rm %%ru %%>Hs
@@ -118,9 +124,9 @@ auth_param basic children 1
 auth_param digest program /usr/lib/squid/digest_file_auth -c /run/squid/digest
 auth_param digest realm lab
 auth_param digest children 1
-auth_param ntlm program /usr/bin/ntlm_auth --helper-protocol=squid-2.5-ntlmssp --username=%s --password=%s
+auth_param ntlm program /usr/bin/ntlm_auth --helper-protocol=squid-2.5-ntlmssp --username=%[3]s --password=%[4]s
 auth_param ntlm children 1
-acl open localport %d
+acl open localport %[2]d
 acl known proxy_auth REQUIRED
 acl vpn dst 198.51.100.1
 http_access deny !vpn
@@ -145,7 +151,7 @@ func (x *proxied) squid() *Proc {
 			os.WriteFile("/run/squid/digest", fmt.Appendf(nil, "%s:lab:%x\n", proxyUser, ha1), 0o644),
 		)
 	}))
-	file := x.write(x.proxy, "squid.conf", fmt.Sprintf(squidConfig, squidKnown, squidOpen, proxyUser, proxySecret, squidOpen))
+	file := x.write(x.proxy, "squid.conf", fmt.Sprintf(squidConfig, squidKnown, squidOpen, proxyUser, proxySecret))
 	p := x.start(x.proxy, "squid", "squid", "-N", "-d", "1", "-f", file)
 	x.ok(p.WaitFor(fmt.Sprintf("local=192.168.10.1:%d", squidOpen), soon))
 	return p
@@ -224,17 +230,19 @@ func TestHTTPProxy(t *testing.T) {
 	login := httpLogin(proxyUser, proxySecret)
 	for _, c := range []struct {
 		line, login string
+		proxy       netip.Addr
 		port        int
 		seen        string // what squid saw, and answered
 	}{
-		{"", "", squidOpen, "- 200"},
-		{"basic", login, squidKnown, "Basic 200"},
-		{"digest", login, squidKnown, "- 407, Digest 200"},
-		{"ntlm2", login, squidKnown, "NTLM 407, NTLM 200"},
-		{"auto", login, squidKnown, "- 407, Digest 200"},
-		{"auto-nct", login, squidKnown, "- 407, Digest 200"},
+		{"", "", proxyAddr, squidOpen, "- 200"},
+		{"basic", login, proxyAddr, squidKnown, "Basic 200"},
+		{"digest", login, proxyAddr, squidKnown, "- 407, Digest 200"},
+		{"ntlm2", login, proxyAddr, squidKnown, "NTLM 407, NTLM 200"},
+		{"auto", login, proxyAddr, squidKnown, "- 407, Digest 200"},
+		{"auto-nct", login, proxyAddr, squidKnown, "- 407, Digest 200"},
+		{"basic", login, proxyAddr6, squidKnown, "Basic 200"},
 	} {
-		lines := []string{fmt.Sprintf("http-proxy %s %d %s", proxyAddr, c.port, c.line)}
+		lines := []string{fmt.Sprintf("http-proxy %s %d %s", c.proxy, c.port, c.line)}
 		if c.login != "" {
 			lines = append(lines, c.login)
 		}
@@ -242,7 +250,7 @@ func TestHTTPProxy(t *testing.T) {
 		if c.port == squidKnown || c.line != "" {
 			before = len(x.schemes())
 		}
-		x.works(x.profile(lines...), fmt.Sprintf("http://%s:%d", proxyAddr, c.port))
+		x.works(x.profile(lines...), "http", c.proxy, c.port)
 		x.kept(service)
 		x.adit("disconnect", "lab")
 		x.until(soon, "squid says of "+c.line+": "+c.seen, func() bool { return strings.Join(x.schemes()[before:], ", ") == c.seen })
@@ -296,7 +304,7 @@ func TestSOCKSProxy(t *testing.T) {
 				login string
 				port  int
 			}{{"", danteOpen}, {socksLogin(proxyUser, proxySecret), danteKnown}} {
-				x.works(x.profile(fmt.Sprintf("socks-proxy %s %d", proxyAddr, c.port), c.login), fmt.Sprintf("socks5://%s:%d", proxyAddr, c.port))
+				x.works(x.profile(fmt.Sprintf("socks-proxy %s %d", proxyAddr, c.port), c.login), "socks5", proxyAddr, c.port)
 				if transport == "udp" {
 					x.ok(sizes(x.client, x.host, netip.AddrPortFrom(hostAddr, 5003)))
 				}
@@ -372,7 +380,7 @@ http-proxy %[3]s %[4]d auto
 %[5]s
 `, serverOuter, port, proxyAddr, squidKnown, httpLogin(proxyUser, proxySecret))
 	profile := strings.Replace(x.profile(), fmt.Sprintf("proto tcp\nremote %s %d\n", serverOuter, port), blocks, 1)
-	x.works(profile, fmt.Sprintf("http://%s:%d", proxyAddr, squidKnown))
+	x.works(profile, "http", proxyAddr, squidKnown)
 	if st := x.status(); st.Server.Transport != "tcp" {
 		t.Errorf("connected over %s", st.Server.Transport)
 	}
