@@ -98,7 +98,7 @@ type Config struct {
 	TLSTimeout                           time.Duration // first retransmission; default 2 s
 	Ping                                 time.Duration // keepalive; a client's is replaced by the pushed one; 0 = none
 	PingRestart                          time.Duration // peer silent for this long ends the session; 0 = never
-	ExitNotify                           bool          // tell the peer on Close
+	ExitNotify                           bool          // tell the peer on Close; a server may push it, too
 }
 
 // Hello is what the stateless handshake fixes: both session ids. Server is zero

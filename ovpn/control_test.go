@@ -524,6 +524,25 @@ func TestServersSpreadRenegotiations(t *testing.T) {
 	}
 }
 
+// A server without the EXIT message may ask for openvpn's older farewell.
+func TestPushedExitNotify(t *testing.T) {
+	for pushed, want := range []int{0, 1} {
+		c, s := setup(t)
+		c.Classic, c.PRF, s.PRF = true, true, true
+		c.Filter = push.Filter{{Action: push.Ignore, Prefix: "protocol-flags"}}
+		p := ovpntest.NewPair(t, c, s, quiet, 1)
+		p.Reply.ExitNotify = pushed
+		if !p.Run(20*time.Second, func() bool { return ovpntest.Count[ovpn.PushReply](p.Client) == 1 }) {
+			t.Fatalf("client %v, server %v", p.Client.Err, p.Server.Err)
+		}
+		p.Client.Session.Close(p.Now)
+		p.Run(20*time.Second, func() bool { return p.Server.Err != nil }) // it looks when it pings
+		if got := ovpntest.Count[ovpn.PeerExit](p.Server); got != want {
+			t.Errorf("explicit-exit-notify %d: %d farewells", pushed, got)
+		}
+	}
+}
+
 // Peers that do not number their reset 0 (MikroTik).
 func TestResetWithAnotherID(t *testing.T) {
 	s, err := ovpn.New(ovpntest.Epoch(), ovpn.Config{Role: ovpn.Server, TLS: &tls.Config{}, Stream: true})

@@ -141,7 +141,7 @@ func (s *Session) pushUpdate(rest string) error {
 	return nil
 }
 
-// setTimers takes the keepalive that a server pushed.
+// setTimers takes the keepalive and the farewell that a server pushed.
 func (s *Session) setTimers(reply push.Reply) {
 	if reply.Ping > 0 {
 		s.ping = reply.Ping
@@ -149,6 +149,7 @@ func (s *Session) setTimers(reply push.Reply) {
 	if reply.PingRestart > 0 || reply.PingNever {
 		s.silence = reply.PingRestart
 	}
+	s.exitNotify = s.cfg.ExitNotify || reply.ExitNotify > 0
 }
 
 // latePush handles a PUSH_REPLY after the configuration: a repetition, or a

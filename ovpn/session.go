@@ -64,6 +64,7 @@ type Session struct {
 	partBytes     int           //
 	lastHeard     time.Time     // any authentic packet
 	ping, silence time.Duration // keepalive in force
+	exitNotify    bool          // say goodbye with OCC
 	pinged        time.Time     // when a ping was due last
 	heard         bool          // any authentic packet at all
 	promoteDue    time.Time     // when to look again whether the peer has the new key
@@ -111,7 +112,7 @@ func New(now time.Time, cfg Config) (*Session, error) {
 	cfg.HandWindow = orDefault(cfg.HandWindow, 60*time.Second)
 	cfg.TranWindow = orDefault(cfg.TranWindow, 3600*time.Second)
 	cfg.TLSTimeout = orDefault(cfg.TLSTimeout, 2*time.Second)
-	s := &Session{cfg: cfg, now: now, lastHeard: now, ping: cfg.Ping, silence: cfg.PingRestart}
+	s := &Session{cfg: cfg, now: now, lastHeard: now, ping: cfg.Ping, silence: cfg.PingRestart, exitNotify: cfg.ExitNotify}
 	s.cfg.TLS = cfg.TLS.Clone()
 	s.cfg.TLS.Time = func() time.Time { return s.now }
 	s.cfg.TLS.SessionTicketsDisabled = true
@@ -518,7 +519,7 @@ func (s *Session) Close(now time.Time) {
 	case s.configured && s.ccExit && s.Send(now, "EXIT") == nil:
 		s.end(now, lingerTime)
 		return
-	case s.configured && s.cfg.ExitNotify && !s.cfg.Stream:
+	case s.configured && s.exitNotify && !s.cfg.Stream:
 		// OCC exit may be lost; three of them seldom are.
 		for range 3 {
 			if p := s.data.sealControl(now, exitPayload()); p != nil {

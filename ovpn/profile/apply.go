@@ -18,12 +18,13 @@ func mode(p *parser, d *Directive, a []string) error {
 	return oneOf("mode", a[0], "p2p")
 }
 
-func resolvRetry(p *parser, d *Directive, a []string) (err error) {
+// resolvRetry checks a limit that we need not have: a name is looked up once in each try.
+func resolvRetry(p *parser, d *Directive, a []string) error {
 	if a[0] == "infinite" {
-		p.p.ResolvRetry = -1
 		return nil
 	}
-	p.p.ResolvRetry, err = seconds("value", a[0])
+	_, err := seconds("value", a[0])
+	d.Verdict, d.Note = Ignored, "each try looks a name up once; connect-retry-max says how many tries there are"
 	return err
 }
 

@@ -48,10 +48,10 @@ func meanings() map[string]string {
 
 		"remote": "a server to try", "port": "the server's port", "rport": "the server's port", "proto": "how packets travel",
 		"remote-random": "servers are tried in random order", "remote-random-hostname": "a random label goes before the server's name",
-		"resolv-retry": "how long a name is looked up again", "connect-retry": "pause between tries", "connect-retry-max": "how often all servers are tried",
+		"resolv-retry": "a name is looked up again with each try", "connect-retry": "pause between tries", "connect-retry-max": "how often all servers are tried",
 		"connect-timeout": "how long a server may take", "server-poll-timeout": "how long a server may take", "explicit-exit-notify": "the server is told when the tunnel ends",
 		"nobind": "any local port is used", "bind": "the local address is fixed", "local": "the local address", "lport": "the local port",
-		"float": "the server may change its address", "mark": "packets get this firewall mark",
+		"mark":       "packets get this firewall mark",
 		"http-proxy": "the server is reached through this HTTP proxy", "http-proxy-option": "what requests to the proxy say",
 		"http-proxy-override": "every server is reached through this HTTP proxy", "socks-proxy": "the server is reached through this SOCKS5 proxy",
 		"http-proxy-user-pass": "signs in at the proxy", "socks-proxy-user-pass": "signs in at the proxy",

@@ -41,8 +41,8 @@ func TestVerdicts(t *testing.T) {
 		want  Verdict
 	}{
 		{"client | pull | tls-client | mode p2p | remote h 1 udp | remote-random | remote-random-hostname | port 1 | rport 1 | proto tcp4-client", Used},
-		{"resolv-retry infinite | resolv-retry 5 | connect-retry 1 5 | connect-retry-max 3 | connect-timeout 5 | server-poll-timeout 5", Used},
-		{"nobind | bind | local 10.0.0.1 | lport 0 | float | dev tun | dev tun7 | dev-type tun | topology subnet", Used},
+		{"resolv-retry infinite | connect-retry 1 5 | connect-retry-max 3 | connect-timeout 5 | server-poll-timeout 5", Used},
+		{"nobind | bind | local 10.0.0.1 | lport 0 | dev tun | dev tun7 | dev-type tun | topology subnet", Used},
 		{"ifconfig 10.0.0.1 255.255.255.0 | ifconfig-ipv6 fd00::1/64 | route-gateway 10.0.0.1 | key-direction 1 | key-direction bidirectional", Used},
 		{"cipher AES-256-GCM | data-ciphers AES-256-GCM:AES-256-CBC | data-ciphers ?FOO:DEFAULT | ncp-ciphers aes-128-gcm | data-ciphers-fallback AES-128-GCM", Used},
 		{"tls-version-min 1.2 | tls-version-min 1.3 or-highest | tls-version-max 1.3 | tls-groups X25519:secp384r1 | tls-cert-profile preferred", Used},
@@ -69,7 +69,7 @@ func TestVerdicts(t *testing.T) {
 		{"user nobody | group nogroup | chroot x | daemon | log x | log-append x | status x | writepid x | syslog | nice 5 | mlock | cd x | mute 20 | machine-readable-output", Ignored},
 		{"remap-usr1 SIGTERM | passtos | socket-flags x | tcp-nodelay | txqueuelen 5 | fast-io | disable-dco | mute-replay-warnings | prng x | tun-ipv6 | opt-verify | engine x | suppress-timestamps", Ignored},
 		{"server 10.0.0.0 255.0.0.0 | push x | dh x | client-config-dir x | host-name x | WSHOST x | CLI_PREF_BASIC_CLIENT True | frobnicate | disable-occ | lladdr x", Ignored},
-		{"tun-ipv6 | auth-token x | x509-track x | multihome | bind-dev x | compat-mode 2.4 | providers legacy", Ignored},
+		{"tun-ipv6 | float | resolv-retry 5 | auth-token x | x509-track x | multihome | bind-dev x | compat-mode 2.4 | providers legacy", Ignored},
 
 		{"dev tap | dev tap0 | dev-type tap | dev null | data-ciphers CAMELLIA-128-CBC", Unsupported},
 		{"auth-user-pass | auth-federate | static-challenge \"Enter MFA code \" 1 | static-challenge x 0 concat", Unsupported},
@@ -181,9 +181,9 @@ verb 4
 	if !reflect.DeepEqual(p.Remotes, want) {
 		t.Errorf("remotes %+v", p.Remotes)
 	}
-	got := fmt.Sprintln(p.RemoteRandom, p.RandomHostname, p.Ciphers, p.Fallback, p.RenegSec, p.RenegSet, p.ConnectRetry, p.ResolvRetry, p.ServerPollTimeout,
+	got := fmt.Sprintln(p.RemoteRandom, p.RandomHostname, p.Ciphers, p.Fallback, p.RenegSec, p.RenegSet, p.ConnectRetry, p.ServerPollTimeout,
 		p.VerifyName, p.TLSMin == tls.VersionTLS12, p.TLSGroups, p.ReplayWindow, p.Filter, p.SetEnv, p.Own.Routes, p.Own.Redirect.Def1, p.Ping, p.PingRestart, p.MTU, p.Mssfix, p.Verb, p.ExitNotify, p.KeyDirection, p.DevType)
-	if want := "true true [AES-128-GCM AES-256-GCM AES-256-CBC] AES-256-GCM 0s true [2s 30s] -1ns 9s {name-prefix vpn server} true [X25519] 128 [{1 dhcp-option DNS}] map[UV_TOKEN:a b] " +
+	if want := "true true [AES-128-GCM AES-256-GCM AES-256-CBC] AES-256-GCM 0s true [2s 30s] 9s {name-prefix vpn server} true [X25519] 128 [{1 dhcp-option DNS}] map[UV_TOKEN:a b] " +
 		"[{10.0.0.0/8  0 invalid IP  0}] true 10s 1m0s 1400 {true 1328 } 4 0 -1 tun\n"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -187,14 +187,12 @@ type Profile struct {
 	TLSTimeout                  time.Duration
 	ServerPollTimeout           time.Duration // 0: default
 	ConnectRetry                [2]time.Duration
-	ConnectRetryMax             int           // 0: no limit
-	ResolvRetry                 time.Duration // -1: for ever; 0: default
-	ExitNotify                  int           // 0: off; UDP only
+	ConnectRetryMax             int // 0: no limit
+	ExitNotify                  int // 0: off; UDP only
 
 	Nobind         bool
 	LocalAddr      string
 	LocalPort      uint16
-	Float          bool
 	SndBuf, RcvBuf int
 	ReplayWindow   int // packets; 0: default
 	ReplayTime     time.Duration

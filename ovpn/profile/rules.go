@@ -81,7 +81,7 @@ func rules() map[string]rule {
 	use(0, 1, "[ipv6only]", nobind, "bind")
 	use(1, 1, "address", localAddress, "local")
 	use(1, 1, "port", localPort, "lport")
-	flag(func(q *Profile) { q.Float = true }, "float")
+	ignore("a server that has moved is found again with a new session", "float")
 	use(1, 1, "mark", func(p *parser, d *Directive, a []string) (err error) {
 		p.p.Mark, err = number("mark", a[0], 0, 1<<31-1)
 		return err
