@@ -20,9 +20,15 @@ import (
 
 // path is where a client is, and what that means for its packets. Immutable.
 type path struct {
-	from netip.AddrPort
-	conn udp.Conn  // nil on TCP
-	mss  mss.Clamp // none before there are keys
+	from  netip.AddrPort
+	local netip.Addr // that the client sends to, which answers come from; zero: the only one, or the system's choice
+	conn  udp.Conn   // nil on TCP
+	mss   mss.Clamp  // none before there are keys
+}
+
+// same says whether a packet came the usual way.
+func (p *path) same(from netip.AddrPort, local netip.Addr) bool {
+	return p.from == from && p.local == local
 }
 
 // outerOverhead is what an inner packet grows by outside, beside the data channel's own.
@@ -37,10 +43,11 @@ func outerOverhead(to netip.Addr, stream bool) int {
 	return n
 }
 
-// pathTo is the path of an established client.
-func (p *peer) pathTo(from netip.AddrPort, conn udp.Conn) *path {
+// fit makes the path of an established client.
+func (p *peer) fit(to path) *path {
 	fix := p.gen.Load().cfg.Mssfix
-	return &path{from: from, conn: conn, mss: mss.New(p.data.Payload(fix-outerOverhead(from.Addr(), p.stream)), 0)}
+	to.mss = mss.New(p.data.Payload(fix-outerOverhead(to.from.Addr(), p.stream)), 0)
+	return &to
 }
 
 // Bounds of the work for packets from unknown addresses, which anybody can forge:
@@ -81,9 +88,10 @@ func (p *peer) mayTry(now time.Time) bool {
 	}
 }
 
-// float judges a data packet that names p and came from elsewhere. False means that
-// it was not even opened. The packet is forwarded when it is authentic.
-func (l *udpListener) float(now time.Time, p *peer, from netip.AddrPort, b []byte) bool {
+// float judges a data packet that names p and came from elsewhere, or to another of our
+// addresses. False means that it was not even opened. The packet is forwarded when it is
+// authentic.
+func (l *udpListener) float(now time.Time, p *peer, from netip.AddrPort, local netip.Addr, b []byte) bool {
 	s := l.server
 	if !s.gen.Load().cfg.Floating || !l.tries.take(now, triesPerListener) || !p.mayTry(now) {
 		return false
@@ -93,7 +101,7 @@ func (l *udpListener) float(now time.Time, p *peer, from netip.AddrPort, b []byt
 		return true
 	}
 	was := p.from()
-	replaced, err := s.peers.move(p, p.pathTo(from, l.conn))
+	replaced, err := s.peers.move(p, p.fit(path{from: from, local: local, conn: l.conn}))
 	log := s.log.With("connection", p.name, "from", was.String(), "to", from.String())
 	switch {
 	case errors.Is(err, errGone):

@@ -24,6 +24,7 @@ type nat struct {
 	client  net.Addr
 	outside []*net.UDPConn // the last one sends
 	last    []byte         // data packet of the client
+	strange int            // packets from where the client sent nothing, which are dropped
 }
 
 // newNAT puts a NAT in front of r's clients from now on.
@@ -62,11 +63,16 @@ func (n *nat) rebind() netip.AddrPort {
 	n.done.Go(func() {
 		b := make([]byte, 64<<10)
 		for {
-			size, _, err := c.ReadFrom(b)
+			size, from, err := c.ReadFrom(b)
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			n.mu.Lock()
+			if from.String() != n.server.String() {
+				n.strange++
+				n.mu.Unlock()
+				continue
+			}
 			if n.client != nil && n.outside[len(n.outside)-1] == c { // a client that moved hears nothing there
 				n.inside.WriteTo(b[:size], n.client)
 			}
@@ -276,7 +282,7 @@ func TestFloatOntoAnother(t *testing.T) {
 func TestCVE_2020_11810_FloatTooEarly(t *testing.T) {
 	r := start(t, "udp")
 	key := sessionKey{from: netip.MustParseAddrPort("192.0.2.1:1"), client: wire.SessionID{1}}
-	p, _ := r.newPeer(key, nil)
+	p, _ := r.newPeer(key, netip.Addr{}, nil)
 	defer p.cancel(nil)
 	if err := r.peers.add(time.Now(), p); err != nil {
 		t.Fatal(err)

@@ -220,9 +220,12 @@ func (b *outBatch) add(now time.Time, p *peer, packets [][]byte) {
 		b.flush()
 		b.conn = path.conn
 	}
-	start := len(b.sealed)
+	start, first := len(b.sealed), len(b.messages)
 	b.sealed, b.sizes = p.data.Seal(now, b.sealed, 0, packets, b.sizes)
 	b.messages = udp.AppendTrains(b.messages, path.from, b.sealed[start:], b.sizes)
+	for i := range b.messages[first:] {
+		b.messages[first+i].Local = path.local
+	}
 }
 
 // flush sends what was sealed.

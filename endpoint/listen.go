@@ -77,7 +77,7 @@ func (l *udpListener) serve(ctx context.Context) error {
 				k := min(size, len(b))
 				// The capacity ends with the packet: Open may use bytes behind it
 				// only within it.
-				l.packet(ctx, now, from, b[:k])
+				l.packet(ctx, now, from, m.Local, b[:k])
 				b = b[k:]
 			}
 		}
@@ -99,17 +99,18 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// packet sorts one datagram, which is borrowed until the batch is flushed.
-func (l *udpListener) packet(ctx context.Context, now time.Time, from netip.AddrPort, b []byte) {
+// packet sorts one datagram, which is borrowed until the batch is flushed. local is
+// the address of ours that it was sent to.
+func (l *udpListener) packet(ctx context.Context, now time.Time, from netip.AddrPort, local netip.Addr, b []byte) {
 	switch op, _ := wire.SplitHeader(b[0]); {
 	case op == wire.DataV2 && len(b) > 4:
 		p := l.server.peers.byID(wire.PeerID(b))
 		switch {
 		case p == nil || p.stream:
 			l.server.drops.unknown.Add(1)
-		case p.from() == from:
+		case p.path.Load().same(from, local):
 			l.batch.add(now, p, b)
-		case !l.float(now, p, from, b):
+		case !l.float(now, p, from, local, b):
 			l.server.drops.unknown.Add(1)
 		}
 	case op == wire.DataV1 && len(b) > 1:
@@ -125,12 +126,12 @@ func (l *udpListener) packet(ctx context.Context, now time.Time, from netip.Addr
 	case wire.IsData(b[0]) || len(b) < 1+len(wire.SessionID{}):
 		l.server.drops.unknown.Add(1)
 	default:
-		l.control(ctx, now, from, b)
+		l.control(ctx, now, from, local, b)
 	}
 }
 
 // control finds the session of a control packet, or lets the gate answer.
-func (l *udpListener) control(ctx context.Context, now time.Time, from netip.AddrPort, b []byte) {
+func (l *udpListener) control(ctx context.Context, now time.Time, from netip.AddrPort, local netip.Addr, b []byte) {
 	key := sessionKey{from: from, client: wire.SessionID(b[1:9])}
 	if p := l.server.peers.session(key); p != nil {
 		p.control(append([]byte(nil), b...))
@@ -153,18 +154,18 @@ func (l *udpListener) control(ctx context.Context, now time.Time, from netip.Add
 	case err != nil:
 		l.server.log.Debug("packet ignored", "from", from.String(), "reason", err)
 	case reply != nil:
-		if err := l.conn.WriteBatch([]udp.Message{{Addr: from, Buf: reply, N: len(reply)}}); err != nil {
+		if err := l.conn.WriteBatch([]udp.Message{{Addr: from, Local: local, Buf: reply, N: len(reply)}}); err != nil {
 			l.server.log.Debug("cannot answer", "from", from.String(), "error", err)
 		}
 	case hello != nil:
-		l.start(ctx, key, hello, append([]byte(nil), b...))
+		l.start(ctx, key, local, hello, append([]byte(nil), b...))
 	}
 }
 
 // start makes a session for a client that proved its address, or cannot go on
 // without one.
-func (l *udpListener) start(ctx context.Context, key sessionKey, hello *ovpn.Hello, first []byte) {
-	p, pctx := l.server.newPeer(key, l.conn)
+func (l *udpListener) start(ctx context.Context, key sessionKey, local netip.Addr, hello *ovpn.Hello, first []byte) {
+	p, pctx := l.server.newPeer(key, local, l.conn)
 	if err := l.server.peers.add(l.server.leave.Now(), p); err != nil {
 		p.cancel(err)
 		l.server.turnedAway(p, err)

@@ -83,8 +83,8 @@ type status struct {
 // restartMessage makes a client connect anew.
 const restartMessage = "RESTART,the configuration changed"
 
-// newPeer makes a peer that run will serve. conn is nil on TCP.
-func (s *Server) newPeer(key sessionKey, conn udp.Conn) (*peer, context.Context) {
+// newPeer makes a peer that run will serve. conn is nil on TCP, and local zero.
+func (s *Server) newPeer(key sessionKey, local netip.Addr, conn udp.Conn) (*peer, context.Context) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := &peer{
 		server: s, key: key, source: sourceOf(key.from.Addr()), name: connectionID(), start: s.leave.Now(), cancel: cancel,
@@ -92,7 +92,7 @@ func (s *Server) newPeer(key sessionKey, conn udp.Conn) (*peer, context.Context)
 		do:    make(chan func(time.Time, *ovpn.Session) error, 4),
 	}
 	p.gen.Store(s.gen.Load())
-	p.path.Store(&path{from: key.from, conn: conn})
+	p.path.Store(&path{from: key.from, local: local, conn: conn})
 	return p, ctx
 }
 
@@ -409,7 +409,7 @@ func (p *peer) send(packet []byte) error {
 		return p.out.control(packet)
 	}
 	path := p.path.Load()
-	err := path.conn.WriteBatch([]udp.Message{{Addr: path.from, Buf: packet, N: len(packet)}})
+	err := path.conn.WriteBatch([]udp.Message{{Addr: path.from, Local: path.local, Buf: packet, N: len(packet)}})
 	if err != nil {
 		// An unreachable client may come back; silence ends its session.
 		p.server.log.Debug("cannot send", "connection", p.name, "error", err)

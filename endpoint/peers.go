@@ -201,8 +201,9 @@ func (ps *peers) move(p *peer, to *path) (replaced *peer, err error) {
 	switch st := p.status.Load(); {
 	case ps.ids[p.id].Load() != p || st == nil:
 		return nil, errGone
-	case there == p:
-		return nil, nil // another listener was faster
+	case there == p: // another listener was faster, or another address of ours was asked
+		p.path.Store(to)
+		return nil, nil
 	case there != nil && there.status.Load().identity.Name() != st.identity.Name():
 		return nil, errElse
 	case ps.sessions[key] != nil:
@@ -241,7 +242,7 @@ func (ps *peers) measure(p *peer) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	at := p.path.Load()
-	p.path.Store(p.pathTo(at.from, at.conn))
+	p.path.Store(p.fit(*at))
 }
 
 // remove forgets p and frees its id. Each peer that add let in is removed once.

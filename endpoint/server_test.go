@@ -70,6 +70,12 @@ func start(t *testing.T, transport string) *running { return startWith(t, transp
 // startWith adds more to the configuration.
 func startWith(t *testing.T, transport, more string) *running {
 	t.Helper()
+	return startOn(t, DefaultListen(), transport, more)
+}
+
+// startOn listens on an address; the port is any.
+func startOn(t *testing.T, listen netip.AddrPort, transport, more string) *running {
+	t.Helper()
 	r := &running{dir: t.TempDir(), log: &lockedBuffer{}}
 	var err error
 	if r.pki, err = pki.Open(filepath.Join(r.dir, "pki")); err != nil {
@@ -89,7 +95,7 @@ func startWith(t *testing.T, transport, more string) *running {
 	if _, err := r.pki.WrapServer(); err != nil {
 		t.Fatal(err)
 	}
-	r.text = BuiltinText(DefaultListen(), transport, "userspace") + more
+	r.text = BuiltinText(listen, transport, "userspace") + more
 	cfg := r.config(t, r.text)
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	nw, err := network.NewUserspace(network.UserspaceConfig{MTU: cfg.TunMTU, Log: log})

@@ -14,7 +14,7 @@ import (
 
 func (r *running) waitingPeer(t *testing.T, addr string, sid byte) (*peer, context.Context, error) {
 	t.Helper()
-	p, ctx := r.newPeer(sessionKey{from: netip.MustParseAddrPort(addr), client: wire.SessionID{sid}}, nil)
+	p, ctx := r.newPeer(sessionKey{from: netip.MustParseAddrPort(addr), client: wire.SessionID{sid}}, netip.Addr{}, nil)
 	err := r.peers.add(time.Now(), p)
 	t.Cleanup(func() { p.cancel(nil) })
 	if err == nil {

@@ -49,7 +49,7 @@ func (l *tcpListener) start(ctx context.Context, conn net.Conn) {
 		conn.Close()
 		return
 	}
-	p, pctx := l.server.newPeer(sessionKey{from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, nil)
+	p, pctx := l.server.newPeer(sessionKey{from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}, netip.Addr{}, nil)
 	p.stream, p.out = true, newStreamOut(conn)
 	if err := l.server.peers.add(l.server.leave.Now(), p); err != nil {
 		p.cancel(err)

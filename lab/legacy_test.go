@@ -114,3 +114,40 @@ func TestReloadResetsOpenVPN(t *testing.T) {
 	s.reaches(s.client, none, hostAddr)
 	s.terminate(client)
 }
+
+// TestEndpointWithSeveralAddresses: openvpn's client at the second address of a machine
+// whose listener has all of them hears from that one; it drops packets from the first.
+func TestEndpointWithSeveralAddresses(t *testing.T) {
+	t.Parallel()
+	needs(t, "openvpn", "ip")
+	for _, outside := range []string{"v4", "v6"} {
+		t.Run(outside, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			p := newPKI(t)
+			second := "198.51.100.200"
+			if outside == "v6" {
+				second = "2001:db8:1::200"
+				s.run(s.server, "ip", "address", "add", second+"/64", "dev", "eth0", "preferred_lft", "0")
+			} else {
+				s.run(s.server, "ip", "address", "add", second+"/24", "dev", "eth0")
+			}
+			c := cell{Peers: openVPNToAdit, Transport: "udp", Outside: outside, Wrap: "plain", Cipher: "AES-256-GCM", NCP: "ncp"}
+			s.endpointUp(s.cellYAML(p, wrapKeys{}, c))
+			profile := cellProfile(p, wrapKeys{}, c, "verb 4")
+			first := "remote " + c.server().String()
+			if !strings.Contains(profile, first) {
+				t.Fatalf("no %q in the profile", first)
+			}
+			client := s.openvpn(s.client, strings.Replace(profile, first, "remote "+second, 1))
+			s.ok(client.WaitFor("Initialization Sequence Completed", soon))
+			s.reaches(s.client, none, hostAddr)
+			four, _ := s.tunnelAddrs(s.client)
+			s.reaches(s.server, serverInner, four)
+			if strings.Contains(client.Out.String(), "Incoming packet rejected") {
+				t.Error("answers came from another address")
+			}
+			s.terminate(client)
+		})
+	}
+}
