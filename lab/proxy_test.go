@@ -261,33 +261,47 @@ func TestHTTPProxy(t *testing.T) {
 func TestProxyFailures(t *testing.T) {
 	t.Parallel()
 	needsProxies(t)
-	x := newProxied(t, "tcp")
-	x.squid()
-	x.dante()
-	service := x.aditd()
+	type failing struct{ line, login, server, says string }
 	at := func(kind string, port int, rest string) string {
 		return fmt.Sprintf("%s-proxy %s %d %s", kind, proxyAddr, port, rest)
 	}
+	const usual, forbidden, closed = "198.51.100.1 1194", "198.51.100.77 1194", "198.51.100.1 1195"
 	wrong := httpLogin(proxyUser, proxySecret+"x")
-	for _, c := range []struct{ line, login, says string }{
-		{at("http", squidKnown, "basic"), wrong, "the proxy 192.168.10.1:3128 did not accept the sign-in"},
-		{at("http", squidKnown, "digest"), wrong, "did not accept the sign-in"},
-		{at("http", squidKnown, "ntlm2"), wrong, "did not accept the sign-in"},
-		{at("http", squidKnown, ""), "", "wants a sign-in that the profile does not give"},
-		{at("http", nobodyListens, ""), "", "no way through the proxy 192.168.10.1:3130"},
-		{at("http", danteOpen, ""), "", "no way through the proxy 192.168.10.1:1080"},
-		{at("socks", danteKnown, ""), socksLogin(proxyUser, proxySecret+"x"), "did not accept the sign-in"},
-		{at("socks", danteKnown, ""), "", "wants a sign-in that the profile does not give"},
-		{at("socks", nobodyListens, ""), "", "no way through the proxy 192.168.10.1:3130"},
-		{at("socks", squidOpen, ""), "", "no way through the proxy 192.168.10.1:3129"}, // squid waits for more
+	for kind, list := range map[string][]failing{
+		"http": {
+			{at("http", squidKnown, "basic"), wrong, usual, "the proxy 192.168.10.1:3128 did not accept the sign-in"},
+			{at("http", squidKnown, "digest"), wrong, usual, "did not accept the sign-in"},
+			{at("http", squidKnown, "ntlm2"), wrong, usual, "did not accept the sign-in"},
+			{at("http", squidKnown, ""), "", usual, "wants a sign-in that the profile does not give"},
+			{at("http", nobodyListens, ""), "", usual, "no way through the proxy 192.168.10.1:3130"},
+			{at("http", squidOpen, ""), "", forbidden, "does not connect to 198.51.100.77:1194: 403 "},
+			{at("http", squidOpen, ""), "", closed, "does not connect to 198.51.100.1:1195: 503 "},
+			{at("socks", squidOpen, ""), "", usual, "no way through the proxy 192.168.10.1:3129"}, // squid waits for more
+		},
+		"socks": {
+			{at("socks", danteKnown, ""), socksLogin(proxyUser, proxySecret+"x"), usual, "did not accept the sign-in"},
+			{at("socks", danteKnown, ""), "", usual, "wants a sign-in that the profile does not give"},
+			{at("socks", nobodyListens, ""), "", usual, "no way through the proxy 192.168.10.1:3130"},
+			{at("socks", danteOpen, ""), "", forbidden, "does not connect to 198.51.100.77:1194: its rules do not allow it"},
+			{at("socks", danteOpen, ""), "", closed, "does not connect to 198.51.100.1:1195: connection refused"},
+			{at("http", danteOpen, ""), "", usual, "no way through the proxy 192.168.10.1:1080"},
+		},
 	} {
-		x.connectFails(x.profile(c.line, c.login), c.says)
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			x := newProxied(t, "tcp")
+			if kind == "http" {
+				x.squid()
+			} else {
+				x.dante()
+			}
+			service := x.aditd()
+			for _, c := range list {
+				x.connectFails(strings.Replace(x.profile(c.line, c.login), "remote "+usual+"\n", "remote "+c.server+"\n", 1), c.says)
+			}
+			x.kept(service)
+		})
 	}
-	for _, line := range []string{at("http", squidOpen, ""), at("socks", danteOpen, "")} {
-		elsewhere := strings.Replace(x.profile(line), "remote 198.51.100.1 ", "remote 198.51.100.77 ", 1)
-		x.connectFails(elsewhere, "does not connect to 198.51.100.77:1194")
-	}
-	x.kept(service)
 }
 
 // TestSOCKSProxy goes through dante, as a stream and as datagrams.

@@ -104,7 +104,7 @@ var english = map[string]words{
 		"check the user name and password for the proxy; for NTLM the name may need its domain: DOMAIN\\user"},
 	CodeProxyRefused: {
 		"the proxy {proxy} does not connect to {server}[: {detail}]",
-		"ask the proxy's administrator to allow this host and port; many proxies allow only port 443"},
+		"502, 503, 504 and \"connection refused\" mean that the server does not answer the proxy; else ask the proxy's administrator to allow this host and port, many allow only port 443"},
 	CodeProxyUnusable: {
 		"the proxy {proxy} cannot be used[: {detail}]",
 		"check that it is a proxy of this kind: http-proxy is for HTTP, socks-proxy for SOCKS5"},
