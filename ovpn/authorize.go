@@ -82,7 +82,12 @@ func (s *Session) Deny(now time.Time, keyID uint8, reason string) error {
 	s.now = now
 	text := "AUTH_FAILED"
 	if reason != "" {
-		text += "," + reason
+		text += "," + strings.Map(func(r rune) rune {
+			if unprintable(r) {
+				return ' ' // the client would drop the whole message
+			}
+			return r
+		}, reason)
 	}
 	if len(text) >= pushBundle {
 		text = strings.ToValidUTF8(text[:pushBundle-1], "")
@@ -116,7 +121,7 @@ func (s *Session) Pending(now time.Time, timeout time.Duration, info string) err
 	if i < 0 || s.cfg.Role != Server {
 		return errors.New("ovpn: no authentication is under way")
 	}
-	if err := controlText(info); err != nil {
+	if err := controlText("INFO_PRE," + info); err != nil {
 		return err
 	}
 	s.now = now
@@ -153,12 +158,15 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// unprintable characters have no place in a message (CVE-2024-5594).
+func unprintable(r rune) bool { return r < ' ' || r == 0x7f }
+
 // controlText checks what an owner wants to send as one message.
 func controlText(text string) error {
 	switch {
-	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case strings.ContainsFunc(text, unprintable):
 		return errors.New("ovpn: control character in a message")
-	case len(text) > pushBundle-len("INFO_PRE,")-1:
+	case len(text) > pushBundle-1:
 		return fmt.Errorf("ovpn: message of %d bytes is too long", len(text))
 	}
 	return nil

@@ -1,6 +1,8 @@
 package ovpn
 
 import (
+	"encoding/base64"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +13,7 @@ import (
 func (s *Session) record(k *key, b []byte) error {
 	for text := range strings.SplitSeq(string(b), "\x00") {
 		text = strings.TrimRight(text, "\r\n")
-		if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		if text == "" || strings.ContainsFunc(text, unprintable) {
 			continue
 		}
 		if err := s.message(k, text); err != nil {
@@ -25,6 +27,12 @@ func (s *Session) message(k *key, text string) error {
 	verb, rest, _ := strings.Cut(text, ",")
 	if s.cfg.Role == Server {
 		return s.clientMessage(verb, text)
+	}
+	switch verb {
+	case "PUSH_REPLY", "PUSH_UPDATE", "AUTH_PENDING":
+		if s.cfg.PointToPoint {
+			return nil // an equal peer gives no orders
+		}
 	}
 	switch verb {
 	case "PUSH_REPLY":
@@ -51,7 +59,9 @@ func (s *Session) message(k *key, text string) error {
 func (s *Session) clientMessage(verb, text string) error {
 	switch verb {
 	case "PUSH_REQUEST":
-		s.askPush()
+		if !s.cfg.PointToPoint {
+			s.askPush()
+		}
 	case "EXIT":
 		s.emit(PeerExit{Kind: "exit"})
 		return errPeerEnded
@@ -127,3 +137,13 @@ func (s *Session) authPending(rest string) {
 
 // pendingMax is the longest that one authentication may take.
 func (s *Session) pendingMax() time.Duration { return max(s.cfg.HandWindow, s.cfg.Renegotiate/2) }
+
+// Respond answers a challenge that came as a Message, "CR_TEXT:…" (client): response goes in
+// base64, and with the word in front it must fit in 1024 bytes (openvpn's management-notes.txt,
+// cr-response).
+func (s *Session) Respond(now time.Time, response string) error {
+	if s.cfg.Role != Client {
+		return errors.New("ovpn: a server answers no challenge")
+	}
+	return s.Send(now, "CR_RESPONSE,"+base64.StdEncoding.EncodeToString([]byte(response)))
+}

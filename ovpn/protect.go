@@ -93,13 +93,17 @@ func (s *Session) startDynamic(k *key) error {
 	return nil
 }
 
-// early reads what the server's reset says. It may ask for our wrapped key again.
+// early reads what the server's reset says. It may ask for our wrapped key again; other
+// clients have nothing to read, and may not even know who wrote it.
 func (k *key) early(s *Session, payload []byte) error {
+	if s.cfg.Wrap == nil || s.cfg.Wrap.Trailer() == 0 {
+		return nil
+	}
 	e, err := wire.ParseEarly(payload)
 	if err != nil {
 		return &ProtocolError{Cause: CauseProtocol, Text: "the server's reset is malformed", Err: err}
 	}
-	k.resendKey = e.ResendWKC && s.cfg.Wrap != nil && s.cfg.Wrap.Trailer() > 0
+	k.resendKey = e.ResendWKC
 	return nil
 }
 

@@ -65,12 +65,12 @@ func (s *Session) pushReply(k *key, rest string) error {
 		return &ProtocolError{Cause: CauseRefusedPush, Text: "pushed configuration refused", Err: err}
 	}
 	for _, flag := range reply.Flags {
-		if flag != "cc-exit" && flag != "tls-ekm" && flag != "aead-epoch" && (flag != "dyn-tls-crypt" || !s.canExport(k)) {
+		if flag != "cc-exit" && flag != "tls-ekm" && flag != "aead-epoch" && (flag != "dyn-tls-crypt" || s.cfg.Classic || !s.canExport(k)) {
 			return &ProtocolError{Cause: CauseProtocol, Text: fmt.Sprintf("server wants protocol flag %q, which was not offered", flag)}
 		}
 	}
-	if most := s.largestMTU(); reply.TunMTU > most {
-		return &ProtocolError{Cause: CauseRefusedPush, Text: fmt.Sprintf("server wants a tun-mtu of %d, at most %d was offered", reply.TunMTU, most)}
+	if err := s.checkMTU(reply); err != nil {
+		return err
 	}
 	cipher, err := s.pickPushedCipher(reply.Cipher, k.peer.options)
 	if err != nil {
@@ -135,9 +135,20 @@ func (s *Session) pushUpdate(rest string) error {
 	if err != nil {
 		return &ProtocolError{Cause: CauseUpdate, Text: "changed configuration refused", Err: err}
 	}
+	if err := s.checkMTU(reply); err != nil {
+		return err
+	}
 	s.pushed = options
 	s.setTimers(reply)
 	s.emit(PushUpdate{Reply: reply})
+	return nil
+}
+
+// checkMTU refuses a tun-mtu over what we announced.
+func (s *Session) checkMTU(reply push.Reply) error {
+	if most := s.largestMTU(); reply.TunMTU > most {
+		return &ProtocolError{Cause: CauseRefusedPush, Text: fmt.Sprintf("server wants a tun-mtu of %d, at most %d was offered", reply.TunMTU, most)}
+	}
 	return nil
 }
 
@@ -192,7 +203,7 @@ func (s *Session) PushToken(now time.Time, token push.Secret) error {
 	if s.cfg.Role != Server || !s.configured {
 		return errors.New("ovpn: token before the configuration")
 	}
-	if err := controlText(token.Reveal()); err != nil || token == "" || strings.Contains(token.Reveal(), ",") {
+	if token == "" || strings.Contains(token.Reveal(), ",") {
 		return errors.New("ovpn: not a token that can be pushed")
 	}
 	return s.Send(now, "PUSH_REPLY,auth-token "+token.Reveal())
@@ -218,6 +229,9 @@ func (s *Session) Update(now time.Time, reply push.Reply) error {
 	if !ok {
 		return errors.New("ovpn: the change needs a new session")
 	}
+	if err := checkOptions(update); err != nil {
+		return err
+	}
 	s.pushed = want
 	if len(update) == 0 {
 		return nil
@@ -240,13 +254,17 @@ func (s *Session) Push(now time.Time, reply push.Reply) error {
 		return errors.New("ovpn: push before accept, or twice")
 	}
 	s.now = now
+	options := s.complete(reply).Options()
+	if err := checkOptions(options); err != nil {
+		return err
+	}
 	k := s.keys[0]
 	if s.dynamic {
 		if err := s.startDynamic(k); err != nil {
 			return s.die(err)
 		}
 	}
-	s.pushed = s.complete(reply).Options()
+	s.pushed = options
 	for _, part := range pushMessages("PUSH_REPLY", s.pushed) {
 		if err := k.send(s, append([]byte(part), 0)); err != nil {
 			return s.die(err)
@@ -297,13 +315,29 @@ func (s *Session) complete(reply push.Reply) push.Reply {
 // pushBundle is the longest control message that peers take (common.h PUSH_BUNDLE_SIZE).
 const pushBundle = 1024
 
+// pushRoom is what of a message is left for options and its head.
+const pushRoom = pushBundle - len(",push-continuation 2") - 1
+
+// checkOptions refuses options that no client would read.
+func checkOptions(options []string) error {
+	for _, o := range options {
+		name, _, _ := strings.Cut(o, " ")
+		switch {
+		case len("PUSH_UPDATE,")+len(o) > pushRoom:
+			return fmt.Errorf("ovpn: option %s of %d bytes is too long to be pushed", name, len(o))
+		case strings.ContainsFunc(o, unprintable):
+			return fmt.Errorf("ovpn: control character in option %s", name)
+		}
+	}
+	return nil
+}
+
 // pushMessages cuts options into messages of one kind with push-continuation.
 func pushMessages(head string, options []string) []string {
-	const room = pushBundle - len(",push-continuation 2") - 1
 	var out []string
 	cur := head
 	for _, o := range options {
-		if len(cur)+1+len(o) > room && cur != head {
+		if len(cur)+1+len(o) > pushRoom && cur != head {
 			out = append(out, cur)
 			cur = head
 		}

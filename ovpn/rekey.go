@@ -92,7 +92,8 @@ func (s *Session) giveUp(err error) error {
 	if err := s.outlived(err); err != nil {
 		return err
 	}
-	s.renegotiate = s.now.Add(s.cfg.HandWindow)
+	// Not at the same time as the peer, whose attempt may be what ours collided with.
+	s.renegotiate = s.now.Add(s.cfg.HandWindow/2 + rand.N(s.cfg.HandWindow))
 	s.volume.due = time.Time{} // that attempt tries again anyway
 	return nil
 }

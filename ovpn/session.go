@@ -476,13 +476,16 @@ func (s *Session) Deadline() time.Time {
 	return d
 }
 
-// Send sends one control message, for instance "RESTART,reason".
+// Send sends one control message, for instance "RESTART,reason": printable, at most 1023 bytes.
 func (s *Session) Send(now time.Time, message string) error {
 	if s.dead != nil {
 		return s.dead
 	}
 	if !s.ending.IsZero() {
 		return ErrClosed
+	}
+	if err := controlText(message); err != nil {
+		return err
 	}
 	s.now = now
 	// The newest key whose TLS is up carries it; in a renegotiation that is the old one.
@@ -512,7 +515,7 @@ func (s *Session) Close(now time.Time) {
 	s.now = now
 	switch {
 	case s.established.IsZero():
-	case s.cfg.Role == Server:
+	case s.cfg.Role == Server && !s.cfg.PointToPoint:
 		// What the owner said last (RESTART, HALT) shall arrive.
 		s.end(now, lingerTime)
 		return

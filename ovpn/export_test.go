@@ -1,0 +1,26 @@
+package ovpn
+
+// What tests in package ovpn_test may do to a Session.
+
+// Pretend makes the peer one that said info about itself, and nothing else.
+func (s *Session) Pretend(info map[string]string) {
+	s.peerInfo, s.peerProto = info, protoBits(info)
+}
+
+// SetNextKey changes the id of the next key.
+func (s *Session) SetNextKey(id uint8) { s.nextKeyID = id }
+
+// Agreed is what both ends settled on.
+func (s *Session) Agreed() (exporter, dynamic, epoch, v1 bool) {
+	return s.exporter, s.next != nil, s.format.epoch, s.format.v1
+}
+
+// Held is how many bytes of packets wait for an earlier one.
+func (s *Session) Held() (n int) {
+	for _, k := range s.keys {
+		for _, h := range k.rel.held {
+			n += len(h.payload)
+		}
+	}
+	return n
+}
