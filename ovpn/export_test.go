@@ -1,11 +1,16 @@
 package ovpn
 
+import "github.com/adit-vpn/adit/ovpn/wire"
+
 // What tests in package ovpn_test may do to a Session.
 
 // Pretend makes the peer one that said info about itself, and nothing else.
 func (s *Session) Pretend(info map[string]string) {
 	s.peerInfo, s.peerProto = info, protoBits(info)
 }
+
+// WithoutID forgets the peer id that a client would announce.
+func (s *Session) WithoutID() { s.ownID = wire.NoPeerID }
 
 // SetNextKey changes the id of the next key.
 func (s *Session) SetNextKey(id uint8) { s.nextKeyID = id }

@@ -185,7 +185,7 @@ func (s *Session) largestMTU() int { return max(1600, s.cfg.MTU) }
 // say one, each sends the other's ("Negotiation of peer-id" in the RFC draft).
 func (s *Session) agreeIDs() {
 	n, err := strconv.ParseUint(s.peerInfo["ID"], 16, 32)
-	if s.cfg.Classic || err != nil || n >= wire.NoPeerID {
+	if s.cfg.Classic || err != nil || n >= wire.NoPeerID || s.cfg.Role == Server && s.peerProto&protoDataV2 == 0 {
 		return
 	}
 	s.peerID = uint32(n)
