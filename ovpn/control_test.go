@@ -455,7 +455,12 @@ func TestCVE_2024_5594_ControlCharacters(t *testing.T) {
 	c, s := setup(t)
 	p := up(t, c, s, quiet, 1)
 	for _, text := range []string{"PUSH_REPLY,auth-token a\x1bb", "AUTH_FAILED,\x07", "RESTART,\x7f", "HALT\n\x08", "INFO,\x00\x1b[2J"} {
-		p.Server.Session.Send(p.Now, text)
+		if p.Server.Session.Send(p.Now, text) == nil {
+			t.Errorf("sent %q", text)
+		}
+		if err := p.Server.Session.SendRecord(p.Now, text+"\x00"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p.Run(time.Second, nil)
 	if p.Client.Err != nil || ovpntest.Count[ovpn.AuthToken](p.Client) != 0 {

@@ -1,6 +1,10 @@
 package ovpn
 
-import "github.com/adit-vpn/adit/ovpn/wire"
+import (
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/wire"
+)
 
 // What tests in package ovpn_test may do to a Session.
 
@@ -28,4 +32,10 @@ func (s *Session) Held() (n int) {
 		}
 	}
 	return n
+}
+
+// SendRecord sends one record as it is, as no honest peer does.
+func (s *Session) SendRecord(now time.Time, record string) error {
+	s.now = now
+	return s.keys[0].send(s, []byte(record))
 }

@@ -292,7 +292,7 @@ func TestForeignOpcodesDoNotKill(t *testing.T) {
 func TestSeveralMessagesInOneRecord(t *testing.T) {
 	c, s := setup(t)
 	p := up(t, c, s, quiet, 1)
-	p.Server.Session.Send(p.Now, "INFO,one\x00INFO,two\r\n\x00INFO,th\x01ree")
+	p.Server.Session.SendRecord(p.Now, "INFO,one\x00INFO,two\r\n\x00INFO,th\x01ree\x00")
 	p.Run(time.Second, nil)
 	var got []string
 	for _, ev := range p.Client.Events {
