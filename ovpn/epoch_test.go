@@ -113,6 +113,26 @@ func TestEpochKnownPacket(t *testing.T) {
 	}
 }
 
+// The numbers are from openvpn's test_packet_id.c, test_packet_id_write_epoch.
+func TestEpochPacketIDs(t *testing.T) {
+	for _, c := range []struct {
+		epoch uint16
+		last  uint64
+		want  string
+	}{{0x23, 0, "0023000000000001"}, {0xfffe, 0xfa079ab9d2e8, "fffefa079ab9d2e9"}, {0xf00f, 0xfffffffffffe, "f00fffffffffffff"}} {
+		_, _, s, _ := epochPair(t, "CHACHA20-POLY1305")
+		s.epoch, s.counter = c.epoch, c.last
+		if d, ok := s.seal(make([]byte, 0, 200), 7, []byte("x")); !ok || hex.EncodeToString(d[4:12]) != c.want {
+			t.Errorf("after %x: %x, %v", c.last, d, ok)
+		}
+		// No number is used twice: at the end comes another epoch, or nothing.
+		s.epoch, s.counter = c.epoch, counterLast
+		if d, ok := s.seal(make([]byte, 0, 200), 7, []byte("x")); !ok || binary.BigEndian.Uint64(d[4:]) != (uint64(c.epoch)+1)<<48|1 {
+			t.Errorf("after the last of epoch %x: %x, %v", c.epoch, d, ok)
+		}
+	}
+}
+
 // The numbers are from openvpn's test_crypto.c, crypto_test_aead_limits.
 func TestAEADLimits(t *testing.T) {
 	if l := mustCipher(t, "CHACHA20-POLY1305").limit; l != 0 {

@@ -1,6 +1,7 @@
 package ovpn
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -27,6 +28,25 @@ func TestParseAuthFailed(t *testing.T) {
 		if got := parseAuthFailed(text); got != want {
 			t.Errorf("%q: %+v, want %+v", text, got, want)
 		}
+	}
+}
+
+// The text is that of openvpn's test_pkt.c, test_extract_control_message.
+func TestMessagesOfOneRecord(t *testing.T) {
+	s := &Session{data: newData(Client, 0, replayLimit{})}
+	k := &key{peer: &keyMessage{}}
+	s.keys = []*key{k}
+	if err := s.record(k, []byte("valid control message\r\n\x00\x00Invalid\r\none\x00valid one again\x00")); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, ev := range s.events {
+		if m, ok := ev.(Message); ok {
+			got = append(got, m.Text)
+		}
+	}
+	if want := []string{"valid control message", "valid one again"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

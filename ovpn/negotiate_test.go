@@ -140,6 +140,19 @@ func TestOptionsString(t *testing.T) {
 			t.Errorf("%+v: %d", tc, got)
 		}
 	}
+	// The numbers are from openvpn's test_crypto.c, test_occ_mtu_calculation, in its TLS mode.
+	for _, tc := range []struct {
+		cipher, auth, compress string
+		fragment, want         int
+	}{
+		{"AES-128-CBC", "SHA1", "", 0, 1457}, {"none", "none", "", 0, 1405}, {"AES-256-GCM", "SHA1", "", 0, 1449}, {"AES-256-GCM", "SHA1", "lzo", 1200, 1454},
+	} {
+		s := &Session{cfg: Config{MTU: 1400, Auth: tc.auth, Compress: tc.compress, Fragment: tc.fragment}}
+		c, _ := LookupCipher(tc.cipher)
+		if got := s.occLinkMTU(c); got != tc.want {
+			t.Errorf("%+v: %d", tc, got)
+		}
+	}
 }
 
 func TestNewRefuses(t *testing.T) {

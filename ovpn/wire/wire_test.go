@@ -43,6 +43,37 @@ func TestControlRoundTrip(t *testing.T) {
 	}
 }
 
+// The packets are those of openvpn's test_pkt.c that have no protection.
+func TestKnownControlPackets(t *testing.T) {
+	id := SessionID{0xae, 0xb9, 0xaf, 0xe1, 0xf0, 0x1d, 0x79, 0xc8}
+	peer := SessionID{0xdd, 0x85, 0xdb, 0x53, 0x56, 0x23, 0xb0, 0x2e}
+	for _, tc := range []struct {
+		name, hex string
+		want      Control
+	}{
+		{"client_reset_v2_none", "386891923fa31034370000000000", Control{Op: HardResetClientV2, Session: SessionID{0x68, 0x91, 0x92, 0x3f, 0xa3, 0x10, 0x34, 0x37}, Payload: []byte{}}},
+		{"client_control_with_ack", "207819bf2ebcd19a450100000000eafebfa4418ae31b00000001160301", Control{Op: ControlV1, Session: SessionID{0x78, 0x19, 0xbf, 0x2e, 0xbc, 0xd1, 0x9a, 0x45},
+			Acks: []uint32{0}, Peer: SessionID{0xea, 0xfe, 0xbf, 0xa4, 0x41, 0x8a, 0xe3, 0x1b}, ID: 1, Payload: []byte{0x16, 3, 1}}},
+		{"client_ack_none_random_id", "28aeb9afe1f01d79c80100000000dd85db535623b02e", Control{Op: AckV1, Session: id, Acks: []uint32{0}, Peer: peer}},
+		{"client_ack_123_none_random_id", "28aeb9afe1f01d79c803000000000000000100000002dd85db535623b02e", Control{Op: AckV1, Session: id, Acks: []uint32{0, 1, 2}, Peer: peer}},
+	} {
+		b, err := hex.DecodeString(tc.hex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ParseControl(b); err != nil || !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s: %+v, %v", tc.name, got, err)
+		}
+		if got := AppendControl(nil, tc.want); !bytes.Equal(got, b) {
+			t.Errorf("%s: made %x", tc.name, got)
+		}
+	}
+	short, _ := hex.DecodeString("20aeb9afe1f01d79c8010000000002") // client_control_none_random_id
+	if _, err := ParseControl(short); !errors.Is(err, ErrMalformed) {
+		t.Errorf("client_control_none_random_id: %v", err)
+	}
+}
+
 func TestControlRefuses(t *testing.T) {
 	ack := AppendControl(nil, Control{Op: AckV1, Acks: []uint32{1}})
 	ack[9] = 9 // more acks than the packet may have

@@ -214,6 +214,13 @@ func rewrap(t *testing.T, f []string, key StaticKey, plain, packet []byte) []byt
 	return m.New(f[3] == "server", id).Wrap(nil, time.Unix(int64(sec), 0), plain)
 }
 
+// knownHello is what client_ack_tls_auth_randomid of test_pkt.c protects: no acks, id 1, a ClientHello.
+const knownHello = "0000000001160301010c0100010803038caaac3a1a07bde7b750069b940c344b5a35cac479bdc909b07bd9eebb7de725203938e2183336149f34f04459968d0e" +
+	"d24776648859e9380397969845fbf5ff230032130213031301c02cc030009fcca9cca8ccaac02bc02f009ec024c028006bc023c0270067c00ac0140039c009c0" +
+	"13003300ff0100008d000b000403000102000a000c000a001d0017001e001900180016000000170000000d0030002e040305030603080708080809080a080b08" +
+	"0408050806040105010601030302030301020103020202040205020602002b00050403040303002d00020101003300260024001d00200ec97aff58db56f640d1" +
+	"eddb9181d6ef83868ab23d88923fd8519cd62656336b"
+
 // Numbers from the unit tests of openvpn (test_pkt.c).
 func TestKnownPackets(t *testing.T) {
 	key := mustKey(t, `
@@ -227,12 +234,17 @@ bb0f9ad13e9bbb4665974e6bc24b513c 5700393bf4a3e7f967e2f384069ac8a8
 e78b18b15604993fd16515cce9c0f3e4 2b4126b999005ade802797b0eeb8b9e6`)
 	for _, c := range []struct{ kind, packet, plain string }{
 		{"tls-auth", "38de694c5c7bfba27493537c1ded4e781529ae7cfe4b8c6d6b2b51f05a0000000161d3bf6c0000000000", "38de694c5c7bfba2740000000000"},
+		{"tls-auth", "2014014ebc80c6142b7bc876fbc52e27b1c507355bb6006bae71ba4e380000000361d3ff53" + knownHello, "2014014ebc80c6142b" + knownHello},
 		{"tls-crypt", "38f419cb12d1f9e48f0000000161d3f8e1330206f56802be44fbed905064e3db43416bec5e526719462b7eb90c96defc9b05c44879f7", "38f419cb12d1f9e48f0000000000"},
 	} {
 		packet, _ := hex.DecodeString(c.packet)
 		plain, err := method(t, c.kind, "SHA1", 0, key).New(true, 1).Unwrap(nil, t0, packet)
 		if err != nil || hex.EncodeToString(plain) != c.plain {
 			t.Errorf("%s: got %x, %v, want %s", c.kind, plain, err, c.plain)
+		}
+		packet[20] = 0x23 // in the HMAC
+		if _, err := method(t, c.kind, "SHA1", 0, key).New(true, 1).Unwrap(nil, t0, packet); !errors.Is(err, ErrForged) {
+			t.Errorf("%s: forged: %v", c.kind, err)
 		}
 	}
 }
