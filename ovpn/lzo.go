@@ -35,7 +35,10 @@ func lzoDecompress(out, in []byte) (n int, ok bool) {
 			v := d.uint16()
 			distance, state = 16384+t&8<<11+v>>2, v&3
 			if distance == 16384 {
-				return d.n, !d.bad && length == 3 && d.at == len(in)
+				if d.bad || length != 3 || d.at != len(in) {
+					return 0, false
+				}
+				return d.n, true
 			}
 		case state == 0:
 			d.literals(3 + d.length(t, 15))

@@ -1,6 +1,7 @@
 package ovpn_test
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ func FuzzSession(f *testing.F) {
 	f.Add(uint8(7), []byte{0, 0, 0, 0, 0, 0, 0x80, 0x90, 0xa0, 0xb0, 0xc0, 0xd0, 0xe0, 0xf0})
 	pki := ovpntest.NewPKI(f)
 	clientTLS, serverTLS := pki.ClientTLS("alice"), pki.ServerTLS()
+	clientTLS.CurvePreferences = []tls.CurveID{tls.X25519} // the fastest
 	f.Fuzz(func(t *testing.T, mode uint8, script []byte) {
 		if len(script) > 128 {
 			return
