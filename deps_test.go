@@ -4,6 +4,7 @@ package adit
 import (
 	"go/build"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -97,4 +98,34 @@ func permission(dir string) ([]string, bool) {
 func match(pattern, pkg string) bool {
 	tree, isTree := strings.CutSuffix(pattern, "/...")
 	return pkg == tree || isTree && strings.HasPrefix(pkg, tree+"/")
+}
+
+// TestTreeIsWritten: docs/architecture.md names every file of the engine, and no other.
+func TestTreeIsWritten(t *testing.T) {
+	b, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(b), "- `ovpn/`")
+	text, _, _ = strings.Cut(text, "\n- `")
+	text, _, ok := strings.Cut(text, "  - `wire/`")
+	if !ok {
+		t.Fatal("no list of the engine's files")
+	}
+	files, err := filepath.Glob("ovpn/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, f := range files {
+		name := filepath.Base(f)
+		if there[name] = true; !strings.HasSuffix(name, "_test.go") && !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("%s is not in docs/architecture.md", name)
+		}
+	}
+	for i, name := range strings.Split(text, "`") {
+		if i%2 == 1 && !there[name] {
+			t.Errorf("docs/architecture.md names %s, which is not there", name)
+		}
+	}
 }
