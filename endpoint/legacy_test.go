@@ -65,7 +65,7 @@ func TestPoolNet30(t *testing.T) {
 	p := newPool(cidr, netip.Prefix{}, 1, "net30")
 	seen := map[netip.Prefix]bool{}
 	for {
-		l, err := p.lease()
+		l, err := p.lease("")
 		if err != nil {
 			break
 		}

@@ -57,9 +57,10 @@ type peer struct {
 	tries  atomic.Uint64 // packets from elsewhere that were opened: float.go
 	moves  atomic.Uint64
 	data   *ovpn.Data
-	out    *streamOut // nil on UDP
-	leased bool
+	out    *streamOut  // nil on UDP
+	holds  atomic.Bool // lease: whoever makes it false gives it back, or takes it over
 	lease  lease
+	later  *time.Timer // of await; nil: none
 	access atomic.Pointer[access]
 	mtu    int         // the largest that the client takes; 0 = unknown
 	token  push.Secret // that the client has; empty: none
@@ -78,6 +79,7 @@ type status struct {
 	identity auth.Identity
 	since    time.Time
 	lease    lease
+	hardware string // IV_HWADDR, which clients with push-peer-info send
 }
 
 // restartMessage makes a client connect anew.
@@ -122,9 +124,12 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 	log.Debug("handshake started")
 	err = drive.Run(ctx, session, drive.Config{In: p.inbox, Send: p.send, Handle: p.handle, Do: p.do})
 	p.server.peers.withdraw(p)
-	if p.leased {
+	if p.later != nil {
+		p.later.Stop()
+	}
+	if p.holds.CompareAndSwap(true, false) {
 		p.server.leave.Network.Forget(p.lease.Addr.Addr(), p.lease.Addr6.Addr())
-		g.pool.release(p.lease)
+		g.pool.release(p.lease, p.status.Load().identity.Name())
 	}
 	if cause := context.Cause(ctx); ctx.Err() != nil {
 		err = cause
@@ -172,7 +177,7 @@ func (p *peer) handle(now time.Time, s *ovpn.Session, ev ovpn.Event) error {
 	case ovpn.Credentials:
 		return p.authenticate(now, s, ev)
 	case ovpn.PushRequest:
-		return p.push(now, s)
+		return p.claim(now, s)
 	case ovpn.PeerExit:
 		p.ended = "the client left"
 	case ovpn.Message:
@@ -229,16 +234,18 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 			}
 		}
 	}
-	lease, err := g.pool.lease()
+	lease, err := g.pool.lease(who.Name())
 	if err != nil {
 		p.ended = "denied: " + err.Error()
 		p.server.log.Warn("no address for a client", "client", who.Name(), "reason", err)
 		return s.Deny(now, ev.KeyID, err.Error())
 	}
-	p.lease, p.leased = lease, true
+	p.lease = lease
+	p.holds.Store(true)
 	p.access.Store(g.access[lease.association])
-	p.status.Store(&status{identity: who, since: now, lease: lease})
+	p.status.Store(&status{identity: who, since: now, lease: lease, hardware: ev.PeerInfo["IV_HWADDR"]})
 	if old := p.server.peers.established(p); old != nil {
+		p.inherit(old)
 		old.cancel(errReplaced)
 	}
 	return s.Accept(now, ev.KeyID)

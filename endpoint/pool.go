@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -26,7 +27,13 @@ type pool struct {
 type group struct {
 	slices []uint32 // index of the slice in the range, in order
 	fresh  int      // leases never given out start at this host of the group
-	free   []uint32 // given back, oldest first; offsets in the range
+	free   []freed  // given back, oldest first
+}
+
+// freed is an address that somebody had.
+type freed struct {
+	offset uint32 // in the client range
+	name   string
 }
 
 // lease is one client's addresses.
@@ -64,13 +71,23 @@ func newPool(cidr, cidr6 netip.Prefix, associations int, topology string) *pool 
 	return p
 }
 
-// lease takes an address of the association whose turn it is, or of the next one
+// lease takes the address that name gave back last, if nobody had it since (openvpn's
+// ifconfig-pool-persist), else one of the association whose turn it is, or of the next one
 // that has any.
-func (p *pool) lease() (lease, error) {
+func (p *pool) lease(name string) (lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.groups) == 0 {
 		return lease{}, errNoNetwork
+	}
+	for i := range p.groups {
+		free := p.groups[i].free
+		for k := len(free) - 1; k >= 0; k-- {
+			if off := free[k].offset; free[k].name == name {
+				p.groups[i].free = slices.Delete(free, k, k+1)
+				return p.at(i, off), nil
+			}
+		}
 	}
 	for range p.groups {
 		i := p.next
@@ -93,7 +110,7 @@ func (g *group) take(topology string) (uint32, bool) {
 		return off, true
 	}
 	if len(g.free) > 0 {
-		off := g.free[0]
+		off := g.free[0].offset
 		g.free = g.free[1:]
 		return off, true
 	}
@@ -118,12 +135,12 @@ func (p *pool) at(association int, off uint32) lease {
 	return l
 }
 
-// release gives a lease back. Each lease is released once.
-func (p *pool) release(l lease) {
+// release gives back a lease that name had. Each lease is released once.
+func (p *pool) release(l lease, name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g := &p.groups[l.association]
-	g.free = append(g.free, l.offset)
+	g.free = append(g.free, freed{l.offset, name})
 }
 
 // slices lists the parts of the client ranges that association i serves, and the

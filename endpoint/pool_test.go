@@ -10,7 +10,7 @@ func TestPoolSlices(t *testing.T) {
 	p := newPool(netip.MustParsePrefix("10.64.0.0/22"), netip.MustParsePrefix("fd64::/64"), 2, "subnet")
 	var got []string
 	for range 4 {
-		l, err := p.lease()
+		l, err := p.lease("")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func TestPoolExhaustionAndReuse(t *testing.T) {
 	seen := map[netip.Addr]bool{}
 	var leases []lease
 	for {
-		l, err := p.lease()
+		l, err := p.lease("")
 		if errors.Is(err, errPoolExhausted) {
 			break
 		}
@@ -54,17 +54,22 @@ func TestPoolExhaustionAndReuse(t *testing.T) {
 	if len(leases) != 32*sliceClients {
 		t.Errorf("%d addresses in a /22, want %d", len(leases), 32*sliceClients)
 	}
-	p.release(leases[7])
-	p.release(leases[3])
-	for _, want := range []lease{leases[7], leases[3]} { // the one that rested longest
-		if l, err := p.lease(); err != nil || l.Addr != want.Addr {
+	p.release(leases[7], "ann")
+	p.release(leases[3], "bob")
+	p.release(leases[5], "bob")
+	p.release(leases[9], "cy")
+	if l, err := p.lease("bob"); err != nil || l.Addr != leases[5].Addr { // the one that was bob's last
+		t.Errorf("got %v %v, want %v", l.Addr, err, leases[5].Addr)
+	}
+	for _, want := range []lease{leases[7], leases[3], leases[9]} { // the one that rested longest
+		if l, err := p.lease("dan"); err != nil || l.Addr != want.Addr {
 			t.Errorf("got %v %v, want %v", l.Addr, err, want.Addr)
 		}
 	}
 }
 
 func TestPoolWithoutAssociation(t *testing.T) {
-	if _, err := newPool(netip.MustParsePrefix("10.64.0.0/22"), netip.Prefix{}, 0, "subnet").lease(); !errors.Is(err, errNoNetwork) {
+	if _, err := newPool(netip.MustParsePrefix("10.64.0.0/22"), netip.Prefix{}, 0, "subnet").lease(""); !errors.Is(err, errNoNetwork) {
 		t.Errorf("got %v", err)
 	}
 }

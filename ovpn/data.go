@@ -144,8 +144,8 @@ func (d *Data) lastSealed() time.Time {
 	return d.sealing.last
 }
 
-// lastOpened is when an authentic packet was last opened, pings included.
-func (d *Data) lastOpened() time.Time {
+// LastOpened is when an authentic packet was last opened, pings included. Any goroutine.
+func (d *Data) LastOpened() time.Time {
 	d.opening.Lock()
 	defer d.opening.Unlock()
 	return d.opening.last

@@ -324,7 +324,7 @@ func TestTamper(t *testing.T) {
 				t.Errorf("%s: cut to %d bytes, and yet delivered", name, n)
 			}
 		}
-		if !server.lastOpened().IsZero() {
+		if !server.LastOpened().IsZero() {
 			t.Errorf("%s: forged packets count as life", name)
 		}
 		expect(t, name+": the true one", openEach(server, d), "a packet of some length")
@@ -426,7 +426,7 @@ func awake(d *Data) bool {
 
 func TestMessagesToTheSession(t *testing.T) {
 	client, server := newPair(t, "CHACHA20-POLY1305", 64)
-	if !server.lastOpened().IsZero() || !client.lastSealed().IsZero() {
+	if !server.LastOpened().IsZero() || !client.lastSealed().IsZero() {
 		t.Error("life before the first packet")
 	}
 	ping := client.sealControl(dataTime, pingPayload())
@@ -434,7 +434,7 @@ func TestMessagesToTheSession(t *testing.T) {
 		t.Errorf("ping of %d bytes at %v", len(ping), client.lastSealed())
 	}
 	expect(t, "ping", openEach(server, ping), "")
-	if server.lastOpened() != dataTime || awake(server) {
+	if server.LastOpened() != dataTime || awake(server) {
 		t.Error("a ping is life, and nothing else")
 	}
 	occ := func(rest ...byte) []byte { return client.sealControl(dataTime, append([]byte(occMagic), rest...)) }
@@ -589,7 +589,7 @@ func TestDataConcurrently(t *testing.T) {
 			client.promote(id)
 			client.sendKey()
 			client.lastSealed()
-			server.lastOpened()
+			server.LastOpened()
 			server.openedWith(id)
 			server.exhausted()
 			server.Counters()

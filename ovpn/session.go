@@ -401,7 +401,7 @@ func (s *Session) timeouts(now time.Time) error {
 
 // silentSince is when the peer was last heard, on either channel.
 func (s *Session) silentSince() time.Time {
-	if d := s.data.lastOpened(); d.After(s.lastHeard) {
+	if d := s.data.LastOpened(); d.After(s.lastHeard) {
 		return d
 	}
 	return s.lastHeard
