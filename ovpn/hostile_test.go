@@ -412,3 +412,36 @@ func FuzzLiveSession(f *testing.F) {
 		}
 	})
 }
+
+// A server that has begun a renegotiation reads no control packets of the old key
+// (openvpn 2.6 and 2.7): a client that leaves just then says so in the data channel, too.
+func TestLeaveDuringRenegotiation(t *testing.T) {
+	c, s := setup(t)
+	p := up(t, c, s, quiet, 1)
+	p.Run(time.Second, nil)
+	client, server := p.Client.Session, p.Server.Session
+	server.Renegotiate(p.Now)
+	for b := server.NextPacket(p.Now); b != nil; b = server.NextPacket(p.Now) {
+		if err := client.Handle(p.Now, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client.Close(p.Now)
+	data := 0
+	for b := client.NextPacket(p.Now); b != nil; b = client.NextPacket(p.Now) {
+		if wire.IsData(b[0]) {
+			data++
+			server.Data().Open(p.Now, [][]byte{b}, [][]byte{make([]byte, 2048)}, make([]int, 1), 0)
+		}
+	}
+	server.Tick(p.Now)
+	exits := 0
+	for ev := server.NextEvent(); ev != nil; ev = server.NextEvent() {
+		if _, ok := ev.(ovpn.PeerExit); ok {
+			exits++
+		}
+	}
+	if data == 0 || exits != 1 {
+		t.Errorf("%d data packets, the server sees %d exits", data, exits)
+	}
+}

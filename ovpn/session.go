@@ -520,17 +520,25 @@ func (s *Session) Close(now time.Time) {
 		s.end(now, lingerTime)
 		return
 	case s.configured && s.ccExit && s.Send(now, "EXIT") == nil:
+		if !s.keys[0].done() && !s.cfg.Stream {
+			// In a renegotiation openvpn reads only the new key's control packets (ssl.c, tls_pre_decrypt).
+			s.sealExit(now)
+		}
 		s.end(now, lingerTime)
 		return
 	case s.configured && s.exitNotify && !s.cfg.Stream:
-		// OCC exit may be lost; three of them seldom are.
-		for range 3 {
-			if p := s.data.sealControl(now, exitPayload()); p != nil {
-				s.acks = append(s.acks, p)
-			}
-		}
+		s.sealExit(now)
 	}
 	s.die(ErrClosed)
+}
+
+// sealExit says goodbye in the data channel. OCC exit may be lost; three of them seldom are.
+func (s *Session) sealExit(now time.Time) {
+	for range 3 {
+		if p := s.data.sealControl(now, exitPayload()); p != nil {
+			s.acks = append(s.acks, p)
+		}
+	}
 }
 
 // Abort ends the session at once, without a word to the peer, and frees what it
