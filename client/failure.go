@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"time"
@@ -267,6 +268,11 @@ func authFailure(ev ovpn.AuthFailed, at scene, insist bool) *failure {
 	return fail(stop, api.CodeAuthFailed, args, nil)
 }
 
+// shutdownTime is how long openvpn's server over UDP still runs, and up to 2.5 still takes new
+// clients, after the RESTART without a reason that announces its end (multi.c,
+// multi_push_restart_schedule_exit), and a second for its timers.
+const shutdownTime = 3 * time.Second
+
 // exitFailure words a peer that leaves or sends us away.
 func exitFailure(e ovpn.PeerExit, at scene) *failure {
 	reason := e.Reason
@@ -286,6 +292,9 @@ func exitFailure(e ovpn.PeerExit, at scene) *failure {
 		}
 	}
 	f := fail(restart, api.CodeSessionEnded, map[string]string{"reason": reason}, nil)
+	if e.Kind == "restart" && e.Reason == "" && at.transport == "udp" {
+		f.pause = shutdownTime + rand.N(time.Second)
+	}
 	if e.NextRemote {
 		f.advance = nextServer
 	}

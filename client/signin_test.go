@@ -138,3 +138,26 @@ func TestRestartToTheNextRemote(t *testing.T) {
 		})
 	}
 }
+
+// TestRestartOfTheServer: a RESTART without a reason announces that openvpn's server ends in two
+// seconds; openvpn 2.4 and 2.5 would still take a client that comes back before, and then leave it alone.
+func TestRestartOfTheServer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := roaming(t, s, remoteUDP)
+		s.each(func(o *ovpn.Session) { o.Send(time.Now(), "RESTART") })
+		time.Sleep(2900 * time.Millisecond)
+		s.set(func() {
+			if len(s.dialed) != 1 {
+				t.Errorf("dialed %v while the server was still running", s.dialed)
+			}
+		})
+		time.Sleep(2 * time.Second)
+		st.untilState(alice, "work", api.Connected, 0)
+		s.set(func() {
+			if len(s.dialed) != 2 {
+				t.Errorf("dialed %v", s.dialed)
+			}
+		})
+	})
+}
