@@ -57,7 +57,8 @@ func (a *app) configOf(cmd *cobra.Command, file string) (endpoint.Config, error)
 // profileText writes a client's profile; name may be empty.
 func profileText(cfg *endpoint.Config, name string) ([]byte, error) {
 	host, port := cfg.RemoteOrListen()
-	e := profile.Export{Host: host, Port: port, Proto: cfg.Transport, Cipher: cfg.Ciphers[0], DataCiphers: cfg.Ciphers}
+	e := profile.Export{Host: host, Port: port, Proto: cfg.Transport, Cipher: cfg.Ciphers[0], DataCiphers: cfg.Ciphers,
+		Auth: cfg.Legacy.Auth, Compress: cfg.Legacy.Compress, Fragment: cfg.Legacy.Fragment}
 	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
 	if err != nil {
 		return nil, err

@@ -306,6 +306,12 @@ func TestAWSExport(t *testing.T) {
 	if err := q.Unsupported(); err == nil {
 		t.Error("a federated profile claims to work")
 	}
+	for _, framing := range []string{"", "lzo-no", "stub", "stub-v2"} {
+		e := Export{Host: "h", Port: 1, Proto: "udp", CA: []byte(ca.pem), Cert: []byte(me.pem), Key: push.Secret(me.kpem), Compress: framing, Fragment: 1300}
+		if q := mustParse(t, string(e.Append(nil)), nil); q.Compress != framing || q.Remotes[0].Fragment != 1300 {
+			t.Errorf("%q: got %q and %+v", framing, q.Compress, q.Remotes)
+		}
+	}
 }
 
 func FuzzParse(f *testing.F) {

@@ -61,7 +61,9 @@ type Export struct {
 	TLSAuth        push.Secret // key file's text; the client's direction is 1
 	TLSCrypt       push.Secret
 	TLSCryptV2     push.Secret
-	Auth           string // digest of tls-auth
+	Auth           string // digest of tls-auth and of ciphers without their own authentication
+	Compress       string // framing: "lzo-no", "stub" or "stub-v2"
+	Fragment       int    // largest datagram body, bytes
 
 	UserPass        bool   // auth-user-pass with auth-retry interact and auth-nocache
 	Federate        bool   // auth-federate
@@ -97,6 +99,17 @@ func (e Export) Append(b []byte) []byte {
 	}
 	if e.Auth != "" {
 		line("auth", e.Auth)
+	}
+	switch e.Compress {
+	case "lzo-no":
+		line("comp-lzo", "no")
+	case "stub":
+		line("compress")
+	case "stub-v2":
+		line("compress", e.Compress)
+	}
+	if e.Fragment > 0 {
+		line("fragment", strconv.Itoa(e.Fragment))
 	}
 	line("verb", "3")
 	block("ca", string(e.CA))
