@@ -335,6 +335,32 @@ func TestEpochsFollowEachOther(t *testing.T) {
 	}
 }
 
+// A peer that goes far ahead while nothing is sent back follows the answers all the same, and
+// the first of them does not pay for all epochs at once.
+func TestAnswersAfterManyEpochs(t *testing.T) {
+	client, server, s, o := epochPair(t, "AES-256-GCM")
+	back := server.ring.Load().send.send.(*epochSealer)
+	for range 10 {
+		if !s.advance(s.epoch + epochFuture) {
+			t.Fatal("no next epoch")
+		}
+		expect(t, "ahead", openEach(server, sealEach(t, client, "x")...), "x")
+	}
+	if o.current.epoch != 1+10*epochFuture {
+		t.Fatalf("the receiver is at %d", o.current.epoch)
+	}
+	for i := range 12 {
+		was := back.epoch
+		expect(t, "answer", openEach(client, sealEach(t, server, "answer")...), "answer")
+		if back.epoch-was > epochFuture {
+			t.Errorf("answer %d: from epoch %d to %d", i, was, back.epoch)
+		}
+	}
+	if back.epoch != o.current.epoch {
+		t.Errorf("answers in epoch %d, the peer is at %d", back.epoch, o.current.epoch)
+	}
+}
+
 // A million changes of epoch, half of them of senders and half of receivers, both ways, with
 // a new key before the epochs end.
 func TestMillionEpochs(t *testing.T) {
