@@ -123,6 +123,7 @@ type running struct {
 	do      chan work
 
 	poll  time.Duration // for the first answer
+	tls   string        // version of TLS
 	limit limits
 
 	link     link
@@ -218,7 +219,8 @@ func (a *running) handle(ctx context.Context, now time.Time, s *ovpn.Session, ev
 	switch ev := ev.(type) {
 	case ovpn.Established:
 		a.at.trusted = true
-		c.log.Info("control channel is up", "tls", tlsVersion(ev.TLS), "renegotiation", ev.Renegotiation)
+		a.tls = tlsVersion(ev.TLS)
+		c.log.Info("control channel is up", "tls", a.tls, "renegotiation", ev.Renegotiation)
 	case ovpn.PushReply:
 		return a.connected(ctx, s, ev)
 	case ovpn.AuthFailed:
@@ -265,10 +267,25 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	c.wasUp = true
 	c.kept.renew(ev.Reply.AuthToken, ev.Reply.TokenUser)
 	c.echoes(ev.Reply)
+	shield := api.Protection{TLS: a.tls, Control: control(c.remotes.current(), ev.Dynamic), Data: s.Data().Format()}
+	c.status.Protection = shield
 	c.enter(api.Connected, nil)
 	c.log.Info("connected", "addresses", c.status.Tunnel.Addresses, "device", c.status.Tunnel.Device,
+		"tls", shield.TLS, "control", shield.Control, "data", shield.Data,
 		"cipher", ev.Cipher, "keys_by_exporter", ev.Reply.TLSExport, "routes", len(c.status.Routes), "full_tunnel", c.status.FullTunnel)
 	return nil
+}
+
+// control says how the control channel is protected.
+func control(r remote, dynamic bool) string {
+	text := "plain"
+	if r.wrap != nil {
+		text = r.wrap.String()
+	}
+	if dynamic {
+		text += ", dynamic tls-crypt"
+	}
+	return text
 }
 
 // path is the way of packets through the session.

@@ -110,6 +110,7 @@ func (c *connection) run(ctx context.Context) (err error) {
 	hopeless := true // every failure of this round is one that a retry does not heal
 	for round := 0; ; {
 		f := c.attempt(attempts)
+		c.status.Protection = api.Protection{}
 		switch {
 		case ctx.Err() != nil:
 			c.log.Info("disconnecting")

@@ -64,7 +64,7 @@ type scene struct {
 	server    string // as messages name it
 	proxy     string // the same; empty = none
 	transport string
-	wrapped   bool // tls-auth or tls-crypt in use
+	wrapped   bool // the control channel has a key
 	resolved  bool // the server's name has an address
 	passed    bool // a proxy let us through; true without one
 	answered  bool // anything at all came back, or TCP connected

@@ -33,6 +33,9 @@ func TestConnectAndDisconnect(t *testing.T) {
 				if got := c.Tunnel.Addresses; len(got) != 1 || got[0] != netip.MustParsePrefix("10.8.0.2/24") {
 					t.Errorf("addresses %v", got)
 				}
+				if want := (api.Protection{TLS: "TLS 1.3", Control: "plain, dynamic tls-crypt", Data: "AES-256-GCM epoch keys"}); c.Protection != want {
+					t.Errorf("protection %+v", c.Protection)
+				}
 				if c.Server.Address != "192.0.2.1" || c.FullTunnel || c.Problem != nil || c.Tunnel.Device != "tun0" {
 					t.Errorf("status %+v", c)
 				}

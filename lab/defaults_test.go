@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/endpoint/network"
 )
 
@@ -34,6 +35,9 @@ func TestDefaults(t *testing.T) {
 	s.until(soon, "two renegotiations", func() bool { return strings.Count(service.Out.String(), "renegotiation=true") >= 2 })
 	s.reaches(s.client, none, network.DemoAddress())
 
+	if got, want := s.status().Protection, (api.Protection{TLS: "TLS 1.3", Control: "tls-crypt-v2, dynamic tls-crypt", Data: "AES-256-GCM epoch keys"}); got != want {
+		t.Errorf("the status says %+v", got)
+	}
 	if out := service.Out.String(); !strings.Contains(out, `tls="TLS 1.3" renegotiation=false`) || !strings.Contains(out, "keys_by_exporter=true") {
 		t.Error("not TLS 1.3 with keys from the exporter")
 	}

@@ -91,7 +91,7 @@ func TestUserspaceFailures(t *testing.T) {
 	fails(clientProfile(p, "udp", "plain", ""), "no answer from 198.51.100.1:1194")
 	fails(clientProfile(p, "tcp", "plain", ""), "no answer from 198.51.100.1:1194")
 	s.endpointUp(s.yaml(p, key, endpointConfig{Transport: "tcp", Wrap: "tls-crypt", Rules: vpcRules()}))
-	fails(clientProfile(p, "tcp", "tls-crypt", staticKey()), "the tls-auth or tls-crypt key does not match")
+	fails(clientProfile(p, "tcp", "tls-crypt", staticKey()), "the tls-auth, tls-crypt or tls-crypt-v2 key does not match")
 	other := newPKI(t)
 	other.client = p.client
 	fails(clientProfile(other, "tcp", "tls-crypt", key), "is not signed by a CA that the profile trusts")

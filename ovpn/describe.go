@@ -17,7 +17,7 @@ func (d *Data) Format() string {
 			words = append(words, word)
 		}
 	}
-	add(f.digest, f.digest != "")
+	add(f.digest, f.digest != "" && !f.cipher.AEAD())
 	add("epoch keys", f.epoch)
 	add("DATA_V1", f.v1)
 	add(f.compress, f.compress != "")

@@ -40,6 +40,8 @@ type PushRequest struct{}
 type PushReply struct {
 	Reply  push.Reply
 	Cipher string // of the data channel
+	// Dynamic says that later keys are negotiated under a key of their own (dynamic tls-crypt).
+	Dynamic bool
 }
 
 // PushUpdate replaces the configuration of a running session (PUSH_UPDATE).

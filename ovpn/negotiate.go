@@ -273,7 +273,7 @@ func (s *Session) agreePeers(k *key) error {
 	if err != nil {
 		return s.die(err)
 	}
-	s.emit(PushReply{Reply: reply, Cipher: s.format.cipher.Name})
+	s.emit(PushReply{Reply: reply, Cipher: s.format.cipher.Name, Dynamic: s.dynamic})
 	return nil
 }
 

@@ -109,7 +109,7 @@ func (s *Session) pushReply(k *key, rest string) error {
 	}
 	s.data.promote(k.id)
 	k.promoted = true
-	s.emit(PushReply{Reply: reply, Cipher: s.format.cipher.Name})
+	s.emit(PushReply{Reply: reply, Cipher: s.format.cipher.Name, Dynamic: s.dynamic})
 	return nil
 }
 

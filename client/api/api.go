@@ -37,6 +37,7 @@ type Connection struct {
 	Since              time.Time  `json:"since"` // when State was entered
 	Server             Server     `json:"server"`
 	Tunnel             Tunnel     `json:"tunnel"`
+	Protection         Protection `json:"protection"` // while State is connected
 	FullTunnel         bool       `json:"full_tunnel"`
 	Routes             []Route    `json:"routes"`
 	DNS                DNS        `json:"dns"`
@@ -63,6 +64,13 @@ type Tunnel struct {
 	Device    string         `json:"device"`
 	Addresses []netip.Prefix `json:"addresses"`
 	MTU       int            `json:"mtu"`
+}
+
+// Protection says how the tunnel is protected, in words that people know from their profiles.
+type Protection struct {
+	TLS     string `json:"tls"`     // "TLS 1.3"
+	Control string `json:"control"` // "plain", "tls-auth", "tls-crypt" or "tls-crypt-v2", and ", dynamic tls-crypt"
+	Data    string `json:"data"`    // the cipher, and what is not usual: "AES-256-GCM epoch keys"
 }
 
 // Route is one route that the tunnel installed.

@@ -86,7 +86,7 @@ func wordsOf(code string) (words, bool) {
 var english = map[string]words{
 	CodeServerUnreachable: {
 		"no answer from {server}[ over {transport}][: {detail}]",
-		"check that this machine is online and that the profile's remote line names the right host, port and protocol; a firewall on the way may drop them\na server also stays silent when the profile's tls-auth or tls-crypt key is not its own"},
+		"check that this machine is online and that the profile's remote line names the right host, port and protocol; a firewall on the way may drop them\na server also stays silent when the profile's tls-auth, tls-crypt or tls-crypt-v2 key is not its own"},
 	CodeServerNameUnknown: {
 		"cannot find the address of {server}[: {detail}]",
 		"check the host name in the profile's remote line, and that this machine's DNS works"},
@@ -109,7 +109,7 @@ var english = map[string]words{
 		"the proxy {proxy} cannot be used[: {detail}]",
 		"check that it is a proxy of this kind: http-proxy is for HTTP, socks-proxy for SOCKS5"},
 	CodeControlKeyWrong: {
-		"the tls-auth or tls-crypt key does not match[ that of {server}]",
+		"the tls-auth, tls-crypt or tls-crypt-v2 key does not match[ that of {server}]",
 		"get a fresh profile from the server's administrator; with tls-auth, check key-direction too"},
 	CodeNoCommonCipher: {
 		"this profile and the server[ {server}] have no data cipher in common[: {detail}]",

@@ -345,6 +345,7 @@ func TestStatusShape(t *testing.T) {
 		Profile: "work", Owner: "ann", State: api.Connected, Since: when,
 		Server:     api.Server{Name: "vpn.example.com", Address: "192.0.2.1", Port: 443, Transport: "udp"},
 		Tunnel:     api.Tunnel{Device: "tun0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.64.0.2/27")}, MTU: 1500},
+		Protection: api.Protection{TLS: "TLS 1.3", Control: "tls-crypt", Data: "AES-256-GCM"},
 		FullTunnel: true,
 		Routes:     []api.Route{{Destination: netip.MustParsePrefix("0.0.0.0/1"), Via: "tun0", Reason: "all traffic"}},
 		DNS:        api.DNS{Servers: []string{"10.0.0.2"}, Search: []string{"corp.test"}, Split: []string{"corp.test"}},

@@ -242,6 +242,7 @@ func (f *fakeService) Connect(c api.Caller, r api.ConnectRequest) error {
 		}
 		conn.State = api.Connected
 		conn.Tunnel = api.Tunnel{Device: "tun0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.64.0.2/27")}, MTU: 1500}
+		conn.Protection = api.Protection{TLS: "TLS 1.3", Control: "tls-crypt-v2, dynamic tls-crypt", Data: "AES-256-GCM epoch keys"}
 		conn.Routes = []api.Route{
 			{Destination: netip.MustParsePrefix("10.0.0.0/16"), Via: "tun0", Reason: "pushed by the server"},
 			{Destination: netip.MustParsePrefix("192.0.2.1/32"), Via: "198.51.100.1 eth0", Reason: "the server's own address"},

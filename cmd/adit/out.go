@@ -227,6 +227,9 @@ func (p printer) details(c api.Connection, live bool) {
 		}
 		p.line("  address  %s%s, MTU %d", prefixes(c.Tunnel.Addresses), device, c.Tunnel.MTU)
 	}
+	if x := c.Protection; c.State == api.Connected && x.Data != "" {
+		p.line("  keys     %s; control %s; %s", x.Data, x.Control, x.TLS)
+	}
 	if c.State == api.Connected || len(c.Routes) > 0 {
 		p.line("  routes   %s", through(c))
 	}
