@@ -3,6 +3,7 @@ package ovpn
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net"
@@ -17,8 +18,10 @@ type secure struct {
 	conn *tls.Conn
 	in   []byte // ciphertext from the peer, not yet read
 	out  []byte // ciphertext for the peer
-	next func() (tlsStep, bool)
-	stop func()
+	// alert is what the peer said last in the clear; 0 = nothing.
+	alert tls.AlertError
+	next  func() (tlsStep, bool)
+	stop  func()
 }
 
 // tlsStep is why the coroutine stopped: nothing set means that it wants bytes.
@@ -41,6 +44,11 @@ func newSecure(role Role, cfg *tls.Config) *secure {
 			c.conn = tls.Server(pipe, cfg)
 		}
 		if err := c.conn.Handshake(); err != nil {
+			if role == Server && c.alert != 0 {
+				// OpenSSL's client refuses a certificate of TLS 1.3 before it encrypts, which
+				// crypto/tls takes for a broken record.
+				err = fmt.Errorf("remote error: %w", c.alert)
+			}
 			yield(tlsStep{err: err})
 			return
 		}
@@ -63,7 +71,13 @@ func newSecure(role Role, cfg *tls.Config) *secure {
 }
 
 // feed adds ciphertext from the peer.
-func (c *secure) feed(b []byte) { c.in = append(c.in, b...) }
+func (c *secure) feed(b []byte) {
+	c.in = append(c.in, b...)
+	// An alert's record in the clear is the last of its packet (RFC 8446, 5.1 and 6).
+	if tail := b[max(0, len(b)-7):]; len(tail) == 7 && [5]byte(tail) == [5]byte{21, 3, 3, 0, 2} {
+		c.alert = tls.AlertError(tail[6])
+	}
+}
 
 // step runs TLS on until something happened or it wants more bytes.
 func (c *secure) step() tlsStep {
