@@ -122,7 +122,7 @@ var english = map[string]words{
 		"try again later, or ask the server's administrator for a larger client address range"},
 	CodeSessionEnded: {
 		"the server ended the session[: {reason}]",
-		"connect again with: adit connect [{profile}]"},
+		"connect again with: adit connect[ {profile}]"},
 	CodeNetworkChanged: {
 		"this machine's network changed, and {server} does not answer on the old session",
 		"nothing to do: a new session is made at once; see the steps with: adit logs"},

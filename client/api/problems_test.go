@@ -77,6 +77,13 @@ func TestEveryCodeHasWords(t *testing.T) {
 	}
 }
 
+func TestSessionEndedWithoutAProfileName(t *testing.T) {
+	p := NewProblem(CodeSessionEnded, map[string]string{"reason": "bye"})
+	if p.Hint != "connect again with: adit connect" {
+		t.Errorf("hint %q", p.Hint)
+	}
+}
+
 func TestFill(t *testing.T) {
 	for _, tc := range []struct {
 		template string

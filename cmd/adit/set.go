@@ -16,15 +16,14 @@ func newSet(a *app) *cobra.Command {
 is wrong, none.
 
   auto_connect=true|false       connect when you sign in
-  guard=off|auto|lockdown       what may pass while the tunnel is away
   route+=CIDR                   also send this network through the tunnel
   route-=CIDR                   keep this network out of it; 0.0.0.0/0 also undoes
                                 the server's wish for all traffic
   pull_filter=ACTION TEXT       accept, ignore or reject pushed options that start with TEXT
-  proxy=URL                     reach the server through a proxy
-  save_password=true|false      offer to keep the password
 
-An empty value takes the setting back to its default.`,
+An empty value takes the setting back to its default. What changes for a tunnel that is up
+counts from its next connect. guard, proxy and save_password are shown, and cannot be
+set yet.`,
 		Example: `  adit set work
   adit set work route-=0.0.0.0/0 route+=10.1.0.0/16`,
 		Args:              wants(1, -1, "a profile's name"),

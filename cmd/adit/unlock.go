@@ -50,22 +50,40 @@ func (a *app) unlock(p *profile.Profile, file string) (*profile.Profile, error) 
 	}
 	a.out.note("the private key is encrypted; it will be stored without its passphrase, readable for the service only")
 	for range 3 {
-		fmt.Fprint(os.Stderr, "passphrase of the private key (empty to stop): ")
-		b, err := term.ReadPassword(int(os.Stdin.Fd()))
-		fmt.Fprintln(os.Stderr)
+		b, err := askSecret("passphrase of the private key (empty to stop): ")
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the passphrase: %w", err)
 		}
-		if len(b) == 0 {
+		if b == "" {
 			return nil, errors.New("stopped: no passphrase")
 		}
-		q, err := p.Unlock(push.Secret(b))
+		q, err := p.Unlock(b)
 		if !errors.Is(err, profile.ErrPassphrase) {
 			return q, err
 		}
 		a.out.note("that does not open it")
 	}
 	return wrong("test it with: openssl pkey -noout -in KEYFILE")
+}
+
+// askSecret asks at the terminal. The terminal is raw meanwhile: signals are caught by
+// main's context, so that Ctrl-C has to come as a key to end the read. It and Ctrl-D give "".
+func askSecret(prompt string) (push.Secret, error) {
+	fd := int(os.Stdin.Fd())
+	state, err := term.MakeRaw(fd)
+	if err != nil {
+		return "", err
+	}
+	defer term.Restore(fd, state)
+	text, err := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{os.Stdin, os.Stderr}, "").ReadPassword(prompt)
+	if errors.Is(err, io.EOF) {
+		fmt.Fprint(os.Stderr, "\r\n")
+		return "", nil
+	}
+	return push.Secret(text), err
 }
 
 // readPassphrase reads the first line of a file, or of the standard input.

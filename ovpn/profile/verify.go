@@ -156,6 +156,9 @@ type verifier struct {
 
 func (p *Profile) verifier(now func() time.Time) (*verifier, error) {
 	v := &verifier{p: p, now: now}
+	if len(p.CA) == 0 && len(p.Fingerprints) == 0 && p.PKCS12 != "" && p.Key == "" {
+		return nil, &CertificateError{Kind: Locked, Text: "the PKCS#12 file, which may hold the CA, " + lockedNote}
+	}
 	if len(p.CA) == 0 && len(p.Fingerprints) == 0 {
 		return nil, &CertificateError{Kind: Missing, Text: "the profile names no CA (ca) and no peer-fingerprint: the server cannot be checked"}
 	}
