@@ -34,6 +34,7 @@ type Config struct {
 	Legacy            Legacy
 	AuthToken         AuthToken
 	Floating          bool             // follow a client that changes its outer address
+	PushUpdate        bool             // a reload updates clients in place where they can; else it resets them, as AWS does
 	ConnectFreq       Freq             // of new sessions, for each source
 	ServerCertificate CertificateFiles // empty: from the PKI in Data
 	ControlWrap       ControlWrap

@@ -103,6 +103,7 @@ func (p *parsing) root(n *yaml.Node) {
 		"dns_servers":    p.set(p.dnsServers),
 		"tun_mtu":        p.set(func(n *yaml.Node, at string) { p.number(n, at, 576, 9000, &c.TunMTU) }),
 		"floating":       p.set(func(n *yaml.Node, at string) { p.boolean(n, at, &c.Floating) }),
+		"push_update":    p.set(func(n *yaml.Node, at string) { p.boolean(n, at, &c.PushUpdate) }),
 		"connect_freq": p.set(func(n *yaml.Node, at string) {
 			p.mapping(n, at, fields{
 				"sessions": func(n *yaml.Node, at string) { p.number(n, at, 1, 10000, &c.ConnectFreq.Sessions) },

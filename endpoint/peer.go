@@ -368,7 +368,7 @@ func (p *peer) adopt(next *generation) bool {
 func (p *peer) follow(next *generation) (update, ok bool) {
 	ok, update = p.gen.Load().sameForClients(next)
 	update = update && p.pushed
-	if !ok || update && !p.updatable {
+	if !ok || update && !(p.updatable && next.cfg.PushUpdate) {
 		return false, false
 	}
 	p.gen.Store(next)

@@ -458,6 +458,7 @@ func TestReload(t *testing.T) {
 	}
 
 	// What was pushed changed: the client is told, and goes on.
+	r.text += "push_update: true\n"
 	full := strings.Replace(r.text, "split_tunnel: true", "split_tunnel: false", 1)
 	if n, err := r.Reload(t.Context(), r.config(t, full)); err != nil || n != 0 {
 		t.Fatalf("reset %d, %v", n, err)
