@@ -96,7 +96,7 @@ func TestBadServer(t *testing.T) {
 		{name: "usage", says: "is not made for a server", cell: good,
 			server: func(ca *authority) pair { return ca.client("lab server") }, hint: "remote-cert-tls"},
 		{name: "name", says: "names another server", cell: good, line: `verify-x509-name "other server" name`, hint: "verify-x509-name"},
-		{name: "key", says: "no answer from 198.51.100.1:1194", cell: crypt, wrongKey: true, hint: "tls-crypt key"},
+		{name: "key", says: "no answer from 198.51.100.1:1194", cell: crypt, wrongKey: true, hint: "tls-crypt or tls-crypt-v2 key"},
 		{name: "cipher", says: "no data cipher in common", cell: good, line: "data-ciphers CHACHA20-POLY1305", hint: "data-ciphers"},
 		{name: "stranger", says: "the server fell silent, as some do that refuse the certificate", cell: good, more: []string{"ca stranger.crt"}, hint: "adit logs"},
 	} {
@@ -234,10 +234,10 @@ func TestPoolExhausted(t *testing.T) {
 	s := newSite(t)
 	ca := newAuthority(t, "lab CA")
 	p := pki{ca.PEM, ca.server("lab server"), ca.client("alice")}
-	s.endpointUp(s.yaml(p, "", endpointConfig{Rules: vpcRules()}))
+	s.endpointUp(s.yaml(p, "", endpointConfig{Rules: vpcRules(), More: "connect_freq: {sessions: 2000, seconds: 10}\n"}))
 	s.aditd()
 	const addresses = 32 * 29 // of a /22: slices of 32 without network, gateway and broadcast
-	crowd := newCrowd(s, p)
+	crowd := newCrowd(s, ca)
 	defer crowd.leave()
 	s.ok(crowd.join(context.Background(), addresses))
 	if n := len(s.connections()); n != addresses {

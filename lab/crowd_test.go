@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -17,22 +18,22 @@ import (
 )
 
 // crowd is many clients of one endpoint that connect, get an address, and do
-// nothing more. They run in this process, over sockets of the client node.
+// nothing more. They run in this process, over sockets of the client node. Each has a
+// certificate of its own: one that stays silent would be taken for one that comes back.
 type crowd struct {
 	s      *site
+	ca     *authority
 	tls    *tls.Config
 	ctx    context.Context
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 }
 
-func newCrowd(s *site, p pki) *crowd {
+func newCrowd(s *site, ca *authority) *crowd {
 	s.t.Helper()
-	own, err := tls.X509KeyPair([]byte(p.client.Cert), []byte(p.client.Key))
-	s.ok(err)
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(p.ca))
-	c := &crowd{s: s, tls: &tls.Config{Certificates: []tls.Certificate{own}, RootCAs: roots, ServerName: "lab server",
+	roots.AppendCertsFromPEM([]byte(ca.PEM))
+	c := &crowd{s: s, ca: ca, tls: &tls.Config{RootCAs: roots, ServerName: "lab server",
 		InsecureSkipVerify: true, // the server has a name, but no host name; who it is does not matter here
 		MinVersion:         tls.VersionTLS12}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -43,14 +44,21 @@ func newCrowd(s *site, p pki) *crowd {
 func (c *crowd) join(ctx context.Context, n int) error {
 	slots := make(chan struct{}, 8)
 	results := make(chan error, n)
-	for range n {
+	for i := range n {
 		slots <- struct{}{}
+		cert := c.ca.client(fmt.Sprint("client ", i))
+		own, err := tls.X509KeyPair([]byte(cert.Cert), []byte(cert.Key))
+		if err != nil {
+			return err
+		}
+		cfg := c.tls.Clone()
+		cfg.Certificates = []tls.Certificate{own}
 		conn, err := c.dial()
 		if err != nil {
 			return err
 		}
 		up := make(chan error, 1)
-		c.wait.Go(func() { c.live(conn, up) })
+		c.wait.Go(func() { c.live(conn, cfg, up) })
 		c.wait.Go(func() {
 			defer func() { <-slots }()
 			select {
@@ -74,14 +82,14 @@ func (c *crowd) dial() (conn net.Conn, err error) {
 }
 
 // live is one client. up gets nil when it has an address, else what went wrong.
-func (c *crowd) live(conn net.Conn, up chan<- error) {
+func (c *crowd) live(conn net.Conn, cfg *tls.Config, up chan<- error) {
 	tell := func(err error) {
 		select {
 		case up <- err:
 		default:
 		}
 	}
-	s, err := ovpn.New(time.Now(), ovpn.Config{Role: ovpn.Client, TLS: c.tls, Ciphers: ovpn.DefaultCiphers(), ExitNotify: true})
+	s, err := ovpn.New(time.Now(), ovpn.Config{Role: ovpn.Client, TLS: cfg, Ciphers: ovpn.DefaultCiphers(), ExitNotify: true})
 	if err != nil {
 		tell(err)
 		return
