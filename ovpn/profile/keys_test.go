@@ -15,8 +15,8 @@ import (
 	"github.com/adit-vpn/adit/ovpn/push"
 )
 
-// openssl runs Debian's openssl on a key in a file and returns what it prints.
-func openssl(t *testing.T, key string, args ...string) string {
+// needsOpenSSL skips a test where the openssl program is missing; in CI that is a failure.
+func needsOpenSSL(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
 		if os.Getenv("CI") != "" {
@@ -24,6 +24,12 @@ func openssl(t *testing.T, key string, args ...string) string {
 		}
 		t.Skip(err)
 	}
+}
+
+// openssl runs Debian's openssl on a key in a file and returns what it prints.
+func openssl(t *testing.T, key string, args ...string) string {
+	t.Helper()
+	needsOpenSSL(t)
 	file := filepath.Join(t.TempDir(), "key.pem")
 	if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
 		t.Fatal(err)
