@@ -18,14 +18,15 @@ const module = "github.com/adit-vpn/adit/"
 // means the tree below too. It is the table of docs/architecture.md. Test
 // files, *test packages, lab and bench may import anything.
 var allowed = map[string][]string{
-	"ovpn/wire":    {},
-	"ovpn/push":    {},
-	"ovpn/framing": {},
-	"ovpn/mss":     {},
-	"ovpn/profile": {"ovpn/push"},
-	"ovpn/wrap":    {"ovpn/wire"},
-	"ovpn":         {"ovpn/wire", "ovpn/wrap", "ovpn/push"},
-	"ovpn/drive":   {"ovpn", "ovpn/framing"},
+	"ovpn/wire":      {},
+	"ovpn/push":      {},
+	"ovpn/framing":   {},
+	"ovpn/mss":       {},
+	"ovpn/challenge": {"ovpn/push"},
+	"ovpn/profile":   {"ovpn/push"},
+	"ovpn/wrap":      {"ovpn/wire"},
+	"ovpn":           {"ovpn/wire", "ovpn/wrap", "ovpn/push"},
+	"ovpn/drive":     {"ovpn", "ovpn/framing"},
 
 	"routes":             {"ovpn/push"},
 	"platform/ipc":       {},
