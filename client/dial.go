@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/netip"
 
@@ -27,10 +26,7 @@ func (SystemDialer) DialUDP(ctx context.Context, server netip.AddrPort, o udp.Op
 // DialTCP connects; the socket sends small packets at once. The kernel sizes its
 // buffers better than a fixed number would, so that those options are left alone.
 func (SystemDialer) DialTCP(ctx context.Context, server netip.AddrPort, o udp.Options) (net.Conn, error) {
-	if o.Mark != 0 {
-		return nil, fmt.Errorf("mark %d: not supported yet over TCP", o.Mark)
-	}
-	var d net.Dialer
+	d := net.Dialer{Control: udp.Control(o)}
 	if o.Local.IsValid() || o.Local.Port() != 0 {
 		d.LocalAddr = net.TCPAddrFromAddrPort(o.Local)
 	}

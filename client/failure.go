@@ -15,6 +15,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/udp"
 )
 
 // verdict is what a failed attempt means for the connection.
@@ -80,6 +81,9 @@ func failureOf(err error, at scene) *failure {
 		return f
 	}
 	args := map[string]string{"server": at.server, "detail": err.Error(), "transport": at.transport}
+	if errors.Is(err, udp.ErrMark) {
+		return fail(stop, api.CodeMarkFailed, args, err)
+	}
 	var p *ovpn.ProtocolError
 	if !errors.As(err, &p) {
 		if errors.Is(err, errRefused) {

@@ -48,6 +48,7 @@ const (
 	CodeTUNFailed         = "tun_failed"
 	CodeRoutesFailed      = "routes_failed"
 	CodeDNSFailed         = "dns_failed"
+	CodeMarkFailed        = "mark_failed"
 	CodePlatformUnbuilt   = "platform_not_supported"
 	CodeProfileStoreError = "profile_store_failed"
 
@@ -179,6 +180,9 @@ var english = map[string]words{
 	CodeDNSFailed: {
 		"cannot set the tunnel's DNS[: {detail}]",
 		"everything has been undone; see what the resolver said with: adit logs"},
+	CodeMarkFailed: {
+		"cannot mark the packets to {server}[: {detail}]",
+		"the profile's mark line needs CAP_NET_ADMIN: use the service (adit import, adit connect), or run this as root, or take the line out"},
 	CodePlatformUnbuilt: {
 		"{what} is not supported yet on this system",
 		"try: adit connect FILE --userspace"},

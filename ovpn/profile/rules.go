@@ -84,6 +84,7 @@ func rules() map[string]rule {
 	ignore("a server that has moved is found again with a new session", "float")
 	use(1, 1, "mark", func(p *parser, d *Directive, a []string) (err error) {
 		p.p.Mark, err = number("mark", a[0], 0, 1<<31-1)
+		d.Note = "on Linux, by the service or root (CAP_NET_ADMIN); other systems have no such mark, and it has no effect there"
 		return err
 	}, "mark")
 	use(2, 4, "host port [file|auto|auto-nct] [method]", httpProxy, "http-proxy")

@@ -42,8 +42,9 @@ type linuxConn struct {
 	w       writer
 }
 
-// control sets what must be set before the socket is bound or connected.
-func control(o Options) func(network, address string, c syscall.RawConn) error {
+// Control sets what must be set before a socket is bound or connected, for net.Dialer and
+// net.ListenConfig. Mark and ReusePort mean the same to TCP sockets.
+func Control(o Options) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		err := c.Control(func(fd uintptr) {
@@ -55,7 +56,7 @@ func control(o Options) func(network, address string, c syscall.RawConn) error {
 			}
 			if o.Mark != 0 {
 				if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, o.Mark); err != nil {
-					failed = fmt.Errorf("set routing mark %d: %w", o.Mark, err)
+					failed = fmt.Errorf("%w %d: %w", ErrMark, o.Mark, err)
 				}
 			}
 		})

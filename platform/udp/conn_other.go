@@ -8,13 +8,10 @@ import (
 	"syscall"
 )
 
-// control refuses what this system's sockets cannot do.
-func control(o Options) func(network, address string, c syscall.RawConn) error {
+// Control refuses what this system's sockets cannot do. Mark is ignored: there is nothing like it.
+func Control(o Options) func(network, address string, c syscall.RawConn) error {
 	return func(string, string, syscall.RawConn) error {
-		switch {
-		case o.Mark != 0:
-			return errors.New("a routing mark is not supported on this system")
-		case o.ReusePort:
+		if o.ReusePort {
 			return errors.New("sharing a port is not supported on this system")
 		}
 		return nil

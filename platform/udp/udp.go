@@ -6,6 +6,7 @@ package udp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -60,13 +61,16 @@ type Options struct {
 	// SendBuffer and ReceiveBuffer are the kernel's buffers in bytes, as near as
 	// the system permits; 0 wishes for 4 MiB.
 	SendBuffer, ReceiveBuffer int
-	// Mark is the routing mark (SO_MARK) of everything sent; Linux with
-	// CAP_NET_ADMIN only, an error elsewhere. 0 is none.
+	// Mark is the routing mark (SO_MARK) of everything sent; Linux only, where it needs CAP_NET_ADMIN
+	// (ErrMark without). Ignored elsewhere. 0 is none.
 	Mark int
 	// ReusePort lets several sockets share one local port, datagrams being spread
 	// over them by the peer's address (SO_REUSEPORT); Linux only, an error elsewhere.
 	ReusePort bool
 }
+
+// ErrMark is wrapped when the system does not let us mark packets.
+var ErrMark = errors.New("set routing mark")
 
 const (
 	defaultBuffer = 4 << 20 // of the kernel, each direction
@@ -84,7 +88,7 @@ func Dial(ctx context.Context, remote netip.AddrPort, o Options) (Conn, error) {
 	if remote.Addr().Is4() {
 		network = "udp4"
 	}
-	dialer := net.Dialer{Control: control(o)}
+	dialer := net.Dialer{Control: Control(o)}
 	if o.Local.IsValid() || o.Local.Port() != 0 {
 		dialer.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(o.Local.Addr().Unmap(), o.Local.Port()))
 	}
@@ -108,7 +112,7 @@ func Listen(ctx context.Context, local netip.AddrPort, o Options) (Conn, error) 
 	case addr.IsUnspecified():
 		network = "udp"
 	}
-	lc := net.ListenConfig{Control: control(o)}
+	lc := net.ListenConfig{Control: Control(o)}
 	c, err := lc.ListenPacket(ctx, network, netip.AddrPortFrom(addr, local.Port()).String())
 	if err != nil {
 		return nil, err
