@@ -166,7 +166,7 @@ func TestProblems(t *testing.T) {
 		{name: "auth failed", code: api.CodeAuthFailed, prepare: func(s *server) {
 			s.answer = func(o *ovpn.Session, ev ovpn.Event) error {
 				if _, ok := ev.(ovpn.Credentials); ok {
-					o.Deny(time.Now(), 0, "no such user")
+					o.Deny(time.Now(), "no such user")
 					return errHandled
 				}
 				return nil
@@ -175,7 +175,7 @@ func TestProblems(t *testing.T) {
 		{name: "no free address", code: api.CodeAddressPoolEmpty, timeout: 20 * time.Second, prepare: func(s *server) {
 			s.answer = func(o *ovpn.Session, ev ovpn.Event) error {
 				if _, ok := ev.(ovpn.Credentials); ok {
-					o.Deny(time.Now(), 0, "no free address")
+					o.Deny(time.Now(), "no free address")
 					return errHandled
 				}
 				return nil

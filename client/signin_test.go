@@ -25,7 +25,7 @@ func TestTokenStandsInForThePassword(t *testing.T) {
 					case ovpn.Credentials:
 						s.set(func() { seen = append(seen, ev.Username+"/"+ev.Password.Reveal()) })
 						if refuse && ev.Password != "hunter2" {
-							o.Deny(time.Now(), ev.KeyID, refusal)
+							o.Deny(time.Now(), refusal)
 							return errHandled
 						}
 					case ovpn.PushRequest:
@@ -90,9 +90,9 @@ func TestAuthFailed(t *testing.T) {
 				s.names["vpn.example.test"] = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
 				denied := time.Time{}
 				s.answer = func(o *ovpn.Session, ev ovpn.Event) error {
-					if ev, ok := ev.(ovpn.Credentials); ok && denied.IsZero() {
+					if _, ok := ev.(ovpn.Credentials); ok && denied.IsZero() {
 						denied = time.Now()
-						o.Deny(denied, ev.KeyID, c.reason)
+						o.Deny(denied, c.reason)
 						return errHandled
 					}
 					return nil

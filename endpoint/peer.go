@@ -196,15 +196,15 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 		outcome, err := m.Check(ctx, cred)
 		if err != nil {
 			p.ended = "authentication failed: " + err.Error()
-			return s.Deny(now, ev.KeyID, "the endpoint cannot check who you are at the moment")
+			return s.Deny(now, "the endpoint cannot check who you are at the moment")
 		}
 		switch o := outcome.(type) {
 		case auth.Denied:
 			p.ended = "denied: " + o.Reason
-			return s.Deny(now, ev.KeyID, o.Tell)
+			return s.Deny(now, o.Tell)
 		case auth.Challenge:
 			p.ended = "challenged"
-			return s.Deny(now, ev.KeyID, o.Text)
+			return s.Deny(now, o.Text)
 		case auth.Accepted:
 			who = merge(who, o.Identity)
 		}
@@ -212,11 +212,11 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 	if ev.Renegotiation {
 		if st := p.status.Load(); st == nil || st.identity.Name() != who.Name() {
 			p.ended = "denied: another identity than at the beginning"
-			return s.Deny(now, ev.KeyID, "the identity changed")
+			return s.Deny(now, "the identity changed")
 		}
 		if p.token != "" && auth.IsToken(ev.Password) && !auth.SameSession(p.token, ev.Password) {
 			p.ended = "denied: the token of another sign-in"
-			return s.Deny(now, ev.KeyID, "")
+			return s.Deny(now, "")
 		}
 		if err := s.Accept(now, ev.KeyID); err != nil {
 			return err
@@ -238,7 +238,7 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 	if err != nil {
 		p.ended = "denied: " + err.Error()
 		p.server.log.Warn("no address for a client", "client", who.Name(), "reason", err)
-		return s.Deny(now, ev.KeyID, err.Error())
+		return s.Deny(now, err.Error())
 	}
 	p.lease = lease
 	p.holds.Store(true)
@@ -292,7 +292,7 @@ func (p *peer) push(now time.Time, s *ovpn.Session) error {
 	if !ok {
 		// The configuration changed in the middle of the handshake.
 		p.ended = "configuration changed"
-		return s.Deny(now, 0, "TEMP:the configuration changed, try again")
+		return s.Deny(now, "TEMP:the configuration changed, try again")
 	}
 	p.given = p.token
 	reply := p.replyOf(g)

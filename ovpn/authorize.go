@@ -65,17 +65,17 @@ func (s *Session) over() error {
 }
 
 // refuse denies a client for a reason of the protocol.
-func (s *Session) refuse(keyID uint8, text string, cause Cause) error {
-	if err := s.Deny(s.now, keyID, text); err != nil {
+func (s *Session) refuse(text string, cause Cause) error {
+	if err := s.Deny(s.now, text); err != nil {
 		return err
 	}
 	return &ProtocolError{Cause: cause, Text: text}
 }
 
 // Deny answers Credentials, or ends an accepted session, with AUTH_FAILED
-// (server). Whatever the key, the session is over: no packet passes any more.
-// The key's control channel carries the message, or the newest one's that can.
-func (s *Session) Deny(now time.Time, keyID uint8, reason string) error {
+// (server). The session is over: no packet passes any more.
+// The message goes on the newest key, since clients read no other, and waits for it if need be.
+func (s *Session) Deny(now time.Time, reason string) error {
 	if err := s.over(); err != nil {
 		return err
 	}
@@ -92,15 +92,15 @@ func (s *Session) Deny(now time.Time, keyID uint8, reason string) error {
 	if len(text) >= pushBundle {
 		text = strings.ToValidUTF8(text[:pushBundle-1], "")
 	}
-	able := func(k *key) bool { return !k.ready.IsZero() }
-	i := slices.IndexFunc(s.keys, func(k *key) bool { return able(k) && k.id == keyID })
-	if i < 0 {
-		i = slices.IndexFunc(s.keys, able)
-	}
-	if i < 0 {
+	var err error
+	switch k := s.keys[0]; {
+	case !k.ready.IsZero():
+		err = k.send(s, append([]byte(text), 0))
+	case s.configured:
+		err = s.say(text)
+	default:
 		return errors.New("ovpn: nothing to deny")
 	}
-	err := s.keys[i].send(s, append([]byte(text), 0))
 	for id := range uint8(8) {
 		s.data.retire(id)
 	}

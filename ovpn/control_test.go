@@ -438,9 +438,9 @@ func TestCVE_2024_28882_DeniedClientCannotStay(t *testing.T) {
 	c, s := setup(t)
 	p := up(t, c, s, quiet, 1)
 	start := p.Now
-	p.Server.Session.Deny(p.Now, 0, "go")
+	p.Server.Session.Deny(p.Now, "go")
 	for range 100 {
-		p.Server.Session.Deny(p.Now, 0, "go")
+		p.Server.Session.Deny(p.Now, "go")
 		p.Server.Session.Close(p.Now)
 		p.Client.Session.Send(p.Now, "EXIT")
 		p.Client.Session.Renegotiate(p.Now)

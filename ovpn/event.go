@@ -21,7 +21,7 @@ type Established struct {
 }
 
 // Credentials asks the server's owner whether this peer may use the tunnel.
-// Answer with Session.Accept or Session.Deny for KeyID, now or later.
+// Answer with Session.Accept for KeyID or Session.Deny, now or later.
 type Credentials struct {
 	KeyID         uint8
 	Renegotiation bool

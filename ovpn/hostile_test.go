@@ -101,7 +101,7 @@ func TestLastWordIsRepeated(t *testing.T) {
 		say    func(p *ovpntest.Pair)
 		heard  func(p *ovpntest.Pair) bool
 	}{
-		{"AUTH_FAILED", time.Second, func(p *ovpntest.Pair) { p.Server.Session.Deny(p.Now, 0, "no") },
+		{"AUTH_FAILED", time.Second, func(p *ovpntest.Pair) { p.Server.Session.Deny(p.Now, "no") },
 			func(p *ovpntest.Pair) bool { return ovpntest.Count[ovpn.AuthFailed](p.Client) == 1 }},
 		{"RESTART", 300 * time.Millisecond, func(p *ovpntest.Pair) {
 			p.Server.Session.Send(p.Now, "RESTART,later")
@@ -133,7 +133,7 @@ func TestDenyIsFinal(t *testing.T) {
 	c, s := setup(t)
 	p := up(t, c, s, quiet, 1)
 	session := p.Server.Session
-	if err := session.Deny(p.Now, 0, "go away"); err != nil {
+	if err := session.Deny(p.Now, "go away"); err != nil {
 		t.Fatal(err)
 	}
 	if session.Accept(p.Now, 0) == nil || session.Push(p.Now, p.Reply) == nil || session.Send(p.Now, "INFO,x") == nil {
@@ -152,7 +152,7 @@ func TestDenyIsFinal(t *testing.T) {
 	p = ovpntest.NewPair(t, c, s, quiet, 1)
 	p.OnServer = func(ev ovpn.Event) bool {
 		if _, ok := ev.(ovpn.Credentials); ok {
-			p.Server.Session.Deny(p.Now, 0, "no")
+			p.Server.Session.Deny(p.Now, "no")
 			if err := p.Server.Session.Accept(p.Now, 0); !errors.Is(err, ovpn.ErrClosed) {
 				t.Errorf("accept after deny: %v", err)
 			}

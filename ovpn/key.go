@@ -202,6 +202,14 @@ func (k *key) record(s *Session, b []byte) error {
 		}
 	}
 	k.ready = s.now
+	if again {
+		if err := s.sendWaiting(); err != nil {
+			return err
+		}
+	}
+	if !s.ending.IsZero() {
+		return nil // that was all that this key was still needed for
+	}
 	s.emit(Established{KeyID: k.id, Renegotiation: again, TLS: k.state, PeerOptions: m.options})
 	if !again {
 		s.established = s.now
@@ -209,7 +217,7 @@ func (k *key) record(s *Session, b []byte) error {
 	}
 	if s.cfg.Role == Server {
 		if m.tooLong {
-			return s.Deny(s.now, k.id, "Username or password is too long")
+			return s.Deny(s.now, "Username or password is too long")
 		}
 		s.emit(Credentials{KeyID: k.id, Renegotiation: again, Username: m.username, Password: m.password, PeerInfo: info, TLS: k.state})
 		return nil

@@ -207,7 +207,7 @@ func protoBits(info map[string]string) uint32 {
 func (s *Session) agree(k *key) error {
 	name := s.negotiateCipher(k.peer.options)
 	if name == "" {
-		return s.refuse(k.id, "Data channel cipher negotiation failed (no shared cipher)", CauseCipher)
+		return s.refuse("Data channel cipher negotiation failed (no shared cipher)", CauseCipher)
 	}
 	c, _ := LookupCipher(name)
 	s.setFormat(c, s.peerProto&protoDataV2 == 0, s.peerProto&protoEpoch != 0, s.clientCompress(k.peer.options))

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,30 +27,7 @@ import (
 // implementation shows that both come to the same one. Pings cross both ways;
 // openvpn's log must show no complaint about our options.
 func TestAgainstOpenVPN(t *testing.T) {
-	program, err := exec.LookPath("openvpn")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	pki := ovpntest.NewPKI(t)
-	dir := t.TempDir()
-	write := func(name string, b []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	ca := write("ca", pki.CA())
-	leaf := func(name string, usage x509.ExtKeyUsage) []string {
-		cert, key := ovpntest.PEM(t, pki.Issue(name, usage, nil))
-		return []string{"--ca", ca, "--cert", write(name+".crt", cert), "--key", write(name+".key", key)}
-	}
-	asServer := append(leaf("openvpn-server", x509.ExtKeyUsageServerAuth), "--dh", "none")
-	asClient := leaf("openvpn-client", x509.ExtKeyUsageClientAuth)
-
+	ref := newReference(t)
 	for _, tc := range []struct {
 		name    string
 		openvpn string // its options beside the usual ones
@@ -78,39 +56,11 @@ func TestAgainstOpenVPN(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			probe, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			theirs := probe.LocalAddr().(*net.UDPAddr).AddrPort()
-			probe.Close()
-
-			args := []string{"--dev", "null", "--proto", "udp4", "--verb", "7", "--local", "127.0.0.1", "--lport", strconv.Itoa(int(theirs.Port()))}
-			cfg := ovpn.Config{Role: tc.role, Ping: time.Second, PingRestart: 5 * time.Second}
-			if tc.role == ovpn.Client {
-				cfg.TLS = pki.ClientTLS("adit")
-				args = append(args, asServer...)
-			} else {
-				cfg.TLS = pki.ServerTLS()
-				args = append(append(args, asClient...), "--remote", "127.0.0.1", strconv.Itoa(conn.LocalAddr().(*net.UDPAddr).Port))
-			}
+			cfg := ovpn.Config{Role: tc.role}
 			tc.edit(&cfg)
-			var out bytes.Buffer
-			cmd := exec.Command(program, append(args, strings.Fields(tc.openvpn)...)...)
-			cmd.Stdout, cmd.Stderr = &out, &out
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			r := &realPeer{t: t, conn: conn, to: theirs, cfg: cfg, gate: ovpn.NewGate(ovpn.GateConfig{})}
-			err = r.run(20*time.Second, 2)
-			cmd.Process.Kill()
-			cmd.Wait()
-			log := out.String()
+			r, end := ref.start(t, cfg, tc.openvpn)
+			err := r.run(20*time.Second, func() bool { return r.pings >= 2 })
+			log := end()
 			switch {
 			case err != nil || r.pings < 2:
 				t.Errorf("%v, %d packets from openvpn", err, r.pings)
@@ -121,15 +71,180 @@ func TestAgainstOpenVPN(t *testing.T) {
 			case inconsistent.MatchString(log), strings.Contains(log, "Decrypt packet error"), strings.Contains(log, "Inactivity timeout"):
 				t.Error("openvpn complains")
 			}
-			if t.Failed() {
-				for line := range strings.Lines(log) {
-					if !strings.Contains(line, " = ") { // the list of options
-						t.Log(line)
+		})
+	}
+}
+
+// openvpn takes messages on the newest key only, in either role: those that an owner sends
+// while a key is being negotiated must not go on the old one.
+func TestOpenVPNReadsWhatIsSaidDuringRenegotiation(t *testing.T) {
+	ref := newReference(t)
+	equal := func(c *ovpn.Config) { c.PointToPoint = true }
+	for _, tc := range []struct {
+		name    string
+		openvpn string
+		edit    func(c *ovpn.Config)
+		role    ovpn.Role // ours
+		weStart bool
+	}{
+		{"to its client, we start", "--client --ifconfig-noexec --ping 1", func(c *ovpn.Config) {}, ovpn.Server, true},
+		{"to its client, it starts", "--client --ifconfig-noexec --ping 1 --reneg-sec 2", func(c *ovpn.Config) {}, ovpn.Server, false},
+		{"to its server, we start", "--tls-server --ping 1", equal, ovpn.Client, true},
+		{"to its server, it starts", "--tls-server --ping 1 --reneg-sec 2", equal, ovpn.Client, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := ovpn.Config{Role: tc.role}
+			tc.edit(&cfg)
+			r, end := ref.start(t, cfg, tc.openvpn)
+			said := false
+			r.heard = func(b []byte) {
+				if _, keyID := wire.SplitHeader(b[0]); keyID == 0 || said {
+					return
+				}
+				said = true
+				for _, message := range []string{"FIRST", "SECOND"} {
+					if err := r.s.Send(time.Now(), message); err != nil {
+						t.Error(err)
 					}
 				}
+				if tc.role == ovpn.Server {
+					r.s.Send(time.Now(), "RESTART,THIRD")
+				}
+			}
+			asked := false
+			err := r.run(20*time.Second, func() bool {
+				if r.pings >= 2 && tc.weStart && !asked {
+					asked = true
+					r.s.Renegotiate(time.Now())
+				}
+				return strings.Contains(r.log(), "SECOND")
+			})
+			if err == nil && tc.role == ovpn.Server {
+				r.s.Close(time.Now())
+				err = r.run(5*time.Second, func() bool { return strings.Contains(r.log(), "THIRD") })
+			}
+			log := end()
+			first, second := strings.Index(log, "unknown control message: FIRST"), strings.Index(log, "unknown control message: SECOND")
+			switch {
+			case err != nil || first < 0 || second < first:
+				t.Errorf("%v; said %v; FIRST at %d, SECOND at %d of openvpn's log", err, said, first, second)
+			case tc.role == ovpn.Server && !strings.Contains(log, "Connection reset command was pushed by server ('THIRD')"):
+				t.Error("openvpn was not told to restart")
+			case strings.Contains(log, "key IDs out of sync"):
+				t.Error("openvpn dropped what came on the old key")
 			}
 		})
 	}
+}
+
+// reference is what runs of the real openvpn have in common.
+type reference struct {
+	program            string
+	pki                *ovpntest.PKI
+	asServer, asClient []string
+}
+
+func newReference(t *testing.T) *reference {
+	t.Helper()
+	program, err := exec.LookPath("openvpn")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	pki := ovpntest.NewPKI(t)
+	dir := t.TempDir()
+	write := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ca := write("ca", pki.CA())
+	leaf := func(name string, usage x509.ExtKeyUsage) []string {
+		cert, key := ovpntest.PEM(t, pki.Issue(name, usage, nil))
+		return []string{"--ca", ca, "--cert", write(name+".crt", cert), "--key", write(name+".key", key)}
+	}
+	return &reference{
+		program: program, pki: pki,
+		asServer: append(leaf("openvpn-server", x509.ExtKeyUsageServerAuth), "--dh", "none"),
+		asClient: leaf("openvpn-client", x509.ExtKeyUsageClientAuth),
+	}
+}
+
+// start runs openvpn with options beside the usual ones, and prepares our side. end stops it and
+// returns its log, which a failed test shows.
+func (ref *reference) start(t *testing.T, cfg ovpn.Config, options string) (r *realPeer, end func() string) {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := probe.LocalAddr().(*net.UDPAddr).AddrPort()
+	probe.Close()
+
+	args := []string{"--dev", "null", "--proto", "udp4", "--verb", "7", "--local", "127.0.0.1", "--lport", strconv.Itoa(int(theirs.Port()))}
+	cfg.Ping, cfg.PingRestart = time.Second, 5*time.Second
+	if cfg.Role == ovpn.Client {
+		cfg.TLS = ref.pki.ClientTLS("adit")
+		args = append(args, ref.asServer...)
+	} else {
+		cfg.TLS = ref.pki.ServerTLS()
+		args = append(append(args, ref.asClient...), "--remote", "127.0.0.1", strconv.Itoa(conn.LocalAddr().(*net.UDPAddr).Port))
+	}
+	out := &logBuffer{}
+	cmd := exec.Command(ref.program, append(args, strings.Fields(options)...)...)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r = &realPeer{t: t, conn: conn, to: theirs, cfg: cfg, gate: ovpn.NewGate(ovpn.GateConfig{}), log: out.String}
+	end = sync.OnceValue(func() string {
+		cmd.Process.Kill()
+		cmd.Wait()
+		conn.Close()
+		if r.s != nil {
+			r.s.Abort()
+		}
+		return out.String()
+	})
+	t.Cleanup(func() {
+		log := end()
+		if !t.Failed() {
+			return
+		}
+		for line := range strings.Lines(log) {
+			if !strings.Contains(line, " = ") { // the list of options
+				t.Log(line)
+			}
+		}
+	})
+	return r, end
+}
+
+// logBuffer can be read while a process writes it.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // inconsistent matches openvpn's complaint about an option that its peer has otherwise: from verb 7 on,
@@ -146,24 +261,21 @@ type realPeer struct {
 	s      *ovpn.Session
 	cipher string
 	pings  int // authentic data packets that came
+	log    func() string
+	heard  func(b []byte) // after each control packet; may be nil
 }
 
-// run goes on until n data packets have come, or the session ends, or limit.
-func (r *realPeer) run(limit time.Duration, n int) error {
+// run goes on until stop says so, or the session ends, or limit.
+func (r *realPeer) run(limit time.Duration, stop func() bool) error {
 	end := time.Now().Add(limit)
-	if r.cfg.Role == ovpn.Client {
+	if r.cfg.Role == ovpn.Client && r.s == nil {
 		var err error
 		if r.s, err = ovpn.New(time.Now(), r.cfg); err != nil {
 			return err
 		}
 	}
-	defer func() {
-		if r.s != nil {
-			r.s.Abort()
-		}
-	}()
 	b := make([]byte, 4096)
-	for time.Now().Before(end) && r.pings < n {
+	for time.Now().Before(end) && !stop() {
 		wait := time.Now().Add(200 * time.Millisecond)
 		if r.s != nil {
 			if err := r.drain(); err != nil {
@@ -240,7 +352,11 @@ func (r *realPeer) take(from netip.AddrPort, b []byte) error {
 		}
 		return nil
 	}
-	return r.s.Handle(now, b)
+	err := r.s.Handle(now, b)
+	if r.heard != nil {
+		r.heard(b)
+	}
+	return err
 }
 
 func isDropped(err error) bool { return errors.Is(err, ovpn.ErrDropped) }

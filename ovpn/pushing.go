@@ -232,15 +232,13 @@ func (s *Session) Update(now time.Time, reply push.Reply) error {
 	if err := checkOptions(update); err != nil {
 		return err
 	}
-	s.pushed = want
-	if len(update) == 0 {
-		return nil
-	}
-	for _, part := range pushMessages("PUSH_UPDATE", update) {
-		if err := s.Send(now, part); err != nil {
+	if len(update) > 0 {
+		s.now = now
+		if err := s.say(pushMessages("PUSH_UPDATE", update)...); err != nil {
 			return err
 		}
 	}
+	s.pushed = want
 	return nil
 }
 

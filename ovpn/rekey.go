@@ -95,6 +95,9 @@ func (s *Session) giveUp(err error) error {
 	// Not at the same time as the peer, whose attempt may be what ours collided with.
 	s.renegotiate = s.now.Add(s.cfg.HandWindow/2 + rand.N(s.cfg.HandWindow))
 	s.volume.due = time.Time{} // that attempt tries again anyway
+	if err := s.sendWaiting(); err != nil {
+		return s.die(err)
+	}
 	return nil
 }
 

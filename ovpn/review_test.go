@@ -69,8 +69,8 @@ func TestDenyReasonIsPrintable(t *testing.T) {
 	c, s := setup(t)
 	p := ovpntest.NewPair(t, c, s, quiet, 1)
 	p.OnServer = func(ev ovpn.Event) bool {
-		if cr, ok := ev.(ovpn.Credentials); ok {
-			p.Server.Session.Deny(p.Now, cr.KeyID, "no\nway\x00\x7f")
+		if _, ok := ev.(ovpn.Credentials); ok {
+			p.Server.Session.Deny(p.Now, "no\nway\x00\x7f")
 			return true
 		}
 		return false

@@ -3,10 +3,8 @@ package ovpn
 import (
 	"crypto/rand"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn/push"
@@ -74,18 +72,16 @@ type Session struct {
 	tokenUser     string        // client: pushed auth-token-user
 
 	acks   [][]byte // packets made outside a key
+	outbox outbox   // messages for the key that is being negotiated
 	events []Event
 	dead   error
 	ending time.Time // Close or Deny was called: dead at this time at the latest
 }
 
-// Timing of the push and of the end.
+// Timing of the push and of a new key.
 const (
 	pushFirst   = 0
 	pushRepeat  = 5 * time.Second
-	lingerTime  = time.Second     // for the last message to be acknowledged
-	denyTime    = 3 * time.Second // the same for AUTH_FAILED, which saves the client a minute
-	hurry       = 150 * time.Millisecond
 	promoteMax  = 2 * time.Second
 	promotePoll = 50 * time.Millisecond
 )
@@ -204,10 +200,10 @@ func (s *Session) Handle(now time.Time, packet []byte) error {
 	if c.Op != wire.AckV1 {
 		k.rel.receive(c.Op, c.ID, c.Payload)
 	}
-	if !s.ending.IsZero() {
+	if !s.ending.IsZero() && (s.outbox.empty() || k != s.keys[0]) {
 		return nil // only acknowledgements count now
 	}
-	if err := s.advance(k); err != nil {
+	if err := s.advance(k); err != nil || !s.ending.IsZero() {
 		return err
 	}
 	s.promote(now)
@@ -241,37 +237,6 @@ func (s *Session) admit(c wire.Control) error {
 	}
 	s.remote = c.Session
 	return nil
-}
-
-// die ends the session; what is still queued (a TLS alert) may be sent.
-func (s *Session) die(err error) error {
-	if s.dead == nil {
-		s.dead = err
-		s.flush()
-		for _, k := range s.keys {
-			k.close()
-		}
-		for id := range uint8(8) {
-			s.data.retire(id)
-		}
-	}
-	return s.dead
-}
-
-// quiet says that the peer has confirmed everything.
-func (s *Session) quiet() bool {
-	return !slices.ContainsFunc(s.keys, func(k *key) bool { return !k.rel.empty() })
-}
-
-// flush makes the last packets of a dying session; nothing is sent twice.
-func (s *Session) flush() {
-	for len(s.keys) > 0 {
-		c, ok := s.keys[0].rel.next(s.now)
-		if !ok {
-			return
-		}
-		s.acks = append(s.acks, s.packet(s.keys[0], c))
-	}
 }
 
 // NextPacket returns the next packet to send, or nil. It is the caller's to keep.
@@ -377,7 +342,7 @@ func (s *Session) timeouts(now time.Time) error {
 	case !k.done() && !k.deadline.After(now):
 		if !k.ready.IsZero() {
 			// Only the owner's answer is missing. The client believes in its new key already.
-			return s.Deny(now, k.id, "the authentication took too long")
+			return s.Deny(now, "the authentication took too long")
 		}
 		if len(s.keys) > 1 {
 			return s.giveUp(&ProtocolError{Cause: CauseTimeout, Text: "renegotiation timed out"})
@@ -475,72 +440,3 @@ func (s *Session) Deadline() time.Time {
 	}
 	return d
 }
-
-// Send sends one control message, for instance "RESTART,reason": printable, at most 1023 bytes.
-func (s *Session) Send(now time.Time, message string) error {
-	if s.dead != nil {
-		return s.dead
-	}
-	if !s.ending.IsZero() {
-		return ErrClosed
-	}
-	if err := controlText(message); err != nil {
-		return err
-	}
-	s.now = now
-	// The newest key whose TLS is up carries it; in a renegotiation that is the old one.
-	for _, k := range s.keys {
-		if k.done() {
-			return k.send(s, append([]byte(message), 0))
-		}
-	}
-	return errors.New("ovpn: control channel not established")
-}
-
-// end lets the last messages arrive, for d at most. They are repeated faster
-// than usual, since little time is left.
-func (s *Session) end(now time.Time, d time.Duration) {
-	s.ending = now.Add(d)
-	for _, k := range s.keys {
-		k.rel.hurry(now, hurry)
-	}
-}
-
-// Close tells the peer (when exit notification is on) and ends the session.
-// Drain NextPacket once more after it, and Tick until it returns an error.
-func (s *Session) Close(now time.Time) {
-	if s.dead != nil || !s.ending.IsZero() {
-		return
-	}
-	s.now = now
-	switch {
-	case s.established.IsZero():
-	case s.cfg.Role == Server && !s.cfg.PointToPoint:
-		// What the owner said last (RESTART, HALT) shall arrive.
-		s.end(now, lingerTime)
-		return
-	case s.configured && s.ccExit && s.Send(now, "EXIT") == nil:
-		if !s.keys[0].done() && !s.cfg.Stream {
-			// In a renegotiation openvpn reads only the new key's control packets (ssl.c, tls_pre_decrypt).
-			s.sealExit(now)
-		}
-		s.end(now, lingerTime)
-		return
-	case s.configured && s.exitNotify && !s.cfg.Stream:
-		s.sealExit(now)
-	}
-	s.die(ErrClosed)
-}
-
-// sealExit says goodbye in the data channel. OCC exit may be lost; three of them seldom are.
-func (s *Session) sealExit(now time.Time) {
-	for range 3 {
-		if p := s.data.sealControl(now, exitPayload()); p != nil {
-			s.acks = append(s.acks, p)
-		}
-	}
-}
-
-// Abort ends the session at once, without a word to the peer, and frees what it
-// holds. After any other end it does nothing.
-func (s *Session) Abort() { s.die(ErrClosed) }

@@ -124,7 +124,7 @@ func (w *fuzzWire) step(b byte) {
 		w.sides[1].Pending(w.now, time.Minute, "WEB_AUTH::x")
 	case 14:
 		if b>>5 == 7 {
-			w.sides[1].Deny(w.now, 0, "no")
+			w.sides[1].Deny(w.now, "no")
 		} else {
 			w.sides[1].PushToken(w.now, "token")
 		}

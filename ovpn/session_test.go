@@ -311,7 +311,7 @@ func TestServerSaysNo(t *testing.T) {
 			p := ovpntest.NewPair(t, c, s, noisy, 2)
 			p.OnServer = func(ev ovpn.Event) bool {
 				if _, ok := ev.(ovpn.Credentials); ok && tc.deny != "" {
-					if err := p.Server.Session.Deny(p.Now, 0, tc.deny); err != nil {
+					if err := p.Server.Session.Deny(p.Now, tc.deny); err != nil {
 						t.Error(err)
 					}
 					return true

@@ -165,7 +165,7 @@ func TestDeniedClient(t *testing.T) {
 	client, server := run(t, func(_, s *end) {
 		s.cfg.Handle = func(now time.Time, s *ovpn.Session, ev ovpn.Event) error {
 			if _, ok := ev.(ovpn.Credentials); ok {
-				return s.Deny(now, 0, "who are you")
+				return s.Deny(now, "who are you")
 			}
 			return nil
 		}
