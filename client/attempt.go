@@ -291,10 +291,10 @@ func control(r remote, dynamic bool) string {
 // path is the way of packets through the session.
 func (a *running) path(s *ovpn.Session, reply push.Reply) *path {
 	c := a.c
-	header, front := around(a.address.Addr(), a.link)
+	headers := mss.Headers(a.address.Addr(), a.streams())
 	return &path{
 		data: s.Data(), link: a.link,
-		mss:  mss.New(c.remotes.current().fit.inner(s.Data().Payload, header, front), 0),
+		mss:  mss.New(c.remotes.current().fit.inner(s.Data().Payload, headers, a.link.gap()), 0),
 		loop: newLoopGuard(a.address, a.streams()),
 		nat:  c.spec.nat(reply),
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/ovpn/profile"
 )
 
@@ -14,7 +15,7 @@ func TestFit(t *testing.T) {
 		return profile.Mssfix{Set: true, Value: value, Mode: mode}
 	}
 	four, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
-	udp, tcp := newUDPLink(&sinkConn{}), newStreamLink(nil)
+	udp, tcp := link(newUDPLink(&sinkConn{})), link(newStreamLink(nil))
 	for _, c := range []struct {
 		name          string
 		line          profile.Mssfix
@@ -36,8 +37,8 @@ func TestFit(t *testing.T) {
 		{"off", set(0, ""), 1300, 1400, four, udp, 0},
 		{"off", set(0, "mtu"), 0, 0, four, udp, 0},
 	} {
-		header, front := around(c.server, c.link)
-		if got := fitOf(c.line, c.fragment, c.mtu).inner(payload, header, front); got != c.want {
+		headers := mss.Headers(c.server, c.link == tcp)
+		if got := fitOf(c.line, c.fragment, c.mtu).inner(payload, headers, c.link.gap()); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}

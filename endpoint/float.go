@@ -31,22 +31,13 @@ func (p *path) same(from netip.AddrPort, local netip.Addr) bool {
 	return p.from == from && p.local == local
 }
 
-// outerOverhead is what an inner packet grows by outside, beside the data channel's own.
-func outerOverhead(to netip.Addr, stream bool) int {
-	n := 20 + 8
-	if stream {
-		n = 20 + 20 + framing.HeaderSize
-	}
-	if to.Is6() {
-		n += 20
-	}
-	return n
-}
-
 // fit makes the path of an established client.
 func (p *peer) fit(to path) *path {
-	fix := p.gen.Load().cfg.Mssfix
-	to.mss = mss.New(p.data.Payload(fix-outerOverhead(to.from.Addr(), p.stream)), 0)
+	room := p.gen.Load().cfg.Mssfix - mss.Headers(to.from.Addr(), p.stream)
+	if p.stream {
+		room -= framing.HeaderSize
+	}
+	to.mss = mss.New(p.data.Payload(room), 0)
 	return &to
 }
 

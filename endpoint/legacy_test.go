@@ -13,6 +13,7 @@ import (
 	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/ovpn/push"
 )
 
@@ -140,7 +141,7 @@ func TestMssfix(t *testing.T) {
 			if p[9] != 6 || p[33]&0x12 != 0x12 || len(p) < 44 || p[40] != 2 {
 				continue
 			}
-			most := 1492 - outerOverhead(r.Addrs()[0].(interface{ AddrPort() netip.AddrPort }).AddrPort().Addr(), false) - 40
+			most := 1492 - mss.Headers(r.Addrs()[0].(interface{ AddrPort() netip.AddrPort }).AddrPort().Addr(), false) - 40
 			if got := int(binary.BigEndian.Uint16(p[42:])); got >= most || got < most-64 {
 				t.Errorf("the answer announces %d bytes, outside there is room for less than %d", got, most)
 			}

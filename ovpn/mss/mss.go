@@ -3,10 +3,26 @@
 // allocates nothing.
 package mss
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
 // Clamp is one limit. The zero value changes nothing. Immutable.
 type Clamp struct{ v4, v6 uint16 }
+
+// Headers is what IP (without options) and UDP or, on a stream, TCP put in front of what we send to
+// an address outside, in bytes.
+func Headers(to netip.Addr, stream bool) int {
+	n := 20 + 8
+	if stream {
+		n = 20 + 20
+	}
+	if to.Is6() && !to.Is4In6() {
+		n += 20
+	}
+	return n
+}
 
 // minInner is less than any path has; a smaller limit cannot be meant.
 const minInner = 100

@@ -49,6 +49,25 @@ func TestClamp(t *testing.T) {
 	}
 }
 
+func TestHeaders(t *testing.T) {
+	for _, c := range []struct {
+		to     string
+		stream bool
+		want   int
+	}{
+		{"192.0.2.1", false, 28},
+		{"192.0.2.1", true, 40},
+		{"2001:db8::1", false, 48},
+		{"2001:db8::1", true, 60},
+		{"::ffff:192.0.2.1", false, 28}, // as a socket for both families writes it
+		{"::ffff:192.0.2.1", true, 40},
+	} {
+		if got := Headers(netip.MustParseAddr(c.to), c.stream); got != c.want {
+			t.Errorf("to %s, stream %t: %d, want %d", c.to, c.stream, got, c.want)
+		}
+	}
+}
+
 func FuzzClamp(f *testing.F) {
 	f.Add([]byte("\x45\x00\x00\x30\x00\x00\x00\x00\x40\x06\x00\x00\x0a\x00\x00\x01\x0a\x00\x00\x02aabbssssaaaa\x70\x02wwccuu\x02\x04\x05\xb4\x01\x01\x01\x00"))
 	f.Add(append([]byte{0x60, 0, 0, 0, 0, 24, 6, 64}, make([]byte, 60)...))
