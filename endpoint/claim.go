@@ -8,14 +8,20 @@ import (
 )
 
 // A client that comes back (from another network, after a crash) finds its old session still
-// there, and with it the tunnel address on which its connections inside stand. Nothing in the
-// protocol says which of a certificate's clients it is, and one certificate may have several
-// at once. So the old sessions of the identity are asked for a sign of life before the new one
-// gets its configuration: all answer within a round trip, or one is dead, and the new session
-// continues with its address. (openvpn's server without duplicate-cn replaces the old client unasked.)
+// there, and with it the tunnel address on which its connections inside stand. Several clients may
+// have one certificate, as AWS allows (openvpn: duplicate-cn), so the name proves nothing, and
+// neither does the address outside: an office has one for all. A session of another client must
+// never end because that client's network stood still for a while. So an old session gives its
+// address away only
+//   - when both clients say that they are on the same machine (UV_ID or IV_HWADDR, which
+//     push-peer-info sends), and it gives no sign of life when it is asked for one, or
+//   - when it has been silent for as long as makes a client give its session up itself, and
+//     still gives none when it is asked: the endpoint may have been the one who slept.
+//
+// Whoever is on a machine of his own, and says so, is left alone in any case.
 
 const (
-	// claimTime is how long an old session may be silent: three of the pings that it was
+	// claimTime is how long an old session may take to answer: three of the pings that it was
 	// told to send.
 	claimTime = 3 * ping
 	claimPoll = 50 * time.Millisecond
@@ -24,26 +30,56 @@ const (
 	maxRivals = 8
 )
 
+// machineOf is what tells a client's machine from others; "" when it does not say. A person's choice
+// (setenv UV_ID) comes before a hardware address, of which a machine may have several.
+func machineOf(info map[string]string) string {
+	for _, name := range []string{"UV_ID", "IV_HWADDR"} {
+		if v := info[name]; v != "" {
+			return name + "=" + v
+		}
+	}
+	return ""
+}
+
+// heard is when p's client last gave an authentic sign of life. Only when p has a status.
+func (p *peer) heard() time.Time {
+	since, opened := p.status.Load().since, p.data.LastOpened()
+	if opened.After(since) {
+		return opened
+	}
+	return since
+}
+
 // rivals are the established sessions that p's client may have left behind.
-func (ps *peers) rivals(p *peer) (out []*peer) {
+func (ps *peers) rivals(now time.Time, p *peer) (out []*peer) {
 	me, pool := p.status.Load(), p.gen.Load().pool
+	same := func(q *peer) bool { return me.machine != "" && q.status.Load().machine == me.machine }
 	for _, q := range ps.all() {
 		st := q.status.Load()
 		if q == p || st == nil || ps.byID(q.id) != q || q.gen.Load().pool != pool || st.identity.Name() != me.identity.Name() {
 			continue
 		}
-		if st.hardware != "" && me.hardware != "" && st.hardware != me.hardware {
-			continue // two machines, and both say so
+		others := me.machine != "" && st.machine != "" && me.machine != st.machine
+		if others || !same(q) && now.Sub(q.heard()) < pingRestart {
+			continue
 		}
 		out = append(out, q)
 	}
-	slices.SortStableFunc(out, func(a, b *peer) int { return a.data.LastOpened().Compare(b.data.LastOpened()) })
+	slices.SortStableFunc(out, func(a, b *peer) int {
+		if same(a) != same(b) {
+			if same(a) {
+				return -1
+			}
+			return 1
+		}
+		return a.heard().Compare(b.heard())
+	})
 	return out[:min(len(out), maxRivals)]
 }
 
 // claim answers the push request, when it is clear whose address the client gets.
 func (p *peer) claim(now time.Time, s *ovpn.Session) error {
-	rivals := p.server.peers.rivals(p)
+	rivals := p.server.peers.rivals(now, p)
 	for _, q := range rivals {
 		select {
 		case q.do <- func(now time.Time, s *ovpn.Session) error { return s.Probe(now) }:

@@ -79,7 +79,7 @@ type status struct {
 	identity auth.Identity
 	since    time.Time
 	lease    lease
-	hardware string // IV_HWADDR, which clients with push-peer-info send
+	machine  string // machineOf
 }
 
 // restartMessage makes a client connect anew.
@@ -243,7 +243,7 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 	p.lease = lease
 	p.holds.Store(true)
 	p.access.Store(g.access[lease.association])
-	p.status.Store(&status{identity: who, since: now, lease: lease, hardware: ev.PeerInfo["IV_HWADDR"]})
+	p.status.Store(&status{identity: who, since: now, lease: lease, machine: machineOf(ev.PeerInfo)})
 	if old := p.server.peers.established(p); old != nil {
 		p.inherit(old)
 		old.cancel(errReplaced)

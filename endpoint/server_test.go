@@ -45,6 +45,7 @@ type running struct {
 	// What clients sign in with.
 	user     string
 	password push.Secret
+	peerInfo []string // what clients say about themselves
 }
 
 // lockedBuffer is a log that tests read.
@@ -207,7 +208,7 @@ func (r *running) dial(t *testing.T, cfg *tls.Config) *dialer {
 		return err
 	}
 	d := &dialer{events: make(chan ovpn.Event, 16), inner: make(chan []byte, 64), done: make(chan error, 1), conn: conn, stream: addr.Network() == "tcp"}
-	s, err := ovpn.New(time.Now(), ovpn.Config{Role: ovpn.Client, TLS: cfg, Wrap: r.clientWrap(t), Stream: d.stream, ExitNotify: true, Username: r.user, Password: r.password})
+	s, err := ovpn.New(time.Now(), ovpn.Config{Role: ovpn.Client, TLS: cfg, Wrap: r.clientWrap(t), Stream: d.stream, ExitNotify: true, Username: r.user, Password: r.password, PeerInfo: r.peerInfo})
 	if err != nil {
 		t.Fatal(err)
 	}
