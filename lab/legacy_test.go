@@ -97,24 +97,6 @@ func TestLegacyClients(t *testing.T) {
 	}
 }
 
-// TestReloadResetsOpenVPN: openvpn 2.6 knows no PUSH_UPDATE, so that a changed route
-// comes with a new session.
-func TestReloadResetsOpenVPN(t *testing.T) {
-	t.Parallel()
-	needs(t, "openvpn")
-	s := newSite(t)
-	p := newPKI(t)
-	c := cell{Peers: openVPNToAdit, Transport: "udp", Wrap: "plain", Cipher: "AES-256-GCM", NCP: "ncp"}
-	config := s.cellYAML(p, wrapKeys{}, c)
-	s.endpointUp(config)
-	client := s.openvpnJoin(p, wrapKeys{}, c, "connect-retry 1")
-	s.write(s.server, "endpoint.yaml", config+"routes: [{destination: 192.0.2.0/24, target: subnet-a}]\n")
-	s.endpointCmd("reload")
-	s.until(2*soon, "the client has the new route", func() bool { return strings.Contains(s.routesOf(s.client), "192.0.2.0/24") })
-	s.reaches(s.client, none, hostAddr)
-	s.terminate(client)
-}
-
 // TestEndpointWithSeveralAddresses: openvpn's client at the second address of a machine
 // whose listener has all of them hears from that one; it drops packets from the first.
 func TestEndpointWithSeveralAddresses(t *testing.T) {

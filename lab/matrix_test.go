@@ -104,6 +104,7 @@ func runCell(t *testing.T, c cell, o *outcome) {
 	}
 	l := connectCell(s, p, key, c)
 
+	l.checkOptionsStrings(t, c)
 	four, six := s.tunnelAddrs(s.client)
 	if !four.IsValid() || !six.IsValid() {
 		t.Fatalf("the client's tunnel has the addresses %v and %v", four, six)

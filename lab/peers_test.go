@@ -19,7 +19,8 @@ type joined struct {
 	noticed        func() bool   // the server saw it
 	left           func()        // what else must be true after it
 	server         *Proc
-	client         *Proc // openvpn or aditd
+	client         *Proc   // openvpn or aditd
+	openvpn        []*Proc // those of them that are openvpn
 }
 
 // connectCell starts both peers. key is for a wrap with one; those of
@@ -107,6 +108,8 @@ func (c cell) serverCiphers(minor int) []string {
 	switch {
 	case c.NCP == "no-ncp" && minor < 6:
 		return []string{"ncp-disable", "cipher " + c.cipher()}
+	case c.NCP == "no-ncp": // so that it, too, expects that cipher in the client's options string
+		return []string{"data-ciphers " + list, "data-ciphers-fallback " + c.cipher()}
 	case minor < 5:
 		return []string{"ncp-ciphers " + list, "cipher " + c.cipher()}
 	}
@@ -248,7 +251,7 @@ func (s *site) openvpnUp(p pki, k wrapKeys, c cell, more ...string) *Proc {
 // openvpnJoin starts openvpn's client of a cell.
 func (s *site) openvpnJoin(p pki, k wrapKeys, c cell, more ...string) *Proc {
 	s.t.Helper()
-	more = append(more, "verb 4", fmt.Sprint("reneg-sec ", renegotiate))
+	more = append([]string{"verb 4", fmt.Sprint("reneg-sec ", renegotiate)}, more...)
 	if c.Transport == "udp" {
 		more = append(more, "explicit-exit-notify 1")
 	}
@@ -265,15 +268,16 @@ func (s *site) aditToOpenVPN(p pki, k wrapKeys, c cell) joined {
 	if c.Cipher != "AES-256-GCM" {
 		fromServer, fromClient = "reneg-sec 0", fmt.Sprint("reneg-sec ", renegotiate)
 	}
-	server := s.openvpnUp(p, k, c, fromServer)
+	server := s.openvpnUp(p, k, c, append(talkative(s.server), fromServer)...)
 	service := s.aditd()
 	lines := []string{fromClient}
 	if c.Transport == "udp" && openvpnMinor() < 6 { // no EXIT over the control channel
 		lines = append(lines, "explicit-exit-notify 1")
 	}
 	s.connect(cellProfile(p, k, c, lines...))
+	s.hush(s.server)
 	return joined{
-		server: server, client: service,
+		server: server, client: service, openvpn: []*Proc{server},
 		facts:          server.Out.String,
 		exporter:       func() bool { return pushedEKM.MatchString(server.Out.String()) },
 		renegotiations: func() int { return strings.Count(service.Out.String(), "renegotiation=true") },
@@ -286,10 +290,12 @@ func (s *site) aditToOpenVPN(p pki, k wrapKeys, c cell) joined {
 // openVPNToOpenVPN connects openvpn with itself.
 func (s *site) openVPNToOpenVPN(p pki, k wrapKeys, c cell) joined {
 	s.t.Helper()
-	server := s.openvpnUp(p, k, c, "reneg-sec 0")
-	client := s.openvpnJoin(p, k, c)
+	server := s.openvpnUp(p, k, c, append(talkative(s.server), "reneg-sec 0")...)
+	client := s.openvpnJoin(p, k, c, talkative(s.client)...)
+	s.hush(s.server)
+	s.hush(s.client)
 	return joined{
-		server: server, client: client,
+		server: server, client: client, openvpn: []*Proc{server, client},
 		facts:          server.Out.String,
 		exporter:       func() bool { return pushedEKM.MatchString(server.Out.String()) },
 		renegotiations: func() int { return len(handshakes.FindAllString(client.Out.String(), -1)) - 1 },
@@ -303,9 +309,10 @@ func (s *site) openVPNToOpenVPN(p pki, k wrapKeys, c cell) joined {
 func (s *site) openVPNToEndpoint(p pki, k wrapKeys, c cell) joined {
 	s.t.Helper()
 	server := s.endpointUp(s.cellYAML(p, k, c))
-	client := s.openvpnJoin(p, k, c)
+	client := s.openvpnJoin(p, k, c, talkative(s.client)...)
+	s.hush(s.client)
 	return joined{
-		server: server, client: client,
+		server: server, client: client, openvpn: []*Proc{client},
 		facts:          client.Out.String,
 		exporter:       func() bool { return pushedEKM.MatchString(client.Out.String()) },
 		renegotiations: func() int { return len(handshakes.FindAllString(client.Out.String(), -1)) - 1 },
