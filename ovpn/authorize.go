@@ -72,9 +72,15 @@ func (s *Session) refuse(text string, cause Cause) error {
 	return &ProtocolError{Cause: cause, Text: text}
 }
 
+// challengeMax is the longest AUTH_FAILED with a challenge, its NUL included. AWS's carry
+// an address of 2.5 kB, which a stock client cuts at 1012 bytes and AWS's does not. One
+// TLS record holds it.
+const challengeMax = 8 << 10
+
 // Deny answers Credentials, or ends an accepted session, with AUTH_FAILED
 // (server). The session is over: no packet passes any more.
 // The message goes on the newest key, since clients read no other, and waits for it if need be.
+// It is cut at 1023 bytes, a challenge ("CRV1:…") at 8191.
 func (s *Session) Deny(now time.Time, reason string) error {
 	if err := s.over(); err != nil {
 		return err
@@ -89,8 +95,12 @@ func (s *Session) Deny(now time.Time, reason string) error {
 			return r
 		}, reason)
 	}
-	if len(text) >= pushBundle {
-		text = strings.ToValidUTF8(text[:pushBundle-1], "")
+	limit := pushBundle
+	if strings.HasPrefix(reason, "CRV1:") {
+		limit = challengeMax
+	}
+	if len(text) >= limit {
+		text = strings.ToValidUTF8(text[:limit-1], "")
 	}
 	var err error
 	switch k := s.keys[0]; {

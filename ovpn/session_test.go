@@ -339,6 +339,41 @@ func TestServerSaysNo(t *testing.T) {
 	}
 }
 
+// AWS's challenges carry addresses of 2.5 kB; other refusals stay within what every client reads.
+func TestLongChallenge(t *testing.T) {
+	for _, tc := range []struct {
+		name, deny string
+		want       int // bytes of the reason that arrive
+	}{
+		{"AWS's", "CRV1:R:instance-1/1/u:b'Ti9B':https://idp.example.test/?SAMLRequest=" + strings.Repeat("x", 2500), 0},
+		{"the longest", "CRV1:R:s:dQ==:" + strings.Repeat("x", 8191-len("AUTH_FAILED,CRV1:R:s:dQ==:")), 0},
+		{"too long", "CRV1:R:s:dQ==:" + strings.Repeat("x", 9000), 8191 - len("AUTH_FAILED,")},
+		{"no challenge", "because " + strings.Repeat("x", 2500), 1023 - len("AUTH_FAILED,")},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, s := setup(t)
+			p := ovpntest.NewPair(t, c, s, noisy, 2)
+			p.OnServer = func(ev ovpn.Event) bool {
+				_, ok := ev.(ovpn.Credentials)
+				if ok {
+					if err := p.Server.Session.Deny(p.Now, tc.deny); err != nil {
+						t.Error(err)
+					}
+				}
+				return ok
+			}
+			p.Run(30*time.Second, func() bool { return p.Client.Err != nil })
+			want := tc.deny
+			if tc.want > 0 {
+				want = want[:tc.want]
+			}
+			if got := last[ovpn.AuthFailed](t, p.Client).Reason; got != want {
+				t.Errorf("%d bytes arrived (%.40q…), want %d", len(got), got, len(want))
+			}
+		})
+	}
+}
+
 func TestPushOfManyRoutes(t *testing.T) {
 	c, s := setup(t)
 	p := ovpntest.NewPair(t, c, s, noisy, 2)
