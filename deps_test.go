@@ -36,7 +36,7 @@ var allowed = map[string][]string{
 	"platform":           {"routes", "platform/udp", "platform/durable"},
 	"platform/userspace": {"platform", "routes", "platform/udp"},
 
-	"client/api":   {"platform/ipc", "routes"},
+	"client/api":   {"platform/ipc", "ovpn/push", "routes"},
 	"client/proxy": {"ovpn/push", "platform/udp"},
 	"client": {
 		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",

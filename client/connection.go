@@ -66,7 +66,8 @@ type connection struct {
 	wasUp  bool
 	cameUp atomic.Bool // wasUp for the timer of the first connection
 
-	mu     sync.Mutex
+	desk   desk         // the question that is open
+	mu     sync.Mutex   // guards what follows
 	data   *ovpn.Data   // of the attempt of the moment
 	before api.Counters // of the attempts before
 	seen   explainable

@@ -70,6 +70,9 @@ func (o *Once) show(c api.Connection) {
 	}
 }
 
+// Answer answers the question that the newest status asks.
+func (o *Once) Answer(_ context.Context, a api.Answer) error { return o.conn.desk.answer(a) }
+
 // self is the caller for whom nothing is hidden.
 func self() api.Caller { return api.Caller{Root: true} }
 

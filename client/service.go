@@ -233,6 +233,21 @@ func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	return s.start(k, w, req.Timeout, true)
 }
 
+// Answer answers the question that the caller's connection asks. Nobody answers for another.
+func (s *Service) Answer(caller api.Caller, a api.Answer) error {
+	k := key{ownerOf(caller), a.Profile}
+	s.mu.Lock()
+	l := s.live[k]
+	s.mu.Unlock()
+	if l == nil {
+		if _, err := s.store.get(k); err != nil {
+			return err
+		}
+		return api.NewProblem(api.CodeQuestionGone, nil)
+	}
+	return l.conn.desk.answer(a)
+}
+
 // Disconnect ends one tunnel of the caller, or all with name "", and returns when everything is
 // undone. Root may end other users' tunnels by name.
 func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string) error {

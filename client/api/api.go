@@ -95,13 +95,36 @@ type Counters struct {
 	TxPackets uint64 `json:"tx_packets"`
 }
 
-// Login is what the service needs from a person.
+// LoginKind is what a person is asked for.
+type LoginKind string
+
+// The kinds of questions.
+const (
+	LoginPassword LoginKind = "password" // a password, and what NeedUser and Challenge add
+	LoginOTP      LoginKind = "otp"      // an answer to Prompt
+	LoginBrowser  LoginKind = "browser"  // URL is to be opened
+	LoginWait     LoginKind = "wait"     // nothing: the sign-in goes on elsewhere, as Prompt may say
+)
+
+// Login is what the service needs from a person. State is then needs_login; it stays
+// connected when the server asks while the tunnel is up.
 type Login struct {
-	Kind     string    `json:"kind"` // password, otp, browser
+	ID       string    `json:"id"` // of this question: an Answer names it
+	Kind     LoginKind `json:"kind"`
 	Prompt   string    `json:"prompt"`
-	Echo     bool      `json:"echo"`
-	URL      string    `json:"url"` // shown to the owner only
-	Deadline time.Time `json:"deadline"`
+	Echo     bool      `json:"echo"`     // what is typed may be shown (otp)
+	URL      string    `json:"url"`      // http or https; shown to the owner only
+	Deadline time.Time `json:"deadline"` // for the answer; zero = none
+
+	// User is the user name if it is known; with NeedUser the person may give another.
+	User     string `json:"user"`
+	NeedUser bool   `json:"need_user"`
+	// Challenge is a second question that is asked together with the password; may be empty.
+	Challenge     string `json:"challenge"`
+	ChallengeEcho bool   `json:"challenge_echo"`
+	// Callback is the port on 127.0.0.1 to which the browser brings the answer;
+	// 0 = the server learns by itself, and nobody answers here.
+	Callback int `json:"callback"`
 }
 
 // Problem is a failure in words for people. Code comes from the closed list in

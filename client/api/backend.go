@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -38,6 +39,8 @@ type Backend interface {
 
 	// Connect records the wish and returns; Status tells the rest.
 	Connect(caller Caller, req ConnectRequest) error
+	// Answer answers the question that one of the caller's connections asks (Connection.Login).
+	Answer(caller Caller, a Answer) error
 	// Disconnect ends one tunnel, or with name "" all of the caller's, and returns when it is undone.
 	Disconnect(ctx context.Context, caller Caller, name string) error
 	// Logs calls send for each kept line that caller may see, then, with follow, for new ones.
@@ -94,10 +97,28 @@ type Settings struct {
 	SavePassword bool           `json:"save_password"`
 }
 
-// ConnectRequest is the wish for a tunnel.
+// ConnectRequest is the wish for a tunnel, and what the person gives for the sign-in in advance:
+// what is missing will be asked for. The secrets are kept in memory only.
 type ConnectRequest struct {
 	Profile string        `json:"profile"`
-	Timeout time.Duration `json:"timeout"` // of the first connection; 0 = keep trying
+	Timeout time.Duration `json:"timeout"` // of the first connection, without the time that a person takes to answer; 0 = keep trying
+
+	Username string      `json:"username"`
+	Password push.Secret `json:"password"`
+	OTP      push.Secret `json:"otp"` // for the first question that wants a one-time code
+}
+
+// Answer answers the question with the ID (Login.ID), once.
+type Answer struct {
+	Profile string `json:"profile"`
+	ID      string `json:"id"`
+
+	Username string      `json:"username"` // with LoginPassword; empty: the one that is known
+	Password push.Secret `json:"password"` // with LoginPassword
+	// Response answers Login.Challenge or an otp question; with a browser's Callback it is what
+	// the browser brought (SAML: the field SAMLResponse).
+	Response push.Secret `json:"response"`
+	Cancel   bool        `json:"cancel"` // the person will not sign in: the connection ends
 }
 
 // LogLine is one line of the service's log.

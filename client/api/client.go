@@ -103,9 +103,33 @@ func (c *Client) Set(ctx context.Context, name string, changes []string) (Settin
 // Connect records the wish for a tunnel; Watch tells the rest. The problem
 // already_connected is a success with a note.
 func (c *Client) Connect(ctx context.Context, req ConnectRequest) error {
-	_, err := post[struct{}](ctx, c, "/v1/connect", req)
+	_, err := post[struct{}](ctx, c, "/v1/connect", clearConnect{
+		ConnectRequest: req, Password: req.Password.Reveal(), OTP: req.OTP.Reveal()})
 	return err
 }
+
+// Answer answers a question that Status shows. The problem question_gone says that
+// somebody else was faster, or that it is too late.
+func (c *Client) Answer(ctx context.Context, a Answer) error {
+	_, err := post[struct{}](ctx, c, "/v1/answer", clearAnswer{
+		Answer: a, Password: a.Password.Reveal(), Response: a.Response.Reveal()})
+	return err
+}
+
+// The requests with secrets as they travel: push.Secret writes itself as "[redacted]", and
+// the outer field hides the inner one of the same name.
+type (
+	clearConnect struct {
+		ConnectRequest
+		Password string `json:"password"`
+		OTP      string `json:"otp"`
+	}
+	clearAnswer struct {
+		Answer
+		Password string `json:"password"`
+		Response string `json:"response"`
+	}
+)
 
 // Disconnect ends one tunnel, or with an empty name all of the caller's, and returns when
 // everything is undone.

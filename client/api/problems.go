@@ -11,19 +11,29 @@ import (
 // other languages are keyed by the same codes.
 const (
 	// Reaching the server.
-	CodeServerUnreachable  = "server_unreachable"
-	CodeServerNameUnknown  = "server_name_unknown"
-	CodeServerRefused      = "server_refused"
-	CodeControlKeyWrong    = "control_key_wrong"
-	CodeNoCommonCipher     = "no_common_cipher"
-	CodePushRejected       = "push_rejected"
-	CodeAddressPoolEmpty   = "address_pool_exhausted"
-	CodeSessionEnded       = "session_ended"
-	CodeNetworkChanged     = "network_changed"
-	CodeTimeout            = "timeout"
-	CodeTLSFailed          = "tls_failed"
-	CodeProtocolError      = "protocol_error"
-	CodeAuthFailed         = "auth_failed"
+	CodeServerUnreachable = "server_unreachable"
+	CodeServerNameUnknown = "server_name_unknown"
+	CodeServerRefused     = "server_refused"
+	CodeControlKeyWrong   = "control_key_wrong"
+	CodeNoCommonCipher    = "no_common_cipher"
+	CodePushRejected      = "push_rejected"
+	CodeAddressPoolEmpty  = "address_pool_exhausted"
+	CodeSessionEnded      = "session_ended"
+	CodeNetworkChanged    = "network_changed"
+	CodeTimeout           = "timeout"
+	CodeTLSFailed         = "tls_failed"
+	CodeProtocolError     = "protocol_error"
+
+	// Signing in.
+	CodeAuthFailed         = "auth_failed" // with the certificate alone
+	CodePasswordRefused    = "password_refused"
+	CodeCodeRefused        = "code_refused"
+	CodeBrowserRefused     = "browser_sign_in_refused"
+	CodeSignInExpired      = "sign_in_expired"
+	CodeSignInTimedOut     = "sign_in_timed_out"
+	CodeSignInCancelled    = "sign_in_cancelled"
+	CodeSignInInputMissing = "sign_in_input_missing"
+	CodeQuestionGone       = "question_gone"
 	CodeSignInNotSupported = "sign_in_not_supported"
 
 	// A proxy in front of the server.
@@ -138,7 +148,32 @@ var english = map[string]words{
 		"check that the port belongs to an OpenVPN server, and see the steps with: adit logs"},
 	CodeAuthFailed: {
 		"the server did not accept the sign-in[: {reason}]",
-		"check user name, password and one-time code, or that the server still accepts this certificate"},
+		"check that the server still accepts this certificate; its log names the reason"},
+	CodePasswordRefused: {
+		"the server did not accept user name and password[: {reason}]",
+		"type them again; an account may also be locked, or have to change its password first"},
+	CodeCodeRefused: {
+		"the server did not accept the one-time code[: {reason}]",
+		"wait for the next code and use each one once; if none is taken, check that the clock of the device that makes them is right"},
+	CodeBrowserRefused: {
+		"the server did not accept the sign-in of the browser[: {reason}]",
+		"check which account the browser is signed in with; the administrator may have to allow it to use this VPN"},
+	CodeSignInExpired: {
+		"the sign-in has expired[: {reason}]",
+		"sign in again"},
+	CodeSignInTimedOut: {
+		"nobody signed in within {after}",
+		"connect again, and answer in time: adit connect[ {profile}]"},
+	CodeSignInCancelled: {
+		"the sign-in was cancelled",
+		"connect again with: adit connect[ {profile}]"},
+	CodeSignInInputMissing: {
+		"{profile} needs {what}, and there is no terminal to ask at",
+		"give it with {flag}, or run this in a terminal"},
+	CodeQuestionGone: {
+		"this sign-in question is not open any more",
+		"it was answered already, or it is too late; see what is asked now with: adit status"},
+
 	CodeSignInNotSupported: {
 		"this profile signs in with {method}, which is not supported yet",
 		"use a profile that signs in with a certificate"},

@@ -22,6 +22,7 @@ const Group = "adit"
 
 const (
 	smallBody  = 64 << 10 // bytes of a request's JSON
+	answerBody = 1 << 20  // the same with a browser's answer in it
 	importBody = 16 << 20 // the same with a profile's text in it
 
 	bodyTimeout  = 10 * time.Second // for a request to arrive
@@ -245,7 +246,7 @@ func httpStatus(code string) int {
 		return http.StatusForbidden
 	case CodeProfileNotFound:
 		return http.StatusNotFound
-	case CodeProfileExists, CodeProfileInUse, CodeAlreadyConnected, CodeNotConnected:
+	case CodeProfileExists, CodeProfileInUse, CodeAlreadyConnected, CodeNotConnected, CodeQuestionGone:
 		return http.StatusConflict
 	case CodeRequestInvalid, CodeProfileInvalid, CodeProfileUnsupported, CodeProfileNameInvalid, CodeSettingInvalid, CodeDestinationInvalid:
 		return http.StatusBadRequest

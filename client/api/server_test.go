@@ -91,6 +91,7 @@ func (f *fake) Set(_ api.Caller, n string, ch []string) (api.Settings, error) {
 	return api.Settings{Guard: "off"}, f.note("Set", n, ch)
 }
 func (f *fake) Connect(_ api.Caller, r api.ConnectRequest) error { return f.note("Connect", r) }
+func (f *fake) Answer(_ api.Caller, a api.Answer) error          { return f.note("Answer", a) }
 func (f *fake) Disconnect(_ context.Context, _ api.Caller, n string) error {
 	return f.note("Disconnect", n)
 }
@@ -351,8 +352,9 @@ func TestStatusShape(t *testing.T) {
 		DNS:        api.DNS{Servers: []string{"10.0.0.2"}, Search: []string{"corp.test"}, Split: []string{"corp.test"}},
 		Counters:   api.Counters{RxBytes: 1, TxBytes: 2, RxPackets: 3, TxPackets: 4},
 		Guard:      "auto",
-		Login:      &api.Login{Kind: "otp", Prompt: "Code", Echo: true, URL: "https://idp", Deadline: when},
-		Banner:     "Welcome", SessionEnds: &when, CertificateExpires: &when,
+		Login: &api.Login{ID: "q1", Kind: api.LoginOTP, Prompt: "Code", Echo: true, URL: "https://idp", Deadline: when,
+			User: "ann", NeedUser: true, Challenge: "PIN", ChallengeEcho: true, Callback: 35001},
+		Banner: "Welcome", SessionEnds: &when, CertificateExpires: &when,
 		Problem: api.NewProblem(api.CodeProfileNotFound, map[string]string{"profile": "x"}),
 	}
 	got, err := json.MarshalIndent(api.Status{Sequence: 5, Connections: []api.Connection{full, {Problem: &api.Problem{}}}}, "", "  ")

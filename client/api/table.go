@@ -137,6 +137,13 @@ func backendRoutes(b Backend) []route {
 			}
 			return nil, b.Connect(c.caller, req)
 		}, nil},
+		{"POST", "/v1/answer", member, answerBody, "answer sign-in questions", func(c *call) (any, error) {
+			a, err := decode[Answer](c.body)
+			if err != nil {
+				return nil, err
+			}
+			return nil, b.Answer(c.caller, a)
+		}, nil},
 		{"POST", "/v1/disconnect", anyone, smallBody, "disconnect tunnels", func(c *call) (any, error) {
 			req, err := decode[nameRequest](c.body)
 			if err != nil {

@@ -33,6 +33,7 @@ func (y *yes) Set(Caller, string, []string) (Settings, error) {
 	return Settings{}, nil
 }
 func (y *yes) Connect(Caller, ConnectRequest) error             { y.asked++; return nil }
+func (y *yes) Answer(Caller, Answer) error                      { y.asked++; return nil }
 func (y *yes) Disconnect(context.Context, Caller, string) error { y.asked++; return nil }
 func (y *yes) Version() Version                                 { y.asked++; return Version{} }
 func (y *yes) Explain(context.Context, Caller, string) (routes.Explanation, error) {
@@ -61,7 +62,7 @@ func TestPermissions(t *testing.T) {
 		"GET /v1/profiles": true, "GET /v1/profile": true, "GET /v1/settings": true, "GET /v1/logs": true,
 		"POST /v1/disconnect": true,
 		"GET /v1/export":      false, "POST /v1/import": false, "POST /v1/rename": false, "POST /v1/remove": false,
-		"POST /v1/set": false, "POST /v1/connect": false,
+		"POST /v1/set": false, "POST /v1/connect": false, "POST /v1/answer": false,
 	}
 	y := &yes{}
 	s := NewServer(y, GroupMembers, slog.New(slog.DiscardHandler))

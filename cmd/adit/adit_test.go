@@ -224,6 +224,10 @@ func (f *fakeService) Set(c api.Caller, name string, changes []string) (api.Sett
 	return s, err
 }
 
+func (f *fakeService) Answer(api.Caller, api.Answer) error {
+	return api.NewProblem(api.CodeQuestionGone, nil)
+}
+
 func (f *fakeService) Connect(c api.Caller, r api.ConnectRequest) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

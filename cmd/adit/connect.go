@@ -144,7 +144,7 @@ func (a *app) awaitUp(ctx context.Context, c *api.Client, name string) (api.Conn
 		case api.NeedsLogin:
 			method := "a sign-in"
 			if mine.Login != nil {
-				method = "a " + mine.Login.Kind + " sign-in"
+				method = "a " + string(mine.Login.Kind) + " sign-in"
 			}
 			return api.NewProblem(api.CodeSignInNotSupported, map[string]string{"method": method})
 		case api.Disconnected, api.Blocked:
