@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/ovpn"
@@ -39,12 +40,15 @@ type Config struct {
 	ServerCertificate CertificateFiles // empty: from the PKI in Data
 	ControlWrap       ControlWrap
 	Ciphers           []string
-	PRF               bool // key_derivation: prf
-	Authentication    []Authentication
-	Networks          []VPC
-	Associations      []Association
-	Routes            []Route
-	Rules             []Rule
+	PRF               bool             // key_derivation: prf
+	Authentication    []Authentication // one, or mutual and another one
+	SessionTimeout    time.Duration    // since the sign-in; 8, 10, 12 or 24 h
+	// DisconnectOnTimeout makes clients stay away then; else they come back by themselves.
+	DisconnectOnTimeout bool
+	Networks            []VPC
+	Associations        []Association
+	Routes              []Route
+	Rules               []Rule
 }
 
 // Remote is what exported profiles say. The zero value means the listener.
@@ -70,17 +74,6 @@ type ControlWrap struct {
 type WrapKey struct {
 	Type string // "tls-auth" or "tls-crypt"
 	Key  string // file
-}
-
-// Authentication is one way to prove who one is. Exactly one field is set.
-type Authentication struct {
-	Mutual *Mutual
-}
-
-// Mutual is authentication by client certificate.
-type Mutual struct {
-	CA  string // file; empty: the PKI's
-	CRL string // file; empty: the PKI's, if there is one
 }
 
 // VPC is a network with its subnets.
@@ -251,12 +244,14 @@ func defaults() Config {
 		ControlWrap:    ControlWrap{Type: "none"},
 		Ciphers:        ovpn.DefaultCiphers(),
 		Authentication: []Authentication{{Mutual: &Mutual{}}},
+		SessionTimeout: 24 * time.Hour, DisconnectOnTimeout: true, // AWS's defaults
 	}
 }
 
 // BuiltinText is the file that an endpoint without configuration runs from and
-// leaves in its data directory: the demo network, split tunnel, certificates.
-func BuiltinText(listen netip.AddrPort, transport, networkKind string) string {
+// leaves in its data directory: the demo network, split tunnel, certificates unless
+// others are given.
+func BuiltinText(listen netip.AddrPort, transport, networkKind string, methods ...Authentication) string {
 	demo := network.Demo()
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Written by adit-endpoint up. Start from it with: adit-endpoint up --config FILE
@@ -269,8 +264,7 @@ client_cidr_v6: fd64::/64
 split_tunnel: true
 control_wrap: {type: tls-crypt-v2}
 authentication:
-  - mutual: {}
-# The built-in demo network exists only inside the endpoint: %s answers ping, DNS and HTTP.
+%s# The built-in demo network exists only inside the endpoint: %s answers ping, DNS and HTTP.
 networks:
   - vpc: demo
     cidr: %s
@@ -280,6 +274,6 @@ associations:
   - subnet: %s
 authorization_rules:
   - {cidr: %s, all: true}
-`, listen.String(), networkKind, transport, network.DemoAddress(), demo, network.DemoSubnet, demo, network.DemoSubnet, demo)
+`, listen.String(), networkKind, transport, methodsText(methods), network.DemoAddress(), demo, network.DemoSubnet, demo, network.DemoSubnet, demo)
 	return b.String()
 }

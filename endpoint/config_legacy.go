@@ -150,6 +150,3 @@ func (p *parsing) checkLegacy() {
 		p.fail(p.at["data_ciphers_fallback"], "data_ciphers_fallback", "%s is the only one of ciphers already", strconv.Quote(f))
 	}
 }
-
-// hasPasswords says whether a method of authentication asks for a password.
-func (c *Config) hasPasswords() bool { return false }

@@ -132,16 +132,15 @@ func (p *parsing) root(n *yaml.Node) {
 		"authorization_rules": p.set(func(n *yaml.Node, at string) { p.list(n, at, p.rule) }),
 
 		// Keys of the schema that later versions serve.
-		"security_groups":               p.laterUnlessEmpty,
-		"session_timeout_hours":         p.later,
-		"disconnect_on_session_timeout": p.later,
-		"client_route_enforcement":      p.laterUnlessEmpty,
-		"banner":                        p.laterUnlessEmpty,
-		"client_connect_handler":        p.later,
-		"connection_log":                p.later,
-		"api":                           p.later,
+		"security_groups":          p.laterUnlessEmpty,
+		"client_route_enforcement": p.laterUnlessEmpty,
+		"banner":                   p.laterUnlessEmpty,
+		"client_connect_handler":   p.later,
+		"connection_log":           p.later,
+		"api":                      p.later,
 	}
 	p.legacy(known)
+	p.sessionKeys(known)
 	p.mapping(n, "", known)
 	for _, key := range []string{"listen", "client_cidr"} {
 		if _, ok := p.at[key]; !ok && isMapping(n) {
@@ -203,37 +202,6 @@ func (p *parsing) dnsServers(n *yaml.Node, path string) {
 	})
 	if len(p.c.DNSServers) > maxDNSServers {
 		p.fail(n, path, "at most %d servers", maxDNSServers)
-	}
-}
-
-func (p *parsing) authentication(n *yaml.Node, path string) {
-	p.c.Authentication = nil
-	p.list(n, path, func(n *yaml.Node, path string) {
-		if !isMapping(n) || len(n.Content) != 2 {
-			p.fail(n, path, "must be one method: mutual, directory or federated")
-			return
-		}
-		p.mapping(n, path, fields{
-			"directory": p.later,
-			"federated": p.later,
-			"mutual": func(n *yaml.Node, path string) {
-				m := &Mutual{}
-				if !isNull(n) {
-					p.mapping(n, path, fields{
-						"ca":  func(n *yaml.Node, at string) { p.text(n, at, &m.CA) },
-						"crl": func(n *yaml.Node, at string) { p.text(n, at, &m.CRL) },
-					})
-				}
-				if len(p.c.Authentication) > 0 {
-					p.fail(n, path, "is listed twice")
-					return
-				}
-				p.c.Authentication = append(p.c.Authentication, Authentication{Mutual: m})
-			},
-		})
-	})
-	if len(p.c.Authentication) == 0 && len(p.errs) == 0 {
-		p.fail(n, path, "needs at least one method")
 	}
 }
 
@@ -357,6 +325,7 @@ func (p *parsing) check() {
 	p.checkNetworks()
 	p.checkRoutes()
 	p.checkLegacy()
+	p.checkAuth()
 }
 
 // unusable says whether a client range touches addresses that no host may have.

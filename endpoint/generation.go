@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"path/filepath"
 	"reflect"
@@ -120,19 +119,7 @@ func (g *generation) loadTLS(l Leaves) error {
 		CurvePreferences:       []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
 		SessionTicketsDisabled: true,
 	}
-	for _, a := range cfg.Authentication {
-		if a.Mutual == nil {
-			continue
-		}
-		m, trust, err := loadMutual(cfg, *a.Mutual, l)
-		if err != nil {
-			return err
-		}
-		m.Configure(g.tls)
-		g.methods = append(g.methods, m)
-		g.trust += trust
-	}
-	return nil
+	return g.loadMethods(l)
 }
 
 // ErrServerCertificate wraps what is wrong with the endpoint's own certificate.
@@ -147,59 +134,6 @@ func checkServerCertificate(c *x509.Certificate, now time.Time) error {
 		return fmt.Errorf("%w: not valid before %s", ErrServerCertificate, c.NotBefore.Format(time.RFC3339))
 	case len(c.ExtKeyUsage) > 0 && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny):
 		return fmt.Errorf("%w: it is not a server certificate (extended key usage serverAuth)", ErrServerCertificate)
-	}
-	return nil
-}
-
-func loadMutual(cfg *Config, m Mutual, l Leaves) (method *auth.Mutual, trust string, err error) {
-	caFile, crlFile := cfg.Path(m.CA), cfg.Path(m.CRL)
-	if caFile == "" {
-		caFile = pkiFile(cfg, "ca.crt")
-	}
-	ca, err := l.ReadFile(caFile)
-	if err != nil {
-		return nil, "", fmt.Errorf("client CA: %w", err)
-	}
-	var crl []byte
-	if crlFile == "" { // the PKI's own list need not exist
-		crlFile = pkiFile(cfg, "crl.pem")
-		if crl, err = l.ReadFile(crlFile); errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-	} else {
-		crl, err = l.ReadFile(crlFile)
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("revocation list: %w", err)
-	}
-	method, err = auth.NewMutual(ca, crl, l.Now)
-	if err != nil {
-		return nil, "", fmt.Errorf("client certificates (%s, %s): %w", caFile, crlFile, err)
-	}
-	return method, string(ca) + string(crl), nil
-}
-
-// loadTokens makes the tokens of auth_token. A random secret lives as long as the
-// endpoint and the settings.
-func (g *generation) loadTokens(before *generation, l Leaves) error {
-	t := g.cfg.AuthToken
-	switch {
-	case t.Renewal == 0:
-		return nil
-	case t.Secret == "" && before != nil && before.cfg.AuthToken == t:
-		g.tokens = before.tokens
-		return nil
-	}
-	var secret []byte
-	file := g.cfg.Path(t.Secret)
-	var err error
-	if file != "" {
-		if secret, err = l.ReadFile(file); err != nil {
-			return fmt.Errorf("auth_token secret: %w", err)
-		}
-	}
-	if g.tokens, err = auth.NewTokens(secret, t.Lifetime, t.Renewal, l.Now); err != nil {
-		return fmt.Errorf("auth_token %s: %w", file, err)
 	}
 	return nil
 }

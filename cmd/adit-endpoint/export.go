@@ -21,7 +21,7 @@ func (a *app) export() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Print a client's profile",
-		Long:  "Print a .ovpn. With --client it has that client's certificate and key inside; without, people add theirs.",
+		Long:  "Print a .ovpn. With --client it has that client's certificate and key inside, where the endpoint asks for one; without, people add theirs.",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.configOf(cmd, config)
@@ -54,6 +54,9 @@ func (a *app) configOf(cmd *cobra.Command, file string) (endpoint.Config, error)
 	return a.load(cmd, upFlags{config: file})
 }
 
+// codePrompt is AWS's question for a one-time code.
+const codePrompt = "Enter MFA code "
+
 // profileText writes a client's profile; name may be empty.
 func profileText(cfg *endpoint.Config, name string) ([]byte, error) {
 	host, port := cfg.RemoteOrListen()
@@ -74,7 +77,12 @@ func profileText(cfg *endpoint.Config, name string) ([]byte, error) {
 	if e.CA, e.VerifyName, err = serverTrust(p, server); err != nil {
 		return nil, fmt.Errorf("%s: %w", serverCert, err)
 	}
-	if name != "" {
+	mutual, directory, federated := cfg.Methods()
+	e.UserPass, e.Federate = directory != nil, federated != nil
+	if directory != nil && directory.Radius != nil {
+		e.StaticChallenge = codePrompt
+	}
+	if name != "" && mutual != nil {
 		b, err := p.Bundle(name)
 		if err != nil {
 			return nil, err

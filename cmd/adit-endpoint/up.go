@@ -18,7 +18,6 @@ import (
 
 	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/network"
-	"github.com/adit-vpn/adit/endpoint/pki"
 	"github.com/adit-vpn/adit/platform/durable"
 	"github.com/adit-vpn/adit/platform/udp"
 )
@@ -52,9 +51,9 @@ makes a CA, a server and a client certificate in the data directory, listens on
 	s.StringVar(&f.listen, "listen", "", "`address` and port to listen on")
 	s.StringVar(&f.proto, "proto", "", "udp or tcp")
 	s.StringVar(&f.network, "network", "", "userspace or kernel")
-	s.StringVar(&f.auth, "auth", "mutual", "mutual (directory and federated come later)")
-	s.StringVar(&f.users, "users", "", "`file` of test users (not supported yet)")
-	s.StringVar(&f.idp, "idp", "", "identity provider (not supported yet)")
+	s.StringVar(&f.auth, "auth", "", "mutual (the default), directory or federated")
+	s.StringVar(&f.users, "users", "", "`file` of test users, for --auth directory")
+	s.StringVar(&f.idp, "idp", "", "demo, or a `file` of metadata, for --auth federated")
 	s.StringVar(&f.api, "api", "", "`address` of the EC2 API (not supported yet)")
 	s.StringVar(&f.metrics, "metrics", "", "`address` of the metrics (not supported yet)")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "log every detail")
@@ -63,17 +62,13 @@ makes a CA, a server and a client certificate in the data directory, listens on
 
 // check refuses flags that this version does not serve, and wrong values.
 func (f *upFlags) check() error {
-	for _, later := range []struct{ flag, value string }{{"users", f.users}, {"idp", f.idp}, {"api", f.api}, {"metrics", f.metrics}} {
+	for _, later := range []struct{ flag, value string }{{"api", f.api}, {"metrics", f.metrics}} {
 		if later.value != "" {
 			return usagef("leave it out", "--%s is not supported yet", later.flag)
 		}
 	}
-	switch f.auth {
-	case "mutual":
-	case "directory", "federated":
-		return usagef("use --auth mutual", "--auth %s is not supported yet", f.auth)
-	default:
-		return usagef("use --auth mutual", "--auth %q is not mutual, directory or federated", f.auth)
+	if err := f.checkAuth(); err != nil {
+		return err
 	}
 	if f.proto != "" && f.proto != "udp" && f.proto != "tcp" {
 		return usagef("use --proto udp or --proto tcp", "--proto %q is not udp or tcp", f.proto)
@@ -82,8 +77,12 @@ func (f *upFlags) check() error {
 		return usagef("use --network userspace or --network kernel", "--network %q is not userspace or kernel", f.network)
 	}
 	if f.listen != "" {
-		if a, err := netip.ParseAddrPort(f.listen); err != nil || a.Port() == 0 {
+		a, err := netip.ParseAddrPort(f.listen)
+		if err != nil || a.Port() == 0 {
 			return usagef("write it like 127.0.0.1:1194 or [::1]:1194", "--listen %q is not an address with a port", f.listen)
+		}
+		if !a.Addr().IsLoopback() && (f.auth == "directory" || f.idp == "demo") {
+			return usagef("listen on 127.0.0.1 or [::1], or name a directory server or an identity provider", "test users and --idp demo are not for the network, and --listen is %s", f.listen)
 		}
 	}
 	return nil
@@ -130,7 +129,11 @@ func (a *app) builtin(f upFlags) (endpoint.Config, error) {
 		return endpoint.Config{}, usagef("name its networks in a file: --config FILE",
 			"--network kernel has no demo network: it needs --config")
 	}
-	return endpoint.ParseConfig(filepath.Join(a.data, builtinName), []byte(endpoint.BuiltinText(listen, orElse(f.proto, "udp"), "userspace")))
+	methods, err := f.methods()
+	if err != nil {
+		return endpoint.Config{}, err
+	}
+	return endpoint.ParseConfig(filepath.Join(a.data, builtinName), []byte(endpoint.BuiltinText(listen, orElse(f.proto, "udp"), "userspace", methods...)))
 }
 
 func orElse(v, other string) string {
@@ -255,85 +258,26 @@ func greet(w io.Writer, cfg endpoint.Config, ownClient bool) {
 	}
 }
 
-// preparePKI makes what is missing of the endpoint's own PKI, when it is used,
-// and writes the client's profile. It says whether there is such a profile.
-func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err error) {
-	ownCA := cfg.Authentication[0].Mutual != nil && cfg.Authentication[0].Mutual.CA == ""
-	ownServer := cfg.ServerCertificate.Cert == ""
-	ownWrap := cfg.ControlWrap.Type == "tls-crypt-v2" && cfg.ControlWrap.Key == ""
-	if !ownCA && !ownServer && !ownWrap {
-		return false, nil
-	}
-	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
-	if err != nil {
-		return false, err
-	}
-	if ownWrap {
-		if _, err := p.WrapServer(); err != nil {
-			return false, err
-		}
-	}
-	if !ownCA && !ownServer {
-		return false, nil
-	}
-	if !p.Exists() {
-		if err := p.Init(pki.Options{}); err != nil {
-			return false, err
-		}
-	}
-	if ownServer && !fileExists(p.CertFile(endpoint.ServerName)) {
-		if _, err := p.Server(endpoint.ServerName, pki.Options{}); err != nil {
-			return false, err
-		}
-	}
-	if !ownCA {
-		return false, nil
-	}
-	list, err := p.List()
-	if err != nil {
-		return false, err
-	}
-	any := false
-	var own *pki.Certificate // the newest one of our client, with its files in place
-	for i, c := range list {
-		any = any || c.Kind == pki.KindClient
-		if c.Name == clientName && c.CertFile == p.CertFile(clientName) {
-			own = &list[i]
-		}
-	}
-	switch {
-	case !any:
-		if _, err := p.Client(clientName, pki.Options{}); err != nil {
-			return false, err
-		}
-	case own == nil: // people made others, or revoked ours
-		return false, nil
-	case own.Status == pki.StatusRevoked:
-		log.Warn("no profile: the client certificate is revoked", "name", clientName, "hint", "adit-endpoint pki client NAME")
-		return false, nil
-	case own.Status == pki.StatusExpired:
-		log.Warn("no profile: the client certificate has expired", "name", clientName, "hint", "adit-endpoint pki renew "+clientName)
-		return false, nil
-	}
-	text, err := profileText(cfg, clientName)
-	if err != nil {
-		return false, err
-	}
-	return true, durable.Write(filepath.Join(cfg.DataDir(), profileName), text, 0o600)
-}
-
 func fileExists(name string) bool {
 	_, err := os.Stat(name)
 	return err == nil
 }
 
 // writeBuiltin leaves the configuration in the data directory, for people to
-// start from. One that is there already is kept.
+// start from. One that people changed is kept.
 func writeBuiltin(cfg endpoint.Config) error {
+	text := []byte(endpoint.BuiltinText(cfg.Listen[0], cfg.Transport, cfg.Network, cfg.Authentication...))
 	if fileExists(cfg.File) {
-		return nil
+		there, err := endpoint.LoadConfig(cfg.File)
+		if err != nil {
+			return nil
+		}
+		ours := endpoint.BuiltinText(there.Listen[0], there.Transport, there.Network, there.Authentication...)
+		if old, err := os.ReadFile(cfg.File); err != nil || string(old) != ours || string(old) == string(text) {
+			return err
+		}
 	}
-	return durable.Write(cfg.File, []byte(endpoint.BuiltinText(cfg.Listen[0], cfg.Transport, cfg.Network)), 0o600)
+	return durable.Write(cfg.File, text, 0o600)
 }
 
 // openNetwork makes the target network that cfg names.

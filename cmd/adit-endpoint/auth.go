@@ -1,0 +1,46 @@
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/adit-vpn/adit/endpoint"
+)
+
+// checkAuth refuses flags of sign-in that do not fit together.
+func (f *upFlags) checkAuth() error {
+	switch f.auth {
+	case "", "mutual", "directory", "federated":
+	default:
+		return usagef("use --auth mutual, directory or federated", "--auth %q is not mutual, directory or federated", f.auth)
+	}
+	switch {
+	case f.config != "" && (f.auth != "" || f.users != "" || f.idp != ""):
+		return usagef("write it into "+f.config+" under authentication", "--auth, --users and --idp are for an endpoint without a file")
+	case f.users != "" && f.auth != "directory":
+		return usagef("add --auth directory", "--users is for --auth directory")
+	case f.idp != "" && f.auth != "federated":
+		return usagef("add --auth federated", "--idp is for --auth federated")
+	case f.auth == "directory" && f.users == "":
+		return usagef("--auth directory --users FILE; a directory server is named in a file: --config FILE", "--auth directory needs the users")
+	case f.auth == "federated" && f.idp == "":
+		return usagef("--auth federated --idp demo, or the file of a provider's metadata", "--auth federated needs the identity provider")
+	}
+	return nil
+}
+
+// methods are those of the flags; none for certificates. Files are named so that they are
+// found from any directory.
+func (f *upFlags) methods() ([]endpoint.Authentication, error) {
+	switch f.auth {
+	case "directory":
+		file, err := filepath.Abs(f.users)
+		return []endpoint.Authentication{{Directory: &endpoint.Directory{Users: file}}}, err
+	case "federated":
+		if f.idp == "demo" {
+			return []endpoint.Authentication{{Federated: &endpoint.Federated{Demo: true}}}, nil
+		}
+		file, err := filepath.Abs(f.idp)
+		return []endpoint.Authentication{{Federated: &endpoint.Federated{Metadata: file}}}, err
+	}
+	return nil, nil
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"log/slog"
+	"path/filepath"
+
+	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/endpoint/pki"
+	"github.com/adit-vpn/adit/platform/durable"
+)
+
+// preparePKI makes what is missing of the endpoint's own PKI, when it is used,
+// and writes the client's profile. It says whether there is such a profile.
+func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err error) {
+	mutual, _, _ := cfg.Methods()
+	ownCA := mutual != nil && mutual.CA == ""
+	ownServer := cfg.ServerCertificate.Cert == ""
+	ownWrap := cfg.ControlWrap.Type == "tls-crypt-v2" && cfg.ControlWrap.Key == ""
+	if !ownCA && !ownServer && !ownWrap {
+		return false, nil
+	}
+	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
+	if err != nil {
+		return false, err
+	}
+	if ownWrap {
+		if _, err := p.WrapServer(); err != nil {
+			return false, err
+		}
+	}
+	if !ownCA && !ownServer {
+		return false, nil
+	}
+	if !p.Exists() {
+		if err := p.Init(pki.Options{}); err != nil {
+			return false, err
+		}
+	}
+	if ownServer && !fileExists(p.CertFile(endpoint.ServerName)) {
+		if _, err := p.Server(endpoint.ServerName, pki.Options{}); err != nil {
+			return false, err
+		}
+	}
+	if mutual == nil {
+		return true, writeProfile(cfg)
+	}
+	if !ownCA {
+		return false, nil
+	}
+	list, err := p.List()
+	if err != nil {
+		return false, err
+	}
+	any := false
+	var own *pki.Certificate // the newest one of our client, with its files in place
+	for i, c := range list {
+		any = any || c.Kind == pki.KindClient
+		if c.Name == clientName && c.CertFile == p.CertFile(clientName) {
+			own = &list[i]
+		}
+	}
+	switch {
+	case !any:
+		if _, err := p.Client(clientName, pki.Options{}); err != nil {
+			return false, err
+		}
+	case own == nil: // people made others, or revoked ours
+		return false, nil
+	case own.Status == pki.StatusRevoked:
+		log.Warn("no profile: the client certificate is revoked", "name", clientName, "hint", "adit-endpoint pki client NAME")
+		return false, nil
+	case own.Status == pki.StatusExpired:
+		log.Warn("no profile: the client certificate has expired", "name", clientName, "hint", "adit-endpoint pki renew "+clientName)
+		return false, nil
+	}
+	return true, writeProfile(cfg)
+}
+
+// writeProfile leaves the client's profile in the data directory.
+func writeProfile(cfg *endpoint.Config) error {
+	text, err := profileText(cfg, clientName)
+	if err != nil {
+		return err
+	}
+	return durable.Write(filepath.Join(cfg.DataDir(), profileName), text, 0o600)
+}
