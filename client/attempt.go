@@ -68,6 +68,7 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	if err != nil {
 		return failureAs(err, stop)
 	}
+	cfg.PeerInfo = append(cfg.PeerInfo, c.hardware(ctx, around)...)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -107,6 +108,26 @@ func (c *connection) attempt(ctx context.Context) *failure {
 		err = cause
 	}
 	return failureOf(err, at)
+}
+
+// hardware is what the server learns of the device by which packets to it leave, if the profile wants
+// that (openvpn's ssl.c, push_peer_info, takes the default route's).
+func (c *connection) hardware(ctx context.Context, server netip.Addr) []string {
+	if !c.spec.announce {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
+	defer cancel()
+	facts, err := c.host.Facts(ctx)
+	if err != nil {
+		c.log.Warn("the server is not told which machine this is", errorKey, err)
+		return nil
+	}
+	way, _ := facts.Way(server)
+	if way.Hardware == "" {
+		return nil
+	}
+	return []string{"IV_HWADDR=" + way.Hardware}
 }
 
 // work is a function for drive.Run's goroutine.

@@ -53,7 +53,9 @@ type spec struct {
 	socket         udp.Options
 
 	expires *time.Time // of the own certificate
-	session func(r remote, k kept) (ovpn.Config, error)
+	// announce says that the server shall know which machine this is (push-peer-info).
+	announce bool
+	session  func(r remote, k kept) (ovpn.Config, error)
 }
 
 // specOf checks that a connection can be made with p and takes what it needs. Its
@@ -127,6 +129,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 	if _, err := tlsConfig(p); err != nil {
 		return spec{}, err
 	}
+	s.announce = p.PushPeerInfo
 	s.session = func(r remote, k kept) (ovpn.Config, error) {
 		tc, err := tlsConfig(p)
 		if err != nil {

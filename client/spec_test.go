@@ -2,6 +2,8 @@ package client
 
 import (
 	"fmt"
+	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,8 @@ import (
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
 	"github.com/adit-vpn/adit/ovpn/profile"
+	"github.com/adit-vpn/adit/platform/platformtest"
+	"github.com/adit-vpn/adit/routes"
 )
 
 // TestSpecPerConnection: what stands in a <connection> block reaches the session
@@ -96,5 +100,31 @@ func TestSpecOffers(t *testing.T) {
 	p.Ciphers, p.Fallback = []string{"none", "AES-128-GCM", "DES-EDE3-CBC"}, "BF-CBC"
 	if cfg := config(p); fmt.Sprint(cfg.Ciphers) != "[AES-128-GCM]" || cfg.Fallback != "" {
 		t.Errorf("offers %v, fallback %q", cfg.Ciphers, cfg.Fallback)
+	}
+}
+
+// TestHardware: the server learns the address of the device by which packets to it leave, where the
+// profile wants that.
+func TestHardware(t *testing.T) {
+	route := func(dst, hardware string) routes.UnderlayRoute {
+		return routes.UnderlayRoute{Destination: netip.MustParsePrefix(dst), Device: "eth" + hardware, Hardware: hardware}
+	}
+	host := platformtest.NewHost(routes.Facts{Routes: []routes.UnderlayRoute{
+		route("0.0.0.0/0", "02:00:00:00:00:01"), route("192.0.2.0/24", "02:00:00:00:00:02"), route("198.51.100.0/24", "")}})
+	for _, c := range []struct {
+		announce bool
+		server   string
+		want     string
+	}{
+		{true, "203.0.113.1", "[IV_HWADDR=02:00:00:00:00:01]"},
+		{true, "192.0.2.1", "[IV_HWADDR=02:00:00:00:00:02]"},
+		{true, "198.51.100.1", "[]"}, // a device without
+		{true, "2001:db8::1", "[]"},  // no way
+		{false, "203.0.113.1", "[]"},
+	} {
+		conn := &connection{host: host, wiring: wiring{spec: spec{announce: c.announce}, log: slog.New(slog.DiscardHandler)}}
+		if got := fmt.Sprint(conn.hardware(t.Context(), netip.MustParseAddr(c.server))); got != c.want {
+			t.Errorf("announce %t, %s: %s, want %s", c.announce, c.server, got, c.want)
+		}
 	}
 }

@@ -20,14 +20,16 @@ func TestTakeOver(t *testing.T) {
 	t.Parallel()
 	needs(t, "openvpn")
 	for _, tt := range []struct {
-		name  string
-		lines []string      // of the client that is killed
-		away  time.Duration // how long
-		same  bool          // the address
+		name   string
+		lines  []string      // of the client that is killed
+		others []string      // of the other one
+		away   time.Duration // how long
+		same   bool          // the address
 	}{
-		{"named", []string{"push-peer-info", "setenv UV_ID laptop"}, 0, true},
-		{"nameless", nil, 0, false},
-		{"nameless, late", nil, 22 * time.Second, true},
+		{"named", []string{"push-peer-info", "setenv UV_ID laptop"}, []string{"push-peer-info", "setenv UV_ID desk"}, 0, true},
+		{"hardware", []string{"push-peer-info"}, []string{"push-peer-info"}, 0, true},
+		{"nameless", nil, nil, 0, false},
+		{"nameless, late", nil, nil, 22 * time.Second, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -38,7 +40,7 @@ func TestTakeOver(t *testing.T) {
 			server := s.endpointUp(s.cellYAML(p, wrapKeys{key, key}, c))
 			theirs := c
 			theirs.Peers = openVPNToAdit
-			other := s.openvpn(second, cellProfile(p, wrapKeys{key, key}, theirs, "verb 4", "connect-retry 1"))
+			other := s.openvpn(second, cellProfile(p, wrapKeys{key, key}, theirs, append(tt.others, "verb 4")...))
 			s.ok(other.WaitFor("Initialization Sequence Completed", soon))
 			st, err := startStream(second, s.host, netip.AddrPortFrom(hostAddr, 5001))
 			s.ok(err)

@@ -283,9 +283,10 @@ func (h *linuxHost) Facts(ctx context.Context) (routes.Facts, error) {
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return routes.Facts{}, fmt.Errorf("read links: %w", err)
 	}
-	names := map[int]string{}
+	names, hardware := map[int]string{}, map[int]string{}
 	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
+		a := l.Attrs()
+		names[a.Index], hardware[a.Index] = a.Name, a.HardwareAddr.String()
 	}
 	own := h.deviceIndex()
 	var f routes.Facts
@@ -300,7 +301,8 @@ func (h *linuxHost) Facts(ctx context.Context) (routes.Facts, error) {
 		if !ok || r.Index == own && own != 0 || k.Flags&unix.RTNH_F_DEAD != 0 {
 			continue
 		}
-		f.Routes = append(f.Routes, routes.UnderlayRoute{Destination: r.Destination, Gateway: r.Gateway, Device: names[r.Index], Metric: r.Metric})
+		f.Routes = append(f.Routes, routes.UnderlayRoute{Destination: r.Destination, Gateway: r.Gateway,
+			Device: names[r.Index], Hardware: hardware[r.Index], Metric: r.Metric})
 	}
 	addrs, err := h.nl.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {

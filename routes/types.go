@@ -61,6 +61,7 @@ type UnderlayRoute struct {
 	Destination netip.Prefix `json:"destination"` // 0.0.0.0/0 or ::/0 for the default
 	Gateway     netip.Addr   `json:"gateway"`     // zero: on-link
 	Device      string       `json:"device"`
+	Hardware    string       `json:"hardware,omitempty"` // address of Device: hexadecimal bytes with colons; "" = none
 	Metric      int          `json:"metric"`
 }
 

@@ -61,7 +61,8 @@ const codePrompt = "Enter MFA code "
 func profileText(cfg *endpoint.Config, name string) ([]byte, error) {
 	host, port := cfg.RemoteOrListen()
 	e := profile.Export{Host: host, Port: port, Proto: cfg.Transport, Cipher: cfg.Ciphers[0], DataCiphers: cfg.Ciphers,
-		Auth: cfg.Legacy.Auth, Compress: cfg.Legacy.Compress, Fragment: cfg.Legacy.Fragment}
+		Auth: cfg.Legacy.Auth, Compress: cfg.Legacy.Compress, Fragment: cfg.Legacy.Fragment,
+		PushPeerInfo: true} // so that a client that returns can be told from others with its certificate
 	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
 	if err != nil {
 		return nil, err

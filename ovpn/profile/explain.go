@@ -88,6 +88,6 @@ func meanings() map[string]string {
 		"hand-window": "how long a handshake may take", "tran-window": "how long an old key is good for", "tls-timeout": "when a control packet is sent again",
 		"reneg-sec": "when a new key is made", "reneg-bytes": "when a new key is made", "reneg-pkts": "when a new key is made",
 		"replay-window":  "how late a packet may come",
-		"push-peer-info": "tells the server about this machine", "ignore-unknown-option": "these may be unknown", "verb": "how much is logged",
+		"push-peer-info": "tells the server this machine's hardware address, and what setenv UV_… says", "ignore-unknown-option": "these may be unknown", "verb": "how much is logged",
 	}
 }

@@ -298,9 +298,9 @@ func TestAWSExport(t *testing.T) {
 	if r := p.Check(testNow()); !r.Usable || len(r.Problems) != 0 || r.Auth != "certificate" {
 		t.Errorf("report %+v", r)
 	}
-	full := Export{Host: "h", Port: 1, Proto: "tcp", TLSAuth: staticKeyText, Auth: "SHA256", DataCiphers: []string{"AES-256-GCM", "CHACHA20-POLY1305"}, UserPass: true, Federate: true, StaticChallenge: "Enter MFA code "}
+	full := Export{Host: "h", Port: 1, Proto: "tcp", PushPeerInfo: true, TLSAuth: staticKeyText, Auth: "SHA256", DataCiphers: []string{"AES-256-GCM", "CHACHA20-POLY1305"}, UserPass: true, Federate: true, StaticChallenge: "Enter MFA code "}
 	q := mustParse(t, string(full.Append(nil)), nil)
-	if q.TLSAuth == "" || q.KeyDirection != 1 || q.Auth != "SHA256" || len(q.Ciphers) != 2 || !q.AuthFederate || q.StaticChallenge.Text != "Enter MFA code " || !q.StaticChallenge.Echo || q.AuthRetry != "interact" {
+	if q.TLSAuth == "" || q.KeyDirection != 1 || !q.PushPeerInfo || q.Auth != "SHA256" || len(q.Ciphers) != 2 || !q.AuthFederate || q.StaticChallenge.Text != "Enter MFA code " || !q.StaticChallenge.Echo || q.AuthRetry != "interact" {
 		t.Errorf("got %+v", q)
 	}
 	if err := q.Unsupported(); err == nil {

@@ -64,6 +64,7 @@ type Export struct {
 	Auth           string // digest of tls-auth and of ciphers without their own authentication
 	Compress       string // framing: "lzo-no", "stub" or "stub-v2"
 	Fragment       int    // largest datagram body, bytes
+	PushPeerInfo   bool   // push-peer-info
 
 	UserPass        bool   // auth-user-pass with auth-retry interact and auth-nocache
 	Federate        bool   // auth-federate
@@ -110,6 +111,9 @@ func (e Export) Append(b []byte) []byte {
 	}
 	if e.Fragment > 0 {
 		line("fragment", strconv.Itoa(e.Fragment))
+	}
+	if e.PushPeerInfo {
+		line("push-peer-info")
 	}
 	line("verb", "3")
 	block("ca", string(e.CA))
