@@ -28,6 +28,9 @@ var allowed = map[string][]string{
 	"ovpn":           {"ovpn/wire", "ovpn/wrap", "ovpn/push"},
 	"ovpn/drive":     {"ovpn", "ovpn/framing"},
 
+	"saml/sp":  {},
+	"saml/idp": {},
+
 	"routes":             {"ovpn/push"},
 	"platform/ipc":       {},
 	"platform/udp":       {},
@@ -44,12 +47,12 @@ var allowed = map[string][]string{
 		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 	"endpoint/...": {
-		"endpoint/...", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
+		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 
 	"cmd/adit":          {"client/api", "ovpn/profile", "ovpn/push", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
 	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
-	"cmd/adit-endpoint": {"endpoint/...", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
+	"cmd/adit-endpoint": {"endpoint/...", "saml/sp", "saml/idp", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 
 func TestImportsFollowTheTable(t *testing.T) {
