@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +14,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/wrap"
 	"github.com/adit-vpn/adit/platform/lock"
 )
 
@@ -39,11 +45,45 @@ type Connection struct {
 	Address6  netip.Addr `json:"address6,omitzero"`
 	Subnet    string     `json:"subnet"` // of the association
 	Format    string     `json:"format"` // of the data channel: the cipher, and what is not usual
-	Since     time.Time  `json:"since"`
-	RxBytes   uint64     `json:"rx_bytes"` // from the client
-	TxBytes   uint64     `json:"tx_bytes"`
-	RxPackets uint64     `json:"rx_packets"`
-	TxPackets uint64     `json:"tx_packets"`
+	// Key is the client's tls-crypt-v2 key; nil for one that uses another method, or none.
+	Key       *ControlKey `json:"tls_crypt_v2,omitempty"`
+	Since     time.Time   `json:"since"`
+	RxBytes   uint64      `json:"rx_bytes"` // from the client
+	TxBytes   uint64      `json:"tx_bytes"`
+	RxPackets uint64      `json:"rx_packets"`
+	TxPackets uint64      `json:"tx_packets"`
+}
+
+// ControlKey says which tls-crypt-v2 key a client used. Nothing in it is secret.
+type ControlKey struct {
+	ID   string     `json:"id"`             // wrap.ClientKey.ID
+	Name string     `json:"name,omitempty"` // of the key's file in the PKI; the endpoint itself leaves it empty
+	Made *time.Time `json:"made,omitempty"` // when the key says that it was made
+	User string     `json:"user,omitempty"` // what its maker wrote into it: text, else "base64:" and its base64
+}
+
+// controlKey is what a session knows of its client's key; nil for none.
+func controlKey(s *ovpn.Session) *ControlKey {
+	m, ok := s.ClientKey()
+	if !ok {
+		return nil
+	}
+	return keyOf(s.ClientKeyID(), m)
+}
+
+// keyOf says what is in a key's metadata.
+func keyOf(id string, m wrap.Metadata) *ControlKey {
+	k := &ControlKey{ID: id}
+	if made, ok := m.Made(); ok {
+		k.Made = &made
+	}
+	if user, ok := m.User(); ok {
+		k.User = string(user)
+		if !utf8.Valid(user) || strings.ContainsFunc(k.User, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			k.User = "base64:" + base64.StdEncoding.EncodeToString(user)
+		}
+	}
+	return k
 }
 
 // Connections lists the established clients.
@@ -60,7 +100,7 @@ func (s *Server) Connections() []Connection {
 			From: p.from().String(), Transport: g.cfg.Transport,
 			Address: st.lease.Addr.Addr(), Address6: st.lease.Addr6.Addr(),
 			Subnet: g.cfg.Associations[st.lease.association].Subnet, Since: st.since.UTC().Truncate(time.Second),
-			Format: p.data.Format(), RxBytes: n.RxBytes, TxBytes: n.TxBytes, RxPackets: n.RxPackets, TxPackets: n.TxPackets,
+			Format: p.data.Format(), Key: st.key, RxBytes: n.RxBytes, TxBytes: n.TxBytes, RxPackets: n.RxPackets, TxPackets: n.TxPackets,
 		}
 		out = append(out, c)
 	}

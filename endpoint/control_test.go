@@ -9,8 +9,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/ovpn/wrap"
 )
 
 func TestControl(t *testing.T) {
@@ -100,4 +104,52 @@ func FuzzControl(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestConnectionKey: a connection shows which tls-crypt-v2 key it used.
+func TestConnectionKey(t *testing.T) {
+	r := start(t, "udp")
+	server, err := r.pki.WrapServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.key = "laptop"
+	key, err := r.pki.WrapClient(r.key, server, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.connect(t, "ann")
+	list := r.Connections()
+	if len(list) != 1 || list[0].Key == nil || list[0].Key.ID != key.ID() || list[0].Key.Made == nil || time.Since(*list[0].Key.Made) > time.Hour {
+		t.Fatalf("connections %+v, want the key %s", list, key.ID())
+	}
+	if names, err := r.pki.WrapNames(); err != nil || len(names) != 1 || names[list[0].Key.ID] != "laptop" {
+		t.Errorf("names %v, %v", names, err)
+	}
+	if !strings.Contains(r.log.String(), "tls_crypt_v2="+key.ID()) {
+		t.Error("the log does not name the key")
+	}
+}
+
+func TestKeyOf(t *testing.T) {
+	made := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		m    wrap.Metadata
+		want ControlKey
+	}{
+		{wrap.TimeMetadata(made), ControlKey{ID: "id", Made: &made}},
+		{wrap.UserMetadata([]byte("alice's phone")), ControlKey{ID: "id", User: "alice's phone"}},
+		{wrap.UserMetadata([]byte("a\x1b[2Jb")), ControlKey{ID: "id", User: "base64:YRtbMkpi"}},
+		{wrap.UserMetadata([]byte{0xff}), ControlKey{ID: "id", User: "base64:/w=="}},
+		{wrap.Metadata{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, ControlKey{ID: "id"}},
+		{wrap.Metadata{1, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, ControlKey{ID: "id"}},
+		{nil, ControlKey{ID: "id"}},
+	} {
+		if got := keyOf("id", tt.m); !reflect.DeepEqual(*got, tt.want) {
+			t.Errorf("%x: %+v, want %+v", tt.m, got, tt.want)
+		}
+		if _, err := json.Marshal(keyOf("id", tt.m)); err != nil {
+			t.Errorf("%x: %v", tt.m, err)
+		}
+	}
 }

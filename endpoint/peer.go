@@ -80,6 +80,7 @@ type status struct {
 	since    time.Time
 	lease    lease
 	machine  string // machineOf
+	key      *ControlKey
 }
 
 // restartMessage makes a client connect anew.
@@ -243,7 +244,7 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 	p.lease = lease
 	p.holds.Store(true)
 	p.access.Store(g.access[lease.association])
-	p.status.Store(&status{identity: who, since: now, lease: lease, machine: machineOf(ev.PeerInfo)})
+	p.status.Store(&status{identity: who, since: now, lease: lease, machine: machineOf(ev.PeerInfo), key: controlKey(s)})
 	if old := p.server.peers.established(p); old != nil {
 		p.inherit(old)
 		old.cancel(errReplaced)
@@ -307,7 +308,11 @@ func (p *peer) push(now time.Time, s *ovpn.Session) error {
 	p.updatable = s.CanUpdate()
 	p.adopting.Unlock()
 	st := p.status.Load()
-	p.server.log.Info("client connected", "connection", p.name, "from", p.from().String(), "client", st.identity.Name(),
+	log := p.server.log
+	if st.key != nil {
+		log = log.With("tls_crypt_v2", st.key.ID)
+	}
+	log.Info("client connected", "connection", p.name, "from", p.from().String(), "client", st.identity.Name(),
 		"address", p.lease.Addr.Addr().String())
 	return nil
 }

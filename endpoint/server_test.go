@@ -42,6 +42,7 @@ type running struct {
 	log  *lockedBuffer
 	text string   // of the configuration
 	via  net.Addr // where clients dial to; nil: the listener
+	key  string   // name of the clients' tls-crypt-v2 key; empty: one that is not kept
 	// What clients sign in with.
 	user     string
 	password push.Secret
@@ -145,7 +146,7 @@ func (r *running) clientWrap(t *testing.T) wrap.Method {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := r.pki.WrapClient("", server, 0)
+	key, err := r.pki.WrapClient(r.key, server, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -106,6 +106,9 @@ func TestTLSCryptV2Beside(t *testing.T) {
 		client := s.openvpn(s.client, clientProfile(p, "udp", c.wrap, c.key, "disable-dco"))
 		s.ok(client.WaitFor("Initialization Sequence Completed", soon))
 		s.reaches(s.client, none, hostAddr)
+		if list := s.connections(); len(list) != 1 || (list[0].Key != nil && list[0].Key.Made != nil) != (c.wrap == "tls-crypt-v2") {
+			t.Errorf("%s: connections %+v", c.wrap, list)
+		}
 		s.terminate(client)
 	}
 	// The metadata of this key is a name: it does not say how old it is.

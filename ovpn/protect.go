@@ -67,6 +67,14 @@ func (s *Session) ClientKey() (m wrap.Metadata, ok bool) {
 	return nil, false
 }
 
+// ClientKeyID tells the client's tls-crypt-v2 key from others (wrap.ClientKey.ID, server); "" without one.
+func (s *Session) ClientKeyID() string {
+	if keyed, is := s.wrap.(wrap.Keyed); is {
+		return keyed.ClientID()
+	}
+	return ""
+}
+
 // checkClientKey refuses a client key that is too old, when the client has
 // proved its address: on UDP there is no Session before.
 func (s *Session) checkClientKey() error {

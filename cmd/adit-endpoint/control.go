@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/endpoint/pki"
 )
 
 func (a *app) client() *endpoint.ControlClient { return endpoint.NewControlClient(a.data) }
@@ -24,19 +26,55 @@ func (a *app) connections() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.nameKeys(list); err != nil {
+				return err
+			}
 			if asJSON {
 				return printJSON(cmd, list)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tCLIENT\tADDRESS\tFROM\tSINCE\tRECEIVED\tSENT\tFORMAT")
+			fmt.Fprintln(w, "ID\tCLIENT\tADDRESS\tFROM\tSINCE\tRECEIVED\tSENT\tKEY\tFORMAT")
 			for _, c := range list {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", c.ID, c.Client, c.Address, c.From, c.Since.Format(time.RFC3339), c.RxBytes, c.TxBytes, c.Format)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", c.ID, c.Client, c.Address, c.From, c.Since.Format(time.RFC3339), c.RxBytes, c.TxBytes, keyWords(c.Key), c.Format)
 			}
 			return w.Flush()
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// nameKeys fills in the names that the PKI has for tls-crypt-v2 keys.
+func (a *app) nameKeys(list []endpoint.Connection) error {
+	p, err := pki.Open(filepath.Join(a.data, "pki"))
+	if err != nil {
+		return err
+	}
+	names, err := p.WrapNames()
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		if c.Key != nil {
+			c.Key.Name = names[c.Key.ID]
+		}
+	}
+	return nil
+}
+
+// keyWords is the best name of a client's tls-crypt-v2 key.
+func keyWords(k *endpoint.ControlKey) string {
+	switch {
+	case k == nil:
+		return "-"
+	case k.Name != "":
+		return k.Name
+	case k.User != "":
+		return strconv.Quote(k.User)
+	case k.Made != nil:
+		return k.ID + " of " + k.Made.Format(time.DateOnly)
+	}
+	return k.ID
 }
 
 func printJSON(cmd *cobra.Command, v any) error {

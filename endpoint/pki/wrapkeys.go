@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn/wrap"
@@ -84,6 +85,33 @@ func (p *PKI) WrapClient(name string, server wrap.ServerKey, age time.Duration) 
 		return key, p.ioError(path, err)
 	}
 	return key, nil
+}
+
+// WrapNames are the names of the client keys that are kept, by their ID. Files that hold no key are left out.
+func (p *PKI) WrapNames() (map[string]string, error) {
+	dir := filepath.Dir(p.WrapClientFile("x"))
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, p.ioError(dir, err)
+	}
+	names := map[string]string{}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".key")
+		if !ok || !e.Type().IsRegular() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, p.ioError(dir, err)
+		}
+		if key, err := wrap.ParseClientKey(text); err == nil {
+			names[key.ID()] = name
+		}
+	}
+	return names, nil
 }
 
 // dropWrapClient forgets a client's key; the next one is new. Anyone who has the

@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -61,6 +62,16 @@ func (m Metadata) User() (data []byte, ok bool) {
 		return nil, false
 	}
 	return m[1:], true
+}
+
+// Made is when a key with TimeMetadata was made; ok is false for other kinds, and for times
+// that no calendar has.
+func (m Metadata) Made() (t time.Time, ok bool) {
+	if len(m) < 9 || m[0] != metadataTime {
+		return time.Time{}, false
+	}
+	t = time.Unix(int64(binary.BigEndian.Uint64(m[1:])), 0).UTC()
+	return t, t.Year() >= 1970 && t.Year() < 10000
 }
 
 // Expired says whether the key is older than age, or does not say how old it is
@@ -220,6 +231,15 @@ func ParseClientKey(text []byte) (ClientKey, error) {
 		return ClientKey{}, errors.New("tls-crypt-v2 client key: the length at the end is not that of the wrapped key")
 	}
 	return ClientKey{key: StaticKey{b: [staticKeyLen]byte(b)}, wrapped: b[staticKeyLen:]}, nil
+}
+
+// ID tells a client's key from others, in 16 hexadecimal digits. It gives nothing of the key away:
+// it is the start of the SHA-256 of the wrapped form, which anybody on the way can see.
+func (k ClientKey) ID() string { return wrappedID(k.wrapped) }
+
+func wrappedID(wrapped []byte) string {
+	sum := sha256.Sum256(wrapped)
+	return hex.EncodeToString(sum[:8])
 }
 
 // Text is the key file, secret bytes included. ParseClientKey is its inverse.

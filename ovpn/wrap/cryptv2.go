@@ -173,3 +173,10 @@ func (w *cryptV2ServerWrapper) Key() *StaticKey {
 }
 
 func (w *cryptV2ServerWrapper) Client() (Metadata, bool) { return w.metadata, w.wrapped != nil }
+
+func (w *cryptV2ServerWrapper) ClientID() string {
+	if w.wrapped == nil {
+		return ""
+	}
+	return wrappedID(w.wrapped)
+}

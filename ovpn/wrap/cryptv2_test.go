@@ -270,7 +270,7 @@ func TestTLSCryptV2RoundTrip(t *testing.T) {
 	if got := server.Wrap([]byte("x"), t0, plainOf(wire.ControlV1, 1)); string(got) != "x" {
 		t.Errorf("a server without a key sent %x", got)
 	}
-	if _, ok := server.Client(); ok || server.Key() != nil {
+	if _, ok := server.Client(); ok || server.Key() != nil || server.ClientID() != "" {
 		t.Error("a server knows a key before the first packet")
 	}
 	if !EarlyNegotiation(reset) {
@@ -282,6 +282,9 @@ func TestTLSCryptV2RoundTrip(t *testing.T) {
 	}
 	if m, ok := server.Client(); !ok || !bytes.Equal(m, TimeMetadata(t0)) {
 		t.Errorf("metadata %x, %v", m, ok)
+	}
+	if id := server.ClientID(); len(id) != 16 || id != wrappedID(reset[len(reset)-minWrapped-9:]) {
+		t.Errorf("id %q", id)
 	}
 	if *server.Key() != *client.Key() {
 		t.Error("the ends have different keys")

@@ -52,6 +52,8 @@ type Keyed interface {
 	// Client is what the maker of the client's key said in it. ok is false as long
 	// as there is no such key, and for a client that uses the other method.
 	Client() (m Metadata, ok bool)
+	// ClientID is the ID of the client's key, "" as long as ok above is false.
+	ClientID() string
 }
 
 // earlyMark in the upper byte of a reset's packet id says that the client
