@@ -172,7 +172,27 @@ func (s *Server) ControlHandler(load func() (Config, error)) http.Handler {
 		}
 		reply(w, ReloadReply{Reset: n})
 	})
+	mux.HandleFunc("GET /v1/config", func(w http.ResponseWriter, _ *http.Request) {
+		cfg, err := s.config()
+		if err != nil {
+			refuse(w, http.StatusConflict, err)
+			return
+		}
+		reply(w, cfg)
+	})
 	return mux
+}
+
+// config is the configuration in force. Its file names hold in any working directory.
+func (s *Server) config() (Config, error) {
+	cfg := s.gen.Load().cfg
+	var err error
+	if cfg.File == "" {
+		cfg.Data, err = filepath.Abs(cfg.Data)
+		return cfg, err
+	}
+	cfg.File, err = filepath.Abs(cfg.File)
+	return cfg, err
 }
 
 func (s *Server) reloadFrom(ctx context.Context, load func() (Config, error)) (int, error) {
@@ -301,6 +321,11 @@ func (c *ControlClient) Terminate(ctx context.Context, q TerminateRequest) (out 
 // Reload makes the endpoint read its configuration again.
 func (c *ControlClient) Reload(ctx context.Context) (out ReloadReply, err error) {
 	return out, c.ask(ctx, http.MethodPost, "/v1/reload", nil, &out)
+}
+
+// Config asks for the configuration that the endpoint runs with: its file's, and the flags over it.
+func (c *ControlClient) Config(ctx context.Context) (out Config, err error) {
+	return out, c.ask(ctx, http.MethodGet, "/v1/config", nil, &out)
 }
 
 func (c *ControlClient) ask(ctx context.Context, method, path string, body, into any) error {

@@ -42,6 +42,9 @@ func TestControl(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Client != "ann" {
 		t.Fatalf("connections %+v, %v", list, err)
 	}
+	if cfg, err := ask.Config(ctx); err != nil || !reflect.DeepEqual(cfg, r.gen.Load().cfg) {
+		t.Errorf("configuration %+v, %v", cfg, err)
+	}
 	if _, err := ask.Reload(ctx); err == nil || !strings.HasPrefix(err.Error(), "f.yaml:1: listen:") {
 		t.Errorf("reload of a bad file: %v", err)
 	}

@@ -3,9 +3,11 @@ package main
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +23,10 @@ func (a *app) export() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Print a client's profile",
-		Long:  "Print a .ovpn. With --client it has that client's certificate and key inside, where the endpoint asks for one; without, people add theirs.",
-		Args:  exactly(0),
+		Long: `Print a .ovpn that fits the endpoint which runs on --data, or on the data directory of --config. When
+none runs there, it fits the file of --config, or else adit-endpoint.yaml in --data. With --client it has
+that client's certificate and key inside, where the endpoint asks for one; without, people add theirs.`,
+		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.configOf(cmd, config)
 			if err != nil {
@@ -37,21 +41,33 @@ func (a *app) export() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&client, "client", "", "`name` of a client certificate in the PKI")
-	cmd.Flags().StringVar(&config, "config", "", "YAML `file` (default: the one in the data directory)")
+	cmd.Flags().StringVar(&config, "config", "", "YAML `file` of the endpoint")
 	return cmd
 }
 
-// configOf finds the configuration that a data directory runs with.
+// configOf is what the endpoint of a data directory runs with, or would.
 func (a *app) configOf(cmd *cobra.Command, file string) (endpoint.Config, error) {
-	if file == "" {
-		file = filepath.Join(a.data, builtinName)
-		if !fileExists(file) {
-			return endpoint.Config{}, usagef("name its configuration: --config FILE, or its directory: --data DIR",
-				"there is no %s", file)
+	dir := a.data
+	var written endpoint.Config
+	if file != "" {
+		var err error
+		if written, err = a.load(cmd, upFlags{config: file}); err != nil {
+			return written, err
 		}
-		return endpoint.LoadConfig(file)
+		dir = written.DataDir()
 	}
-	return a.load(cmd, upFlags{config: file})
+	running, err := endpoint.NewControlClient(dir).Config(cmd.Context())
+	switch {
+	case !errors.Is(err, endpoint.ErrNotRunning):
+		return running, err
+	case file != "":
+		return written, nil
+	}
+	if file = filepath.Join(dir, builtinName); !fileExists(file) {
+		return endpoint.Config{}, usagef("name its configuration: --config FILE, or its directory: --data DIR",
+			"no endpoint runs on %s, and there is no %s", dir, file)
+	}
+	return endpoint.LoadConfig(file)
 }
 
 // codePrompt is AWS's question for a one-time code.
@@ -75,7 +91,7 @@ func profileText(cfg *endpoint.Config, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.CA, e.VerifyName, err = serverTrust(p, server); err != nil {
+	if e.CA, e.VerifyName, err = serverTrust(cfg, p, server); err != nil {
 		return nil, fmt.Errorf("%s: %w", serverCert, err)
 	}
 	mutual, directory, federated := cfg.Methods()
@@ -141,31 +157,53 @@ func wrapServer(cfg *endpoint.Config, p *pki.PKI) (wrap.ServerKey, error) {
 	return key, nil
 }
 
-// serverTrust is what a client needs to know the server: the CA that it chains
-// to (behind the certificate in its own file, else the PKI's) and its name.
-func serverTrust(p *pki.PKI, text []byte) (ca []byte, name string, err error) {
-	var block *pem.Block
+// serverTrust is what a client needs to know the server: the CA behind the certificate in its own
+// file, or the one that signed it, of the PKI or of the clients; and its name.
+func serverTrust(cfg *endpoint.Config, p *pki.PKI, text []byte) (ca []byte, name string, err error) {
+	leaf, rest := nextCertificate(text)
+	if leaf == nil {
+		return nil, "", errors.New("no certificate in it")
+	}
+	own, err := x509.ParseCertificate(leaf.Bytes)
+	if err != nil {
+		return nil, "", err
+	}
+	name = own.Subject.CommonName
 	for {
-		block, text = pem.Decode(text)
-		if block == nil {
+		var block *pem.Block
+		if block, rest = nextCertificate(rest); block == nil {
 			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if name == "" {
-			c, err := x509.ParseCertificate(block.Bytes)
-			if err != nil {
-				return nil, "", err
-			}
-			name = c.Subject.CommonName
-			continue
 		}
 		ca = append(ca, pem.EncodeToMemory(block)...)
 	}
 	if len(ca) > 0 {
 		return ca, name, nil
 	}
-	ca, err = os.ReadFile(p.CAFile())
-	return ca, name, err
+	files := []string{p.CAFile()}
+	for _, a := range cfg.Authentication {
+		if a.Mutual != nil && a.Mutual.CA != "" {
+			files = append(files, cfg.Path(a.Mutual.CA))
+		}
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // the other one, or else the error below
+		}
+		for block, rest := nextCertificate(text); block != nil; block, rest = nextCertificate(rest) {
+			if c, err := x509.ParseCertificate(block.Bytes); err == nil && own.CheckSignatureFrom(c) == nil {
+				return pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes}), name, nil
+			}
+		}
+	}
+	return nil, "", fmt.Errorf("the CA that signed it is neither behind it nor in %s: append it to the file", strings.Join(files, " or "))
+}
+
+// nextCertificate is the first certificate in text, nil for none, and what follows it.
+func nextCertificate(text []byte) (block *pem.Block, rest []byte) {
+	for {
+		if block, text = pem.Decode(text); block == nil || block.Type == "CERTIFICATE" {
+			return block, text
+		}
+	}
 }

@@ -55,7 +55,7 @@ func TestErrors(t *testing.T) {
 		{"terminate nothing", []string{"terminate"}, 2, "adit: terminate needs an id or a user"},
 		{"terminate both", []string{"terminate", "x", "--user", "y"}, 2, "adit: terminate needs an id or a user"},
 		{"check without a file", []string{"check"}, 2, "adit: adit-endpoint check got 0 arguments"},
-		{"export without an endpoint", []string{"export"}, 2, "adit: there is no "},
+		{"export without an endpoint", []string{"export"}, 2, "adit: no endpoint runs on "},
 		{"pki alone", []string{"pki"}, 2, "adit: pki needs one of its commands"},
 		{"client without a CA", []string{"pki", "client", "x"}, 1, "adit: pki: "},
 	} {
