@@ -170,16 +170,24 @@ func (e ConfigErrors) Unwrap() []error {
 
 // LoadConfig reads and checks a file. A wrong content is reported as ConfigErrors.
 func LoadConfig(file string) (Config, error) {
-	f, err := os.Open(file)
+	text, err := readConfig(file)
 	if err != nil {
 		return Config{}, err
+	}
+	return ParseConfig(file, text)
+}
+
+func readConfig(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	text, err := readAtMost(f, maxConfigSize)
 	if err != nil {
-		return Config{}, &ConfigError{File: file, Text: err.Error()}
+		return nil, &ConfigError{File: file, Text: err.Error()}
 	}
-	return ParseConfig(file, text)
+	return text, nil
 }
 
 // Path resolves a file name of the configuration: relative ones are beside the

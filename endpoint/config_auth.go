@@ -126,8 +126,8 @@ func (p *parsing) authentication(n *yaml.Node, path string) {
 				m := &Mutual{}
 				if !isNull(n) {
 					p.mapping(n, path, fields{
-						"ca":  func(n *yaml.Node, at string) { p.text(n, at, &m.CA) },
-						"crl": func(n *yaml.Node, at string) { p.text(n, at, &m.CRL) },
+						"ca":  p.set(func(n *yaml.Node, at string) { p.text(n, at, &m.CA) }),
+						"crl": p.set(func(n *yaml.Node, at string) { p.text(n, at, &m.CRL) }),
 					})
 				}
 				add(Authentication{Mutual: m}, n, path)
@@ -238,7 +238,7 @@ func (p *parsing) radius(n *yaml.Node, path string) *Radius {
 func (p *parsing) federated(n *yaml.Node, path string) *Federated {
 	f := &Federated{}
 	p.mapping(n, path, fields{
-		"idp_metadata": func(n *yaml.Node, at string) { p.text(n, at, &f.Metadata) },
+		"idp_metadata": p.set(func(n *yaml.Node, at string) { p.text(n, at, &f.Metadata) }),
 		"idp": func(n *yaml.Node, at string) {
 			var v string
 			p.word(n, at, &v, "demo")

@@ -125,7 +125,7 @@ func (p *parsing) authToken(n *yaml.Node, path string) {
 	p.mapping(n, path, fields{
 		"lifetime": seconds(0, &t.Lifetime),
 		"renewal":  seconds(1, &t.Renewal),
-		"secret":   func(n *yaml.Node, at string) { p.text(n, at, &t.Secret) },
+		"secret":   p.set(func(n *yaml.Node, at string) { p.text(n, at, &t.Secret) }),
 	})
 }
 

@@ -23,12 +23,21 @@ type parsing struct {
 
 // ParseConfig checks a file's text; file is its name in errors, which are ConfigErrors.
 func ParseConfig(file string, text []byte) (Config, error) {
+	return parseConfig(file, text).result()
+}
+
+func parseConfig(file string, text []byte) *parsing {
 	p := &parsing{reader: &reader{file: file}, c: defaults(), at: map[string]*yaml.Node{}}
 	p.c.File = file
 	p.parse(text)
 	if len(p.errs) == 0 {
 		p.check()
 	}
+	return p
+}
+
+// result is the configuration, or all mistakes in the order of their lines.
+func (p *parsing) result() (Config, error) {
 	if len(p.errs) > 0 {
 		slices.SortStableFunc(p.errs, func(a, b *ConfigError) int { return a.Line - b.Line })
 		return Config{}, p.errs

@@ -16,7 +16,7 @@ func (p *parsing) controlWrap(n *yaml.Node, path string) {
 	var v2 *yaml.Node // the last key that only tls-crypt-v2 has
 	p.mapping(n, path, fields{
 		"type": func(n *yaml.Node, at string) { p.word(n, at, &w.Type, "none", "tls-auth", "tls-crypt", "tls-crypt-v2") },
-		"key":  func(n *yaml.Node, at string) { p.text(n, at, &w.Key) },
+		"key":  p.set(func(n *yaml.Node, at string) { p.text(n, at, &w.Key) }),
 		"also": func(n *yaml.Node, at string) { v2 = n; p.wrapKey(n, at, &w.Also) },
 		"max_age_days": func(n *yaml.Node, at string) {
 			v2 = n
@@ -40,7 +40,7 @@ func (p *parsing) controlWrap(n *yaml.Node, path string) {
 func (p *parsing) wrapKey(n *yaml.Node, path string, into *WrapKey) {
 	p.mapping(n, path, fields{
 		"type": func(n *yaml.Node, at string) { p.word(n, at, &into.Type, "tls-auth", "tls-crypt") },
-		"key":  func(n *yaml.Node, at string) { p.text(n, at, &into.Key) },
+		"key":  p.set(func(n *yaml.Node, at string) { p.text(n, at, &into.Key) }),
 	})
 	if isMapping(n) && len(p.errs) == 0 && (into.Type == "" || into.Key == "") {
 		p.fail(n, path, "needs type and key")

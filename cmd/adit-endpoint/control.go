@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"text/tabwriter"
@@ -125,9 +126,9 @@ func (a *app) reload() *cobra.Command {
 
 func (a *app) check() *cobra.Command {
 	return &cobra.Command{
-		Use: "check FILE", Short: "Validate a configuration file", Args: exactly(1),
+		Use: "check FILE", Short: "Validate a configuration file and the files that it names", Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := endpoint.LoadConfig(args[0])
+			cfg, notes, err := endpoint.CheckConfig(args[0], os.ReadFile, time.Now())
 			var all endpoint.ConfigErrors
 			if errors.As(err, &all) && len(all) > 1 {
 				for _, e := range all {
@@ -137,6 +138,9 @@ func (a *app) check() *cobra.Command {
 			}
 			if err != nil {
 				return err
+			}
+			for _, n := range notes {
+				fmt.Fprintln(cmd.OutOrStdout(), "note:", n)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s/%s, clients from %s, %d associations, %d rules\n", args[0],
 				cfg.Listen[0], cfg.Transport, cfg.ClientCIDR, len(cfg.Associations), len(cfg.Rules))

@@ -127,6 +127,17 @@ func issuerOf(list *x509.RevocationList, cas []*x509.Certificate) *x509.Certific
 
 func serialKey(n *big.Int) string { return string(n.Bytes()) }
 
+// ListsEnd is when the first of the revocation lists expires: from then on clients of its CA are
+// refused. The zero time means never.
+func (m *Mutual) ListsEnd() (first time.Time) {
+	for _, l := range m.crls {
+		if !l.until.IsZero() && (first.IsZero() || l.until.Before(first)) {
+			first = l.until
+		}
+	}
+	return first
+}
+
 // Configure makes cfg demand a good client certificate: chain to the CAs, usage
 // clientAuth, in its time, a common name, not revoked.
 func (m *Mutual) Configure(cfg *tls.Config) {
