@@ -13,7 +13,7 @@ SYSTEMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darw
 FUZZTIME ?= 5000x
 # What the tests use beside Go: the reference peer, tools that look at the
 # kernel's state, and a C compiler for the race detector.
-PACKAGES := openvpn easy-rsa openssl iproute2 iputils-ping nftables iperf3 curl dbus-daemon dnsmasq-base procps gcc libc6-dev squid dante-server winbind chromium
+PACKAGES := openvpn easy-rsa openssl iproute2 iputils-ping nftables iperf3 curl dbus-daemon dnsmasq-base procps gcc libc6-dev squid dante-server winbind chromium gnome-keyring
 
 .PHONY: help build demo test unit race lab lab-full check fmt vet cross fuzz bench clean packages
 

@@ -39,7 +39,8 @@ var allowed = map[string][]string{
 	"platform":           {"routes", "platform/udp", "platform/durable"},
 	"platform/userspace": {"platform", "routes", "platform/udp"},
 
-	"saml/signin": {"ovpn/challenge", "ovpn/push"},
+	"platform/secrets": {"ovpn/push"},
+	"saml/signin":      {"ovpn/challenge", "ovpn/push"},
 
 	"client/api":   {"platform/ipc", "ovpn/push", "routes"},
 	"client/proxy": {"ovpn/push", "platform/udp"},
