@@ -19,11 +19,15 @@ func newCheck(a *app) *cobra.Command {
 ignored, unsupported or refused, and why; then the certificates with their expiry,
 and which traffic will go through the tunnel. Neither the service nor the server is asked.
 
+An encrypted private key or PKCS#12 file is opened with the passphrase of --passphrase-file or of
+the profile's askpass file, and checked; without one, the report says what it could not look at.
+
 The exit code is 0 when the profile is usable and 1 when it is not.`,
 		Example: `  adit check work.ovpn
   adit check work.ovpn --json`,
 		Args: wants(1, 1, "a file"),
 	}
+	passphrase := cmd.Flags().String("passphrase-file", "", "file with the private key's passphrase in its first line; - is the standard input")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		src, err := readSource(cmd.Context(), http.DefaultClient, args[0])
@@ -35,7 +39,10 @@ The exit code is 0 when the profile is usable and 1 when it is not.`,
 		if p == nil {
 			return hinted(err, "give an OpenVPN profile in UTF-8 text")
 		}
-		report := p.Check(time.Now())
+		report, err := a.checked(p, *passphrase)
+		if err != nil {
+			return err
+		}
 		if *asJSON {
 			if err := a.out.json(report); err != nil {
 				return err
@@ -46,9 +53,36 @@ The exit code is 0 when the profile is usable and 1 when it is not.`,
 		if report.Usable {
 			return nil
 		}
+		if p.Locked() && *passphrase == "" && p.Passphrase == "" {
+			err := unusable(src.title, report)
+			return hinted(err, "check the key, too: adit check "+args[0]+" --passphrase-file FILE")
+		}
 		return unusable(src.title, report)
 	}
 	return cmd
+}
+
+// checked is the report on a profile, with its key open where there is a passphrase.
+func (a *app) checked(p *profile.Profile, file string) (profile.Report, error) {
+	passphrase, where := p.Passphrase, "that askpass names"
+	if file != "" {
+		var err error
+		if passphrase, err = readPassphrase(file); err != nil {
+			return profile.Report{}, err
+		}
+		where = file
+		if !p.Locked() {
+			a.out.note("the private key needs no passphrase")
+		}
+	}
+	if !p.Locked() || file == "" && passphrase == "" {
+		return p.Check(time.Now()), nil
+	}
+	report, err := p.CheckUnlocked(time.Now(), passphrase)
+	if errors.Is(err, profile.ErrPassphrase) {
+		return report, hinted(errors.New("the passphrase does not open the private key of "+p.Name), "the file "+where+" must have it in its first line")
+	}
+	return report, err
 }
 
 // unusable names the first finding that stops a profile.

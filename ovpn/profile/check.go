@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/adit-vpn/adit/ovpn/push"
 )
 
 // Severity sorts findings.
@@ -91,6 +93,9 @@ func (p *Profile) Check(now time.Time) Report {
 			r.find(0, SeverityError, err.Error())
 		}
 	}
+	if text := p.unseen(); text != "" {
+		r.find(p.lineOf("key", "pkcs12"), SeverityInfo, text)
+	}
 	if !p.checksServer() {
 		r.find(0, SeverityWarning, "nothing tells the server's certificate from another client's: anybody with a certificate of this CA could pose as the server; add \"remote-cert-tls server\"")
 	}
@@ -100,6 +105,35 @@ func (p *Profile) Check(now time.Time) Report {
 	slices.SortStableFunc(r.Problems, func(a, b Finding) int { return a.Line - b.Line })
 	r.Usable = !slices.ContainsFunc(r.Problems, func(f Finding) bool { return f.Severity == SeverityError })
 	return r.Report
+}
+
+// CheckUnlocked is Check with the private key open, and with what is beside it in a PKCS#12 file.
+// Lines are those of p. The error wraps ErrPassphrase when another passphrase may help.
+func (p *Profile) CheckUnlocked(now time.Time, passphrase push.Secret) (Report, error) {
+	q, err := p.Unlock(passphrase)
+	if err != nil {
+		return Report{}, err
+	}
+	u := *p
+	u.Key, u.Cert, u.CA, u.ExtraCerts = q.Key, q.Cert, q.CA, q.ExtraCerts
+	u.Directives = slices.Clone(p.Directives)
+	for i := range u.Directives {
+		if d := &u.Directives[i]; d.Verdict == Unsupported && d.Note == lockedNote {
+			d.Verdict, d.Note = Used, "the passphrase opens it; adit import stores the key without"
+		}
+	}
+	return u.Check(now), nil
+}
+
+// unseen says what a passphrase keeps from Check, or "".
+func (p *Profile) unseen() string {
+	switch {
+	case !p.Locked():
+		return ""
+	case p.PKCS12 != "":
+		return "not looked at without its passphrase: the certificate, the private key and any CA in the PKCS#12 file"
+	}
+	return "not looked at without its passphrase: whether the private key is whole and belongs to the certificate"
 }
 
 type report struct{ Report }
