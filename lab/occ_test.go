@@ -46,9 +46,12 @@ var complaint = regexp.MustCompile(`WARNING: '([^']*)' is (?:used inconsistently
 
 // checkOptionsStrings demands that the openvpn in a cell found our options as it expects them. One
 // difference is meant, and shows that openvpn looked: compression framing that the server pushes is
-// not in the client's file.
+// not in the client's file. Ours is the string of 2.6: older ones do not expect that, nor each other's.
 func (l joined) checkOptionsStrings(t *testing.T, c cell) {
 	t.Helper()
+	if openvpnMinor() < 6 {
+		return
+	}
 	for _, p := range l.openvpn {
 		found := map[string]bool{}
 		for _, m := range complaint.FindAllStringSubmatch(p.Out.String(), -1) {
