@@ -25,12 +25,15 @@ type generation struct {
 	tls     *tls.Config
 	wrap    wrap.Method // nil: none
 	methods []auth.Method
-	tokens  *auth.Tokens // nil: none
-	trust   string       // changes when CAs or revocation lists do
-	pool    *pool
-	access  []*access // by association
-	reply   push.Reply
-	wanted  network.Wanted
+	// federated is one of methods, or nil, and idp the metadata that it was made from.
+	federated *auth.Federated
+	idp       []byte
+	tokens    *auth.Tokens // nil: none
+	trust     string       // changes when CAs or revocation lists do
+	pool      *pool
+	access    []*access // by association
+	reply     push.Reply
+	wanted    network.Wanted
 }
 
 // Keepalive as AWS pushes it; the server waits longer than the client, so that
@@ -49,7 +52,7 @@ const renegotiate = 65 * time.Minute
 // pool goes on when the addresses are cut in the same way.
 func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error) {
 	g := &generation{cfg: cfg}
-	if err := g.loadTLS(l); err != nil {
+	if err := g.loadTLS(before, l); err != nil {
 		return nil, err
 	}
 	if err := g.loadWrap(l); err != nil {
@@ -92,7 +95,7 @@ func pkiFile(cfg *Config, parts ...string) string {
 // ServerName is the name of the endpoint's own server certificate in its PKI.
 const ServerName = "server"
 
-func (g *generation) loadTLS(l Leaves) error {
+func (g *generation) loadTLS(before *generation, l Leaves) error {
 	cfg := &g.cfg
 	certFile, keyFile := cfg.Path(cfg.ServerCertificate.Cert), cfg.Path(cfg.ServerCertificate.Key)
 	if certFile == "" {
@@ -119,7 +122,7 @@ func (g *generation) loadTLS(l Leaves) error {
 		CurvePreferences:       []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
 		SessionTicketsDisabled: true,
 	}
-	return g.loadMethods(l)
+	return g.loadMethods(before, l)
 }
 
 // ErrServerCertificate wraps what is wrong with the endpoint's own certificate.

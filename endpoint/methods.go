@@ -1,15 +1,17 @@
 package endpoint
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 
 	"github.com/adit-vpn/adit/endpoint/auth"
+	"github.com/adit-vpn/adit/saml/sp"
 )
 
-// loadMethods makes what cfg.Authentication names.
-func (g *generation) loadMethods(l Leaves) error {
+// loadMethods makes what cfg.Authentication names. before is as in newGeneration.
+func (g *generation) loadMethods(before *generation, l Leaves) error {
 	if what, at := g.cfg.testOnly(); what != "" { // flags may have moved the listener
 		return fmt.Errorf("%s is for testers: it works on loopback listeners only, not on %s", what, at)
 	}
@@ -29,7 +31,7 @@ func (g *generation) loadMethods(l Leaves) error {
 	case directory != nil:
 		m, err = loadDirectory(&g.cfg, *directory, l)
 	case federated != nil:
-		m, err = loadFederated(&g.cfg, *federated, l)
+		m, err = g.loadFederated(*federated, before, l)
 	default:
 		return nil
 	}
@@ -48,9 +50,32 @@ func loadDirectory(cfg *Config, d Directory, l Leaves) (auth.Method, error) {
 	return nil, errors.New("directory: LDAP is not built in yet")
 }
 
-// loadFederated makes the method of an identity provider.
-func loadFederated(cfg *Config, f Federated, l Leaves) (auth.Method, error) {
-	return nil, errors.New("federated: SAML is not built in yet")
+// loadFederated makes the method of an identity provider. It stays when the provider is the
+// same, so that a reload loses no sign-in that is under way.
+func (g *generation) loadFederated(f Federated, before *generation, l Leaves) (auth.Method, error) {
+	file, text := g.cfg.Path(f.Metadata), l.TestIdP
+	if f.Demo {
+		file = "the built-in identity provider"
+		if text == nil {
+			return nil, errors.New("the built-in identity provider (idp: demo) does not run: stop the endpoint and start it again")
+		}
+	} else {
+		var err error
+		if text, err = l.ReadFile(file); err != nil {
+			return nil, fmt.Errorf("identity provider's metadata: %w", err)
+		}
+	}
+	g.trust += string(text)
+	if before != nil && before.federated != nil && bytes.Equal(before.idp, text) {
+		g.federated, g.idp = before.federated, text
+		return g.federated, nil
+	}
+	m, err := sp.ParseMetadata(text, l.Now())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	g.federated, g.idp = auth.NewFederated(m, l.Now), text
+	return g.federated, nil
 }
 
 func loadMutual(cfg *Config, m Mutual, l Leaves) (method *auth.Mutual, trust string, err error) {

@@ -29,6 +29,8 @@ type Leaves struct {
 	ReadFile  func(name string) ([]byte, error)
 	ListenUDP func(addr netip.AddrPort) (udp.Conn, error)
 	ListenTCP func(addr netip.AddrPort) (net.Listener, error)
+	// TestIdP is the metadata of the built-in identity provider, which the caller runs; nil: none.
+	TestIdP []byte
 	// Network is opened by the caller; Run closes it in the end, whatever happens.
 	Network network.Network
 }

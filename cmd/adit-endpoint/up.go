@@ -183,8 +183,13 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 	if err != nil {
 		return err
 	}
+	provider, err := openIdP(cmd.Context(), &cfg)
+	if err != nil {
+		nw.Close()
+		return err
+	}
 	srv, err := endpoint.New(cfg, endpoint.Leaves{
-		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw,
+		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, TestIdP: provider.metadata(),
 		ListenUDP: func(addr netip.AddrPort) (udp.Conn, error) {
 			return udp.Listen(cmd.Context(), addr, udp.Options{})
 		},
@@ -194,16 +199,17 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 		},
 	})
 	if err != nil {
+		provider.close()
 		nw.Close()
 		return err
 	}
 	serving = true
-	return a.serve(cmd, srv, control, cfg, made, log, func() (endpoint.Config, error) { return a.load(cmd, f) })
+	return a.serve(cmd, srv, control, cfg, made, provider, log, func() (endpoint.Config, error) { return a.load(cmd, f) })
 }
 
-// serve runs endpoint, control socket and signals until the context ends.
+// serve runs endpoint, control socket, identity provider and signals until the context ends.
 func (a *app) serve(cmd *cobra.Command, srv *endpoint.Server, control *endpoint.Control, cfg endpoint.Config,
-	ownClient bool, log *slog.Logger, load func() (endpoint.Config, error)) error {
+	ownClient bool, provider *testIdP, log *slog.Logger, load func() (endpoint.Config, error)) error {
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	var side sync.WaitGroup
@@ -215,10 +221,12 @@ func (a *app) serve(cmd *cobra.Command, srv *endpoint.Server, control *endpoint.
 		}
 	})
 	side.Go(func() { reloadOnHangup(ctx, srv, load, log) })
+	side.Go(func() { provider.serve(ctx, log) })
 	side.Go(func() {
 		select {
 		case <-srv.Ready():
 			greet(cmd.OutOrStdout(), cfg, ownClient)
+			provider.greet(cmd.OutOrStdout())
 		case <-ctx.Done():
 		}
 	})
