@@ -13,7 +13,8 @@ SYSTEMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darw
 FUZZTIME ?= 5000x
 # What the tests use beside Go: the reference peer, tools that look at the
 # kernel's state, and a C compiler for the race detector.
-PACKAGES := openvpn easy-rsa openssl iproute2 iputils-ping nftables iperf3 curl dbus-daemon dnsmasq-base procps gcc libc6-dev squid dante-server winbind chromium gnome-keyring
+PACKAGES := openvpn easy-rsa openssl iproute2 iputils-ping nftables iperf3 curl dbus-daemon dnsmasq-base procps gcc libc6-dev squid dante-server winbind chromium gnome-keyring \
+            samba samba-ad-provision samba-dsdb-modules samba-vfs-modules freeradius
 
 .PHONY: help build demo test unit race lab lab-full check fmt vet cross fuzz bench clean packages
 
@@ -39,7 +40,7 @@ test: packages unit race lab
 
 unit:
 	@[ "$$(id -u)" = 0 ] || echo 'left out: tests of kernel devices, routes, firewall and other users (need root)'
-	@for t in /usr/share/easy-rsa/easyrsa openssl curl dbus-daemon; do command -v $$t >/dev/null || echo "left out: tests that use $$t (not installed)"; done
+	@for t in /usr/share/easy-rsa/easyrsa openssl curl dbus-daemon samba freeradius; do command -v $$t >/dev/null || echo "left out: tests that use $$t (not installed)"; done
 	$(GO) test $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$)
 
 race:
@@ -66,7 +67,7 @@ packages:
 	    export DEBIAN_FRONTEND=noninteractive; \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 $$missing; \
 	    if [ -d /run/systemd/system ]; then for p in $$missing; do case $$p in \
-	      squid|winbind) systemctl disable -q --now $$p;; dante-server) systemctl disable -q --now danted;; esac; done; fi; fi; \
+	      squid|winbind|freeradius) systemctl disable -q --now $$p;; samba) systemctl disable -q --now smbd nmbd samba-ad-dc;; dante-server) systemctl disable -q --now danted;; esac; done; fi; fi; \
 	fi
 
 # --- checks
@@ -97,4 +98,4 @@ bench: build
 	$(GO) run ./bench/sidebyside -bin $(BIN)
 
 clean:
-	rm -rf $(BIN) adit-endpoint-data
+	rm -rf $(BIN) adit-endpoint-data $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
