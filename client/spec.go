@@ -27,7 +27,7 @@ const (
 	handshakeDefault = 30 * time.Second
 	// pollSeveral is how long it may take for its first word when there are others to try.
 	pollSeveral = 10 * time.Second
-	// pingRestartDefault is openvpn's for clients that pull (init.c, PRE_PULL_INITIAL_PING_RESTART).
+	// pingRestartDefault is openvpn's for clients that pull, over UDP (init.c, update_options_ce_post).
 	pingRestartDefault = 120 * time.Second
 )
 
@@ -146,7 +146,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 			Ping: p.Ping, PingRestart: p.PingRestart,
 			RenegotiateBytes: p.RenegBytes, RenegotiatePackets: p.RenegPackets,
 		}
-		if p.PingRestart == 0 && !writes(p, "ping-restart") {
+		if !p.PointToPoint && !r.stream && p.PingRestart == 0 && !writes(p, "ping-restart") && !writes(p, "ping-exit") {
 			cfg.PingRestart = pingRestartDefault
 		}
 		if s.usesToken(k) {

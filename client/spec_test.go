@@ -128,3 +128,36 @@ func TestHardware(t *testing.T) {
 		}
 	}
 }
+
+// The default of ping-restart is for clients that pull, over UDP, as in openvpn: two equal peers
+// without pings, or a quiet TCP tunnel, would start again every two minutes.
+func TestSpecPingRestart(t *testing.T) {
+	for _, tc := range []struct {
+		lines string
+		want  time.Duration
+	}{
+		{"client\nremote a.example\n", 2 * time.Minute},
+		{"client\nremote a.example 1194 udp6\n", 2 * time.Minute},
+		{"client\nremote a.example 1194 tcp\n", 0},
+		{"tls-client\nremote a.example\n", 0},
+		{"tls-client\nremote a.example\nping-restart 30\n", 30 * time.Second},
+		{"tls-client\npull\nremote a.example\n", 2 * time.Minute},
+		{"client\nremote a.example\nping-restart 0\n", 0},
+		{"client\nremote a.example\nping-exit 300\n", 0},
+		{"client\nremote a.example\nkeepalive 10 60\n", 60 * time.Second},
+		{"client\nremote a.example 1194 tcp\nping-restart 30\n", 30 * time.Second},
+	} {
+		p, err := profile.Parse("test", []byte(fmt.Sprintf("%ssetenv CLIENT_CERT 0\nremote-cert-tls server\n<ca>\n%s</ca>\n", tc.lines, ovpntest.NewPKI(t).CA())), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := specOf(p, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := s.session(s.remotes[0], kept{})
+		if err != nil || cfg.PingRestart != tc.want {
+			t.Errorf("%q: ping-restart %v, want %v, error %v", tc.lines, cfg.PingRestart, tc.want, err)
+		}
+	}
+}
