@@ -134,6 +134,9 @@ func (l *udpListener) packet(ctx context.Context, now time.Time, from netip.Addr
 func (l *udpListener) control(ctx context.Context, now time.Time, from netip.AddrPort, local netip.Addr, b []byte) {
 	key := sessionKey{from: from, client: wire.SessionID(b[1:9])}
 	if p := l.server.peers.session(key); p != nil {
+		if p.opener == l && p.proved.CompareAndSwap(true, false) {
+			l.gate.Proved(p.start, p.source.Addr())
+		}
 		p.control(append([]byte(nil), b...))
 		return
 	}
@@ -166,6 +169,9 @@ func (l *udpListener) control(ctx context.Context, now time.Time, from netip.Add
 // without one.
 func (l *udpListener) start(ctx context.Context, key sessionKey, local netip.Addr, hello *ovpn.Hello, first []byte) {
 	p, pctx := l.server.newPeer(key, local, l.conn)
+	if hello.Server == (wire.SessionID{}) {
+		p.opener = l
+	}
 	if err := l.server.peers.add(l.server.leave.Now(), p); err != nil {
 		p.cancel(err)
 		l.server.turnedAway(p, err)

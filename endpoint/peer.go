@@ -52,6 +52,8 @@ type peer struct {
 	do     chan func(now time.Time, s *ovpn.Session) error
 
 	waiting *list.Element // in peers.halfOpen
+	opener  *udpListener  // whose gate let it in without a proof of its address; else nil
+	proved  atomic.Bool   // the proof came, and opener does not know yet
 
 	path   atomic.Pointer[path]
 	tries  atomic.Uint64 // packets from elsewhere that were opened: float.go
@@ -173,6 +175,7 @@ func (p *peer) handle(now time.Time, s *ovpn.Session, ev ovpn.Event) error {
 	switch ev := ev.(type) {
 	case ovpn.Established:
 		if !ev.Renegotiation {
+			p.proved.Store(true)
 			p.compare(ev.PeerOptions)
 		}
 	case ovpn.Credentials:

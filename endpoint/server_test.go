@@ -37,12 +37,13 @@ const patience = 10 * time.Second
 // running is an endpoint on loopback with the demo network.
 type running struct {
 	*Server
-	dir  string
-	pki  *pki.PKI
-	log  *lockedBuffer
-	text string   // of the configuration
-	via  net.Addr // where clients dial to; nil: the listener
-	key  string   // name of the clients' tls-crypt-v2 key; empty: one that is not kept
+	dir      string
+	pki      *pki.PKI
+	log      *lockedBuffer
+	text     string   // of the configuration
+	via      net.Addr // where clients dial to; nil: the listener
+	key      string   // name of the clients' tls-crypt-v2 key; empty: one that is not kept
+	unmarked bool     // clients cannot send their key twice
 	// What clients sign in with.
 	user     string
 	password push.Secret
@@ -150,8 +151,17 @@ func (r *running) clientWrap(t *testing.T) wrap.Method {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if r.unmarked {
+		return unmarked{wrap.TLSCryptV2(key)}
+	}
 	return wrap.TLSCryptV2(key)
 }
+
+// unmarked is a client's method without the mark of early negotiation, as OpenVPN 2.5 has it:
+// the endpoint begins a session for its first packet.
+type unmarked struct{ wrap.Method }
+
+func (m unmarked) New(server bool, _ uint32) wrap.Wrapper { return m.Method.New(server, 1<<31) }
 
 func (r *running) config(t *testing.T, text string) Config {
 	t.Helper()

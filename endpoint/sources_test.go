@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/framing"
 	"github.com/adit-vpn/adit/ovpn/wire"
 )
@@ -101,6 +102,23 @@ func TestConnectFreq(t *testing.T) {
 	}
 	if len(s.arrivals) > maxSources {
 		t.Errorf("%d sources are remembered", len(s.arrivals))
+	}
+}
+
+// TestManyOldClients: clients of OpenVPN 2.5 with tls-crypt-v2 get a session for their first
+// packet. Those that go on do not use up the limit on first packets, which is 50 for a source.
+func TestManyOldClients(t *testing.T) {
+	r := startWith(t, "udp", "connect_freq: {sessions: 1000, seconds: 10}\n")
+	r.unmarked = true
+	ann := r.tlsConfig(t, "ann")
+	for range 60 {
+		d := r.dial(t, ann)
+		wait[ovpn.PushReply](t, d)
+		d.cancel()
+		<-d.done
+	}
+	if containsLog(r, "some are not answered") {
+		t.Error("the limit on first packets was reached")
 	}
 }
 

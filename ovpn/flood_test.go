@@ -163,6 +163,51 @@ func TestLimitOfOneSource(t *testing.T) {
 	}
 }
 
+// A client of OpenVPN 2.5 with tls-crypt-v2 gets a session at once: it gives its answer
+// back when that is established, in the same window only.
+func TestProvedClientGivesItsAnswerBack(t *testing.T) {
+	client, server := cryptV2(t, nil, nil)
+	now := ovpntest.Epoch()
+	one, two := netip.MustParseAddrPort("192.0.2.1:1000"), netip.MustParseAddrPort("192.0.2.2:1000")
+	gate := ovpn.NewGate(ovpn.GateConfig{Wrap: server, Resets: 4, Source: 2})
+	reset := firstPacket(t, unmarked{client})
+	let := func(from netip.AddrPort, n int) (got int) {
+		for range n {
+			if _, hello, err := gate.Handle(now, from, reset); hello != nil {
+				got++
+			} else if !errors.Is(err, ovpn.ErrFlood) {
+				t.Fatal(err)
+			}
+		}
+		return got
+	}
+	for i, tc := range []struct {
+		after  time.Duration
+		proved time.Duration // ago
+		times  int
+		from   netip.AddrPort
+		want   int
+	}{
+		{0, 0, 0, one, 2},
+		{0, 0, 1, one, 1},
+		{0, 0, 10, one, 2}, // never more than it was given
+		{0, 0, 0, two, 2},
+		{time.Second, time.Second, 1, one, 1},
+		{time.Second, 0, 0, one, 0},
+		{10 * time.Second, 0, 0, one, 2},
+		{time.Second, 10 * time.Second, 2, one, 0}, // of the window before: it owes nothing any more
+		{0, time.Second, 2, one, 2},
+	} {
+		now = now.Add(tc.after)
+		for range tc.times {
+			gate.Proved(now.Add(-tc.proved), tc.from.Addr())
+		}
+		if got := let(tc.from, 100); got != tc.want {
+			t.Errorf("step %d: %d were let in, want %d", i, got, tc.want)
+		}
+	}
+}
+
 func TestForceCookie(t *testing.T) {
 	client, server := cryptV2(t, nil, nil)
 	from := netip.MustParseAddrPort("192.0.2.1:1000")

@@ -33,7 +33,7 @@ type GateConfig struct {
 	ForceCookie bool
 	// Resets is how many resets are answered in each Window, and Source how many of
 	// them from one address (IPv6: one /64). A client that completes the handshake
-	// gives its answer back. Defaults: 100, 50, 10 s (openvpn's connect-freq-initial).
+	// gives its answer back (see Proved). Defaults: 100, 50, 10 s (openvpn's connect-freq-initial).
 	Resets, Source int
 	Window         time.Duration
 }
@@ -112,6 +112,11 @@ func (g *Gate) Handle(now time.Time, from netip.AddrPort, packet []byte) (reply 
 	return w.Wrap(nil, now, plain), nil, nil
 }
 
+// Proved says that a client to which Handle gave a session without a handshake (Hello.Server is
+// zero), at the time began, has turned out to be at its address: its session is Established. Its
+// answer counts no longer against those who may follow. Once for each session.
+func (g *Gate) Proved(began time.Time, from netip.Addr) { g.limit.giveBack(began, from) }
+
 // open reads packet with a Wrapper of its own, nil when there is no protection.
 func (g *Gate) open(now time.Time, packet []byte) (c wire.Control, w wrap.Wrapper, err error) {
 	if g.cfg.Wrap != nil {
@@ -154,7 +159,7 @@ func (g *Gate) complete(now time.Time, from netip.AddrPort, c wire.Control) (*He
 	for back := range int64(3) {
 		want := g.cookie(c.Session, from, slotOf(now)-back)
 		if subtle.ConstantTimeCompare(want[:], c.Peer[:]) == 1 {
-			g.limit.giveBack(from.Addr())
+			g.limit.giveBack(now, from.Addr())
 			return &Hello{Client: c.Session, Server: c.Peer}, nil
 		}
 	}

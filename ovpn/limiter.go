@@ -53,8 +53,11 @@ func (l *limiter) take(now time.Time, from netip.Addr) bool {
 }
 
 // giveBack forgets one answer to from, which has proved itself; never more than
-// it was given.
-func (l *limiter) giveBack(from netip.Addr) {
+// it was given, and nothing when the window of at, when it was given, is over.
+func (l *limiter) giveBack(at time.Time, from netip.Addr) {
+	if at.Before(l.since) {
+		return
+	}
 	if slot := l.slot(from); *slot > 0 {
 		*slot--
 		l.used--
