@@ -289,22 +289,6 @@ func TestForeignOpcodesDoNotKill(t *testing.T) {
 	}
 }
 
-func TestSeveralMessagesInOneRecord(t *testing.T) {
-	c, s := setup(t)
-	p := up(t, c, s, quiet, 1)
-	p.Server.Session.SendRecord(p.Now, "INFO,one\x00INFO,two\r\n\x00INFO,th\x01ree\x00")
-	p.Run(time.Second, nil)
-	var got []string
-	for _, ev := range p.Client.Events {
-		if m, ok := ev.(ovpn.Message); ok {
-			got = append(got, m.Text)
-		}
-	}
-	if strings.Join(got, "|") != "INFO,one|INFO,two" {
-		t.Errorf("got %q", got)
-	}
-}
-
 func TestPasswordTooLongForTheLayout(t *testing.T) {
 	c, s := setup(t)
 	c.Username, c.Password = "u", push.Secret(strings.Repeat("x", 70_000))

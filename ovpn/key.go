@@ -177,19 +177,18 @@ func (k *key) record(s *Session, b []byte) error {
 	if k.peer != nil {
 		return s.record(k, b)
 	}
-	k.plain = append(k.plain, b...)
 	peerRole := Server
 	if s.cfg.Role == Server {
 		peerRole = Client
 	}
-	m, _, err := parseKeyMessage(k.plain, peerRole)
-	if errors.Is(err, errShortKeyMessage) {
-		return nil
-	}
+	m, err := k.collect(b, peerRole)
 	if err != nil {
 		return &ProtocolError{Cause: CauseProtocol, Text: "key exchange failed", Err: err}
 	}
-	k.plain, k.peer = nil, m
+	if m == nil {
+		return nil
+	}
+	k.peer = m
 	again := !s.established.IsZero()
 	info := parsePeerInfo(m.peerInfo)
 	if !again {
@@ -231,6 +230,17 @@ func (k *key) record(s *Session, b []byte) error {
 		return nil
 	}
 	return k.install(s)
+}
+
+// collect adds one record to the peer's key-method 2; nil while more must follow.
+func (k *key) collect(b []byte, sender Role) (*keyMessage, error) {
+	k.plain = append(k.plain, b...)
+	m, _, err := parseKeyMessage(k.plain, sender)
+	if errors.Is(err, errShortKeyMessage) || err == nil && m.fewer && len(b) == maxRecord {
+		return nil, nil // long passwords do not fit in one record
+	}
+	k.plain = nil
+	return m, err
 }
 
 // install derives the data key and lets Data open with it; promote follows

@@ -28,6 +28,7 @@ type keyMessage struct {
 	password push.Secret
 	peerInfo string
 	tooLong  bool // user name or password over our limits: they are empty here
+	fewer    bool // fields are missing at the end, as old peers have it
 }
 
 // Bounds of what a peer may send. AWS's SAML assertions travel as passwords. A
@@ -115,6 +116,7 @@ func parseKeyMessage(b []byte, sender Role) (*keyMessage, Encoding, error) {
 	var fields [4][]byte
 	for i, limit := range []int{maxOptions, maxKeyMessage, maxKeyMessage, maxPeerInfo} {
 		if len(b) == 0 && i > 0 {
+			m.fewer = true
 			break
 		}
 		var err error

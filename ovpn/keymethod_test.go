@@ -1,8 +1,11 @@
 package ovpn
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,4 +116,55 @@ func FuzzControlMessage(f *testing.F) {
 		s.keys = []*key{k}
 		s.record(k, append([]byte(text), 0))
 	})
+}
+
+// A password may be longer than a record; where the records part does not matter.
+func TestKeyMessageInSeveralRecords(t *testing.T) {
+	for _, enc := range []Encoding{Stock, AWS32} {
+		for size := 16_100; size < 16_384; size++ {
+			want := sampleMessage(Client)
+			want.password = push.Secret(strings.Repeat("p", size))
+			b := appendKeyMessage(nil, Client, enc, want)
+			for _, chunk := range []int{maxRecord, 4096, 1000} {
+				if enc == Stock && chunk < maxRecord {
+					continue // without a length in front, only a full record says that more follows
+				}
+				k := &key{}
+				var got *keyMessage
+				for part := range slices.Chunk(b, chunk) {
+					if got != nil {
+						t.Fatalf("layout %d, password of %d bytes, records of %d: taken before its end", enc, size, chunk)
+					}
+					var err error
+					if got, err = k.collect(part, Client); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if !reflect.DeepEqual(got, want) || k.plain != nil {
+					t.Fatalf("layout %d, password of %d bytes, records of %d: %+v", enc, size, chunk, got)
+				}
+			}
+		}
+	}
+}
+
+// A peer that never comes to an end, or says something else first.
+func TestKeyMessageHostileRecords(t *testing.T) {
+	end := func(record []byte, n int) (records int, err error) {
+		k := &key{}
+		for m := (*keyMessage)(nil); err == nil && m == nil && records < n; records++ {
+			m, err = k.collect(record, Client)
+		}
+		return records, err
+	}
+	for name, record := range map[string][]byte{
+		"a message first": []byte("PUSH_REQUEST\x00"),
+		"zeros":           make([]byte, maxRecord),
+		"full records":    bytes.Repeat([]byte{0xff}, maxRecord),
+		"no end":          append(binary.LittleEndian.AppendUint32(nil, maxKeyMessage), bytes.Repeat([]byte{2}, 1000)...),
+	} {
+		if n, err := end(record, 1000); !errors.Is(err, errBadKeyMessage) {
+			t.Errorf("%s: %d records were taken, %v", name, n, err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package ovpn
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"strconv"
@@ -8,11 +9,17 @@ import (
 	"time"
 )
 
-// record handles the messages in one record, each ended by NUL. A message that
-// is not printable is ignored as a whole (CVE-2024-5594).
+// record handles the messages in one record, each ended by NUL. What has no end in
+// its record is none (openvpn's ssl_pkt.c, extract_command_buffer): half an order is
+// not obeyed. A message that is not printable is ignored as a whole (CVE-2024-5594).
 func (s *Session) record(k *key, b []byte) error {
-	for text := range strings.SplitSeq(string(b), "\x00") {
-		text = strings.TrimRight(text, "\r\n")
+	for {
+		part, rest, ended := bytes.Cut(b, []byte{0})
+		if !ended {
+			return nil
+		}
+		b = rest
+		text := strings.TrimRight(string(part), "\r\n")
 		if text == "" || strings.ContainsFunc(text, unprintable) {
 			continue
 		}
@@ -20,7 +27,6 @@ func (s *Session) record(k *key, b []byte) error {
 			return err
 		}
 	}
-	return nil
 }
 
 func (s *Session) message(k *key, text string) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -52,6 +53,12 @@ func TestAgainstOpenVPN(t *testing.T) {
 			"--comp-lzo no --fragment 1300", func(c *ovpn.Config) {
 			c.PointToPoint, c.Ciphers, c.Fallback, c.Auth, c.Compress, c.Fragment = true, []string{"AES-256-CBC"}, "AES-256-CBC", "SHA256", "lzo-no", 1300
 		}, ovpn.Client, "AES-256-CBC", "Initialization Sequence Completed"},
+		{"point to point, it reads a long key exchange", "--tls-server --ping 1", func(c *ovpn.Config) {
+			c.PointToPoint = true
+			for i := range 8 {
+				c.PeerInfo = append(c.PeerInfo, fmt.Sprintf("UV_%d=%s", i, strings.Repeat("x", 150)))
+			}
+		}, ovpn.Client, "AES-256-GCM", "peer info: UV_7="},
 		{"its client", "--client --ifconfig-noexec --ping 1", func(c *ovpn.Config) {}, ovpn.Server, "AES-256-GCM", "Initialization Sequence Completed"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

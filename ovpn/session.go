@@ -112,7 +112,7 @@ func New(now time.Time, cfg Config) (*Session, error) {
 	s.cfg.TLS = cfg.TLS.Clone()
 	s.cfg.TLS.Time = func() time.Time { return s.now }
 	s.cfg.TLS.SessionTicketsDisabled = true
-	s.cfg.TLS.DynamicRecordSizingDisabled = true // a control message is one record
+	s.cfg.TLS.DynamicRecordSizingDisabled = true // openvpn takes one record for one message, key-method 2 too
 	if s.cfg.TLS.MinVersion == 0 {
 		s.cfg.TLS.MinVersion = tls.VersionTLS12
 	}
