@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/ovpn/wire"
 )
 
 const plainText = "listen: 0.0.0.0:443\nclient_cidr: 10.64.0.0/22\n"
@@ -223,3 +225,56 @@ func TestAuthTokens(t *testing.T) {
 		t.Errorf("told %+v", ev)
 	}
 }
+
+// TestOldFormat: clients that know no peer ids (OpenVPN 2.3, or 2.4 and later without IV_PROTO) send and
+// get DATA_V1, where the address alone says whose a packet is: several work side by side, and none can move.
+func TestOldFormat(t *testing.T) {
+	for _, transport := range []string{"udp", "tcp"} {
+		t.Run(transport, func(t *testing.T) {
+			r := start(t, transport)
+			r.peerInfo = []string{"IV_PROTO=0"}
+			ann, anns := r.connect(t, "ann")
+			bob, bobs := r.connect(t, "bob")
+			if anns.PeerID >= 0 || anns.TLSExport || len(anns.Flags) != 0 {
+				t.Errorf("pushed %+v", anns)
+			}
+			for range 3 { // there and back, in turns
+				ann.ping(t, anns.Address.Addr())
+				bob.ping(t, bobs.Address.Addr())
+			}
+			sealed, _ := sealOne(ann, echo(anns.Address.Addr(), anns.RouteGateway, 1))
+			if op, _ := wire.SplitHeader(sealed[0]); op != wire.DataV1 {
+				t.Errorf("a client without peer ids sends opcode %d", op)
+			}
+			if err := r.peers.all()[0].data.Counters(); err.Dropped != 0 {
+				t.Errorf("%+v", err)
+			}
+			if transport == "tcp" {
+				return
+			}
+			// From elsewhere nobody knows whose it is, keys or not.
+			was := r.peers.at(addrPort(ann.conn.LocalAddr()))
+			if was == nil {
+				t.Fatal("the client is not where it is")
+			}
+			unknown, evil := r.drops.unknown.Load(), stranger(t)
+			for range 5 {
+				if _, err := evil.WriteTo(sealed, r.Addrs()[0]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.until(t, func() bool { return r.drops.unknown.Load() >= unknown+5 })
+			if got := was.from(); got != addrPort(ann.conn.LocalAddr()) || was.moves.Load() != 0 || was.tries.Load() != 0 {
+				t.Errorf("the client was moved to %s (%d tries)", got, was.tries.Load())
+			}
+			// Another client's address does not make it that one's packet.
+			dropped := r.peers.at(addrPort(bob.conn.LocalAddr())).data.Counters().Dropped
+			bob.send(sealed)
+			r.until(t, func() bool { return r.peers.at(addrPort(bob.conn.LocalAddr())).data.Counters().Dropped > dropped })
+			ann.ping(t, anns.Address.Addr())
+			bob.ping(t, bobs.Address.Addr())
+		})
+	}
+}
+
+func addrPort(a net.Addr) netip.AddrPort { return a.(*net.UDPAddr).AddrPort() }
