@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -180,6 +181,24 @@ func TestLoadConfigTooLarge(t *testing.T) {
 	}
 	if _, err := LoadConfig(file); err == nil || !strings.Contains(err.Error(), "larger than 1 MiB") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What is wrong with a file is said a hundred times at most: a file of 1 MiB with nothing but
+// unknown keys, each compared with every known one, took seconds.
+func TestParseStopsAtManyMistakes(t *testing.T) {
+	var keys, items strings.Builder
+	items.WriteString("routes:\n")
+	for i := range 20_000 {
+		fmt.Fprintf(&keys, "route%d: 1\n", i)
+		items.WriteString("  - {destinatio: 10.0.0.0/8}\n")
+	}
+	for name, text := range map[string]string{"keys": keys.String(), "items": items.String()} {
+		_, err := ParseConfig("f.yaml", []byte(plainText+text))
+		var list ConfigErrors
+		if !errors.As(err, &list) || len(list) != maxMistakes || list[0].Line != strings.Count(plainText, "\n")+1+strings.Count(name, "items") {
+			t.Errorf("%s: %d mistakes: %v", name, len(list), err)
+		}
 	}
 }
 

@@ -22,7 +22,16 @@ type reader struct {
 // fields is what a mapping may contain.
 type fields map[string]func(n *yaml.Node, path string)
 
+// maxMistakes bounds what is said about one file, and the search for it: a file of
+// 1 MiB may have a hundred thousand unknown keys, each compared with all that are known.
+const maxMistakes = 100
+
+func (r *reader) full() bool { return len(r.errs) >= maxMistakes }
+
 func (r *reader) fail(n *yaml.Node, path, format string, args ...any) {
+	if r.full() {
+		return
+	}
 	line := 0
 	if n != nil {
 		line = n.Line
@@ -58,7 +67,7 @@ func (r *reader) mapping(n *yaml.Node, path string, known fields) {
 		return
 	}
 	seen := map[string]int{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; i+1 < len(n.Content) && !r.full(); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		at := join(path, key.Value)
 		if key.Kind != yaml.ScalarNode {
@@ -93,6 +102,9 @@ func (r *reader) list(n *yaml.Node, path string, item func(n *yaml.Node, path st
 		return
 	}
 	for i, c := range n.Content {
+		if r.full() {
+			return
+		}
 		item(c, path+"["+strconv.Itoa(i)+"]")
 	}
 }
