@@ -57,7 +57,7 @@ func TestFloodOfFirstPackets(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			gate := ovpn.NewGate(ovpn.GateConfig{Wrap: tc.method})
-			now, windows, n := ovpntest.Epoch(), 4, 25_000
+			now, windows, n := ovpntest.Epoch(), 4, 10_000
 			heap := func() uint64 {
 				var m runtime.MemStats
 				runtime.GC()

@@ -199,6 +199,7 @@ func (ref *reference) start(t *testing.T, cfg ovpn.Config, options string) (r *r
 
 	args := []string{"--dev", "null", "--proto", "udp4", "--verb", "7", "--local", "127.0.0.1", "--lport", strconv.Itoa(int(theirs.Port()))}
 	cfg.Ping, cfg.PingRestart = time.Second, 5*time.Second
+	cfg.TLSTimeout = 100 * time.Millisecond // our first packets come before openvpn listens
 	if cfg.Role == ovpn.Client {
 		cfg.TLS = ref.pki.ClientTLS("adit")
 		args = append(args, ref.asServer...)
