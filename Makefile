@@ -15,6 +15,8 @@ FUZZTIME ?= 5000x
 # kernel's state, and a C compiler for the race detector.
 PACKAGES := openvpn easy-rsa openssl iproute2 iputils-ping nftables iperf3 curl dbus-daemon dnsmasq-base procps gcc libc6-dev squid dante-server winbind chromium gnome-keyring \
             samba samba-ad-provision samba-dsdb-modules samba-vfs-modules freeradius
+# An identity provider, under PHP's own web server (its package wants Apache, too), and a second opinion on its signatures.
+PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqlite3 xmlsec1
 
 .PHONY: help build demo test unit race lab lab-full check fmt vet cross fuzz bench clean packages
 
@@ -67,7 +69,7 @@ packages:
 	    export DEBIAN_FRONTEND=noninteractive; \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 $$missing; \
 	    if [ -d /run/systemd/system ]; then for p in $$missing; do case $$p in \
-	      squid|winbind|freeradius) systemctl disable -q --now $$p;; samba) systemctl disable -q --now smbd nmbd samba-ad-dc;; dante-server) systemctl disable -q --now danted;; esac; done; fi; fi; \
+	      squid|winbind|apache2|freeradius) systemctl disable -q --now $$p;; samba) systemctl disable -q --now smbd nmbd samba-ad-dc;; dante-server) systemctl disable -q --now danted;; esac; done; fi; fi; \
 	fi
 
 # --- checks
