@@ -194,6 +194,7 @@ func (c *checking) mutual(path string, m Mutual) {
 }
 
 func (c *checking) directory(path string, d Directory) {
+	before := len(c.errs)
 	if d.Users != "" {
 		c.filled(path+".users", d.Users)
 	}
@@ -211,6 +212,15 @@ func (c *checking) directory(path string, d Directory) {
 	if d.Radius != nil {
 		c.filled(path+".radius.secret_file", d.Radius.SecretFile)
 	}
+	if d.Users != "" || len(c.errs) > before {
+		return
+	}
+	m, err := c.c.activeDirectory(d, nil, c.read, func() time.Time { return c.now })
+	if err != nil {
+		c.fail(c.at["authentication"], path, "%s", strings.TrimPrefix(err.Error(), "directory: "))
+		return
+	}
+	c.notes = append(c.notes, m.Warnings()...)
 }
 
 // filled reports a file that cannot be read or has nothing in it.

@@ -44,6 +44,7 @@ func TestCheckConfig(t *testing.T) {
 	made(err)
 	write("ta.key", string(key.Text()))
 	write("empty", "")
+	write("short", "abc\n")
 	write("locked.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
 	p, err := pki.Open(filepath.Join(dir, "a"))
 	made(err)
@@ -95,6 +96,10 @@ authentication:
 		{"no list", [2]string{"crl: a/crl.pem", "crl: a/ca.crt"}, 0, []string{"12: authentication[0].mutual.crl: a/ca.crt cannot be used: revocation list: "}},
 		{"directory", [2]string{"  - mutual:", "  - directory: {url: \"ldaps://dc1\", base_dn: b, realm: r, ca: empty, radius: {server: \"a:1\", secret_file: empty}}\n  - mutual:"}, 0,
 			[]string{"10: authentication[0].directory.ca: empty holds no certificate", "10: authentication[0].directory.radius.secret_file: empty is empty"}},
+		{"a short secret", [2]string{"  - mutual:", "  - directory: {url: \"ldaps://dc1\", base_dn: \"DC=x\", realm: r, radius: {server: \"a:1\", secret_file: short}}\n  - mutual:"}, 0,
+			[]string{"10: authentication[0].directory: radius: the shared secret has 3 characters"}},
+		{"no base", [2]string{"  - mutual:", "  - directory: {url: \"ldaps://dc1\", base_dn: b, realm: r}\n  - mutual:"}, 0,
+			[]string{"10: authentication[0].directory: base DN \"b\" is not like"}},
 		{"identity provider", [2]string{"  - mutual:", "  - federated: {idp_metadata: none.xml}\n  - mutual:"}, 0, []string{"10: authentication[0].federated.idp_metadata: none.xml cannot be read"}},
 		{"wrap", [2]string{"key: ta.key", "key: v2.key"}, 0, []string{"8: control_wrap.key: v2.key "}},
 		{"wrap v2", v2of("client.key", "empty"), 0, []string{"8: control_wrap.key: client.key tls-crypt-v2 server key: the file holds an OpenVPN tls-crypt-v2 client key", "9: control_wrap.also.key: empty "}},

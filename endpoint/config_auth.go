@@ -31,11 +31,11 @@ type Mutual struct {
 type Directory struct {
 	Users string // file of test users
 
-	URL      string // ldap:// or ldaps:// with host and perhaps port
-	StartTLS bool   // on an ldap:// URL, where it is on unless the file says no
-	CA       string // file of the server's CAs; empty: the system's
-	BaseDN   string // where users and groups are
-	Realm    string // users sign in as user@realm
+	URLs     []string // ldap:// or ldaps:// with host and perhaps port, asked in order; all of one kind
+	StartTLS bool     // they are ldap:// ones: nothing is asked in the clear
+	CA       string   // file of the servers' CAs; empty: the system's
+	BaseDN   string   // where users and groups are
+	Realm    string   // users sign in as user@realm
 	Radius   *Radius
 }
 
@@ -43,7 +43,7 @@ type Directory struct {
 type Radius struct {
 	Servers    []string // host:port, asked in order
 	SecretFile string
-	Protocol   string        // "pap", "chap" or "mschapv2"
+	Protocol   string        // "pap", "chap", "mschapv1" or "mschapv2"
 	Timeout    time.Duration // of one try
 	Retries    int           // after the first try, at each server
 	// RequireMessageAuthenticator refuses answers without one (BlastRADIUS, CVE-2024-3596).
@@ -63,6 +63,7 @@ const (
 	radiusRetries    = 2
 	maxRadiusRetries = 10
 	maxRadiusServers = 8
+	maxDirectories   = 8
 )
 
 // Methods finds the configured ways; nil where one is not asked for.
@@ -144,13 +145,20 @@ func (p *parsing) authentication(n *yaml.Node, path string) {
 func (p *parsing) directory(n *yaml.Node, path string) *Directory {
 	d := &Directory{}
 	var startTLS *yaml.Node
+	asked := false
 	text := func(into *string) func(*yaml.Node, string) {
 		return p.set(func(n *yaml.Node, at string) { p.text(n, at, into) })
 	}
 	p.mapping(n, path, fields{
-		"users":     text(&d.Users),
-		"url":       p.set(func(n *yaml.Node, at string) { p.text(n, at, &d.URL); p.ldapURL(n, at, d.URL) }),
-		"start_tls": func(n *yaml.Node, at string) { startTLS = n; p.boolean(n, at, &d.StartTLS) },
+		"users": text(&d.Users),
+		"url": p.set(func(n *yaml.Node, at string) {
+			if n.Kind == yaml.ScalarNode {
+				p.ldapURL(n, at, d)
+				return
+			}
+			p.list(n, at, func(n *yaml.Node, at string) { p.ldapURL(n, at, d) })
+		}),
+		"start_tls": func(n *yaml.Node, at string) { startTLS = n; p.boolean(n, at, &asked) },
 		"ca":        text(&d.CA),
 		"base_dn":   text(&d.BaseDN),
 		"realm":     text(&d.Realm),
@@ -162,29 +170,43 @@ func (p *parsing) directory(n *yaml.Node, path string) *Directory {
 	switch {
 	case d.Users != "" && len(n.Content) > 2:
 		p.fail(n, path, "users is the whole built-in test directory: nothing else belongs beside it")
-	case d.Users == "" && d.URL == "":
+	case d.Users == "" && p.at[path+".url"] == nil:
 		p.fail(n, path, "needs url, or users for the built-in test directory")
 	case d.Users == "":
 		p.need(n, path, "base_dn", "realm")
 	}
-	plain := strings.HasPrefix(strings.ToLower(d.URL), "ldap://")
-	if startTLS == nil {
-		d.StartTLS = plain
-	} else if d.StartTLS && !plain {
+	if urls, given := p.at[path+".url"]; given && len(urls.Content) > maxDirectories {
+		p.fail(urls, path+".url", "at most %d servers", maxDirectories)
+	} else if given && urls.Kind == yaml.SequenceNode && len(urls.Content) == 0 {
+		p.fail(urls, path+".url", "is empty")
+	}
+	switch {
+	case startTLS == nil || len(d.URLs) == 0:
+	case asked && !d.StartTLS:
 		p.fail(startTLS, path+".start_tls", "is for ldap:// addresses")
+	case !asked && d.StartTLS:
+		p.fail(startTLS, path+".start_tls", "passwords would be sent in the clear: leave it on, or use ldaps://")
 	}
 	return d
 }
 
 // ldapURL checks that an address names a scheme and a server, and nothing else.
-func (p *parsing) ldapURL(n *yaml.Node, path, text string) {
-	if text == "" {
+func (p *parsing) ldapURL(n *yaml.Node, path string, d *Directory) {
+	var text string
+	if p.text(n, path, &text); text == "" {
 		return
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "ldap" && u.Scheme != "ldaps" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" {
 		p.fail(n, path, "%q is not an address like ldaps://dc1.example.com:636", text)
+		return
 	}
+	if plain := u.Scheme == "ldap"; len(d.URLs) == 0 {
+		d.StartTLS = plain
+	} else if d.StartTLS != plain {
+		p.fail(n, path, "ldap:// and ldaps:// addresses cannot be mixed")
+	}
+	d.URLs = append(d.URLs, text)
 }
 
 func (p *parsing) radius(n *yaml.Node, path string) *Radius {
@@ -206,7 +228,7 @@ func (p *parsing) radius(n *yaml.Node, path string) *Radius {
 		"server":      p.set(server),
 		"servers":     p.set(func(n *yaml.Node, at string) { p.list(n, at, server) }),
 		"secret_file": p.set(func(n *yaml.Node, at string) { p.text(n, at, &r.SecretFile) }),
-		"protocol":    func(n *yaml.Node, at string) { p.word(n, at, &r.Protocol, "pap", "chap", "mschapv2") },
+		"protocol":    func(n *yaml.Node, at string) { p.word(n, at, &r.Protocol, "pap", "chap", "mschapv1", "mschapv2") },
 		"timeout": func(n *yaml.Node, at string) {
 			d, err := time.ParseDuration(n.Value)
 			if n.Kind != yaml.ScalarNode || err != nil || d < time.Second || d > maxRadiusTimeout {

@@ -28,6 +28,7 @@ type generation struct {
 	// federated is one of methods, or nil, and idp the metadata that it was made from.
 	federated *auth.Federated
 	idp       []byte
+	memory    *auth.Memory // of a directory, over reloads
 	tokens    *auth.Tokens // nil: none
 	trust     string       // changes when CAs or revocation lists do
 	pool      *pool

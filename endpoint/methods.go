@@ -29,7 +29,7 @@ func (g *generation) loadMethods(before *generation, l Leaves) error {
 	var err error
 	switch {
 	case directory != nil:
-		m, err = loadDirectory(&g.cfg, *directory, l)
+		m, err = g.loadDirectory(*directory, before, l)
 	case federated != nil:
 		m, err = g.loadFederated(*federated, before, l)
 	default:
@@ -42,12 +42,25 @@ func (g *generation) loadMethods(before *generation, l Leaves) error {
 	return nil
 }
 
-// loadDirectory makes the method of a directory.
-func loadDirectory(cfg *Config, d Directory, l Leaves) (auth.Method, error) {
+// loadDirectory makes the method of a directory. Used codes and open questions outlive a reload.
+func (g *generation) loadDirectory(d Directory, before *generation, l Leaves) (auth.Method, error) {
 	if d.Users != "" {
 		return nil, errors.New("directory: the test directory is not built in yet")
 	}
-	return nil, errors.New("directory: LDAP is not built in yet")
+	if before != nil {
+		g.memory = before.memory
+	}
+	if g.memory == nil {
+		g.memory = auth.NewMemory()
+	}
+	m, err := g.cfg.activeDirectory(d, g.memory, l.ReadFile, l.Now)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range m.Warnings() {
+		l.Log.Warn(w)
+	}
+	return m, nil
 }
 
 // loadFederated makes the method of an identity provider. It stays when the provider is the
