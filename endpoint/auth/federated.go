@@ -48,6 +48,9 @@ func NewFederated(idp sp.Metadata, now func() time.Time) *Federated {
 	return f
 }
 
+// maxReason is the most that a refusal adds to the log, in bytes.
+const maxReason = 500
+
 // helloPrefix begins the first password; the client's port follows.
 const helloPrefix = "ACS::"
 
@@ -56,7 +59,12 @@ const awsRefusal = "Invalid username or password"
 
 // Check implements Method. The user name is not looked at: AWS's clients say N/A.
 func (f *Federated) Check(_ context.Context, c Credentials) (Outcome, error) {
-	refuse := func(reason string) (Outcome, error) { return Denied{Reason: reason, Tell: awsRefusal}, nil }
+	refuse := func(reason string) (Outcome, error) {
+		if len(reason) > maxReason { // it quotes what the client sent
+			reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
+		}
+		return Denied{Reason: reason, Tell: awsRefusal}, nil
+	}
 	if port, ok := strings.CutPrefix(c.Password.Reveal(), helloPrefix); ok {
 		if port != strconv.Itoa(challenge.AWSPort) {
 			return refuse(fmt.Sprintf("the client awaits the identity provider's answer on port %.8q; it goes to %d", port, challenge.AWSPort))

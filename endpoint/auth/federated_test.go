@@ -161,6 +161,10 @@ func TestFederatedRefuses(t *testing.T) {
 	f.denied("no URL encoding", answer(d.State, "%zz"), "URL")
 	f.denied("too large", answer(d.State, strings.Repeat("A", 2*sp.MaxResponse)), "larger than")
 	f.denied("no XML", answer(d.State, base64.StdEncoding.EncodeToString([]byte("hello"))), "malformed")
+	long := "<" + strings.Repeat("a", 5000) + "></x>"
+	if d := answer(d.State, base64.StdEncoding.EncodeToString([]byte(long))).(Denied); len(d.Reason) > maxReason+len("…") {
+		t.Errorf("the log gets %d bytes", len(d.Reason))
+	}
 	f.denied("another provider's", answer(d.State, newFederation(t).browse(d, "alice@example.com")), "signature")
 	f.now = f.now.Add(signInTime)
 	f.denied("late", answer(d.State, response), "more than 5m0s after")
@@ -200,7 +204,7 @@ func FuzzFederated(f *testing.F) {
 				t.Errorf("%q is a beginning", password)
 			}
 		case Denied:
-			if o.Tell != awsRefusal || o.Reason == "" {
+			if o.Tell != awsRefusal || o.Reason == "" || len(o.Reason) > maxReason+len("…") {
 				t.Errorf("%q: %+v", password, o)
 			}
 		}

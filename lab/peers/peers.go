@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package peers starts real servers for tests: an Active Directory (Samba), RADIUS
-// servers (FreeRADIUS), and a SAML identity provider (SimpleSAMLphp). All their files are in a directory that the caller gives and removes; they listen
-// on the addresses that the caller names, here or in a network namespace, and end with
-// the caller's process.
+// Package peers starts real servers for tests: an Active Directory (Samba), RADIUS servers
+// (FreeRADIUS), and a SAML identity provider (SimpleSAMLphp). All their files are in a
+// directory that the caller gives and removes; they listen on the addresses that the caller
+// names, here or in a network namespace, and end with the caller's process.
 package peers
 
 import (
