@@ -2,10 +2,10 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,6 +25,7 @@ const (
 
 // attempt is one server and one Session, from the look-up of its name to its loss.
 // Its steps:
+//  0. ask a person for what the sign-in needs and nobody gave
 //  1. resolve the name, go around the tunnel to a new address
 //  2. dial
 //  3. drive the Session, beside the inbound packet loop
@@ -43,6 +44,10 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	}
 	c.publish(c.status)
 
+	cr, err := c.credentials(ctx)
+	if err != nil {
+		return failureAs(err, stop)
+	}
 	address, err := c.remotes.resolve(ctx, c.out != nil)
 	if err != nil {
 		return failureAs(err, retry)
@@ -64,15 +69,19 @@ func (c *connection) attempt(ctx context.Context) *failure {
 		}
 	}
 	c.log.Info("connecting", "server", at.server, "address", address.String(), "transport", at.transport, "proxy", at.proxy)
-	cfg, err := c.spec.session(r, c.kept)
+	cfg, err := c.spec.session(r, cr)
 	if err != nil {
 		return failureAs(err, stop)
 	}
 	cfg.PeerInfo = append(cfg.PeerInfo, c.hardware(ctx, around)...)
+	if r.aws && !c.stock {
+		cfg.Encoding = ovpn.AWS32
+	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &running{c: c, at: at, address: address, around: around, poll: c.pollTimeout(r), cancel: cancel, inbox: make(chan []byte, inboxSize), do: make(chan work)}
+	a := &running{c: c, cr: cr, at: at, address: address, around: around, poll: c.pollTimeout(r), cancel: cancel, inbox: make(chan []byte, inboxSize), do: make(chan work), secured: make(chan struct{}), keyed: make(chan struct{})}
+	a.noticeTLS(cfg.TLS)
 	if err := a.dial(ctx, r, behind); err != nil {
 		return failureOf(err, at)
 	}
@@ -83,6 +92,9 @@ func (c *connection) attempt(ctx context.Context) *failure {
 		return fail(stop, api.CodeProfileUnsupported, map[string]string{"reason": err.Error()}, err)
 	}
 	a.start(ctx, s.Data())
+	if cfg.Encoding == ovpn.AWS32 {
+		a.loops.Go(func() { a.awaitKeys(ctx) })
+	}
 	err = drive.Run(ctx, s, drive.Config{
 		In: a.inbox,
 		Do: a.do,
@@ -107,6 +119,15 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	if cause := context.Cause(ctx); cause != nil && (errors.Is(err, context.Canceled) || errors.As(cause, &known)) {
 		err = cause
 	}
+	if f := a.overdue(err); f != nil {
+		return f
+	}
+	if cfg.Encoding == ovpn.AWS32 && a.unanswered(err) {
+		c.log.Info("the server does not answer AWS's key exchange; trying openvpn's")
+		c.stock = true
+		return fail(onward, api.CodeProtocolError, map[string]string{"server": at.server}, err)
+	}
+	a.spend()
 	return failureOf(err, at)
 }
 
@@ -136,6 +157,7 @@ type work = func(now time.Time, s *ovpn.Session) error
 // running is an attempt that has a link.
 type running struct {
 	c       *connection
+	cr      credentials
 	at      scene
 	address netip.AddrPort // of the server, or of the proxy in front of it
 	around  netip.Addr     // what the plan leads around the tunnel
@@ -146,6 +168,10 @@ type running struct {
 	poll  time.Duration // for the first answer
 	tls   string        // version of TLS
 	limit limits
+
+	secured chan struct{} // closed when TLS is up: from here on the credentials may be with the server
+	keyed   chan struct{} // closed when the key exchange was answered
+	pending pending       // what the server asks while it waits
 
 	link     link
 	track    track
@@ -222,6 +248,7 @@ func (a *running) start(ctx context.Context, data *ovpn.Data) {
 
 // stop ends the attempt's side of the packet path. The TUN stays, and what it brings is dropped.
 func (a *running) stop() {
+	a.settle()
 	if a.c.out != nil {
 		a.c.out.path.Store(nil)
 	}
@@ -240,21 +267,19 @@ func (a *running) handle(ctx context.Context, now time.Time, s *ovpn.Session, ev
 	switch ev := ev.(type) {
 	case ovpn.Established:
 		a.at.trusted = true
+		if !ev.Renegotiation {
+			close(a.keyed)
+			a.spend()
+		}
 		a.tls = tlsVersion(ev.TLS)
 		c.log.Info("control channel is up", "tls", a.tls, "renegotiation", ev.Renegotiation)
 	case ovpn.PushReply:
 		return a.connected(ctx, s, ev)
 	case ovpn.AuthFailed:
-		if (ev.Kind == ovpn.SessionExpired || ev.Kind == ovpn.Denied) && c.spec.usesToken(c.kept) {
-			// The token is no good any more; the credentials that it stood for may be.
-			c.kept = kept{}
-			f := fail(restart, api.CodeAuthFailed, map[string]string{"reason": firstOf(ev.Reason, "the sign-in has expired")}, nil)
-			f.advance = stay
-			return f
-		}
-		return authFailure(ev, a.at, c.spec.authRetry)
+		a.spend()
+		return a.refused(ev)
 	case ovpn.AuthPending:
-		c.log.Info("the server waits for a sign-in elsewhere", "timeout", ev.Timeout)
+		a.pends(ctx, ev.Timeout)
 	case ovpn.PeerExit:
 		if ev.Kind == "restart" && !ev.KeepCredentials {
 			c.kept.token = ""
@@ -265,8 +290,7 @@ func (a *running) handle(ctx context.Context, now time.Time, s *ovpn.Session, ev
 	case ovpn.AuthToken:
 		c.kept.renew(ev.Token, ev.User)
 	case ovpn.Message:
-		word, _, _ := strings.Cut(ev.Text, ",") // the rest may be a secret
-		c.log.Info("control message", "kind", word)
+		return a.message(ctx, now, s, ev.Text)
 	}
 	return nil
 }
@@ -286,7 +310,7 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	a.began(ev.Reply)
 	c.cameUp.Store(true)
 	c.wasUp = true
-	c.kept.renew(ev.Reply.AuthToken, ev.Reply.TokenUser)
+	a.signedIn(s, ev.Reply)
 	c.echoes(ev.Reply)
 	shield := api.Protection{TLS: a.tls, Control: control(c.remotes.current(), ev.Dynamic), Data: s.Data().Format()}
 	c.status.Protection = shield
@@ -331,4 +355,61 @@ func failureAs(err error, v verdict) *failure {
 		return f
 	}
 	return &failure{verdict: v, problem: api.AsProblem(err), err: err}
+}
+
+// keysTime is how long a server whose TLS is up may take to answer AWS's form of the key
+// exchange before the usual form is tried.
+const keysTime = 10 * time.Second
+
+// noticeTLS closes secured when TLS is up for the first time and the server is the right one.
+func (a *running) noticeTLS(cfg *tls.Config) {
+	verify, once := cfg.VerifyConnection, sync.OnceFunc(func() { close(a.secured) })
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+		if verify != nil {
+			if err := verify(cs); err != nil {
+				return err
+			}
+		}
+		once()
+		return nil
+	}
+}
+
+var errNoKeys = errors.New("no answer to the key exchange")
+
+// awaitKeys ends the attempt when the key exchange is not answered.
+func (a *running) awaitKeys(ctx context.Context) {
+	select {
+	case <-a.secured:
+	case <-ctx.Done():
+		return
+	case <-a.ended:
+		return
+	}
+	t := time.NewTimer(keysTime)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		a.cancel(errNoKeys)
+	case <-a.keyed:
+	case <-ctx.Done():
+	case <-a.ended:
+	}
+}
+
+// unanswered says whether TLS came up and the key exchange got no answer, for no reason that the server
+// gave.
+func (a *running) unanswered(err error) bool {
+	select {
+	case <-a.secured:
+	default:
+		return false
+	}
+	var p *ovpn.ProtocolError
+	var f *failure
+	switch {
+	case a.at.trusted, errors.As(err, &f), errors.As(err, &p) && p.Cause == ovpn.CauseTLS:
+		return false
+	}
+	return !errors.Is(err, context.Canceled)
 }

@@ -27,13 +27,16 @@ type wiring struct {
 	spec     spec
 	settings api.Settings
 	timeout  time.Duration // of the first connection; 0 = none
-	host     func() (platform.Host, error)
-	dialer   Dialer
-	resolver Resolver
-	asleep   func() time.Duration // as platform.Asleep
-	log      *slog.Logger
-	publish  func(api.Connection) // called on run's goroutine
-	status   api.Connection       // who and what, to start from
+	given    api.ConnectRequest
+	// unattended says that nobody asked for the connection now: the service began it.
+	unattended bool
+	host       func() (platform.Host, error)
+	dialer     Dialer
+	resolver   Resolver
+	asleep     func() time.Duration // as platform.Asleep
+	log        *slog.Logger
+	publish    func(api.Connection) // called on run's goroutine
+	status     api.Connection       // who and what, to start from
 }
 
 // connection is one wish being fulfilled, from Connect to Disconnect, over any
@@ -63,6 +66,8 @@ type connection struct {
 	server netip.Addr // that plan goes around
 	kept   kept
 	scene  scene // of the newest attempt
+	stock  bool  // the server does not know AWS's key exchange
+	limit  *stopwatch
 	wasUp  bool
 	cameUp atomic.Bool // wasUp for the timer of the first connection
 
@@ -83,6 +88,7 @@ type explainable struct {
 func newConnection(w wiring) *connection {
 	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{})}
 	c.naps = newNaps(w.asleep)
+	c.kept = keptOf(w.spec.signIn, w.given)
 	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, w.resolver)
 	c.backoff = backoff{first: w.spec.retryFirst, last: w.spec.retryLast}
 	return c
@@ -121,6 +127,9 @@ func (c *connection) run(ctx context.Context) (err error) {
 		case f.verdict == stop:
 			c.log.Error("connection failed", "code", f.problem.Code, errorKey, f)
 			return f.problem
+		case f.verdict == onward:
+			c.log.Info("the sign-in goes on", "server", c.status.Server.Name, "code", f.problem.Code)
+			continue
 		}
 		c.log.Warn("attempt ended", "server", c.status.Server.Name, "code", f.problem.Code, errorKey, f)
 		switch {
@@ -168,12 +177,12 @@ func (c *connection) limitFirst(ctx context.Context) (context.Context, func()) {
 	if c.timeout <= 0 {
 		return limited, cancel
 	}
-	t := time.AfterFunc(c.timeout, func() {
+	c.limit = newStopwatch(c.timeout, func() {
 		if !c.cameUp.Load() {
 			cancel()
 		}
 	})
-	return limited, func() { t.Stop(); cancel() }
+	return limited, func() { c.limit.stop(); cancel() }
 }
 
 // tooLate is the failure of a first connection that did not come up in time: the cause

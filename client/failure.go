@@ -26,6 +26,7 @@ const (
 	again                  // retry, but a connection that never came up gives up after one round
 	stop                   // nothing that the machine can do will help
 	restart                // the server asked to come back: the same server, soon
+	onward                 // the sign-in goes on: the same address, at once; what comes next has asked a person, or cannot repeat itself
 	atOnce                 // the same server without a pause: it was not the server that failed
 )
 
@@ -125,6 +126,8 @@ func failureOf(err error, at scene) *failure {
 	case ovpn.CauseUpdate:
 		args["reason"] = at.server + " changed what only a new session can take"
 		return fail(restart, api.CodeSessionEnded, args, err)
+	case ovpn.CauseForgotten:
+		return fail(onward, api.CodeSignInExpired, map[string]string{"reason": p.Text}, err)
 	case ovpn.CauseCipher:
 		return fail(again, api.CodeNoCommonCipher, args, err)
 	case ovpn.CauseRefusedPush:
@@ -241,9 +244,8 @@ func verifyCode(k profile.Kind) string {
 	return api.CodeCertificateUntrusted
 }
 
-// authFailure words AUTH_FAILED. With insist a plain refusal is no reason to stop (openvpn(8),
-// --auth-retry nointeract).
-func authFailure(ev ovpn.AuthFailed, at scene, insist bool) *failure {
+// unrelated words an AUTH_FAILED that says nothing about the credentials; nil if it does.
+func unrelated(ev ovpn.AuthFailed, at scene) *failure {
 	args := map[string]string{"server": at.server, "reason": ev.Reason}
 	lower := strings.ToLower(ev.Reason)
 	switch {
@@ -258,18 +260,13 @@ func authFailure(ev ovpn.AuthFailed, at scene, insist bool) *failure {
 			f.advance = nextServer
 		}
 		return f
-	case ev.Kind == ovpn.Challenge:
-		return fail(stop, api.CodeSignInNotSupported, map[string]string{"method": "a one-time code"}, nil)
 	case strings.Contains(lower, "cipher negotiation failed"):
 		args["detail"] = ev.Reason
 		return fail(again, api.CodeNoCommonCipher, args, nil)
 	case strings.Contains(lower, "no free address"), strings.Contains(lower, "pool exhausted"), strings.Contains(lower, "address pool"):
 		return fail(retry, api.CodeAddressPoolEmpty, args, nil)
 	}
-	if insist {
-		return fail(retry, api.CodeAuthFailed, args, nil)
-	}
-	return fail(stop, api.CodeAuthFailed, args, nil)
+	return nil
 }
 
 // shutdownTime is how long openvpn's server over UDP still runs, and up to 2.5 still takes new

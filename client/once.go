@@ -18,10 +18,11 @@ type OnceConfig struct {
 	Host     platform.Host // Run closes it
 	Log      *slog.Logger
 	Settings api.Settings
-	Timeout  time.Duration // of the first connection; 0 = keep trying
-	Dialer   Dialer        // nil = SystemDialer
-	Resolver Resolver      // required
-	Version  string        // of this build
+	// Given is what the person gave in advance, and the time for the first connection.
+	Given    api.ConnectRequest
+	Dialer   Dialer   // nil = SystemDialer
+	Resolver Resolver // required
+	Version  string   // of this build
 	// OnStatus is called at every change, on Run's goroutine: it must not block for long. May be nil.
 	OnStatus func(api.Connection)
 }
@@ -48,7 +49,7 @@ func NewOnce(cfg OnceConfig) (*Once, error) {
 	}
 	o := &Once{cfg: cfg, key: key{name: cfg.Profile.Name}, board: newBoard()}
 	o.conn = newConnection(wiring{
-		spec: sp, settings: cfg.Settings, timeout: cfg.Timeout,
+		spec: sp, settings: cfg.Settings, timeout: cfg.Given.Timeout, given: cfg.Given,
 		host:   func() (platform.Host, error) { return cfg.Host, nil },
 		dialer: cfg.Dialer, resolver: cfg.Resolver, log: cfg.Log, asleep: platform.Asleep,
 		publish: o.show,

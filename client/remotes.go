@@ -33,6 +33,7 @@ type remote struct {
 	wrap   wrap.Method   // of the control channel; nil = none
 	via    *proxy.Config // nil = straight
 	fit    fit           // of TCP inside
+	aws    bool          // speaks AWS's key exchange
 }
 
 // hop is the machine that we connect to ourselves: the server, or the proxy in front of it.

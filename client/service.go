@@ -118,7 +118,7 @@ func (s *Service) resume() {
 	for _, w := range wishes {
 		k := key{w.Owner, w.Profile}
 		log := s.log.With(profileKey, w.Profile, ownerKey, w.Owner)
-		if err := s.start(k, w, 0, false); err != nil {
+		if err := s.start(k, w, api.ConnectRequest{}, false); err != nil {
 			log.Warn("cannot resume the connection", errorKey, err)
 			s.board.put(k, api.Connection{Profile: w.Profile, Owner: w.OwnerName, State: api.Disconnected,
 				Since: time.Now(), Problem: api.AsProblem(err)}, nil)
@@ -126,9 +126,9 @@ func (s *Service) resume() {
 	}
 }
 
-// start begins a connection, or says that it is there already; with record it writes
-// the wish down first. One that is being disconnected is waited for.
-func (s *Service) start(k key, w wish, timeout time.Duration, record bool) error {
+// start begins a connection, or says that it is there already; with record somebody wishes it
+// now, and it writes the wish down first. One that is being disconnected is waited for.
+func (s *Service) start(k key, w wish, req api.ConnectRequest, record bool) error {
 	r, err := s.store.get(k)
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (s *Service) start(k key, w wish, timeout time.Duration, record bool) error
 	ctx, cancel := context.WithCancel(s.running)
 	l := &live{wish: w, host: s.freeHostLocked(), cancel: cancel, done: make(chan struct{})}
 	l.conn = newConnection(wiring{
-		spec: sp, settings: r.Settings, timeout: timeout,
+		spec: sp, settings: r.Settings, timeout: req.Timeout, given: req, unattended: !record,
 		host:     func() (platform.Host, error) { return s.cfg.Hosts(l.host) },
 		dialer:   s.cfg.Dialer,
 		resolver: s.cfg.Resolver,
@@ -230,7 +230,7 @@ func (s *Service) keep(ctx context.Context, k key, l *live) {
 func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	k := key{ownerOf(caller), req.Profile}
 	w := wish{Owner: k.owner, OwnerName: caller.Name, Profile: k.name}
-	return s.start(k, w, req.Timeout, true)
+	return s.start(k, w, req, true)
 }
 
 // Answer answers the question that the caller's connection asks. Nobody answers for another.

@@ -263,10 +263,9 @@ func TestRefusedAtOnce(t *testing.T) {
 		text := s.profile(remoteUDP)
 		at, end := strings.Index(text, "<cert>\n"), strings.Index(text, "</cert>")
 		st.add(alice, "mismatch", text[:at]+"<cert>\n"+string(other)+text[end:])
-		st.add(alice, "password", s.profile(remoteUDP+"\nauth-user-pass"))
 		for name, code := range map[string]string{
 			"expired": api.CodeOwnCertificateExpired, "mismatch": api.CodeOwnKeyMismatch,
-			"password": api.CodeSignInNotSupported, "missing": api.CodeProfileNotFound,
+			"missing": api.CodeProfileNotFound,
 		} {
 			if err := st.Connect(alice, api.ConnectRequest{Profile: name}); !api.IsCode(err, code) {
 				t.Errorf("%s: %v, want %s", name, err, code)

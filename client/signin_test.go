@@ -102,7 +102,7 @@ func TestAuthFailed(t *testing.T) {
 				st.connect(alice, "work")
 				if c.stops {
 					got := st.untilState(alice, "work", api.Disconnected, 10*time.Second)
-					if got.Problem.Code != api.CodeAuthFailed || got.Problem.Args["reason"] != c.reason {
+					if got.Problem.Code != api.CodePasswordRefused || got.Problem.Args["reason"] != c.reason {
 						t.Errorf("problem %+v", got.Problem)
 					}
 					return

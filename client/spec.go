@@ -46,32 +46,20 @@ type spec struct {
 	inactive       time.Duration // 0 = never
 	inactiveBytes  int64
 	sessionTimeout time.Duration // 0 = never
-	username       string        // of the profile; may be empty
-	authRetry      bool          // a refused sign-in is tried again
-	device         string        // wish; empty = any
+	signIn         signIn
+	device         string // wish; empty = any
 	mtu            int
 	socket         udp.Options
 
 	expires *time.Time // of the own certificate
 	// announce says that the server shall know which machine this is (push-peer-info).
 	announce bool
-	session  func(r remote, k kept) (ovpn.Config, error)
+	session  func(r remote, cr credentials) (ovpn.Config, error)
 }
 
 // specOf checks that a connection can be made with p and takes what it needs. Its
 // errors are *api.Problem.
 func specOf(p *profile.Profile, filters []string) (spec, error) {
-	needs := func(method string) (spec, error) {
-		return spec{}, api.NewProblem(api.CodeSignInNotSupported, map[string]string{"method": method})
-	}
-	switch {
-	case p.AuthFederate:
-		return needs("a browser")
-	case p.AuthUserPass && p.StaticChallenge != nil:
-		return needs("a one-time code")
-	case p.AuthUserPass && p.Username == "":
-		return needs("a user name and password")
-	}
 	if err := p.Unsupported(); err != nil {
 		return spec{}, profileProblem(api.CodeProfileUnsupported, err)
 	}
@@ -80,7 +68,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
 		own: p.Own, noPull: p.RouteNoPull, pingExit: p.PingExit,
 		inactive: p.Inactive, inactiveBytes: p.InactiveBytes, sessionTimeout: p.SessionTimeout,
-		username: p.Username, authRetry: p.AuthRetry == "nointeract", mtu: p.MTU,
+		signIn: signInOf(p), mtu: p.MTU,
 		socket:  udp.Options{SendBuffer: p.SndBuf, ReceiveBuffer: p.RcvBuf, Mark: p.Mark},
 		expires: certificateExpiry(p.Cert),
 	}
@@ -98,7 +86,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 	}
 	timeouts := map[remote]profile.Remote{}
 	for _, r := range p.Remotes {
-		m := remote{host: r.Host, port: r.Port, stream: strings.HasPrefix(r.Proto, "tcp"), via: proxyOf(r.Proxy)}
+		m := remote{host: r.Host, port: r.Port, stream: strings.HasPrefix(r.Proto, "tcp"), via: proxyOf(r.Proxy), aws: p.AuthFederate || onAWS(r.Host)}
 		switch {
 		case strings.HasSuffix(r.Proto, "4"):
 			m.family = 4
@@ -130,7 +118,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		return spec{}, err
 	}
 	s.announce = p.PushPeerInfo
-	s.session = func(r remote, k kept) (ovpn.Config, error) {
+	s.session = func(r remote, cr credentials) (ovpn.Config, error) {
 		tc, err := tlsConfig(p)
 		if err != nil {
 			return ovpn.Config{}, err
@@ -139,7 +127,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		cfg := ovpn.Config{
 			Role: ovpn.Client, TLS: tc, Wrap: r.wrap, Stream: r.stream,
 			Ciphers: ciphersOf(p), Filter: filter, PeerInfo: peerInfo(p),
-			Username: p.Username, Password: p.Password,
+			Username: cr.user, Password: cr.password, SSO: []string{"webauth", "openurl", "crtext"},
 			MTU: firstOf(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow, ReplayTime: p.ReplayTime,
 			HandWindow: firstOf(p.HandWindow, max(r.poll, handshakeDefault)),
 			TranWindow: p.TranWindow, TLSTimeout: p.TLSTimeout,
@@ -148,9 +136,6 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		}
 		if !p.PointToPoint && !r.stream && p.PingRestart == 0 && !writes(p, "ping-restart") && !writes(p, "ping-exit") {
 			cfg.PingRestart = pingRestartDefault
-		}
-		if s.usesToken(k) {
-			cfg.Username, cfg.Password = firstOf(k.user, p.Username), k.token
 		}
 		if p.RenegSet {
 			cfg.Renegotiate, cfg.RenegotiateMin = p.RenegSec, p.RenegMin
@@ -172,6 +157,13 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		return cfg, nil
 	}
 	return s, nil
+}
+
+// onAWS says whether a server is AWS Client VPN by its name: "….clientvpn.REGION.amazonaws.com".
+func onAWS(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	return strings.Contains(host, ".clientvpn.") &&
+		(strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn"))
 }
 
 // writes says whether a profile has a line with the directive.

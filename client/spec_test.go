@@ -37,7 +37,7 @@ func TestSpecPerConnection(t *testing.T) {
 		t.Fatalf("%d remotes", len(s.remotes))
 	}
 	for i, want := range []string{"tls-crypt", "tls-auth", "<nil>"} {
-		cfg, err := s.session(s.remotes[i], kept{})
+		cfg, err := s.session(s.remotes[i], credentials{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestSpecOffers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := s.session(s.remotes[0], kept{})
+		cfg, err := s.session(s.remotes[0], credentials{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func TestSpecPingRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := s.session(s.remotes[0], kept{})
+		cfg, err := s.session(s.remotes[0], credentials{})
 		if err != nil || cfg.PingRestart != tc.want {
 			t.Errorf("%q: ping-restart %v, want %v, error %v", tc.lines, cfg.PingRestart, tc.want, err)
 		}

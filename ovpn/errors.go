@@ -19,6 +19,7 @@ const (
 	CauseRefusedPush                  // a pushed option was rejected by pull-filter or is unsafe
 	CauseUpdate                       // a PUSH_UPDATE that only a new session can take
 	CauseKeys                         // data keys ran out before a renegotiation finished
+	CauseForgotten                    // a negotiation needed the password that Forget dropped
 )
 
 // ProtocolError ends a Session: every later call returns it again.

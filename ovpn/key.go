@@ -156,6 +156,9 @@ func (k *key) sendKeyMessage(s *Session) error {
 	rand.Read(k.own.random1[:])
 	rand.Read(k.own.random2[:])
 	if s.cfg.Role == Client {
+		if s.forgotten && s.token == "" {
+			return s.die(&ProtocolError{Cause: CauseForgotten, Text: "the server wants the password again"})
+		}
 		rand.Read(k.own.preMaster[:])
 		m.username, m.password = s.credentials()
 		enc = s.cfg.Encoding

@@ -136,13 +136,23 @@ func (s *Session) authPending(rest string) {
 	}
 	timeout = min(timeout, s.pendingMax())
 	if !s.configured && !s.established.IsZero() {
-		s.pushBy = s.established.Add(timeout)
+		s.pushBy = later(s.pushBy, s.now.Add(timeout)) // openvpn counts from the handshake, and so gives less
 	}
 	s.emit(AuthPending{Timeout: timeout})
 }
 
+// pendingPatience is how long a client lets a server wait for a person, whatever its own
+// renegotiation interval: openvpn's half of that would leave a minute where it is 0, as AWS has it.
+const pendingPatience = 10 * time.Minute
+
 // pendingMax is the longest that one authentication may take.
-func (s *Session) pendingMax() time.Duration { return max(s.cfg.HandWindow, s.cfg.Renegotiate/2) }
+func (s *Session) pendingMax() time.Duration {
+	longest := max(s.cfg.HandWindow, s.cfg.Renegotiate/2)
+	if s.cfg.Role == Client {
+		longest = max(longest, pendingPatience)
+	}
+	return longest
+}
 
 // Respond answers a challenge that came as a Message, "CR_TEXT:…" (client): response goes in
 // base64, and with the word in front it must fit in 1024 bytes (openvpn's management-notes.txt,

@@ -125,7 +125,7 @@ func (s *Session) promote(now time.Time) {
 		// The client moves first; wait for it, in case its half is not ready.
 		wait = 5 * promoteMax
 		since = later(since, k.accepted)
-	case s.cfg.Password != "" || s.token != "":
+	case s.cfg.Password != "" || s.token != "" || s.forgotten:
 		// The server may think about the credentials for as long as openvpn does
 		// (ssl.c, auth_deferred_expire_window), and refuses the new key until then.
 		if wait = s.cfg.HandWindow; s.cfg.Renegotiate > 0 {

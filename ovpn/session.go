@@ -70,6 +70,7 @@ type Session struct {
 	volume        volume        // inner traffic before the newest key
 	token         push.Secret   // client: pushed auth-token, instead of the password
 	tokenUser     string        // client: pushed auth-token-user
+	forgotten     bool          // client: Forget was called
 
 	acks   [][]byte // packets made outside a key
 	outbox outbox   // messages for the key that is being negotiated

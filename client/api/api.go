@@ -104,6 +104,7 @@ const (
 	LoginOTP      LoginKind = "otp"      // an answer to Prompt
 	LoginBrowser  LoginKind = "browser"  // URL is to be opened
 	LoginWait     LoginKind = "wait"     // nothing: the sign-in goes on elsewhere, as Prompt may say
+	LoginAgain    LoginKind = "again"    // whether anybody is there: an empty answer begins the sign-in once more
 )
 
 // Login is what the service needs from a person. State is then needs_login; it stays

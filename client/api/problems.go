@@ -34,7 +34,6 @@ const (
 	CodeSignInCancelled    = "sign_in_cancelled"
 	CodeSignInInputMissing = "sign_in_input_missing"
 	CodeQuestionGone       = "question_gone"
-	CodeSignInNotSupported = "sign_in_not_supported"
 
 	// A proxy in front of the server.
 	CodeProxyUnreachable = "proxy_unreachable"
@@ -150,7 +149,7 @@ var english = map[string]words{
 		"the server did not accept the sign-in[: {reason}]",
 		"check that the server still accepts this certificate; its log names the reason"},
 	CodePasswordRefused: {
-		"the server did not accept user name and password[: {reason}]",
+		"the server did not accept {what}[: {reason}]",
 		"type them again; an account may also be locked, or have to change its password first"},
 	CodeCodeRefused: {
 		"the server did not accept the one-time code[: {reason}]",
@@ -173,10 +172,6 @@ var english = map[string]words{
 	CodeQuestionGone: {
 		"this sign-in question is not open any more",
 		"it was answered already, or it is too late; see what is asked now with: adit status"},
-
-	CodeSignInNotSupported: {
-		"this profile signs in with {method}, which is not supported yet",
-		"use a profile that signs in with a certificate"},
 
 	CodeCertificateUntrusted: {
 		"the certificate of {server} is not signed by a CA that the profile trusts[: {detail}]",

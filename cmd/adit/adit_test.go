@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/*.txt, which read like a manual. Beside adit they may use:
 //
 //	service [MODE]   start a service on $ADIT_SOCKET; MODE is how connections fare:
-//	                 up (default), refused, stuck, login
+//	                 up (default), refused, stuck, login, otp, browser, wait
 //	pki              write ca.crt, client.crt, client.key and expired.crt
 //	hostile DIR      write the profiles of hostile_test.go, check and import each
 func TestScripts(t *testing.T) {
@@ -64,7 +64,7 @@ func TestScripts(t *testing.T) {
 
 func startService(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 1 {
-		ts.Fatalf("usage: service [up|refused|stuck|login]")
+		ts.Fatalf("usage: service [up|refused|stuck|login|otp|browser|wait]")
 	}
 	mode := "up"
 	if len(args) == 1 {
@@ -224,7 +224,29 @@ func (f *fakeService) Set(c api.Caller, name string, changes []string) (api.Sett
 	return s, err
 }
 
-func (f *fakeService) Answer(api.Caller, api.Answer) error {
+// Answer takes ann, hunter2 and 123456 where they are asked for.
+func (f *fakeService) Answer(_ api.Caller, a api.Answer) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, c := range f.status.Connections {
+		if c.Profile != a.Profile || c.Login == nil || c.Login.ID != a.ID {
+			continue
+		}
+		l := *c.Login
+		good := a.Password == "hunter2" && a.Username == "ann"
+		if l.Kind == api.LoginOTP || l.Challenge != "" {
+			good = a.Response == "123456" && (l.Kind == api.LoginOTP || good)
+		}
+		if c.State, c.Login, c.Problem = api.Connected, nil, nil; !good {
+			l.ID += "+"
+			c.State, c.Login = api.NeedsLogin, &l
+			c.Problem = api.NewProblem(api.CodePasswordRefused, map[string]string{"what": "user name and password"})
+		}
+		all := slices.Clone(f.status.Connections)
+		all[i] = c
+		f.set(all...)
+		return nil
+	}
 	return api.NewProblem(api.CodeQuestionGone, nil)
 }
 
@@ -259,8 +281,26 @@ func (f *fakeService) Connect(c api.Caller, r api.ConnectRequest) error {
 		conn.Problem = api.NewProblem(api.CodeServerUnreachable, map[string]string{"server": "vpn.example.com:1194", "transport": "udp"})
 	case "stuck":
 		conn.Problem = api.NewProblem(api.CodeServerNameUnknown, map[string]string{"server": "vpn.example.com"})
-	case "login":
-		conn.State, conn.Login = api.NeedsLogin, &api.Login{Kind: "password"}
+	case "login", "otp", "browser", "wait":
+		for _, old := range f.status.Connections {
+			if old.Profile == r.Profile {
+				return api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": r.Profile})
+			}
+		}
+		conn.State = api.NeedsLogin
+		switch f.mode {
+		case "login":
+			conn.Login = &api.Login{ID: "q", Kind: api.LoginPassword, NeedUser: r.Username == "", User: r.Username}
+		case "otp":
+			conn.Login = &api.Login{ID: "q", Kind: api.LoginOTP, Prompt: "Enter MFA\x1b[2J code : "}
+		case "browser":
+			conn.Login = &api.Login{ID: "q", Kind: api.LoginBrowser, URL: "https://idp.example.test/sso?a=b"}
+		case "wait":
+			conn.Login = &api.Login{ID: "q", Kind: api.LoginWait, Prompt: "Look at your phone"}
+		}
+		if f.mode == "login" && r.Username == "ann" && r.Password == "hunter2" || f.mode == "otp" && r.OTP == "123456" {
+			conn.State, conn.Login = api.Connected, nil
+		}
 	}
 	f.set(append(slices.Clone(f.status.Connections), conn)...)
 	return nil

@@ -67,7 +67,7 @@ func (a *app) checked(p *profile.Profile, file string) (profile.Report, error) {
 	passphrase, where := p.Passphrase, "that askpass names"
 	if file != "" {
 		var err error
-		if passphrase, err = readPassphrase(file); err != nil {
+		if passphrase, err = readSecret(file, "passphrase"); err != nil {
 			return profile.Report{}, err
 		}
 		where = file

@@ -38,6 +38,10 @@ func newConnect(a *app) *cobra.Command {
 address, routes and DNS. The tunnel stays when the command ends; Ctrl-C before it is up
 takes the wish back.
 
+What the sign-in needs is asked for at the terminal, or shown in the browser; a user name,
+password and one-time code may also be given. Without a terminal the command never
+waits for what nobody can type: it fails and names the flag.
+
 With --userspace the tunnel ends in this command instead: no root, no device, no route
 of this machine changes. FILE needs nothing else; NAME needs the service and a
 profile of your own. Programs use the tunnel through the listeners that you name, on
@@ -45,6 +49,7 @@ loopback only; the command stays in the foreground until Ctrl-C. With --socket P
 answers adit --socket PATH status, routes and explain there.`,
 		Example: `  adit connect work
   adit connect work --timeout 20s
+  adit connect work --user ann --password-file - <password.txt
   adit connect work.ovpn --userspace --socks5 127.0.0.1:1080
   adit connect work.ovpn --userspace --forward 127.0.0.1:8080=10.0.0.5:80`,
 		Args:              wants(1, 1, "a profile's name, or with --userspace a file"),
@@ -55,20 +60,15 @@ answers adit --socket PATH status, routes and explain there.`,
 	flags := cmd.Flags()
 	flags.DurationVar(&f.timeout, "timeout", time.Minute, "give up when the tunnel is not up by then; 0 = keep trying")
 	flags.BoolVar(&f.json, "json", false, "print JSON; with --userspace one object per event")
-	flags.StringVar(&f.user, "user", "", "user name (not supported yet)")
-	flags.StringVar(&f.passwordFile, "password-file", "", "file with the password (not supported yet)")
-	flags.StringVar(&f.otp, "otp", "", "one-time code (not supported yet)")
-	flags.BoolVar(&f.noBrowser, "no-browser", false, "print the sign-in address (not supported yet)")
+	flags.StringVar(&f.user, "user", "", "user name for the sign-in")
+	flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the password in its first line; - is the standard input")
+	flags.StringVar(&f.otp, "otp", "", "one-time `CODE`, for the first question that wants one")
+	flags.BoolVar(&f.noBrowser, "no-browser", false, "print the address of a sign-in in the browser instead of opening it")
 	flags.BoolVar(&f.userspace, "userspace", false, "run the tunnel in this command, without root and service")
 	flags.StringVar(&f.socks5, "socks5", "", "with --userspace: SOCKS5 proxy on this loopback `ADDR`")
 	flags.StringVar(&f.httpProxy, "http-proxy", "", "with --userspace: HTTP proxy on this loopback `ADDR`")
 	flags.StringArrayVar(&f.forwards, "forward", nil, "with --userspace: forward TCP, as `LADDR=RADDR`; may be repeated")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		for _, name := range []string{"user", "password-file", "otp", "no-browser"} {
-			if flags.Changed(name) {
-				return notYet("sign-in with --"+name, "use a profile that signs in with a certificate")
-			}
-		}
 		if f.timeout < 0 {
 			return usage(cmd, "the timeout %s is negative", f.timeout)
 		}
@@ -91,10 +91,14 @@ answers adit --socket PATH status, routes and explain there.`,
 	return cmd
 }
 
-// connect records the wish and watches until the tunnel is up. When ctx ends before
-// that, it takes back a wish of its own.
+// connect records the wish and watches until the tunnel is up, answering what is asked for the
+// sign-in. When ctx ends before that, it takes back a wish of its own.
 func (a *app) connect(ctx context.Context, c *api.Client, name string, f connectFlags) error {
-	err := c.Connect(ctx, api.ConnectRequest{Profile: name, Timeout: f.timeout})
+	req, err := f.given(name)
+	if err != nil {
+		return err
+	}
+	err = c.Connect(ctx, req)
 	started := err == nil
 	switch {
 	case api.IsCode(err, api.CodeAlreadyConnected):
@@ -104,17 +108,28 @@ func (a *app) connect(ctx context.Context, c *api.Client, name string, f connect
 	case err != nil: // interrupted on the way: the wish may have arrived
 		return a.takeBack(ctx, c, name)
 	}
-	up, err := a.awaitUp(ctx, c, name)
-	if err != nil && ctx.Err() != nil {
+	asking, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	q := a.newAsker(req, f, started, stop)
+	q.answer = c.Answer
+	up, err := a.awaitUp(asking, c, name, q)
+	q.wait()
+	missing := context.Cause(asking)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil || errors.Is(missing, errStopped):
 		if !started {
 			return fmt.Errorf("interrupted; %s goes on as before", name)
 		}
 		return a.takeBack(ctx, c, name)
-	}
-	if api.IsCode(err, api.CodeSignInNotSupported) && started {
-		return errors.Join(err, c.Disconnect(ctx, name))
-	}
-	if err != nil {
+	case missing != nil && started: // nobody will answer
+		if err := c.Disconnect(ctx, name); err != nil && !isNotConnected(err) {
+			return errors.Join(missing, err)
+		}
+		return missing
+	case missing != nil:
+		return missing
+	default:
 		return err
 	}
 	if f.json {
@@ -126,7 +141,7 @@ func (a *app) connect(ctx context.Context, c *api.Client, name string, f connect
 }
 
 // awaitUp returns the connection once it is up, or why it will not be.
-func (a *app) awaitUp(ctx context.Context, c *api.Client, name string) (api.Connection, error) {
+func (a *app) awaitUp(ctx context.Context, c *api.Client, name string, q *asker) (api.Connection, error) {
 	var up api.Connection
 	said := "" // the newest cause of another try that was shown
 	done := errors.New("done")
@@ -142,17 +157,15 @@ func (a *app) awaitUp(ctx context.Context, c *api.Client, name string) (api.Conn
 			up = mine
 			return done
 		case api.NeedsLogin:
-			method := "a sign-in"
-			if mine.Login != nil {
-				method = "a " + string(mine.Login.Kind) + " sign-in"
-			}
-			return api.NewProblem(api.CodeSignInNotSupported, map[string]string{"method": method})
+			q.see(ctx, mine)
+			return nil
 		case api.Disconnected, api.Blocked:
 			if mine.Problem != nil {
 				return mine.Problem
 			}
 			return api.NewProblem(api.CodeNotConnected, map[string]string{"profile": name})
 		}
+		q.see(ctx, mine)
 		if mine.Problem != nil && mine.Problem.Message != said {
 			said = mine.Problem.Message
 			a.out.note("%s; trying again", said)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,7 @@ func run() int {
 
 // execute runs one command line until it is done or ctx ends.
 func execute(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) int {
-	a := &app{out: printer{out: stdout, err: stderr}}
+	a := &app{out: printer{out: stdout, err: stderr}, keyboard: sync.OnceValue(newKeyboard)}
 	root := newRoot(a, env)
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -44,6 +45,9 @@ type app struct {
 	socket    string
 	socketSet bool // --socket or ADIT_SOCKET named it
 	out       printer
+	// keyboard is the terminal's; it returns nil where there is none. A process has one: two would
+	// take each other's keys.
+	keyboard func() *keyboard
 }
 
 // service returns a client of the service; the caller closes it.

@@ -207,11 +207,48 @@ func (p printer) connection(c api.Connection, live bool) {
 	}
 	p.line("%s%s: %s%s", c.Profile, who, state, since)
 	p.details(c, live)
+	if c.Login != nil {
+		p.login(*c.Login)
+	}
 	if c.Problem != nil {
 		p.line("  problem  %s", c.Problem.Message)
 		for h := range strings.SplitSeq(c.Problem.Hint, "\n") {
 			p.line("  hint     %s", h)
 		}
+	}
+}
+
+// login prints what a person is asked for. The service tells the address to the owner only.
+func (p printer) login(l api.Login) {
+	asks := ""
+	switch l.Kind {
+	case api.LoginPassword:
+		asks = "a password"
+		if l.User != "" {
+			asks += " for " + l.User
+		}
+		if l.NeedUser && l.User == "" {
+			asks = "a user name and a password"
+		}
+		if l.Challenge != "" {
+			asks += ", and: " + l.Challenge
+		}
+	case api.LoginOTP:
+		asks = firstOf(l.Prompt, "a one-time code")
+	case api.LoginBrowser:
+		asks = "a sign-in in the browser"
+	case api.LoginWait:
+		asks = "nothing here; " + firstOf(l.Prompt, "the server waits for a sign-in elsewhere")
+	case api.LoginAgain:
+		asks = "somebody who signs in again"
+	}
+	until := ""
+	if !l.Deadline.IsZero() {
+		until = ", until " + l.Deadline.Local().Format("15:04:05")
+	}
+	p.line("  asks     %s%s", strings.TrimRight(asks, " :"), until)
+	if l.URL != "" {
+		p.line("  address  %s", l.URL)
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/term"
-
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/ovpn/push"
 )
@@ -29,7 +27,7 @@ func (a *app) unlock(p *profile.Profile, file string) (*profile.Profile, error) 
 	}
 	switch {
 	case file != "":
-		passphrase, err := readPassphrase(file)
+		passphrase, err := readSecret(file, "passphrase")
 		if err != nil {
 			return nil, err
 		}
@@ -44,13 +42,13 @@ func (a *app) unlock(p *profile.Profile, file string) (*profile.Profile, error) 
 			return wrong("the file that askpass names must have it in its first line")
 		}
 		return q, err
-	case !term.IsTerminal(int(os.Stdin.Fd())):
+	case a.keyboard() == nil:
 		return nil, hinted(errors.New("the private key of "+p.Name+" needs its passphrase"),
 			"run this in a terminal, or name a file with it: --passphrase-file FILE")
 	}
 	a.out.note("the private key is encrypted; it will be stored without its passphrase, readable for the service only")
 	for range 3 {
-		b, err := askSecret("passphrase of the private key (empty to stop): ")
+		b, err := a.keyboard().secret("passphrase of the private key (empty to stop): ")
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the passphrase: %w", err)
 		}
@@ -66,40 +64,20 @@ func (a *app) unlock(p *profile.Profile, file string) (*profile.Profile, error) 
 	return wrong("test it with: openssl pkey -noout -in KEYFILE")
 }
 
-// askSecret asks at the terminal. The terminal is raw meanwhile: signals are caught by
-// main's context, so that Ctrl-C has to come as a key to end the read. It and Ctrl-D give "".
-func askSecret(prompt string) (push.Secret, error) {
-	fd := int(os.Stdin.Fd())
-	state, err := term.MakeRaw(fd)
-	if err != nil {
-		return "", err
-	}
-	defer term.Restore(fd, state)
-	text, err := term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{os.Stdin, os.Stderr}, "").ReadPassword(prompt)
-	if errors.Is(err, io.EOF) {
-		fmt.Fprint(os.Stderr, "\r\n")
-		return "", nil
-	}
-	return push.Secret(text), err
-}
-
-// readPassphrase reads the first line of a file, or of the standard input.
-func readPassphrase(file string) (push.Secret, error) {
+// readSecret reads the first line of a file, or with - of the standard input.
+func readSecret(file, what string) (push.Secret, error) {
 	in := os.Stdin
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return "", hinted(err, "name a file with the passphrase in its first line")
+			return "", hinted(err, "name a file with the "+what+" in its first line")
 		}
 		defer f.Close()
 		in = f
 	}
 	line, err := bufio.NewReader(io.LimitReader(in, maxPassphrase)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("cannot read the passphrase: %w", err)
+		return "", fmt.Errorf("cannot read the %s: %w", what, err)
 	}
 	return push.Secret(strings.TrimRight(line, "\r\n")), nil
 }

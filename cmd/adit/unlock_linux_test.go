@@ -9,36 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAskSecretEndsWithCtrlC types at a terminal: main catches SIGINT, so a prompt that
+// TestPromptEndsWithCtrlC types at a terminal: main catches SIGINT, so a prompt that
 // waits for a signal would stay.
-func TestAskSecretEndsWithCtrlC(t *testing.T) {
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer master.Close()
-	raw, err := master.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var number int
-	raw.Control(func(fd uintptr) {
-		if err = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); err == nil {
-			number, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer slave.Close()
-	stdin, stderr := os.Stdin, os.Stderr
-	os.Stdin, os.Stderr = slave, slave
-	defer func() { os.Stdin, os.Stderr = stdin, stderr }()
-
+func TestPromptEndsWithCtrlC(t *testing.T) {
+	master := terminal(t)
+	k := newKeyboard()
 	for _, tc := range []struct{ typed, want string }{
 		{"half\x03", ""},
 		{"geheim\r", "geheim"},
@@ -50,7 +25,7 @@ func TestAskSecretEndsWithCtrlC(t *testing.T) {
 		}
 		answers := make(chan answer, 1)
 		go func() {
-			text, err := askSecret("passphrase: ")
+			text, err := k.secret("passphrase: ")
 			answers <- answer{text.Reveal(), err}
 		}()
 		if err := waitForPrompt(master); err != nil {
@@ -68,6 +43,39 @@ func TestAskSecretEndsWithCtrlC(t *testing.T) {
 			t.Fatalf("typed %q: the prompt is still there", tc.typed)
 		}
 	}
+}
+
+// terminal gives this process a terminal of the test's: what is shown is read from master, and
+// what is typed is written there.
+func terminal(t *testing.T) *os.File {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	raw, err := master.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var number int
+	raw.Control(func(fd uintptr) {
+		if err = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); err == nil {
+			number, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { slave.Close() })
+	stdin, stderr := os.Stdin, os.Stderr
+	os.Stdin, os.Stderr = slave, slave
+	t.Cleanup(func() { os.Stdin, os.Stderr = stdin, stderr })
+	return master
 }
 
 // waitForPrompt reads until the prompt's end: what is typed before the terminal is raw

@@ -49,6 +49,10 @@ func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) e
 	if err != nil {
 		return err
 	}
+	given, err := f.given(p.Name)
+	if err != nil {
+		return err
+	}
 	log := slog.New(slog.DiscardHandler) // what matters comes by status
 	host := userspace.NewHost(log)
 	t := &foreground{out: a.out, json: f.json, up: make(chan struct{}), ready: event{Event: "ready"}}
@@ -56,7 +60,7 @@ func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) e
 		return errors.Join(err, host.Close())
 	}
 	t.once, err = client.NewOnce(client.OnceConfig{
-		Profile: p, Host: host, Log: log, Timeout: f.timeout, Resolver: net.DefaultResolver,
+		Profile: p, Host: host, Log: log, Given: given, Resolver: net.DefaultResolver,
 		Version: ownVersion().Version, OnStatus: t.onStatus,
 	})
 	if err == nil && a.socketSet {
@@ -66,7 +70,11 @@ func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) e
 		t.closeListeners()
 		return errors.Join(err, host.Close())
 	}
-	return t.run(ctx)
+	inner, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	t.asker = a.newAsker(given, f, true, stop)
+	t.asker.answer = t.once.Answer
+	return t.run(ctx, inner, stop)
 }
 
 // userspaceProfile reads a file, or asks the service for a profile of the user's own.
@@ -110,6 +118,8 @@ type foreground struct {
 
 	// Run's goroutine alone uses these; run reads connected after it.
 	up        chan struct{} // closed when the tunnel is up for the first time
+	asker     *asker
+	seen      context.Context // of the questions
 	connected bool
 	said      string // the newest cause of another try that was shown
 }
@@ -172,14 +182,13 @@ func (t *foreground) closeListeners() {
 	}
 }
 
-// run returns when the tunnel and all listeners have ended: nil when ctx ended
-// it while it was up.
-func (t *foreground) run(ctx context.Context) error {
+// run returns when the tunnel and all listeners have ended: nil when ctx ended it while it was up.
+// Stop ends inner, which is below ctx.
+func (t *foreground) run(ctx, inner context.Context, stop context.CancelCauseFunc) error {
 	if len(t.fronts) == 0 {
 		t.out.note("no program can use this tunnel: add --socks5, --http-proxy or --forward")
 	}
-	inner, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	t.seen = inner
 	var serving sync.WaitGroup
 	serve := func(f front) {
 		if err := f.serve(inner, f.listener); err != nil && inner.Err() == nil {
@@ -200,14 +209,17 @@ func (t *foreground) run(ctx context.Context) error {
 		})
 	}
 	err := t.once.Run(inner)
+	t.asker.wait()
 	cause := context.Cause(inner) // nil when the tunnel ended by itself
 	stop(nil)
 	serving.Wait()
 	switch {
 	case err != nil:
 		return err
+	case errors.Is(cause, errStopped):
+		return context.Canceled // at a prompt, as with the signal
 	case ctx.Err() == nil:
-		return cause // of a listener
+		return cause // of a listener, or of a question that nobody can answer
 	case !t.connected:
 		return ctx.Err()
 	}
@@ -221,10 +233,11 @@ func (t *foreground) run(ctx context.Context) error {
 func (t *foreground) onStatus(c api.Connection) {
 	if t.json {
 		t.out.event(event{Event: "status", Connection: &c})
-	} else if c.Problem != nil && c.Problem.Message != t.said && c.State != api.Disconnected {
+	} else if c.Problem != nil && c.Problem.Message != t.said && c.State != api.Disconnected && c.State != api.NeedsLogin {
 		t.said = c.Problem.Message
 		t.out.note("%s; trying again", t.said)
 	}
+	t.asker.see(t.seen, c)
 	if c.State != api.Connected || t.connected {
 		return
 	}

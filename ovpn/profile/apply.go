@@ -125,11 +125,8 @@ func tlsAuth(p *parser, d *Directive, a []string) error {
 	return p.inline(d, a[0], after...)
 }
 
-const noPasswordYet = "not supported yet: asking for user name and password"
-
 func authUserPass(p *parser, d *Directive, a []string) error {
 	p.p.AuthUserPass = true
-	d.Verdict, d.Note = Unsupported, noPasswordYet
 	if len(a) == 0 || a[0] == "username-only" {
 		return nil
 	}
@@ -139,7 +136,6 @@ func authUserPass(p *parser, d *Directive, a []string) error {
 // credentials reads <auth-user-pass>: user name and perhaps password, a line each.
 func (p *parser) credentials(d *Directive, body string) error {
 	p.p.AuthUserPass = true
-	d.Verdict, d.Note = Unsupported, noPasswordYet
 	user, password, err := userAndPassword(body)
 	p.p.Username, p.p.Password = user, push.Secret(password)
 	return err
@@ -174,7 +170,6 @@ func staticChallenge(p *parser, d *Directive, a []string) error {
 		}
 	}
 	p.p.StaticChallenge = c
-	d.Verdict, d.Note = Unsupported, "not supported yet: one-time codes"
 	return nil
 }
 

@@ -84,6 +84,7 @@ func meanings() map[string]string {
 		"verify-x509-name": "the server's certificate must have this name", "verify-hash": "the authority must have this fingerprint", "peer-fingerprint": "the server's certificate must have this fingerprint",
 		"x509-username-field": "where in the certificate the name stands",
 		"auth-user-pass":      "signs in with user name and password", "auth-nocache": "the password is forgotten after use", "auth-retry": "what follows on a wrong password",
+		"auth-federate": "the browser signs in (AWS)", "static-challenge": "asks for a one-time code beside the password",
 
 		"hand-window": "how long a handshake may take", "tran-window": "how long an old key is good for", "tls-timeout": "when a control packet is sent again",
 		"reneg-sec": "when a new key is made", "reneg-bytes": "when a new key is made", "reneg-pkts": "when a new key is made",

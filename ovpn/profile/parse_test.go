@@ -72,7 +72,7 @@ func TestVerdicts(t *testing.T) {
 		{"tun-ipv6 | float | resolv-retry 5 | auth-token x | x509-track x | multihome | bind-dev x | compat-mode 2.4 | providers legacy", Ignored},
 
 		{"dev tap | dev tap0 | dev-type tap | dev null | data-ciphers CAMELLIA-128-CBC", Unsupported},
-		{"auth-user-pass | auth-federate | static-challenge \"Enter MFA code \" 1 | static-challenge x 0 concat", Unsupported},
+		{"auth-user-pass | auth-federate | static-challenge \"Enter MFA code \" 1 | static-challenge x 0 concat", Used},
 		{"aws-auth-device-posture jamf | pkcs11-id x | pkcs11-providers x | cryptoapicert x | management-external-key", Unsupported},
 
 		{"cipher none | auth none | no-replay | no-iv | secret x | capath x | key-method 1 | tls-server | mode server | data-ciphers BF-CBC | data-ciphers none", Refused},
@@ -269,7 +269,7 @@ func TestFilesAreInlined(t *testing.T) {
 }
 
 func TestStoredPassword(t *testing.T) {
-	for body, want := range map[string]Verdict{"alice\nhunter2\n": Used, "alice\n": Unsupported} {
+	for body, want := range map[string]Verdict{"alice\nhunter2\n": Used, "alice\n": Used} {
 		p := mustParse(t, "remote h.example\nauth-user-pass\n<auth-user-pass>\n"+body+"</auth-user-pass>\n", nil)
 		if a, b := verdictOf(t, p, 2), verdictOf(t, p, 3); a.Verdict != want || b.Verdict != want || p.Username != "alice" {
 			t.Errorf("%q: %+v, %+v", body, a, b)
@@ -303,8 +303,8 @@ func TestAWSExport(t *testing.T) {
 	if q.TLSAuth == "" || q.KeyDirection != 1 || !q.PushPeerInfo || q.Auth != "SHA256" || len(q.Ciphers) != 2 || !q.AuthFederate || q.StaticChallenge.Text != "Enter MFA code " || !q.StaticChallenge.Echo || q.AuthRetry != "interact" {
 		t.Errorf("got %+v", q)
 	}
-	if err := q.Unsupported(); err == nil {
-		t.Error("a federated profile claims to work")
+	if err := q.Unsupported(); err != nil {
+		t.Error(err)
 	}
 	for _, framing := range []string{"", "lzo-no", "stub", "stub-v2"} {
 		e := Export{Host: "h", Port: 1, Proto: "udp", CA: []byte(ca.pem), Cert: []byte(me.pem), Key: push.Secret(me.kpem), Compress: framing, Fragment: 1300}

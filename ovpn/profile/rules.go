@@ -171,7 +171,6 @@ func rules() map[string]rule {
 	use(2, 3, `"text" 0|1 [scrv1|concat]`, staticChallenge, "static-challenge")
 	use(0, 0, "no value", func(p *parser, d *Directive, a []string) error {
 		p.p.AuthFederate = true
-		d.Verdict, d.Note = Unsupported, "not supported yet: sign-in in the browser"
 		return nil
 	}, "auth-federate")
 	later("device posture", "aws-auth-device-posture")

@@ -90,7 +90,7 @@ func TestEveryUseIsExplained(t *testing.T) {
 	for name, r := range rules() {
 		if r.apply != nil && r.note == "" && meaning([]string{name, "x"}) == "" {
 			switch name {
-			case "ns-cert-type", "auth-federate", "static-challenge", "askpass": // always with a note
+			case "ns-cert-type", "askpass": // always with a note
 			default:
 				t.Errorf("%s has no explanation", name)
 			}

@@ -20,16 +20,13 @@ func auth(p *parser, d *Directive, a []string) error {
 }
 
 // finishAuth knows who uses auth: tls-auth, and ciphers without their own
-// authentication. It also knows whether the file holds the password.
+// authentication.
 func (p *parser) finishAuth() {
 	q := p.p
 	tlsAuth := slices.ContainsFunc(p.allKeys(), func(k *ControlKeys) bool { return k.TLSAuth != "" })
 	old := slices.ContainsFunc(append(slices.Clone(q.Ciphers), q.Fallback), func(c string) bool { return c != "" && classify(c) == legacy })
 	for i := range q.Directives {
 		d := &q.Directives[i]
-		if d.Words[0] == "auth-user-pass" && d.Verdict == Unsupported && q.Username != "" && q.Password != "" {
-			d.Verdict, d.Note = Used, "" // nobody needs to be asked
-		}
 		if d.Words[0] != "auth" || d.Verdict != Used {
 			continue
 		}

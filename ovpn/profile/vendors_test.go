@@ -39,11 +39,11 @@ func TestVendors(t *testing.T) {
 				return p.Remotes[0].Proto == "udp4" && len(p.Ciphers) == 3 && p.VerifyName.Value == "vpn server"
 			}},
 		{"MikroTik", "client\nremote router.example.com 1194\nproto tcp-client\ndev tun\npersist-tun\nnobind\ncipher AES-256-CBC\nauth SHA1\npull\nverb 2\nmute 3\nauth-user-pass\nroute 192.168.88.0 255.255.255.0\n" + pki,
-			"mute:ignored auth-user-pass:unsupported", false,
+			"mute:ignored", true,
 			func(p *Profile) bool { return p.Remotes[0].Proto == "tcp" && len(p.Own.Routes) == 1 }},
 		{"consumer VPN", "client\ndev tun\nproto udp\nremote 192.0.2.99 1194\nresolv-retry infinite\nremote-random\nnobind\ntun-mtu 1500\ntun-mtu-extra 32\nmssfix 1450\npersist-key\npersist-tun\nping 15\nping-restart 0\n" +
 			"ping-timer-rem\nreneg-sec 0\ncomp-lzo no\nverify-x509-name CN=de1.example.com\nremote-cert-tls server\nauth-user-pass\nverb 3\npull\nfast-io\ncipher AES-256-CBC\nauth SHA512\n<ca>\n" + ca.pem + "</ca>\n" + auth,
-			"tun-mtu-extra:ignored auth-user-pass:unsupported fast-io:ignored", false,
+			"tun-mtu-extra:ignored fast-io:ignored", true,
 			func(p *Profile) bool {
 				return p.VerifyName == VerifyName{"subject", "CN=de1.example.com"} && p.Auth == "SHA512"
 			}},
@@ -52,11 +52,11 @@ func TestVendors(t *testing.T) {
 			func(p *Profile) bool { return p.Remotes[0].Host == "my-server-1" }},
 		{"Synology", "dev tun\ntls-client\nremote nas.example.com 1194\n# float\n# redirect-gateway def1\n# dhcp-option DNS DNS_IP_ADDRESS\npull\nproto udp\nscript-security 2\nreneg-sec 0\ncipher AES-256-CBC\n" +
 			"data-ciphers 'AES-256-CBC'\nauth SHA512\nauth-user-pass\n<ca>\n" + ca.pem + "</ca>\n",
-			"script-security:ignored auth-user-pass:unsupported", false,
+			"script-security:ignored", true,
 			func(p *Profile) bool { return p.Own.Redirect == nil }},
 		{"AWS with SAML", "client\ndev tun\nproto udp\nremote cvpn-endpoint-0a.prod.clientvpn.eu-west-1.amazonaws.com 443\nremote-random-hostname\nresolv-retry infinite\nnobind\nremote-cert-tls server\ncipher AES-256-GCM\nverb 3\n\n<ca>\n" +
 			ca.pem + "</ca>\n\nauth-user-pass\nauth-federate\nauth-retry interact\nauth-nocache\nreneg-sec 0\nverify-x509-name server.example name\naws-auth-device-posture jamf\n",
-			"auth-user-pass:unsupported auth-federate:unsupported aws-auth-device-posture:unsupported", false,
+			"aws-auth-device-posture:unsupported", false,
 			func(p *Profile) bool { return p.RandomHostname && p.AuthFederate && p.AuthKind() == "browser" }},
 		{"hooks", "client\nremote vpn.example.com\nup /etc/openvpn/update-resolv-conf\ndown /etc/openvpn/update-resolv-conf\nplugin /usr/lib/evil.so\nuser nobody\nremote-cert-tls server\n" + pki,
 			"up:ignored down:ignored plugin:ignored user:ignored", true, func(p *Profile) bool { return p.Remotes[0].Port == 1194 && p.Remotes[0].Proto == "udp" }},

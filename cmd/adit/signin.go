@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/saml/signin"
+)
+
+// asker answers the questions that one connection asks: from the command line's flags, at the terminal,
+// in the browser. One goroutine calls see and wait.
+type asker struct {
+	out     printer
+	profile string
+	open    func(url string) error // in the browser; nil: the person does it
+	keys    *keyboard              // nil: there is no terminal
+	answer  func(context.Context, api.Answer) error
+	stop    context.CancelCauseFunc // ends the command when a question cannot be answered
+
+	// The flags, each for one answer; empty: used, or not given.
+	user, password, code push.Secret
+	sent                 bool // password has gone to the service with the wish
+
+	id     string        // of the newest question
+	cancel func()        // takes it back
+	done   chan struct{} // closed when it is settled
+}
+
+// given reads what the flags say of a sign-in.
+func (f connectFlags) given(profile string) (api.ConnectRequest, error) {
+	req := api.ConnectRequest{Profile: profile, Timeout: f.timeout, Username: f.user, OTP: push.Secret(f.otp)}
+	if f.passwordFile == "" {
+		return req, nil
+	}
+	var err error
+	if req.Password, err = readSecret(f.passwordFile, "password"); err != nil {
+		return req, err
+	}
+	if req.Password == "" {
+		return req, hinted(errors.New("the password file is empty"), "the first line of --password-file must be the password; - is the standard input")
+	}
+	return req, nil
+}
+
+// newAsker makes an asker; started says that the request went with a new wish, not with one that was
+// there already.
+func (a *app) newAsker(req api.ConnectRequest, f connectFlags, started bool, stop context.CancelCauseFunc) *asker {
+	q := &asker{out: a.out, profile: req.Profile, keys: a.keyboard(), stop: stop, sent: started && req.Password != ""}
+	if !f.noBrowser {
+		q.open = signin.NewBrowser()
+	}
+	if !started {
+		q.user, q.password, q.code = push.Secret(req.Username), req.Password, req.OTP
+	}
+	return q
+}
+
+// see takes a connection's newest state: it begins to ask what is asked there, and takes back what is not
+// asked any more. It never blocks for long.
+func (q *asker) see(ctx context.Context, c api.Connection) {
+	id := ""
+	if c.Login != nil {
+		id = c.Login.ID
+	}
+	if id == q.id {
+		return
+	}
+	q.wait()
+	if q.id = id; id == "" {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	q.cancel, q.done = cancel, make(chan struct{})
+	go func(login api.Login) { // wait waits for it
+		defer close(q.done)
+		if err := q.ask(ctx, login, c.Problem); err != nil && ctx.Err() == nil {
+			q.stop(err)
+		}
+	}(*c.Login)
+}
+
+// wait takes the open question back.
+func (q *asker) wait() {
+	if q.cancel != nil {
+		q.cancel()
+		<-q.done
+		q.cancel = nil
+	}
+}
+
+// ask answers one question; problem is why it is asked again, or nil.
+func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem) error {
+	a := api.Answer{Profile: q.profile, ID: login.ID}
+	var err error
+	switch login.Kind {
+	case api.LoginWait:
+		q.out.note("%s", firstOf(login.Prompt, "the server waits until you have signed in elsewhere"))
+		return nil
+	case api.LoginAgain: // somebody is here
+	case api.LoginBrowser:
+		if a.Response, err = q.browse(ctx, login); err != nil || login.Callback == 0 {
+			return err
+		}
+	case api.LoginPassword, api.LoginOTP:
+		if problem != nil {
+			q.password, q.code, q.sent = "", "", false // they were refused
+			if q.keys == nil {
+				return problem
+			}
+			q.out.note("%s", problem.Message)
+		}
+		if err = q.fill(ctx, login, &a); err != nil {
+			return err
+		}
+	default:
+		return api.NewProblem(api.CodeRequestInvalid, map[string]string{"detail": "it asks for " + string(login.Kind)})
+	}
+	err = q.answer(ctx, a)
+	if api.IsCode(err, api.CodeQuestionGone) {
+		return nil // somebody else was faster; the status tells
+	}
+	return err
+}
+
+// prompt is what is asked at the terminal, and the words for when there is none.
+type prompt struct {
+	text       string
+	echo       bool
+	usual      string // what Enter alone means; empty: it is asked again
+	what, flag string
+}
+
+// fill completes the answer to a question that is typed.
+func (q *asker) fill(ctx context.Context, login api.Login, a *api.Answer) (err error) {
+	code := prompt{firstOf(login.Prompt, login.Challenge, "one-time code"), login.Echo || login.ChallengeEcho, "", "a one-time code", "--otp"}
+	if login.Kind == api.LoginOTP {
+		a.Response, err = q.need(ctx, &q.code, code)
+		return err
+	}
+	a.Username = login.User
+	if login.NeedUser && (q.keys != nil || login.User == "" || q.user != "") {
+		who := prompt{"user name", true, login.User, "a user name", "--user"}
+		if login.User != "" {
+			who.text += " (" + login.User + ")"
+		}
+		name, err := q.need(ctx, &q.user, who)
+		if err != nil {
+			return err
+		}
+		a.Username = name.Reveal()
+	}
+	if !q.sent {
+		secret := prompt{text: "password", what: "a password", flag: "--password-file"}
+		if a.Username != "" {
+			secret.text += " for " + a.Username
+		}
+		if a.Password, err = q.need(ctx, &q.password, secret); err != nil {
+			return err
+		}
+	}
+	if login.Challenge != "" {
+		a.Response, err = q.need(ctx, &q.code, code)
+	}
+	return err
+}
+
+// need takes what a flag gave, once, or asks until something is typed.
+func (q *asker) need(ctx context.Context, given *push.Secret, p prompt) (push.Secret, error) {
+	if text := *given; text != "" {
+		*given = ""
+		return text, nil
+	}
+	if q.keys == nil {
+		return "", api.NewProblem(api.CodeSignInInputMissing, map[string]string{"profile": q.profile, "what": p.what, "flag": p.flag})
+	}
+	text := strings.TrimRight(clean(p.text), " :") + ": "
+	for {
+		typed, err := q.keys.ask(ctx, text, p.echo)
+		if err != nil || typed != "" {
+			return typed, err
+		}
+		if p.usual != "" {
+			return push.Secret(p.usual), nil
+		}
+	}
+}
+
+// browse takes the person to the browser and returns what it brought; with no Callback the server
+// learns that by itself.
+func (q *asker) browse(ctx context.Context, login api.Login) (push.Secret, error) {
+	if q.keys == nil && q.open != nil {
+		return "", api.NewProblem(api.CodeSignInInputMissing, map[string]string{"profile": q.profile, "what": "a sign-in in the browser", "flag": "--no-browser, which prints its address"})
+	}
+	if !login.Deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, login.Deadline.Add(time.Minute)) // the service ends it first
+		defer cancel()
+	}
+	cfg := signin.Config{URL: login.URL, Port: login.Callback, Open: q.open, Notify: func(text string) { q.out.note("%s", text) }}
+	if q.open != nil {
+		q.out.note("sign in with the browser that opens now")
+	}
+	response, err := signin.Run(ctx, cfg)
+	var busy *signin.BusyError
+	switch {
+	case errors.As(err, &busy):
+		return "", hinted(err, "end the other sign-in, or the other VPN client, and connect again")
+	case err != nil && ctx.Err() == nil:
+		return "", fmt.Errorf("cannot sign in with the browser: %w", err)
+	}
+	return response, err
+}
+
+// firstOf returns the first text that is not empty.
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
