@@ -286,7 +286,7 @@ func (p printer) details(c api.Connection, live bool) {
 		p.line("  session  ends %s", c.SessionEnds.Local().Format("2006-01-02 15:04:05"))
 	}
 	if c.CertificateExpires != nil {
-		p.line("  your certificate is valid until %s", day(c.CertificateExpires))
+		p.line("  %s", validity(*c.CertificateExpires, time.Now()))
 	}
 }
 
@@ -419,6 +419,23 @@ func day(t *time.Time) string {
 		return ""
 	}
 	return t.Local().Format("2006-01-02")
+}
+
+// validity says until when the person's own certificate is good, with a warning in its last days.
+func validity(until, now time.Time) string {
+	left := until.Sub(now)
+	days := int(left / (24 * time.Hour))
+	switch {
+	case left <= 0:
+		return "warning  your certificate expired on " + day(&until) + "; ask for a new one"
+	case left >= profile.ExpiresSoon:
+		return "your certificate is valid until " + day(&until)
+	case days == 0:
+		return "warning  your certificate expires at " + until.Local().Format("2006-01-02 15:04") + "; ask for a new one"
+	case days == 1:
+		return "warning  your certificate expires on " + day(&until) + ", in 1 day; ask for a new one"
+	}
+	return fmt.Sprintf("warning  your certificate expires on %s, in %d days; ask for a new one", day(&until), days)
 }
 
 // size prints bytes in the decimal units that networks are sold in.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/adit-vpn/adit/client/api"
 )
@@ -13,5 +15,31 @@ func TestAnotherUsersTunnel(t *testing.T) {
 	printer{out: &out, err: &out}.status(api.Status{Connections: []api.Connection{{Owner: "bob", State: api.Connected, Since: then}}}, true)
 	if want := "a tunnel of bob: connected since " + then.Local().Format("2006-01-02 15:04:05") + "\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+// TestCertificateValidity: the warning begins 30 days before the end, in status and connect alike.
+func TestCertificateValidity(t *testing.T) {
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.Local)
+	for _, c := range []struct {
+		left time.Duration
+		want string
+	}{
+		{10 * 365 * 24 * time.Hour, "your certificate is valid until 2036-04-28"},
+		{30 * 24 * time.Hour, "your certificate is valid until 2026-05-31"},
+		{30*24*time.Hour - time.Second, "warning  your certificate expires on 2026-05-31, in 29 days; ask for a new one"},
+		{25 * time.Hour, "warning  your certificate expires on 2026-05-02, in 1 day; ask for a new one"},
+		{time.Hour, "warning  your certificate expires at 2026-05-01 13:00; ask for a new one"},
+		{0, "warning  your certificate expired on 2026-05-01; ask for a new one"},
+	} {
+		if got := validity(now.Add(c.left), now); got != c.want {
+			t.Errorf("%v before the end: %q, want %q", c.left, got, c.want)
+		}
+	}
+	var out bytes.Buffer
+	until := time.Now().Add(10*24*time.Hour + time.Hour)
+	printer{out: &out, err: &out}.details(api.Connection{Profile: "work", State: api.Connected, CertificateExpires: &until}, false)
+	if !strings.Contains(out.String(), "  warning  your certificate expires on ") || !strings.Contains(out.String(), ", in 10 days;") {
+		t.Errorf("a connection reads %q", out.String())
 	}
 }

@@ -61,10 +61,10 @@ type Report struct {
 	Problems     []Finding     `json:"problems"`
 }
 
-const (
-	expiresSoon = 30 * 24 * time.Hour
-	weakRSA     = 2048 // bits below it are called weak
-)
+// ExpiresSoon is how long before its end a certificate is warned of.
+const ExpiresSoon = 30 * 24 * time.Hour
+
+const weakRSA = 2048 // bits below it are called weak
 
 // Check is the lint of one profile at a time.
 func (p *Profile) Check(now time.Time) Report {
@@ -219,7 +219,7 @@ func (r *report) certificates(p *Profile, now time.Time) {
 			switch {
 			case kind != "" && !leaf: // the client's own is an error of TLSConfig
 				r.find(line, SeverityWarning, what+" "+text)
-			case kind == "" && c.NotAfter.Sub(now) < expiresSoon:
+			case kind == "" && c.NotAfter.Sub(now) < ExpiresSoon:
 				r.find(line, SeverityWarning, fmt.Sprintf("%s expires on %s", what, c.NotAfter.UTC().Format(time.DateOnly)))
 			}
 			if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < weakRSA {
