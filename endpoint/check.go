@@ -196,7 +196,11 @@ func (c *checking) mutual(path string, m Mutual) {
 func (c *checking) directory(path string, d Directory) {
 	before := len(c.errs)
 	if d.Users != "" {
-		c.filled(path+".users", d.Users)
+		if file, text, ok := c.load(path+".users", d.Users, ""); ok {
+			if _, err := auth.NewUsers(text, new(auth.Codes), func() time.Time { return c.now }); err != nil {
+				c.wrong(path+".users", file, "%v", err)
+			}
+		}
 	}
 	if d.CA != "" {
 		if file, ca, ok := c.load(path+".ca", d.CA, ""); ok {

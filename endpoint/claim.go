@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/ovpn"
 )
 
@@ -14,7 +15,8 @@ import (
 // never end because that client's network stood still for a while. So an old session gives its
 // address away only
 //   - when both clients say that they are on the same machine (UV_ID or IV_HWADDR, which
-//     push-peer-info sends), and it gives no sign of life when it is asked for one, or
+//     push-peer-info sends), or the new one came with the old one's authentication token, and
+//     it gives no sign of life when it is asked for one, or
 //   - when it has been silent for as long as makes a client give its session up itself, and
 //     still gives none when it is asked: the endpoint may have been the one who slept.
 //
@@ -53,7 +55,10 @@ func (p *peer) heard() time.Time {
 // rivals are the established sessions that p's client may have left behind.
 func (ps *peers) rivals(now time.Time, p *peer) (out []*peer) {
 	me, pool := p.status.Load(), p.gen.Load().pool
-	same := func(q *peer) bool { return me.machine != "" && q.status.Load().machine == me.machine }
+	same := func(q *peer) bool {
+		st := q.status.Load()
+		return me.machine != "" && st.machine == me.machine || me.session != auth.TokenSession{} && st.session == me.session
+	}
 	for _, q := range ps.all() {
 		st := q.status.Load()
 		if q == p || st == nil || ps.byID(q.id) != q || q.gen.Load().pool != pool || st.identity.Name() != me.identity.Name() {

@@ -108,11 +108,13 @@ func (s *Server) Connections() []Connection {
 }
 
 // Terminate ends the connection with an id, or all connections of a user, and
-// tells the clients not to come back by themselves. It returns the ids.
+// tells the clients not to come back by themselves, which their tokens do not
+// allow any more. It returns the ids.
 func (s *Server) Terminate(id, user string) []string {
 	out := []string{}
 	for _, p := range s.peers.all() {
 		if p.is(id, user) {
+			s.signedIn.forget(p.status.Load().session)
 			p.end("HALT,the administrator ended the connection", "terminated by the administrator")
 			out = append(out, p.name)
 		}

@@ -21,15 +21,19 @@ import (
 // generation is everything that follows from one configuration and the files that
 // it names. It is immutable (the pool guards itself); a reload makes a new one.
 type generation struct {
-	cfg     Config
-	tls     *tls.Config
-	wrap    wrap.Method // nil: none
-	methods []auth.Method
-	// federated is one of methods, or nil, and idp the metadata that it was made from.
+	cfg  Config
+	tls  *tls.Config
+	wrap wrap.Method // nil: none
+	// A client must pass both: certificate at once, sign beside its goroutine.
+	certificate auth.Method  // nil: none
+	sign        auth.Method  // of a user name and password; nil: none
+	tokens      *auth.Tokens // in place of the password; nil: none
+	lasting     AuthToken    // of tokens
+	codes       *auth.Codes  // used ones; goes on over reloads
+	// federated is sign, or nil, and idp the metadata that it was made from.
 	federated *auth.Federated
 	idp       []byte
 	memory    *auth.Memory // of a directory, over reloads
-	tokens    *auth.Tokens // nil: none
 	trust     string       // changes when CAs or revocation lists do
 	pool      *pool
 	access    []*access // by association
@@ -54,6 +58,9 @@ const renegotiate = 65 * time.Minute
 func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error) {
 	g := &generation{cfg: cfg}
 	if err := g.loadTLS(before, l); err != nil {
+		return nil, err
+	}
+	if err := g.loadMethods(before, l); err != nil {
 		return nil, err
 	}
 	if err := g.loadWrap(l); err != nil {
@@ -123,7 +130,7 @@ func (g *generation) loadTLS(before *generation, l Leaves) error {
 		CurvePreferences:       []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
 		SessionTicketsDisabled: true,
 	}
-	return g.loadMethods(before, l)
+	return nil
 }
 
 // ErrServerCertificate wraps what is wrong with the endpoint's own certificate.
@@ -236,7 +243,7 @@ func (g *generation) replyFor(l lease, mtu int) push.Reply {
 // updated.
 func (g *generation) sameForClients(next *generation) (same, update bool) {
 	a, b := &g.cfg, &next.cfg
-	same = g.pool == next.pool && g.trust == next.trust && slices.Equal(a.Ciphers, b.Ciphers) && a.PRF == b.PRF && a.Legacy == b.Legacy &&
+	same = g.pool == next.pool && g.trust == next.trust && reflect.DeepEqual(a.Authentication, b.Authentication) && slices.Equal(a.Ciphers, b.Ciphers) && a.PRF == b.PRF && a.Legacy == b.Legacy &&
 		a.Mssfix == b.Mssfix && reflect.DeepEqual(lasting(g.reply), lasting(next.reply))
 	return same, !reflect.DeepEqual(g.reply, next.reply)
 }

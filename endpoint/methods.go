@@ -10,10 +10,14 @@ import (
 	"github.com/adit-vpn/adit/saml/sp"
 )
 
-// loadMethods makes what cfg.Authentication names. before is as in newGeneration.
+// loadMethods makes what cfg.Authentication names. What must not be forgotten comes from before,
+// which may be nil.
 func (g *generation) loadMethods(before *generation, l Leaves) error {
 	if what, at := g.cfg.testOnly(); what != "" { // flags may have moved the listener
 		return fmt.Errorf("%s is for testers: it works on loopback listeners only, not on %s", what, at)
+	}
+	if g.codes = new(auth.Codes); before != nil {
+		g.codes = before.codes
 	}
 	mutual, directory, federated := g.cfg.Methods()
 	if mutual != nil {
@@ -22,30 +26,23 @@ func (g *generation) loadMethods(before *generation, l Leaves) error {
 			return err
 		}
 		m.Configure(g.tls)
-		g.methods = append(g.methods, m)
+		g.certificate = m
 		g.trust += trust
 	}
-	var m auth.Method
 	var err error
 	switch {
 	case directory != nil:
-		m, err = g.loadDirectory(*directory, before, l)
+		g.sign, err = g.loadDirectory(*directory, before, l)
 	case federated != nil:
-		m, err = g.loadFederated(*federated, before, l)
-	default:
-		return nil
+		g.sign, err = g.loadFederated(*federated, before, l)
 	}
-	if err != nil {
-		return err
-	}
-	g.methods = append(g.methods, m)
-	return nil
+	return err
 }
 
 // loadDirectory makes the method of a directory. Used codes and open questions outlive a reload.
 func (g *generation) loadDirectory(d Directory, before *generation, l Leaves) (auth.Method, error) {
 	if d.Users != "" {
-		return nil, errors.New("directory: the test directory is not built in yet")
+		return g.cfg.loadUsers(d, g.codes, l)
 	}
 	if before != nil {
 		g.memory = before.memory
@@ -91,6 +88,32 @@ func (g *generation) loadFederated(f Federated, before *generation, l Leaves) (a
 	return g.federated, nil
 }
 
+func (c *Config) loadUsers(d Directory, codes *auth.Codes, l Leaves) (*auth.Users, error) {
+	file := c.Path(d.Users)
+	text, err := l.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("test directory: %w", err)
+	}
+	u, err := auth.NewUsers(text, codes, l.Now)
+	if err != nil {
+		return nil, fmt.Errorf("test directory %s: %w", file, err)
+	}
+	return u, nil
+}
+
+// AsksForCode says whether clients must show a one-time code with their password.
+func (c *Config) AsksForCode(l Leaves) (bool, error) {
+	_, d, _ := c.Methods()
+	switch {
+	case d == nil:
+		return false, nil
+	case d.Users == "":
+		return d.Radius != nil, nil
+	}
+	u, err := c.loadUsers(*d, new(auth.Codes), l)
+	return err == nil && u.MFA(), err
+}
+
 func loadMutual(cfg *Config, m Mutual, l Leaves) (method *auth.Mutual, trust string, err error) {
 	caFile, crlFile := cfg.Path(m.CA), cfg.Path(m.CRL)
 	if caFile == "" {
@@ -119,15 +142,18 @@ func loadMutual(cfg *Config, m Mutual, l Leaves) (method *auth.Mutual, trust str
 	return method, string(ca) + string(crl), nil
 }
 
-// loadTokens makes the tokens of auth_token. A random secret lives as long as the
-// endpoint and the settings.
+// loadTokens makes the tokens that take the place of passwords: without auth_token they are good
+// as long as the sign-in. A random secret lives as long as the endpoint.
 func (g *generation) loadTokens(before *generation, l Leaves) error {
-	t := g.cfg.AuthToken
-	switch {
-	case t.Renewal == 0:
+	if g.sign == nil {
 		return nil
-	case t.Secret == "" && before != nil && before.cfg.AuthToken == t:
-		g.tokens = before.tokens
+	}
+	t := g.cfg.AuthToken
+	if t.Renewal == 0 {
+		t = AuthToken{Lifetime: g.cfg.SessionTimeout, Renewal: g.cfg.SessionTimeout}
+	}
+	if g.lasting = t; before != nil && before.tokens != nil && t.Secret == "" && before.lasting.Secret == "" {
+		g.tokens = before.tokens.Lasting(t.Lifetime, t.Renewal)
 		return nil
 	}
 	var secret []byte

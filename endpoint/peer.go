@@ -25,9 +25,6 @@ import (
 // a network would.
 const inboxSize = 64
 
-// authTime bounds one authentication.
-const authTime = 30 * time.Second
-
 // The causes with which a peer's context ends.
 var (
 	errEvicted  = errors.New("too many unfinished handshakes")
@@ -47,6 +44,7 @@ type peer struct {
 	name   string // connection id
 	stream bool
 	start  time.Time
+	ctx    context.Context // ends with run
 	cancel context.CancelCauseFunc
 	inbox  chan []byte
 	do     chan func(now time.Time, s *ovpn.Session) error
@@ -64,13 +62,17 @@ type peer struct {
 	lease  lease
 	later  *time.Timer // of await; nil: none
 	access atomic.Pointer[access]
-	mtu    int         // the largest that the client takes; 0 = unknown
-	token  push.Secret // that the client has; empty: none
-	given  push.Secret // the one in its push reply
+	mtu    int // the largest that the client takes; 0 = unknown
+
+	judging *judging    // the sign-in that is being checked; nil: none
+	login   string      // the user name as it was typed
+	token   push.Secret // that the client has; empty: none
+	given   push.Secret // the one in its push reply
 
 	adopting  sync.Mutex // guards changes of gen, and what follows
 	pushed    bool
 	updatable bool
+	expiry    *time.Timer // ends the session's time; nil: not yet
 
 	status atomic.Pointer[status]
 	ended  string // why, for the log
@@ -79,6 +81,8 @@ type peer struct {
 // status is what others may see of an established peer.
 type status struct {
 	identity auth.Identity
+	session  auth.TokenSession // zero without a token
+	signedIn time.Time         // when the client proved who it is
 	since    time.Time
 	lease    lease
 	machine  string // machineOf
@@ -92,7 +96,7 @@ const restartMessage = "RESTART,the configuration changed"
 func (s *Server) newPeer(key sessionKey, local netip.Addr, conn udp.Conn) (*peer, context.Context) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p := &peer{
-		server: s, key: key, source: sourceOf(key.from.Addr()), name: connectionID(), start: s.leave.Now(), cancel: cancel,
+		server: s, key: key, source: sourceOf(key.from.Addr()), name: connectionID(), start: s.leave.Now(), ctx: ctx, cancel: cancel,
 		inbox: make(chan []byte, inboxSize),
 		do:    make(chan func(time.Time, *ovpn.Session) error, 4),
 	}
@@ -130,6 +134,7 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 	if p.later != nil {
 		p.later.Stop()
 	}
+	p.unlimit()
 	if p.holds.CompareAndSwap(true, false) {
 		p.server.leave.Network.Forget(p.lease.Addr.Addr(), p.lease.Addr6.Addr())
 		g.pool.release(p.lease, p.status.Load().identity.Name())
@@ -148,6 +153,9 @@ func (p *peer) report(err error) {
 		reason = err.Error()
 	}
 	st := p.status.Load()
+	if p.login != "" {
+		log = log.With("user", p.login)
+	}
 	if st == nil {
 		var protocol *ovpn.ProtocolError
 		if errors.As(err, &protocol) && protocol.Cause == ovpn.CauseTLS {
@@ -190,85 +198,6 @@ func (p *peer) handle(now time.Time, s *ovpn.Session, ev ovpn.Event) error {
 	return nil
 }
 
-// authenticate asks all methods; each must accept.
-func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials) error {
-	ctx, cancel := context.WithTimeout(context.Background(), authTime)
-	defer cancel()
-	cred := auth.Credentials{TLS: ev.TLS, Username: ev.Username, Password: ev.Password, PeerInfo: ev.PeerInfo, From: p.from()}
-	var who auth.Identity
-	for _, m := range p.gen.Load().methods {
-		outcome, err := m.Check(ctx, cred)
-		if err != nil {
-			p.ended = "authentication failed: " + err.Error()
-			return s.Deny(now, "the endpoint cannot check who you are at the moment")
-		}
-		switch o := outcome.(type) {
-		case auth.Denied:
-			p.ended = "denied: " + o.Reason
-			return s.Deny(now, o.Tell)
-		case auth.Challenge:
-			p.ended = "challenged"
-			return s.Deny(now, o.Text)
-		case auth.Accepted:
-			who = merge(who, o.Identity)
-		}
-	}
-	if ev.Renegotiation {
-		if st := p.status.Load(); st == nil || st.identity.Name() != who.Name() {
-			p.ended = "denied: another identity than at the beginning"
-			return s.Deny(now, "the identity changed")
-		}
-		if p.token != "" && auth.IsToken(ev.Password) && !auth.SameSession(p.token, ev.Password) {
-			p.ended = "denied: the token of another sign-in"
-			return s.Deny(now, "")
-		}
-		if err := s.Accept(now, ev.KeyID); err != nil {
-			return err
-		}
-		return p.renewToken(now, s, who)
-	}
-	g := p.gen.Load()
-	p.mtu = ivMTU(ev.PeerInfo)
-	if g.tokens != nil && who.Username != "" {
-		p.token = g.tokens.Issue(who.Username)
-		if g.tokens.Verify(who.Username, ev.Password) == nil {
-			var err error
-			if p.token, err = g.tokens.Renew(ev.Password, who.Username); err != nil {
-				return err
-			}
-		}
-	}
-	lease, err := g.pool.lease(who.Name())
-	if err != nil {
-		p.ended = "denied: " + err.Error()
-		p.server.log.Warn("no address for a client", "client", who.Name(), "reason", err)
-		return s.Deny(now, err.Error())
-	}
-	p.lease = lease
-	p.holds.Store(true)
-	p.access.Store(g.access[lease.association])
-	p.status.Store(&status{identity: who, since: now, lease: lease, machine: machineOf(ev.PeerInfo), key: controlKey(s)})
-	if old := p.server.peers.established(p); old != nil {
-		p.inherit(old)
-		old.cancel(errReplaced)
-	}
-	return s.Accept(now, ev.KeyID)
-}
-
-// renewToken gives a client that renegotiated the next token.
-func (p *peer) renewToken(now time.Time, s *ovpn.Session, who auth.Identity) error {
-	tokens := p.gen.Load().tokens
-	if tokens == nil || p.token == "" {
-		return nil
-	}
-	next, err := tokens.Renew(p.token, who.Username)
-	if err != nil {
-		return err
-	}
-	p.token = next
-	return s.PushToken(now, next)
-}
-
 // ivMTU is the largest MTU that a client says it takes; 0 when it does not say.
 func ivMTU(info map[string]string) int {
 	n, err := strconv.Atoi(info["IV_MTU"])
@@ -276,18 +205,6 @@ func ivMTU(info map[string]string) int {
 		return 0
 	}
 	return n
-}
-
-// merge adds what another method proved.
-func merge(a, b auth.Identity) auth.Identity {
-	if b.CommonName != "" {
-		a.CommonName = b.CommonName
-	}
-	if b.Username != "" {
-		a.Username = b.Username
-	}
-	a.Groups = append(a.Groups, b.Groups...)
-	return a
 }
 
 // push gives the client its configuration and lets packets flow.
@@ -323,9 +240,7 @@ func (p *peer) push(now time.Time, s *ovpn.Session) error {
 // replyOf is what g gives this client. Only on run's goroutine.
 func (p *peer) replyOf(g *generation) push.Reply {
 	reply := g.replyFor(p.lease, p.mtu)
-	if reply.AuthToken = p.given; p.given != "" {
-		reply.TokenUser = p.status.Load().identity.Username
-	}
+	reply.AuthToken = p.given
 	return reply
 }
 
@@ -346,6 +261,7 @@ func (p *peer) settle() (*generation, bool) {
 	}
 	p.pushed = true
 	p.server.peers.publish(p)
+	p.limit(&p.gen.Load().cfg)
 	return p.gen.Load(), true
 }
 
@@ -382,6 +298,9 @@ func (p *peer) follow(next *generation) (update, ok bool) {
 	p.gen.Store(next)
 	if st := p.status.Load(); st != nil {
 		p.access.Store(next.access[st.lease.association])
+	}
+	if p.pushed {
+		p.limit(&next.cfg)
 	}
 	return update, true
 }

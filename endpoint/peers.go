@@ -176,6 +176,13 @@ func (ps *peers) settle(p *peer) {
 	}
 }
 
+// settled says that p's handshake waits for the endpoint alone.
+func (ps *peers) settled(p *peer) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.settle(p)
+}
+
 // established moves p out of the handshakes and returns the session from the
 // same address that it replaces, or nil.
 func (ps *peers) established(p *peer) (replaced *peer) {

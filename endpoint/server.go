@@ -4,7 +4,7 @@
 // endpoint/network, the protocol to ovpn.
 //
 // Goroutines: Run starts one per listener, one that reads the network, one per
-// client (two more on TCP), and waits for all of them.
+// client (two more on TCP) and one per sign-in that is being checked, and waits for all of them.
 package endpoint
 
 import (
@@ -43,6 +43,9 @@ type Server struct {
 	peers *peers
 	drops drops
 
+	signins  *signins
+	signedIn *signedIn
+
 	reload  sync.Mutex // one Reload at a time
 	started atomic.Bool
 	ready   chan struct{} // closed when the listeners are open
@@ -67,7 +70,7 @@ func New(cfg Config, l Leaves) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), ready: make(chan struct{})}
+	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn()}
 	s.buffers.New = newBuffers
 	s.gen.Store(g)
 	return s, nil
@@ -126,6 +129,7 @@ func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
 	s.peers.closeDoor()
 	s.peers.running.Wait()
+	s.signins.running.Wait()
 	for _, l := range listeners {
 		l.close()
 	}

@@ -47,7 +47,9 @@ type running struct {
 	// What clients sign in with.
 	user     string
 	password push.Secret
-	peerInfo []string // what clients say about themselves
+	client   func(*ovpn.Config) // changes what clients do; nil: nothing
+	source   string             // address that TCP clients come from; empty: any
+	peerInfo []string           // what clients say about themselves
 }
 
 // lockedBuffer is a log that tests read.
@@ -99,7 +101,12 @@ func startOn(t *testing.T, listen netip.AddrPort, transport, more string) *runni
 	if _, err := r.pki.WrapServer(); err != nil {
 		t.Fatal(err)
 	}
-	r.text = BuiltinText(listen, transport, "userspace") + more
+	r.text = BuiltinText(listen, transport, "userspace")
+	if methods, ok := strings.CutPrefix(more, "authentication:"); ok { // in place of mutual
+		more = ""
+		r.text = strings.Replace(r.text, "authentication:\n  - mutual: {}\n", "authentication:"+methods, 1)
+	}
+	r.text += more
 	cfg := r.config(t, r.text)
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	nw, err := network.NewUserspace(network.UserspaceConfig{MTU: cfg.TunMTU, Log: log})
@@ -206,7 +213,11 @@ func (r *running) dial(t *testing.T, cfg *tls.Config) *dialer {
 	if r.via != nil {
 		addr = r.via
 	}
-	conn, err := net.Dial(addr.Network(), addr.String())
+	var from net.Dialer
+	if r.source != "" {
+		from.LocalAddr = &net.TCPAddr{IP: net.ParseIP(r.source)}
+	}
+	conn, err := from.Dial(addr.Network(), addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +230,11 @@ func (r *running) dial(t *testing.T, cfg *tls.Config) *dialer {
 		return err
 	}
 	d := &dialer{events: make(chan ovpn.Event, 16), inner: make(chan []byte, 64), done: make(chan error, 1), conn: conn, stream: addr.Network() == "tcp"}
-	s, err := ovpn.New(time.Now(), ovpn.Config{Role: ovpn.Client, TLS: cfg, Wrap: r.clientWrap(t), Stream: d.stream, ExitNotify: true, Username: r.user, Password: r.password, PeerInfo: r.peerInfo})
+	side := ovpn.Config{Role: ovpn.Client, TLS: cfg, Wrap: r.clientWrap(t), Stream: d.stream, ExitNotify: true, Username: r.user, Password: r.password, PeerInfo: r.peerInfo}
+	if r.client != nil {
+		r.client(&side)
+	}
+	s, err := ovpn.New(time.Now(), side)
 	if err != nil {
 		t.Fatal(err)
 	}

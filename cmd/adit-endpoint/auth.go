@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"strings"
 
 	"github.com/adit-vpn/adit/endpoint"
 )
@@ -43,4 +44,20 @@ func (f *upFlags) methods() ([]endpoint.Authentication, error) {
 		return []endpoint.Authentication{{Federated: &endpoint.Federated{Metadata: file}}}, err
 	}
 	return nil, nil
+}
+
+// shown says what clients must have.
+func shown(cfg *endpoint.Config, code bool) string {
+	mutual, directory, federated := cfg.Methods()
+	var list []string
+	put := func(on bool, what string) {
+		if on {
+			list = append(list, what)
+		}
+	}
+	put(mutual != nil, "a certificate")
+	put(directory != nil, "a password")
+	put(code, "a code")
+	put(federated != nil, "a sign-in in the browser")
+	return strings.Join(list, " and ")
 }

@@ -142,8 +142,12 @@ func (a *app) check() *cobra.Command {
 			for _, n := range notes {
 				fmt.Fprintln(cmd.OutOrStdout(), "note:", n)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s/%s, clients from %s, %d associations, %d rules\n", args[0],
-				cfg.Listen[0], cfg.Transport, cfg.ClientCIDR, len(cfg.Associations), len(cfg.Rules))
+			code, err := cfg.AsksForCode(endpoint.Leaves{ReadFile: os.ReadFile, Now: time.Now})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is fine: %s/%s, clients from %s who show %s, %d associations, %d rules\n", args[0],
+				cfg.Listen[0], cfg.Transport, cfg.ClientCIDR, shown(&cfg, code), len(cfg.Associations), len(cfg.Rules))
 			return nil
 		},
 	}

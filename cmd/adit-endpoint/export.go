@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -96,7 +97,11 @@ func profileText(cfg *endpoint.Config, name string) ([]byte, error) {
 	}
 	mutual, directory, federated := cfg.Methods()
 	e.UserPass, e.Federate = directory != nil, federated != nil
-	if directory != nil && directory.Radius != nil {
+	code, err := cfg.AsksForCode(endpoint.Leaves{ReadFile: os.ReadFile, Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	if code {
 		e.StaticChallenge = codePrompt
 	}
 	if name != "" && mutual != nil {

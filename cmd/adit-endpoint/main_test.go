@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,5 +138,75 @@ func TestPKIAndExport(t *testing.T) {
 	}
 	if code, out, _ := call(t, dir, "pki", "crl"); code != 0 || !strings.Contains(out, "X509 CRL") {
 		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
+// TestUsersAndExport: what up prepares for a directory of test users, and what profiles say then.
+func TestUsersAndExport(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "users.yaml")
+	if made, err := makeUsers(file); err != nil || !made {
+		t.Fatal(made, err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made, err := makeUsers(file); err != nil || made {
+		t.Errorf("made again: %v", err)
+	}
+	f := upFlags{auth: "directory", users: file}
+	a := &app{data: dir}
+	cfg, err := a.builtin(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prepared, err := preparePKI(&cfg, slog.New(slog.DiscardHandler))
+	if err != nil || !prepared {
+		t.Fatal(prepared, err)
+	}
+	if err := writeBuiltin(cfg); err != nil {
+		t.Fatal(err)
+	}
+	profile, err := os.ReadFile(filepath.Join(dir, profileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]bool{"auth-user-pass\n": true, "auth-retry interact\n": true, "auth-nocache\n": true, "reneg-sec 0\n": true,
+		"<ca>\n": true, "<cert>\n": false, "<key>\n": false, "static-challenge": false, "auth-federate": false} {
+		if strings.Contains(string(profile), line) != want {
+			t.Errorf("%q: want %v in\n%s", line, want, profile)
+		}
+	}
+	// A user gets a code: export asks for it.
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), "    # totp", "    totp", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, stderr := call(t, dir, "export"); code != 0 || !strings.Contains(out, "static-challenge \"Enter MFA code \" 1\n") {
+		t.Errorf("exit %d\n%s%s", code, out, stderr)
+	}
+	if code, out, stderr := call(t, dir, "check", cfg.File); code != 0 || !strings.Contains(out, "who show a password and a code,") {
+		t.Errorf("exit %d\n%s%s", code, out, stderr)
+	}
+	// The file that up wrote follows its flags; one that people changed stays.
+	certificates, err := a.builtin(upFlags{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeBuiltin(certificates); err != nil {
+		t.Fatal(err)
+	}
+	now, err := os.ReadFile(cfg.File)
+	if err != nil || !strings.Contains(string(now), "- mutual: {}") {
+		t.Errorf("%v\n%s", err, now)
+	}
+	if err := os.WriteFile(cfg.File, append(now, "dns_servers: [10.98.0.1]\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeBuiltin(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := os.ReadFile(cfg.File); err != nil || !strings.Contains(string(kept), "dns_servers") {
+		t.Errorf("%v\n%s", err, kept)
 	}
 }

@@ -147,6 +147,15 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	if f.users != "" {
+		made, err := makeUsers(f.users)
+		if err != nil {
+			return err
+		}
+		if made {
+			fmt.Fprintf(cmd.OutOrStdout(), "users: %s is new; user %s, the password is in the file\n", f.users, firstUser)
+		}
+	}
 	cfg, err := a.load(cmd, f)
 	if err != nil {
 		return err

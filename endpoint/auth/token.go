@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -70,6 +69,28 @@ func NewTokens(secret []byte, lifetime, renewal time.Duration, now func() time.T
 	copy(t.key[:], block.Bytes[tokenKeyAt:])
 	return t, nil
 }
+
+// Lasting makes tokens of the same secret with other times.
+func (t *Tokens) Lasting(lifetime, renewal time.Duration) *Tokens {
+	next := *t
+	next.lifetime, next.renewal = lifetime, renewal
+	return &next
+}
+
+// TokenSession is what all tokens of one sign-in have in common.
+type TokenSession [tokenSession]byte
+
+// SessionOf is the sign-in that a token comes from; the zero value for another password. Whether
+// the token is good is for Verify.
+func SessionOf(password push.Secret) (id TokenSession) {
+	if k, ok := decode(password); ok {
+		copy(id[:], k.session())
+	}
+	return id
+}
+
+// Until is when a token that is issued or renewed now is good no longer, unless it is renewed again.
+func (t *Tokens) Until() time.Time { return t.now().Add(2 * t.renewal) }
 
 // token is a decoded one.
 type token [tokenData]byte
@@ -152,25 +173,4 @@ func SameSession(a, b push.Secret) bool {
 	x, ok := decode(a)
 	y, also := decode(b)
 	return ok && also && subtle.ConstantTimeCompare(x.session(), y.session()) == 1
-}
-
-// Guard puts tokens in front of a Method that judges passwords: a good token of the user's is
-// taken in place of the password. An expired one is answered so that the client signs in anew.
-func (t *Tokens) Guard(m Method) Method { return guarded{tokens: t, method: m} }
-
-type guarded struct {
-	tokens *Tokens
-	method Method
-}
-
-func (g guarded) Check(ctx context.Context, c Credentials) (Outcome, error) {
-	switch err := g.tokens.Verify(c.Username, c.Password); {
-	case err == nil:
-		return Accepted{Identity{Username: c.Username}}, nil
-	case errors.Is(err, ErrTokenExpired):
-		return Denied{Reason: err.Error(), Tell: "SESSION: token expired"}, nil
-	case errors.Is(err, ErrTokenForged):
-		return Denied{Reason: err.Error()}, nil
-	}
-	return g.method.Check(ctx, c)
 }

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"context"
 	"encoding/pem"
 	"errors"
 	"strings"
@@ -171,44 +170,32 @@ func TestTokenSecrets(t *testing.T) {
 	}
 }
 
-// passwords is a Method of one password.
-type passwords struct{ good push.Secret }
-
-func (p passwords) Check(_ context.Context, c Credentials) (Outcome, error) {
-	if c.Password == p.good {
-		return Accepted{Identity{Username: c.Username}}, nil
-	}
-	return Denied{Reason: "wrong password"}, nil
-}
-
-func TestGuard(t *testing.T) {
+func TestTokenSession(t *testing.T) {
 	c := &clock{time.Unix(100000, 0)}
 	k := newTokens(t, zeroSecret, c)
-	m := k.Guard(passwords{"secret"})
-	check := func(user string, password push.Secret) Outcome {
-		t.Helper()
-		o, err := m.Check(t.Context(), Credentials{Username: user, Password: password})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return o
-	}
-	if o := check("ann", "secret"); o.(Accepted).Identity.Name() != "ann" {
-		t.Errorf("%+v", o)
-	}
-	if o, ok := check("ann", "wrong").(Denied); !ok {
-		t.Errorf("%+v", o)
-	}
 	token := k.Issue("ann")
-	if o := check("ann", token); o.(Accepted).Identity.Name() != "ann" {
-		t.Errorf("%+v", o)
+	c.t = c.t.Add(time.Minute)
+	next, err := k.Renew(token, "ann")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if o, ok := check("bob", token).(Denied); !ok || o.Tell != "" {
-		t.Errorf("%+v", o)
+	var none TokenSession
+	if id := SessionOf(token); id == none || id != SessionOf(next) || id == SessionOf(k.Issue("ann")) {
+		t.Errorf("sessions %x and %x", id, SessionOf(next))
 	}
-	c.t = c.t.Add(time.Hour)
-	if o, ok := check("ann", token).(Denied); !ok || !strings.HasPrefix(o.Tell, "SESSION:") {
-		t.Errorf("%+v", o)
+	if SessionOf("secret") != none {
+		t.Error("a password has a session")
+	}
+	if got := k.Until(); !got.Equal(c.t.Add(240 * time.Second)) {
+		t.Errorf("good until %v", got)
+	}
+	// The same secret, other times.
+	short := k.Lasting(30*time.Second, time.Hour)
+	if err := short.Verify("ann", token); !errors.Is(err, ErrTokenExpired) {
+		t.Errorf("got %v", err)
+	}
+	if err := k.Verify("ann", token); err != nil {
+		t.Errorf("got %v", err)
 	}
 }
 

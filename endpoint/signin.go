@@ -1,0 +1,262 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/adit-vpn/adit/endpoint/auth"
+	"github.com/adit-vpn/adit/ovpn"
+)
+
+// A client proves who it is: its certificate at once, then a token in place of the password, or
+// the password itself, beside its goroutine. It gets its configuration when it passed all, not before
+// (CVE-2020-15078), and each answer counts for the key that it was asked for (CVE-2022-0547).
+
+// judging is one sign-in that is being checked.
+type judging struct {
+	asked  ovpn.Credentials
+	proved auth.Identity // so far
+	cancel context.CancelFunc
+}
+
+// What clients are told when it is not their fault.
+const (
+	tellCannot  = "the endpoint cannot check who you are at the moment"
+	tellCrowded = "TEMP:too many people sign in at the moment"
+	tellExpired = "SESSION: token expired"
+)
+
+// authenticate begins to judge what a client shows. It does not wait.
+func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials) error {
+	if p.judging != nil { // another negotiation has begun: that key is gone
+		p.judging.cancel()
+		p.judging = nil
+	}
+	g := p.gen.Load()
+	cred := auth.Credentials{TLS: ev.TLS, Username: ev.Username, Password: ev.Password, PeerInfo: ev.PeerInfo, From: p.from()}
+	j := &judging{asked: ev}
+	if !ev.Renegotiation {
+		p.login = ev.Username
+	}
+	if g.certificate != nil {
+		outcome, err := g.certificate.Check(p.ctx, cred)
+		if passed, err := p.passed(now, s, j, outcome, err); !passed {
+			return err
+		}
+	}
+	switch {
+	case g.sign == nil:
+		return p.admit(now, s, j)
+	case g.tokens != nil && auth.IsToken(ev.Password):
+		outcome := p.byToken(g, ev)
+		if passed, err := p.passed(now, s, j, outcome, nil); !passed {
+			return err
+		}
+		return p.admit(now, s, j)
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	j.cancel = cancel
+	p.server.peers.settled(p) // signins has its own bounds
+	err := p.server.signins.begin(ctx, p.source, ev.Username, ev.Password,
+		func(ctx context.Context) (auth.Outcome, error) { return g.sign.Check(ctx, cred) },
+		func(outcome auth.Outcome, err error) {
+			defer cancel()
+			select {
+			case p.do <- func(now time.Time, s *ovpn.Session) error { return p.judged(now, s, j, outcome, err) }:
+			case <-p.ctx.Done():
+			}
+		})
+	if err != nil {
+		cancel()
+		_, err = p.passed(now, s, j, nil, err)
+		return err
+	}
+	p.judging = j
+	return nil
+}
+
+// byToken judges a token of ours.
+func (p *peer) byToken(g *generation, ev ovpn.Credentials) auth.Outcome {
+	switch err := g.tokens.Verify(ev.Username, ev.Password); {
+	case errors.Is(err, auth.ErrTokenExpired):
+		return auth.Denied{Reason: err.Error(), Tell: tellExpired}
+	case err != nil:
+		return auth.Denied{Reason: err.Error()}
+	}
+	if ev.Renegotiation && p.token != "" && !auth.SameSession(p.token, ev.Password) {
+		return auth.Denied{Reason: "the token of another sign-in"}
+	}
+	who, ok := p.server.signedIn.get(auth.SessionOf(ev.Password))
+	if !ok {
+		return auth.Denied{Reason: "the authentication token was revoked, or is from another run of the endpoint", Tell: tellExpired}
+	}
+	return auth.Accepted{Identity: who.identity}
+}
+
+// judged goes on where authenticate left off, with the answer.
+func (p *peer) judged(now time.Time, s *ovpn.Session, j *judging, outcome auth.Outcome, err error) error {
+	if p.judging != j {
+		return nil // nobody waits for it any more
+	}
+	p.judging = nil
+	if passed, err := p.passed(now, s, j, outcome, err); !passed {
+		return err
+	}
+	return p.admit(now, s, j)
+}
+
+// passed adds what a method proved, or denies the client.
+func (p *peer) passed(now time.Time, s *ovpn.Session, j *judging, outcome auth.Outcome, err error) (bool, error) {
+	deny := func(reason, tell string) (bool, error) {
+		p.ended = reason
+		return false, s.Deny(now, tell)
+	}
+	switch o := outcome.(type) {
+	case auth.Accepted:
+		if err == nil {
+			j.proved = merge(j.proved, o.Identity)
+			return true, nil
+		}
+	case auth.Denied:
+		if err == nil {
+			return deny("denied: "+o.Reason, o.Tell)
+		}
+	case auth.Challenge:
+		if err == nil {
+			return deny("asked for more", o.Text)
+		}
+	}
+	if errors.Is(err, errCrowded) {
+		return deny("denied: "+err.Error(), tellCrowded)
+	}
+	if err == nil {
+		err = errors.New("no answer")
+	}
+	p.server.log.Error("cannot check who a client is", "connection", p.name, "user", j.asked.Username, "error", err)
+	return deny("authentication failed: "+err.Error(), tellCannot)
+}
+
+// admit lets a client in that passed everything: it may have its configuration, or go on.
+func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
+	g, ev, who := p.gen.Load(), j.asked, j.proved
+	if ev.Renegotiation {
+		return p.goOn(now, s, j)
+	}
+	lease, err := g.pool.lease(who.Name())
+	if err != nil {
+		p.ended = "denied: " + err.Error()
+		p.server.log.Warn("no address for a client", "client", who.Name(), "reason", err)
+		return s.Deny(now, err.Error())
+	}
+	p.lease = lease
+	p.holds.Store(true)
+	p.mtu = ivMTU(ev.PeerInfo)
+	signedIn, err := p.giveToken(now, g, ev, who)
+	if err != nil {
+		return err
+	}
+	p.access.Store(g.access[lease.association])
+	p.status.Store(&status{identity: who, session: auth.SessionOf(p.token), signedIn: signedIn, since: now, lease: lease, machine: machineOf(ev.PeerInfo), key: controlKey(s)})
+	if old := p.server.peers.established(p); old != nil {
+		p.inherit(old)
+		old.cancel(errReplaced)
+	}
+	return s.Accept(now, ev.KeyID)
+}
+
+// giveToken makes the token of a new session: that of a new sign-in, or the next one of the
+// sign-in that the client came back from.
+func (p *peer) giveToken(now time.Time, g *generation, ev ovpn.Credentials, who auth.Identity) (signedIn time.Time, err error) {
+	if g.tokens == nil {
+		return now, nil
+	}
+	record := signIn{identity: who, since: now}
+	if id := auth.SessionOf(ev.Password); g.tokens.Verify(ev.Username, ev.Password) == nil {
+		if old, ok := p.server.signedIn.get(id); ok {
+			record.since = old.since
+		}
+		if p.token, err = g.tokens.Renew(ev.Password, ev.Username); err != nil {
+			return now, err
+		}
+	} else {
+		p.token = g.tokens.Issue(ev.Username)
+	}
+	record.until = g.tokens.Until()
+	p.server.signedIn.put(now, auth.SessionOf(p.token), record)
+	return record.since, nil
+}
+
+// goOn lets a client keep its session after a renegotiation. Who it is may not change.
+func (p *peer) goOn(now time.Time, s *ovpn.Session, j *judging) error {
+	st, who := p.status.Load(), j.proved
+	if st == nil || st.identity.Username != who.Username || st.identity.CommonName != who.CommonName {
+		p.ended = "denied: another identity than at the beginning"
+		return s.Deny(now, "the identity changed")
+	}
+	next := *st
+	next.identity = who // groups may have changed
+	p.status.Store(&next)
+	if err := s.Accept(now, j.asked.KeyID); err != nil {
+		return err
+	}
+	g := p.gen.Load()
+	if g.tokens == nil || p.token == "" {
+		return nil
+	}
+	record, ok := p.server.signedIn.get(st.session)
+	if !ok {
+		return nil // revoked: the session is ending
+	}
+	token, err := g.tokens.Renew(p.token, p.login)
+	if err != nil {
+		return err
+	}
+	record.identity, record.until = who, g.tokens.Until()
+	p.server.signedIn.put(now, st.session, record)
+	p.token = token
+	return s.PushToken(now, token)
+}
+
+// merge adds what another method proved.
+func merge(a, b auth.Identity) auth.Identity {
+	if b.CommonName != "" {
+		a.CommonName = b.CommonName
+	}
+	if b.Username != "" {
+		a.Username = b.Username
+	}
+	a.Groups = append(a.Groups, b.Groups...)
+	return a
+}
+
+// limit sees to it that the session ends in time. Under adopting.
+func (p *peer) limit(cfg *Config) {
+	if p.expiry != nil {
+		p.expiry.Stop()
+	}
+	left := p.status.Load().signedIn.Add(cfg.SessionTimeout).Sub(p.server.leave.Now())
+	p.expiry = time.AfterFunc(max(left, 0), p.expire)
+}
+
+// unlimit ends limit with the session.
+func (p *peer) unlimit() {
+	p.adopting.Lock()
+	defer p.adopting.Unlock()
+	p.pushed = false
+	if p.expiry != nil {
+		p.expiry.Stop()
+	}
+}
+
+// expire ends a session whose time is over: its client stays away until somebody connects it
+// again, or comes back and has to sign in.
+func (p *peer) expire() {
+	const reason = "the session time is over"
+	p.server.signedIn.forget(p.status.Load().session)
+	if p.gen.Load().cfg.DisconnectOnTimeout {
+		p.end("HALT,"+reason, reason)
+	} else {
+		p.end("RESTART,"+reason, reason)
+	}
+}
