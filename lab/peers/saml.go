@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -166,13 +167,15 @@ func (s *SAML) serveTLS(l net.Listener) error {
 		return errors.New("the front's key is of another kind")
 	}
 	s.CA = ca.pem()
+	quiet := log.New(io.Discard, "", 0) // browsers hang up when they like
 	proxy := &httputil.ReverseProxy{
+		ErrorLog: quiet,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", s.at.String() // Host stays
 		},
 		Transport: &http.Transport{DialContext: s.dial, DisableKeepAlives: true},
 	}
-	s.front = &http.Server{Handler: proxy, TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}}
+	s.front = &http.Server{Handler: proxy, ErrorLog: quiet, TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}}
 	s.wait.Go(func() { s.front.ServeTLS(l, "", "") })
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,44 @@ func TestGoodResponses(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
 		})
+	}
+}
+
+// recorded is what SimpleSAMLphp 1.19 said to request at one moment.
+func recorded(t testing.TB) (m Metadata, response []byte, at time.Time) {
+	t.Helper()
+	at = time.Date(2026, 11, 22, 9, 55, 30, 0, time.UTC)
+	text, err := os.ReadFile("testdata/simplesamlphp-metadata.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = ParseMetadata(text, at); err != nil {
+		t.Fatal(err)
+	}
+	if response, err = os.ReadFile("testdata/simplesamlphp-response.xml"); err != nil {
+		t.Fatal(err)
+	}
+	return m, response, at
+}
+
+func TestRecordedResponse(t *testing.T) {
+	m, response, at := recorded(t)
+	r := Request{ID: request, Expires: at.Add(time.Minute)}
+	check := func(text []byte) (Identity, error) {
+		return New(m, func() time.Time { return at }).Check(text, r)
+	}
+	who, err := check(response)
+	if err != nil || who.Name != "alice@example.test" || !slices.Equal(who.Groups, []string{"VPN-Users", "VPN-Admins"}) {
+		t.Errorf("%+v, %v", who, err)
+	}
+	for _, old := range []string{"alice@", "VPN-Admins", request, "35001", EntityID, "09:55:17Z", "<saml:Subject>", "Success"} {
+		changed := bytes.ReplaceAll(response, []byte(old), []byte(old[:len(old)-1]+"X"))
+		if bytes.Equal(changed, response) {
+			t.Errorf("%q is not in the response", old)
+		}
+		if who, err := check(changed); err == nil {
+			t.Errorf("without %q: accepted as %+v", old, who)
+		}
 	}
 }
 
@@ -385,6 +424,8 @@ func FuzzCheck(f *testing.F) {
 	f.Add(forge{key: pair, unsigned: "Response"}.make(f))
 	f.Add([]byte(`<?xml version="1.0"?><a xmlns:b="c"><b:d/></a>`))
 	f.Add([]byte(plainResponse))
+	_, real, _ := recorded(f)
+	f.Add(real)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		who, err := New(Metadata{EntityID: idpName, Signing: []*x509.Certificate{pair.cert}}, func() time.Time { return clock }).Check(text, asked())
 		if err == nil && (who.Name != "alice@example.test" || !slices.Equal(who.Groups, []string{"VPN-Users", "VPN-Admins"})) {
