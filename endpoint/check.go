@@ -13,6 +13,7 @@ import (
 
 	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/ovpn/wrap"
+	"github.com/adit-vpn/adit/saml/sp"
 )
 
 // CheckConfig reads a file and the files that it names, as an endpoint would at its start, and makes
@@ -35,7 +36,7 @@ func CheckConfig(file string, readFile func(string) ([]byte, error), now time.Ti
 			case a.Directory != nil:
 				c.directory(path+".directory", *a.Directory)
 			case a.Federated != nil && a.Federated.Metadata != "":
-				c.filled(path+".federated.idp_metadata", a.Federated.Metadata)
+				c.metadata(path+".federated.idp_metadata", a.Federated.Metadata)
 			}
 		}
 		c.wrapKeys()
@@ -225,6 +226,26 @@ func (c *checking) directory(path string, d Directory) {
 		return
 	}
 	c.notes = append(c.notes, m.Warnings()...)
+}
+
+// metadata checks the identity provider's file. Certificates follow one another there: the last counts.
+func (c *checking) metadata(path, name string) {
+	file, text, ok := c.load(path, name, "")
+	if !ok {
+		return
+	}
+	m, err := sp.ParseMetadata(text, c.now)
+	if err != nil {
+		c.wrong(path, file, "cannot be used: %s", strings.TrimPrefix(err.Error(), "saml metadata: "))
+		return
+	}
+	last := m.Signing[0]
+	for _, cert := range m.Signing {
+		if cert.NotAfter.After(last.NotAfter) {
+			last = cert
+		}
+	}
+	c.valid(path, file, "identity provider's certificate", last)
 }
 
 // filled reports a file that cannot be read or has nothing in it.

@@ -144,3 +144,52 @@ func TestFederatedFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckFederated: adit-endpoint check reads the metadata.
+func TestCheckFederated(t *testing.T) {
+	dir := t.TempDir()
+	key, err := idp.NewKey(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := idp.New(idp.Config{Base: "http://127.0.0.1:8080", Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"idp.xml": string(p.Metadata()), "bad.xml": "<x/>",
+		"good.yaml": strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp_metadata: idp.xml}\n", 1),
+		"none.yaml": strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp_metadata: no.xml}\n", 1),
+		"bad.yaml":  strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp_metadata: bad.xml}\n", 1),
+		"demo.yaml": strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp: demo}\n", 1),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct {
+		file string
+		at   time.Time
+		want string // mistake
+		note string
+	}{
+		{"good.yaml", time.Now(), "", ""},
+		{"demo.yaml", time.Now(), "", ""},
+		{"none.yaml", time.Now(), "no.xml cannot be read", ""},
+		{"bad.yaml", time.Now(), "bad.xml cannot be used", ""},
+		{"good.yaml", key.Certificate.NotAfter.Add(-time.Hour), "", "the identity provider's certificate"},
+		{"good.yaml", key.Certificate.NotAfter.Add(time.Hour), "expired on", ""},
+	} {
+		_, notes, err := CheckConfig(filepath.Join(dir, tc.file), os.ReadFile, tc.at)
+		var mistakes ConfigErrors
+		switch {
+		case tc.want == "" && err != nil:
+			t.Errorf("%s: %v", tc.file, err)
+		case tc.want != "" && (!errors.As(err, &mistakes) || !strings.Contains(err.Error(), tc.want) || mistakes[0].Line == 0 || !strings.HasSuffix(mistakes[0].Field, "idp_metadata")):
+			t.Errorf("%s: %v, want %q", tc.file, err, tc.want)
+		}
+		if !strings.Contains(strings.Join(notes, "\n"), tc.note) || tc.note == "" && len(notes) > 0 {
+			t.Errorf("%s: notes %q", tc.file, notes)
+		}
+	}
+}

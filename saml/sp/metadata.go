@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -102,7 +103,7 @@ func (e *entityXML) collect(now time.Time, into *[]Metadata) error {
 		if err := expired(p.ValidUntil, now); err != nil {
 			return err
 		}
-		m, err := p.metadata(e.ID)
+		m, err := p.metadata(e.ID, now)
 		if err != nil {
 			return err
 		}
@@ -125,7 +126,7 @@ func expired(until string, now time.Time) error {
 	return nil
 }
 
-func (p *providerXML) metadata(entity string) (Metadata, error) {
+func (p *providerXML) metadata(entity string, now time.Time) (Metadata, error) {
 	m := Metadata{EntityID: entity}
 	if entity == "" {
 		return Metadata{}, errors.New("the identity provider has no entityID")
@@ -155,6 +156,9 @@ func (p *providerXML) metadata(entity string) (Metadata, error) {
 	}
 	if n := len(m.Signing); n == 0 || n > maxCertificates {
 		return Metadata{}, fmt.Errorf("%s has %d signing certificates, not 1 to %d", entity, n, maxCertificates)
+	}
+	if !slices.ContainsFunc(m.Signing, func(c *x509.Certificate) bool { return !now.After(c.NotAfter) }) {
+		return Metadata{}, fmt.Errorf("the signing certificate of %s expired on %s: get a new file from the identity provider", entity, m.Signing[0].NotAfter.Format(time.DateOnly))
 	}
 	return m, nil
 }

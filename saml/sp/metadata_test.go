@@ -49,6 +49,9 @@ func TestMetadata(t *testing.T) {
 	if m, err := ParseMetadata([]byte(group), clock); err != nil || m.EntityID != idpName {
 		t.Errorf("in a group: %+v, %v", m, err)
 	}
+	if _, err := ParseMetadata([]byte(good), clock.Add(13*time.Hour)); err == nil || !strings.Contains(err.Error(), "expired on 2026-03-02") {
+		t.Errorf("with expired certificates: %v", err)
+	}
 	for _, tc := range []struct{ name, old, with, want string }{
 		{"a DTD", "<!-- as", `<!DOCTYPE x SYSTEM "http://evil.example.test/x.dtd"><!-- as`, "DTD"},
 		{"an external entity", "<!-- as", `<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><!-- as`, "DTD"},
