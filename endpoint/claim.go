@@ -131,7 +131,7 @@ func (p *peer) inherit(old *peer) bool {
 	p.server.peers.withdraw(old)
 	g.pool.release(p.lease, "")
 	p.lease = was.lease
-	p.access.Store(g.access[p.lease.association])
+	p.access.Store(g.access.of(p.lease.association, st.identity.Groups))
 	next := *st
 	next.lease = p.lease
 	p.status.Store(&next)

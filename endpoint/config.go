@@ -102,10 +102,11 @@ type Route struct {
 	Target      string // subnet id
 }
 
-// Rule lets clients reach a range.
+// Rule lets clients reach a range: everyone, or those in a group. Exactly one of All and Group is set.
 type Rule struct {
-	CIDR netip.Prefix
-	All  bool // everyone
+	CIDR  netip.Prefix
+	All   bool
+	Group string // security identifier of the directory, or a value of memberOf
 }
 
 // The limits of AWS's service and of this one.
@@ -118,6 +119,7 @@ const (
 	maxDNSServers = 2
 	maxConfigSize = 1 << 20
 	maxKeyDays    = 36500
+	maxGroupID    = 255 // bytes
 )
 
 // DefaultListen is where an endpoint without configuration listens.

@@ -285,13 +285,20 @@ func (p *parsing) route(n *yaml.Node, path string) {
 func (p *parsing) rule(n *yaml.Node, path string) {
 	var r Rule
 	p.mapping(n, path, fields{
-		"cidr":  p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &r.CIDR) }),
-		"all":   p.set(func(n *yaml.Node, at string) { p.boolean(n, at, &r.All) }),
-		"group": p.set(p.later),
+		"cidr": p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &r.CIDR) }),
+		"all":  p.set(func(n *yaml.Node, at string) { p.boolean(n, at, &r.All) }),
+		"group": p.set(func(n *yaml.Node, at string) {
+			if p.text(n, at, &r.Group); len(r.Group) > maxGroupID {
+				p.fail(n, at, "is longer than %d bytes", maxGroupID)
+			}
+		}),
 	})
 	p.need(n, path, "cidr")
-	if _, group := p.at[path+".group"]; isMapping(n) && !group && !r.All {
+	switch _, group := p.at[path+".group"]; {
+	case isMapping(n) && !group && !r.All:
 		p.fail(n, path, "needs all: true or a group")
+	case group && r.All:
+		p.fail(n, path, "is for everyone or for a group, not both")
 	}
 	p.c.Rules = append(p.c.Rules, r)
 }

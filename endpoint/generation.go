@@ -36,7 +36,7 @@ type generation struct {
 	memory    *auth.Memory // of a directory, over reloads
 	trust     string       // changes when CAs or revocation lists do
 	pool      *pool
-	access    []*access // by association
+	access    *grants
 	reply     push.Reply
 	wanted    network.Wanted
 }
@@ -157,6 +157,8 @@ func (g *generation) buildWanted() {
 	if cfg.ClientCIDR6.IsValid() {
 		closed = append(closed, cfg.ClientCIDR6)
 	}
+	g.access = newGrants(cfg.Rules)
+	g.access.closed = closed
 	for i, a := range cfg.Associations {
 		v, s, _ := cfg.subnet(a.Subnet)
 		parts, gateways := g.pool.slices(i)
@@ -175,7 +177,7 @@ func (g *generation) buildWanted() {
 				reachable = append(reachable, r.Destination)
 			}
 		}
-		g.access = append(g.access, newAccess(cfg.Rules, reachable, closed))
+		g.access.reachable = append(g.access.reachable, reachable)
 	}
 	g.wanted = w
 }

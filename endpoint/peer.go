@@ -297,7 +297,7 @@ func (p *peer) follow(next *generation) (update, ok bool) {
 	}
 	p.gen.Store(next)
 	if st := p.status.Load(); st != nil {
-		p.access.Store(next.access[st.lease.association])
+		p.access.Store(next.access.of(st.lease.association, st.identity.Groups))
 	}
 	if p.pushed {
 		p.limit(&next.cfg)

@@ -3,6 +3,8 @@ package endpoint
 import (
 	"net/netip"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/gaissmai/bart"
 )
@@ -18,13 +20,14 @@ import (
 // in none of the longer ones.
 type access struct{ table *bart.Fast[bool] }
 
-// newAccess folds rules and the reachable ranges (routes through the association).
-// closed ranges are never reachable: the clients' own, since client-to-client
+// newAccess folds rules, for a client in groups, and the reachable ranges (routes through
+// the association). closed ranges are never reachable: the clients' own, since client-to-client
 // needs a route of its own.
-func newAccess(rules []Rule, reachable, closed []netip.Prefix) *access {
+func newAccess(rules []Rule, groups []string, reachable, closed []netip.Prefix) *access {
 	var allow, routes bart.Table[bool]
 	for _, r := range rules {
-		allow.Insert(r.CIDR, r.All)
+		already, _ := allow.Get(r.CIDR) // one range may have a rule for each of several groups
+		allow.Insert(r.CIDR, already || r.All || r.Group != "" && slices.Contains(groups, r.Group))
 	}
 	for _, p := range reachable {
 		routes.Insert(p, true)
@@ -57,4 +60,58 @@ func newAccess(rules []Rule, reachable, closed []netip.Prefix) *access {
 func (a *access) allowed(dst netip.Addr) bool {
 	ok, found := a.table.Lookup(dst)
 	return found && ok
+}
+
+// grants makes the access of clients: it depends on the association and on those of a client's groups that rules
+// name. Clients that have the same share one. Safe for concurrent use.
+type grants struct {
+	rules     []Rule
+	reachable [][]netip.Prefix // by association
+	closed    []netip.Prefix
+	named     map[string]bool // groups in rules
+
+	mu   sync.Mutex
+	made map[grantKey]*access
+}
+
+type grantKey struct {
+	association int
+	groups      string // those that rules name, sorted, with NUL between
+}
+
+// maxGrants bounds what is kept: with many groups, no two users may have the same.
+const maxGrants = 4096
+
+func newGrants(rules []Rule) *grants {
+	g := &grants{rules: rules, named: map[string]bool{}, made: map[grantKey]*access{}}
+	for _, r := range rules {
+		if r.Group != "" {
+			g.named[r.Group] = true
+		}
+	}
+	return g
+}
+
+// of is what a client may reach through an association.
+func (g *grants) of(association int, groups []string) *access {
+	var relevant []string
+	for _, id := range groups {
+		if g.named[id] {
+			relevant = append(relevant, id)
+		}
+	}
+	slices.Sort(relevant)
+	relevant = slices.Compact(relevant)
+	key := grantKey{association, strings.Join(relevant, "\x00")}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if a, ok := g.made[key]; ok {
+		return a
+	}
+	if len(g.made) >= maxGrants {
+		clear(g.made)
+	}
+	a := newAccess(g.rules, relevant, g.reachable[association], g.closed)
+	g.made[key] = a
+	return a
 }

@@ -51,7 +51,7 @@ func TestAccess(t *testing.T) {
 		{"IPv6", everyone("fd00:a::/48"), []string{"fd00:a::/32"}, []string{"fd00:a::1"}, []string{"fd00:a:1::1", "10.0.0.1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := newAccess(tt.rules, prefixes(tt.routes...), prefixes("10.64.0.0/22"))
+			a := newAccess(tt.rules, nil, prefixes(tt.routes...), prefixes("10.64.0.0/22"))
 			for _, s := range tt.yes {
 				if !a.allowed(netip.MustParseAddr(s)) {
 					t.Errorf("%s must pass", s)
@@ -63,5 +63,55 @@ func TestAccess(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGroups: of AWS's scenarios those with groups. The rules of the longest range that matches decide
+// alone; who is in none of their groups is denied, though a wider range is open to all.
+func TestGroups(t *testing.T) {
+	rule := func(cidr, group string) Rule {
+		return Rule{CIDR: netip.MustParsePrefix(cidr), Group: group, All: group == ""}
+	}
+	rules := []Rule{
+		rule("0.0.0.0/0", "S-1-5-21-1-2-3-1001"), rule("10.0.0.0/16", ""), rule("10.0.1.0/24", "S-1-5-21-1-2-3-1002"), rule("10.0.1.0/24", "admins"),
+		rule("10.0.1.9/32", "S-1-5-21-1-2-3-1001"),
+	}
+	g := newGrants(rules)
+	g.reachable, g.closed = [][]netip.Prefix{prefixes("0.0.0.0/0"), prefixes("10.0.0.0/8")}, prefixes("10.64.0.0/22")
+	for _, tt := range []struct {
+		name        string
+		association int
+		groups      []string
+		yes, no     []string
+	}{
+		{"none", 0, nil, []string{"10.0.0.1"}, []string{"10.0.1.1", "10.0.1.9", "192.0.2.1", "10.64.0.1"}},
+		{"unknown", 0, []string{"", "others", "S-1-5-21-1-2-3-100"}, []string{"10.0.0.1"}, []string{"10.0.1.1", "10.0.1.9", "192.0.2.1"}},
+		{"internet", 0, []string{"S-1-5-21-1-2-3-1001"}, []string{"10.0.0.1", "10.0.1.9", "192.0.2.1"}, []string{"10.0.1.1", "10.64.0.1"}},
+		{"internet without a route", 1, []string{"S-1-5-21-1-2-3-1001"}, []string{"10.0.0.1", "10.0.1.9"}, []string{"10.0.1.1", "192.0.2.1"}},
+		{"second rule of a range", 0, []string{"x", "admins"}, []string{"10.0.0.1", "10.0.1.1"}, []string{"10.0.1.9", "192.0.2.1"}},
+		{"both", 0, []string{"S-1-5-21-1-2-3-1002", "S-1-5-21-1-2-3-1001", "x"}, []string{"10.0.1.1", "10.0.1.9", "192.0.2.1"}, []string{"10.64.0.1"}},
+		{"case", 0, []string{"Admins"}, []string{"10.0.0.1"}, []string{"10.0.1.1"}},
+	} {
+		a := g.of(tt.association, tt.groups)
+		for _, s := range tt.yes {
+			if !a.allowed(netip.MustParseAddr(s)) {
+				t.Errorf("%s: %s must pass", tt.name, s)
+			}
+		}
+		for _, s := range tt.no {
+			if a.allowed(netip.MustParseAddr(s)) {
+				t.Errorf("%s: %s must not pass", tt.name, s)
+			}
+		}
+	}
+	if g.of(0, []string{"x", "admins"}) != g.of(0, []string{"admins", "admins", "y"}) || g.of(0, nil) == g.of(1, nil) {
+		t.Error("clients that have the same groups share one access, and others none")
+	}
+	for i := range 2 * maxGrants {
+		g.reachable = append(g.reachable, nil)
+		g.of(i, nil)
+	}
+	if len(g.made) > maxGrants {
+		t.Errorf("%d are kept", len(g.made))
 	}
 }

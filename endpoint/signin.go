@@ -156,7 +156,7 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	if err != nil {
 		return err
 	}
-	p.access.Store(g.access[lease.association])
+	p.access.Store(g.access.of(lease.association, who.Groups))
 	p.status.Store(&status{identity: who, session: auth.SessionOf(p.token), signedIn: signedIn, since: now, lease: lease, machine: machineOf(ev.PeerInfo), key: controlKey(s)})
 	if old := p.server.peers.established(p); old != nil {
 		p.inherit(old)
@@ -197,6 +197,7 @@ func (p *peer) goOn(now time.Time, s *ovpn.Session, j *judging) error {
 	next := *st
 	next.identity = who // groups may have changed
 	p.status.Store(&next)
+	p.access.Store(p.gen.Load().access.of(st.lease.association, who.Groups))
 	if err := s.Accept(now, j.asked.KeyID); err != nil {
 		return err
 	}
