@@ -45,6 +45,13 @@ func (c cell) possible() bool {
 	return true
 }
 
+// forgetsFragment says whether the server is an openvpn that does not cut what it sends: one up to 2.4
+// puts its frame back to what it was before --fragment at each client's reset, and only negotiation
+// sets the limit again (forward.c, process_incoming_link_part1; ssl.c, tls_session_update_crypto_params).
+func (c cell) forgetsFragment() bool {
+	return c.Peers == aditToOpenVPN && openvpnMinor() < 5 && c.NCP == "no-ncp"
+}
+
 // cipher and digest are the two parts of Cipher; a cipher that authenticates
 // itself has the digest "".
 func (c cell) cipher() string { name, _, _ := strings.Cut(c.Cipher, "+"); return name }

@@ -141,6 +141,9 @@ func (tp *tap) checkCell(t *testing.T, c cell) {
 		if w.opcodes[opDataV2] < 500 || w.opcodes[opDataV1] > 0 {
 			t.Errorf("packets %s by opcode: %v", direction, w.opcodes)
 		}
+		if c.Fragment == "fragment" && i == 1 && c.forgetsFragment() {
+			continue
+		}
 		if c.Fragment == "fragment" && w.largest > fragmentSize || c.Fragment == "whole" && w.largest < largeEcho {
 			t.Errorf("the largest packet %s has %d bytes", direction, w.largest)
 		}
