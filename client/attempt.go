@@ -318,6 +318,9 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	c.log.Info("connected", "addresses", c.status.Tunnel.Addresses, "device", c.status.Tunnel.Device,
 		"tls", shield.TLS, "control", shield.Control, "data", shield.Data,
 		"cipher", ev.Cipher, "keys_by_exporter", ev.Reply.TLSExport, "routes", len(c.status.Routes), "full_tunnel", c.status.FullTunnel)
+	if s.Data().Insecure() {
+		c.log.Warn("INSECURE: this tunnel uses a broken cipher; who records the traffic may read it", "cipher", ev.Cipher)
+	}
 	return nil
 }
 

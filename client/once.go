@@ -43,7 +43,7 @@ func NewOnce(cfg OnceConfig) (*Once, error) {
 	if cfg.Dialer == nil {
 		cfg.Dialer = SystemDialer{}
 	}
-	sp, err := specOf(cfg.Profile, cfg.Settings.PullFilter)
+	sp, err := specOf(cfg.Profile, cfg.Settings.PullFilter, false) // never: nobody but the user decides here
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ type ServiceConfig struct {
 	Dialer   Dialer   // nil = SystemDialer
 	Resolver Resolver // required
 	Version  string   // of this build
+	// InsecureCiphers lets profiles use BF-CBC and DES where a server has nothing better: the
+	// administrator's decision, never a user's.
+	InsecureCiphers bool
 	// Asleep is how long the machine has been suspended so far; nil = platform.Asleep.
 	Asleep func() time.Duration
 }
@@ -94,6 +97,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.running = ctx
 	s.mu.Unlock()
+	if s.cfg.InsecureCiphers {
+		s.log.Warn("INSECURE: broken ciphers (BF-CBC, DES) are allowed for profiles that name them; who records the traffic may read it")
+	}
 	s.resume()
 	<-ctx.Done()
 
@@ -137,7 +143,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, record bool) erro
 	if err != nil {
 		return profileProblem(api.CodeProfileInvalid, err)
 	}
-	sp, err := specOf(p, r.Settings.PullFilter)
+	sp, err := specOf(p, r.Settings.PullFilter, s.cfg.InsecureCiphers)
 	if err != nil {
 		return err
 	}

@@ -57,9 +57,9 @@ type spec struct {
 	session  func(r remote, cr credentials) (ovpn.Config, error)
 }
 
-// specOf checks that a connection can be made with p and takes what it needs. Its
-// errors are *api.Problem.
-func specOf(p *profile.Profile, filters []string) (spec, error) {
+// specOf checks that a connection can be made with p and takes what it needs. With insecure the
+// broken ciphers that p names are offered, too. Its errors are *api.Problem.
+func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 	if err := p.Unsupported(); err != nil {
 		return spec{}, profileProblem(api.CodeProfileUnsupported, err)
 	}
@@ -126,7 +126,7 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		of := timeouts[r]
 		cfg := ovpn.Config{
 			Role: ovpn.Client, TLS: tc, Wrap: r.wrap, Stream: r.stream,
-			Ciphers: ciphersOf(p), Filter: filter, PeerInfo: peerInfo(p),
+			Ciphers: ciphersOf(p, insecure), Filter: filter, PeerInfo: peerInfo(p),
 			Username: cr.user, Password: cr.password, SSO: []string{"webauth", "openurl", "crtext"},
 			MTU: firstOf(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow, ReplayTime: p.ReplayTime,
 			HandWindow: firstOf(p.HandWindow, max(r.poll, handshakeDefault)),
@@ -148,8 +148,11 @@ func specOf(p *profile.Profile, filters []string) (spec, error) {
 		}
 		cfg.ExitNotify = notify > 0
 		cfg.Auth, cfg.PointToPoint, cfg.Own, cfg.Compress = digestOf(p, cfg.Ciphers), p.PointToPoint, p.Own, p.Compress
-		if usable(p.Fallback) {
+		switch {
+		case usable(p.Fallback, false):
 			cfg.Fallback = p.Fallback
+		case insecure && usable(p.BrokenFallback, true):
+			cfg.Fallback = p.BrokenFallback
 		}
 		if !r.stream { // as openvpn has it; a stream needs none
 			cfg.Fragment = firstOf(of.Fragment, p.Fragment)
@@ -182,8 +185,9 @@ func firstOf[T comparable](values ...T) T {
 	return zero
 }
 
-// ciphersOf is the list to offer, the fallback last: what package ovpn has of it.
-func ciphersOf(p *profile.Profile) []string {
+// ciphersOf is the list to offer, the fallback last: what package ovpn has of it. With insecure
+// the broken ones of the profile come behind that.
+func ciphersOf(p *profile.Profile, insecure bool) []string {
 	list := slices.Clone(p.Ciphers)
 	if len(list) == 0 {
 		list = ovpn.DefaultCiphers()
@@ -191,17 +195,25 @@ func ciphersOf(p *profile.Profile) []string {
 	if p.Fallback != "" && !slices.Contains(list, p.Fallback) {
 		list = append(list, p.Fallback)
 	}
-	list = slices.DeleteFunc(list, func(name string) bool { return !usable(name) })
+	list = slices.DeleteFunc(list, func(name string) bool { return !usable(name, false) })
 	if len(list) == 0 {
 		list = ovpn.DefaultCiphers()
+	}
+	if insecure {
+		for _, name := range p.Broken {
+			if usable(name, true) && !slices.Contains(list, name) {
+				list = append(list, name)
+			}
+		}
 	}
 	return list
 }
 
-// usable says whether package ovpn has a cipher that protects something.
-func usable(name string) bool {
+// usable says whether package ovpn has a cipher that protects something; with insecure a broken one
+// is enough. "none" never is.
+func usable(name string, insecure bool) bool {
 	c, ok := ovpn.LookupCipher(name)
-	return ok && !c.Insecure
+	return ok && (!c.Insecure || insecure && c.Broken())
 }
 
 // digestOf is the digest for packets. Where none needs one, the profile may name one that nobody has.

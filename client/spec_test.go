@@ -29,7 +29,7 @@ func TestSpecPerConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := specOf(p, nil)
+	s, err := specOf(p, nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,9 +67,9 @@ func TestSpecOffers(t *testing.T) {
 		}
 		return p
 	}
-	config := func(p *profile.Profile) ovpn.Config {
+	configWith := func(p *profile.Profile, insecure bool) ovpn.Config {
 		t.Helper()
-		s, err := specOf(p, nil)
+		s, err := specOf(p, nil, insecure)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,6 +84,7 @@ func TestSpecOffers(t *testing.T) {
 		session.Abort()
 		return cfg
 	}
+	config := func(p *profile.Profile) ovpn.Config { return configWith(p, false) }
 	cfg := config(parse("data-ciphers AES-256-GCM:BF-CBC\ncipher BF-CBC\nreneg-sec 3600 600\npush-peer-info\n" +
 		"setenv UV_ID 7\nsetenv IV_PROTO 4294967295\nsetenv IV_CIPHERS none\nsetenv IV_GUI_VER test\nauth SHA3-256\n"))
 	if got := fmt.Sprint(cfg.Ciphers, cfg.Fallback, cfg.Auth); got != "[AES-256-GCM]" {
@@ -100,6 +101,26 @@ func TestSpecOffers(t *testing.T) {
 	p.Ciphers, p.Fallback = []string{"none", "AES-128-GCM", "DES-EDE3-CBC"}, "BF-CBC"
 	if cfg := config(p); fmt.Sprint(cfg.Ciphers) != "[AES-128-GCM]" || cfg.Fallback != "" {
 		t.Errorf("offers %v, fallback %q", cfg.Ciphers, cfg.Fallback)
+	}
+	// The administrator's switch: only what the profile names, behind what is better, and never "none".
+	for _, c := range []struct{ lines, off, on string }{
+		{"data-ciphers AES-256-GCM:BF-CBC:none\ncipher DES-EDE3-CBC\n", "[AES-256-GCM] ", "[AES-256-GCM BF-CBC DES-EDE3-CBC] DES-EDE3-CBC"},
+		{"cipher AES-128-CBC\ndata-ciphers AES-256-GCM:DES-CBC\n", "[AES-256-GCM AES-128-CBC] AES-128-CBC", "[AES-256-GCM AES-128-CBC DES-CBC] AES-128-CBC"},
+		{"data-ciphers AES-256-GCM\n", "[AES-256-GCM] ", "[AES-256-GCM] "},
+	} {
+		p := parse(c.lines)
+		off, on := configWith(p, false), configWith(p, true)
+		if got := fmt.Sprint(off.Ciphers, " ", off.Fallback); got != c.off {
+			t.Errorf("%q offers %s", c.lines, got)
+		}
+		if got := fmt.Sprint(on.Ciphers, " ", on.Fallback); got != c.on {
+			t.Errorf("%q with the switch offers %s", c.lines, got)
+		}
+	}
+	p = parse("")
+	p.Broken, p.BrokenFallback = []string{"none", "CAST5-CBC"}, "none"
+	if cfg := configWith(p, true); fmt.Sprint(cfg.Ciphers) != fmt.Sprint(ovpn.DefaultCiphers()) || cfg.Fallback != "" {
+		t.Errorf("with the switch offers %v, fallback %q", cfg.Ciphers, cfg.Fallback)
 	}
 }
 
@@ -151,7 +172,7 @@ func TestSpecPingRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := specOf(p, nil)
+		s, err := specOf(p, nil, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,6 +19,7 @@ type Legacy struct {
 	Auth     string // digest beside ciphers that do not authenticate by themselves; empty = SHA1
 	Compress string // framing, as ovpn.Config.Compress; empty = none
 	Fragment int    // largest datagram body, bytes; 0 = off
+	Insecure bool   // legacy.insecure: Ciphers and Fallback may have broken ones
 }
 
 // AuthToken is auth_token: tokens that take the place of passwords.
@@ -40,12 +41,21 @@ func (p *parsing) cipher(n *yaml.Node, path string) string {
 	switch c, ok := ovpn.LookupCipher(n.Value); {
 	case !ok || n.Kind != yaml.ScalarNode:
 		p.fail(n, path, "unknown cipher %q: choose from %s, AES-256-CBC, AES-128-CBC", n.Value, strings.Join(ovpn.DefaultCiphers(), ", "))
-	case c.Insecure:
-		p.fail(n, path, "%s protects too little: choose from %s, AES-256-CBC, AES-128-CBC", c.Name, strings.Join(ovpn.DefaultCiphers(), ", "))
+	case c.Insecure && !c.Broken():
+		p.fail(n, path, "%s protects nothing: choose from %s, AES-256-CBC, AES-128-CBC", c.Name, strings.Join(ovpn.DefaultCiphers(), ", "))
 	default:
+		if c.Broken() {
+			p.broken = append(p.broken, brokenCipher{c.Name, path, n})
+		}
 		return c.Name
 	}
 	return ""
+}
+
+// brokenCipher is one that needs legacy.insecure, and where the file names it.
+type brokenCipher struct {
+	name, path string
+	node       *yaml.Node
 }
 
 func (p *parsing) ciphers(n *yaml.Node, path string) {
@@ -109,6 +119,9 @@ func (p *parsing) legacy(known fields) {
 		}
 	})
 	known["auth_token"] = p.set(p.authToken)
+	known["legacy"] = p.set(func(n *yaml.Node, at string) {
+		p.mapping(n, at, fields{"insecure": func(n *yaml.Node, at string) { p.boolean(n, at, &c.Legacy.Insecure) }})
+	})
 }
 
 // authToken is openvpn's auth-gen-token: times are in seconds.
@@ -138,6 +151,12 @@ func (p *parsing) checkLegacy() {
 			c.Mssfix = c.Legacy.Fragment
 		case c.TunMTU != defaultMTU: // the tunnel's own MTU is the limit
 			c.Mssfix = 0
+		}
+	}
+	for _, b := range p.broken {
+		if !c.Legacy.Insecure {
+			p.fail(b.node, b.path, "%s is broken (CVE-2016-6329): choose from %s, AES-256-CBC, AES-128-CBC; legacy.insecure allows it for clients that have nothing better",
+				b.name, strings.Join(ovpn.DefaultCiphers(), ", "))
 		}
 	}
 	if c.Legacy.Fragment > 0 && c.Transport == "tcp" {

@@ -19,6 +19,8 @@ type parsing struct {
 	*reader
 	c  Config
 	at map[string]*yaml.Node // by path
+
+	broken []brokenCipher // that the file names
 }
 
 // ParseConfig checks a file's text; file is its name in errors, which are ConfigErrors.

@@ -40,6 +40,12 @@ connect_freq: {sessions: 7, seconds: 8}
 	}
 	for _, tt := range []struct{ name, more, want string }{
 		{"cipher", "data_ciphers_fallback: BF-CBC-X", "f.yaml:3: data_ciphers_fallback: unknown cipher"},
+		{"broken cipher", "ciphers: [AES-256-GCM, bf-cbc]", "f.yaml:3: ciphers[1]: BF-CBC is broken"},
+		{"broken fallback", "data_ciphers_fallback: DES-EDE3-CBC\nlegacy: {insecure: false}", "f.yaml:3: data_ciphers_fallback: DES-EDE3-CBC is broken"},
+		{"no cipher", "legacy: {insecure: true}\ndata_ciphers_fallback: none", "f.yaml:4: data_ciphers_fallback: none protects nothing"},
+		{"no digest", "legacy: {insecure: true}\nauth: none", `f.yaml:4: auth: "none" is not one of SHA1`},
+		{"insecure", "legacy: {insecure: perhaps}", "f.yaml:3: legacy.insecure: must be true or false"},
+		{"legacy", "legacy: {unsafe: true}", "f.yaml:3: legacy.unsafe: unknown key"},
 		{"digest", "auth: none", `f.yaml:3: auth: "none" is not one of SHA1`},
 		{"compress", "compress: lzo", `f.yaml:3: compress: "lzo" is not one of none, lzo-no`},
 		{"fragment", "fragment: 10", "f.yaml:3: fragment: must be a number from 68 to"},

@@ -234,6 +234,9 @@ func (p *peer) push(now time.Time, s *ovpn.Session) error {
 	}
 	log.Info("client connected", "connection", p.name, "from", p.from().String(), "client", st.identity.Name(),
 		"address", p.lease.Addr.Addr().String())
+	if s.Data().Insecure() {
+		log.Warn("INSECURE: this client uses a broken cipher; who records the traffic may read it", "connection", p.name, "data", s.Data().Format())
+	}
 	return nil
 }
 

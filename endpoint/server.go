@@ -14,11 +14,14 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/adit-vpn/adit/endpoint/network"
+	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -109,6 +112,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.closeNetwork()
 		return fmt.Errorf("target network: %w", err)
 	}
+	s.warnInsecure(g.cfg)
 	close(s.ready)
 
 	// Clients outlive ctx by the time that it takes to tell them, so that sockets
@@ -220,6 +224,20 @@ func (s *Server) Reload(ctx context.Context, cfg Config) (reset int, err error) 
 		reset++
 		p.end(restartMessage, "configuration changed")
 	}
+	s.warnInsecure(cfg)
 	s.log.Info("configuration reloaded", "file", cfg.File, "reset", reset)
 	return reset, nil
+}
+
+// warnInsecure says which ciphers the administrator has let in that protect too little.
+func (s *Server) warnInsecure(cfg Config) {
+	var broken []string
+	for _, name := range append(slices.Clone(cfg.Ciphers), cfg.Legacy.Fallback) {
+		if c, _ := ovpn.LookupCipher(name); c.Insecure && !slices.Contains(broken, c.Name) {
+			broken = append(broken, c.Name)
+		}
+	}
+	if len(broken) > 0 {
+		s.log.Warn("INSECURE: broken ciphers are allowed; who records the traffic of a client that uses one may read it", "ciphers", strings.Join(broken, " "))
+	}
 }

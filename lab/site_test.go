@@ -261,9 +261,9 @@ func (s *site) tunnelAddrs(n *Node) (four, six netip.Addr) {
 // Our client.
 
 // aditd starts the service in the client node.
-func (s *site) aditd() *Proc {
+func (s *site) aditd(more ...string) *Proc {
 	s.t.Helper()
-	p := s.start(s.client, "aditd", bin(s.t, "aditd"), "--state", s.stateDir())
+	p := s.start(s.client, "aditd", append([]string{bin(s.t, "aditd"), "--state", s.stateDir()}, more...)...)
 	s.ok(p.WaitFor("listening", soon))
 	return p
 }

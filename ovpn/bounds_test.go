@@ -119,7 +119,7 @@ func TestCVE_2016_6329_NoSmallBlocksByDefault(t *testing.T) {
 			t.Errorf("%s is offered by default", name)
 		}
 	}
-	for _, name := range []string{"BF-CBC", "DES-EDE3-CBC"} {
+	for _, name := range []string{"BF-CBC", "DES-EDE3-CBC", "DES-CBC"} {
 		if c := mustCipher(t, name); !c.Insecure || c.limit == 0 || c.limit*uint64(c.block) > 64<<20 {
 			t.Errorf("%s: insecure %v, limit %d blocks", name, c.Insecure, c.limit)
 		}

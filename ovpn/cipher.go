@@ -21,7 +21,7 @@ type Cipher struct {
 	Name    string // as in data-ciphers and in pushed options
 	KeySize int    // bytes
 	// Insecure ciphers protect nothing ("none"), or not for long (blocks of 64 bits, CVE-2016-6329).
-	// LookupCipher knows them so that they can be named; use them only where the user insists.
+	// LookupCipher knows them so that they can be named; see Broken for those that may be used.
 	Insecure bool
 
 	newAEAD func(key []byte) (cipher.AEAD, error)
@@ -35,6 +35,10 @@ type Cipher struct {
 
 // AEAD says whether the cipher authenticates, and needs no HMAC.
 func (c Cipher) AEAD() bool { return c.newAEAD != nil }
+
+// Broken says whether the cipher encrypts, but not for long: an administrator may insist on it.
+// Nobody may on "none", whose traffic anybody reads.
+func (c Cipher) Broken() bool { return c.Insecure && c.newBlock != nil }
 
 // gcmLimit keeps an attacker's advantage under 2^-57 (openvpn's crypto.c,
 // cipher_get_aead_limits, after draft-irtf-cfrg-aead-limits).
@@ -62,6 +66,8 @@ func LookupCipher(name string) (Cipher, bool) {
 		return Cipher{Name: name, KeySize: 16, Insecure: true, newBlock: newBlowfish, mode: modeCBC, block: blowfish.BlockSize, limit: smallBlockLimit}, true
 	case "DES-EDE3-CBC":
 		return Cipher{Name: name, KeySize: 24, Insecure: true, newBlock: des.NewTripleDESCipher, mode: modeCBC, block: des.BlockSize, limit: smallBlockLimit}, true
+	case "DES-CBC":
+		return Cipher{Name: name, KeySize: 8, Insecure: true, newBlock: des.NewCipher, mode: modeCBC, block: des.BlockSize, limit: smallBlockLimit}, true
 	case "NONE":
 		return Cipher{Name: "none", Insecure: true}, true
 	}

@@ -113,14 +113,14 @@ func TestLookupCipher(t *testing.T) {
 		{"AES-256-GCM", "AES-256-GCM", 32}, {"aes-256-gcm", "AES-256-GCM", 32}, {"AES-192-gcm", "AES-192-GCM", 24},
 		{"AES-128-GCM", "AES-128-GCM", 16}, {"ChaCha20-Poly1305", "CHACHA20-POLY1305", 32},
 		{"aes-256-cbc", "AES-256-CBC", 32}, {"AES-192-CBC", "AES-192-CBC", 24}, {"AES-128-CFB", "AES-128-CFB", 16},
-		{"AES-256-OFB", "AES-256-OFB", 32}, {"bf-cbc", "BF-CBC", 16}, {"DES-EDE3-CBC", "DES-EDE3-CBC", 24}, {"None", "none", 0},
+		{"AES-256-OFB", "AES-256-OFB", 32}, {"bf-cbc", "BF-CBC", 16}, {"DES-EDE3-CBC", "DES-EDE3-CBC", 24}, {"DES-CBC", "DES-CBC", 8}, {"None", "none", 0},
 	} {
 		got, ok := LookupCipher(c.in)
 		if !ok || got.Name != c.name || got.KeySize != c.size {
 			t.Errorf("%s: got %q with %d bytes, %v", c.in, got.Name, got.KeySize, ok)
 		}
 	}
-	for _, name := range []string{"", "AES-256-CTR", "AES-512-CBC", "AES-256", "DES-CBC", " AES-256-GCM"} {
+	for _, name := range []string{"", "AES-256-CTR", "AES-512-CBC", "AES-256", "DES-EDE-CBC", " AES-256-GCM"} {
 		if c, ok := LookupCipher(name); ok || c.Name != "" {
 			t.Errorf("%q is not a cipher of ours", name)
 		}
@@ -130,10 +130,13 @@ func TestLookupCipher(t *testing.T) {
 			t.Errorf("%s is offered by default", name)
 		}
 	}
-	for _, name := range []string{"none", "BF-CBC", "DES-EDE3-CBC"} {
-		if !mustCipher(t, name).Insecure {
-			t.Errorf("%s is not marked", name)
+	for name, broken := range map[string]bool{"none": false, "BF-CBC": true, "DES-EDE3-CBC": true, "DES-CBC": true} {
+		if c := mustCipher(t, name); !c.Insecure || c.Broken() != broken {
+			t.Errorf("%s: insecure %t, broken %t", name, c.Insecure, c.Broken())
 		}
+	}
+	if mustCipher(t, "AES-256-CBC").Broken() {
+		t.Error("AES-256-CBC is called broken")
 	}
 }
 

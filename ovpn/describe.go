@@ -17,10 +17,18 @@ func (d *Data) Format() string {
 			words = append(words, word)
 		}
 	}
+	add("(insecure)", f.cipher.Insecure)
 	add(f.digest, f.digest != "" && !f.cipher.AEAD())
 	add("epoch keys", f.epoch)
 	add("DATA_V1", f.v1)
 	add(f.compress, f.compress != "")
 	add("fragment", f.fragment > 0)
 	return strings.Join(words, " ")
+}
+
+// Insecure says whether the newest key is one of a cipher that protects too little (Cipher.Insecure).
+// Any goroutine.
+func (d *Data) Insecure() bool {
+	key := d.ring.Load().newest
+	return key != nil && key.format.cipher.Insecure
 }

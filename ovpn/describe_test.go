@@ -6,6 +6,7 @@ func TestFormatNamesTheDigestOnlyWhereItIsUsed(t *testing.T) {
 	for _, tc := range []struct{ cipher, want string }{
 		{"AES-256-GCM", "AES-256-GCM stub-v2"},
 		{"AES-256-CBC", "AES-256-CBC SHA256 stub-v2"},
+		{"BF-CBC", "BF-CBC (insecure) SHA256 stub-v2"},
 	} {
 		d, _ := newPair(t, "AES-256-GCM", 0)
 		f := dataFormat{cipher: mustCipher(t, tc.cipher), digest: "SHA256", compress: "stub-v2"}

@@ -32,7 +32,7 @@ func formats(t testing.TB) (all []dataFormat) {
 			all = append(all, dataFormat{cipher: mustCipher(t, name), v1: v1})
 		}
 	}
-	for i, name := range []string{"AES-128-CBC", "AES-192-CBC", "AES-256-CBC", "AES-128-CFB", "AES-256-CFB", "AES-256-OFB", "BF-CBC", "DES-EDE3-CBC", "none"} {
+	for i, name := range []string{"AES-128-CBC", "AES-192-CBC", "AES-256-CBC", "AES-128-CFB", "AES-256-CFB", "AES-256-OFB", "BF-CBC", "DES-EDE3-CBC", "none", "DES-CBC"} {
 		digests := []string{"SHA1", "SHA256", "SHA512", "SHA224", "SHA384", "MD5", "none"}
 		all = append(all, dataFormat{cipher: mustCipher(t, name), digest: digests[i%len(digests)], v1: i%2 == 1},
 			dataFormat{cipher: mustCipher(t, name), digest: digests[(i+1)%len(digests)], v1: i%2 == 0})

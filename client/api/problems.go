@@ -123,7 +123,7 @@ var english = map[string]words{
 		"get a fresh profile from the server's administrator; with tls-auth, check key-direction too"},
 	CodeNoCommonCipher: {
 		"this profile and the server[ {server}] have no data cipher in common[: {detail}]",
-		"add a cipher that the server has to the profile's data-ciphers line: AES-256-GCM, AES-128-GCM or CHACHA20-POLY1305"},
+		"add a cipher that the server has to the profile's data-ciphers line: AES-256-GCM, AES-128-GCM or CHACHA20-POLY1305\na server that has only broken ones (BF-CBC, DES) should be updated; until then an administrator can allow them with: aditd --allow-insecure-ciphers"},
 	CodePushRejected: {
 		"the server pushed an option that is refused: {option}[ ({detail})]",
 		"look at the profile's pull-filter lines, or ask the server's administrator to take the option out"},

@@ -25,6 +25,7 @@ import (
 )
 
 const usage = `usage: aditd [--socket PATH] [--state DIR] [--policy FILE]   run the service
+             [--allow-insecure-ciphers]                      let profiles use BF-CBC and DES
        aditd cleanup [--state DIR]                           undo what a crashed run left behind
        aditd version
 `
@@ -62,7 +63,10 @@ func (e *hinted) Unwrap() error { return e.err }
 type wrongUsage struct{ error }
 
 // options are the command line's.
-type options struct{ socket, state, policy string }
+type options struct {
+	socket, state, policy string
+	insecure              bool // --allow-insecure-ciphers
+}
 
 // execute runs one command line until it is done or ctx ends, and returns the exit code.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -109,6 +113,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if name == "run" {
 		flags.StringVar(&o.socket, "socket", ipc.DefaultPath, "")
 		flags.StringVar(&o.policy, "policy", "", "")
+		flags.BoolVar(&o.insecure, "allow-insecure-ciphers", false, "")
 	}
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -185,9 +190,10 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 		Hosts: func(name string) (platform.Host, error) {
 			return platform.NewHost(platform.HostConfig{JournalDir: journalDir(o.state), Name: name, Log: log})
 		},
-		Log:      log,
-		Resolver: net.DefaultResolver,
-		Version:  version,
+		Log:             log,
+		Resolver:        net.DefaultResolver,
+		Version:         version,
+		InsecureCiphers: o.insecure,
 	})
 	if err != nil {
 		l.Close()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +61,7 @@ func TestVerdicts(t *testing.T) {
 		{"fragment 1300 | fragment 1400 mtu | comp-lzo | comp-lzo yes | comp-lzo no | comp-lzo adaptive | compress lz4 | compress lz4-v2 | compress | compress stub | compress stub-v2", Used},
 		{"socks-proxy h 1080 | socks-proxy h | http-proxy-option VERSION 1.1 | http-proxy-option CUSTOM-HEADER X-A b | client-nat snat 10.0.0.0 255.0.0.0 11.0.0.0", Used},
 
-		{"dev-node x | windows-driver wintun | ifconfig-nowarn | ifconfig-noexec | ncp-disable | keysize 256 | cipher BF-CBC | cipher CAMELLIA-256-CBC | auth SHA256", Ignored},
+		{"dev-node x | windows-driver wintun | ifconfig-nowarn | ifconfig-noexec | ncp-disable | keysize 256 | cipher BF-CBC | cipher des-cbc | data-ciphers BF-CBC | data-ciphers DES-CBC:CAST5-CBC | cipher RC2-CBC | cipher CAMELLIA-256-CBC | auth SHA256", Ignored},
 		{"tls-ciphersuites x | ecdh-curve x | tls-cipher DEFAULT | tls-groups foo | askpass | comp-noadapt | allow-compression no", Ignored},
 		{"link-mtu 1500 | mtu-disc yes | tun-mtu-extra 32 | tun-mtu-max 9000 | mtu-test | memstats x | tls-exit", Ignored},
 		{"route-delay 5 | route-method exe | route-noexec | route-table 1 | allow-pull-fqdn | max-routes 5 | dhcp-option WINS 10.0.0.1 | dhcp-option NTP 10.0.0.1 | ip-win32 x | tap-sleep 1", Ignored},
@@ -75,7 +76,7 @@ func TestVerdicts(t *testing.T) {
 		{"auth-user-pass | auth-federate | static-challenge \"Enter MFA code \" 1 | static-challenge x 0 concat", Used},
 		{"aws-auth-device-posture jamf | pkcs11-id x | pkcs11-providers x | cryptoapicert x | management-external-key", Unsupported},
 
-		{"cipher none | auth none | no-replay | no-iv | secret x | capath x | key-method 1 | tls-server | mode server | data-ciphers BF-CBC | data-ciphers none", Refused},
+		{"cipher none | auth none | no-replay | no-iv | secret x | capath x | key-method 1 | tls-server | mode server | data-ciphers CAST5-CBC | data-ciphers none", Refused},
 		{"tls-version-max 1.0 | tls-version-max 1.1 | tls-remote x | config x | verify-frob x | remote-cert-frob x | x509-username-field ext:issuerAltName | x509-username-field frob", Refused},
 		{"http-proxy h 8080 | http-proxy h 8080 auto | http-proxy h | http-proxy-option x y | socks-proxy h 0 | client-nat snat a b c | client-nat xnat 10.0.0.0 255.0.0.0 11.0.0.0", Refused},
 		{"fragment 10 | fragment 1300 foo | compress migrate | compress zip | comp-lzo maybe | reneg-bytes -1 | replay-window 70000 | replay-window 64 601 | inactive 60 -1", Refused},
@@ -370,5 +371,31 @@ func TestRedactBlocks(t *testing.T) {
 	got := Redact(text)
 	if strings.Contains(got, "SECRET") || !strings.Contains(got, "PUBLIC") || !strings.Contains(got, "verb 3") || strings.Count(got, "[redacted]") != 3 {
 		t.Errorf("got:\n%s", got)
+	}
+}
+
+// TestBroken: broken ciphers are kept apart from those that are offered, and the note names the switch.
+// "none" is never among them.
+func TestBroken(t *testing.T) {
+	for _, c := range []struct{ lines, want string }{
+		{"cipher BF-CBC", "[]  [BF-CBC] BF-CBC"},
+		{"cipher des-ede3-cbc\ndata-ciphers AES-256-GCM:BF-CBC:?CAST5-CBC:none:BF-CBC", "[AES-256-GCM]  [DES-EDE3-CBC BF-CBC] DES-EDE3-CBC"},
+		{"data-ciphers BF-CBC:DES-CBC", "[]  [BF-CBC DES-CBC] "},
+		{"cipher AES-256-CBC\ndata-ciphers-fallback BF-CBC", "[] AES-256-CBC [BF-CBC] BF-CBC"},
+		{"cipher AES-256-CBC", "[] AES-256-CBC [] "},
+	} {
+		p, err := Parse("test", []byte("remote vpn.example.com\n"+c.lines+"\n"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%v %s %v %s", p.Ciphers, p.Fallback, p.Broken, p.BrokenFallback); got != c.want {
+			t.Errorf("%q: %s, want %s", c.lines, got, c.want)
+		}
+		told := slices.ContainsFunc(p.Directives, func(d Directive) bool {
+			return strings.Contains(d.Note, "aditd --allow-insecure-ciphers")
+		})
+		if told != (len(p.Broken) > 0) {
+			t.Errorf("%q: the switch is named: %t", c.lines, told)
+		}
 	}
 }

@@ -143,6 +143,10 @@ type Profile struct {
 
 	Ciphers  []string // acceptable data channel ciphers in order; empty: the default
 	Fallback string   // data-ciphers-fallback, else cipher: for a server that cannot negotiate; offered last
+	// Broken are the ciphers with blocks of 64 bits that the file names, in order, each once, and
+	// BrokenFallback is that of them which Fallback would be: for whoever is allowed to use them.
+	Broken         []string
+	BrokenFallback string
 
 	RemoteCertTLS  string   // "server", "client", or empty
 	RemoteCertKU   []uint16 // acceptable key usages, first 8 bits as in X.509

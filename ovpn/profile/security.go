@@ -51,6 +51,12 @@ func cipherName(p *parser, d *Directive, a []string) error {
 		} else if classify(name) == legacy {
 			d.Note = "offered last: AES-GCM or ChaCha20-Poly1305 is better"
 		}
+	case broken:
+		p.addBroken(name)
+		if p.p.BrokenFallback == "" {
+			p.p.BrokenFallback = name
+		}
+		d.Verdict, d.Note = Ignored, name+" is broken and refused: a better one is negotiated, or the connection fails; "+switchHint
 	case weak:
 		if name == "NONE" {
 			return errors.New("packets would not be encrypted")
@@ -62,6 +68,15 @@ func cipherName(p *parser, d *Directive, a []string) error {
 		return fmt.Errorf("unknown cipher %q", a[0])
 	}
 	return nil
+}
+
+// switchHint names the switch for the ciphers that classify calls broken.
+const switchHint = "an administrator can enable it with aditd --allow-insecure-ciphers"
+
+func (p *parser) addBroken(name string) {
+	if !slices.Contains(p.p.Broken, name) {
+		p.p.Broken = append(p.p.Broken, name)
+	}
 }
 
 // fallback is data-ciphers-fallback, which goes before cipher.
@@ -88,6 +103,9 @@ func dataCiphers(p *parser, d *Directive, a []string) error {
 		case kind == strange && !optional:
 			return fmt.Errorf("unknown cipher %q", name)
 		default:
+			if kind == broken {
+				p.addBroken(name)
+			}
 			kinds[kind]++
 			skipped = append(skipped, name)
 		}
@@ -98,8 +116,13 @@ func dataCiphers(p *parser, d *Directive, a []string) error {
 		if len(skipped) > 0 {
 			d.Note = "not offered: " + strings.Join(dedupe(skipped), ", ")
 		}
+		if kinds[broken] > 0 {
+			d.Note += " (broken ones are refused; an administrator can enable them with aditd --allow-insecure-ciphers)"
+		}
 	case kinds[foreign] > 0:
 		d.Verdict, d.Note = Unsupported, "not supported: "+strings.Join(skipped, ", ")
+	case kinds[broken] > 0:
+		d.Verdict, d.Note = Ignored, strings.Join(dedupe(skipped), ", ")+": broken and refused; the default is offered instead; "+switchHint
 	default:
 		return fmt.Errorf("names only broken ciphers: %s", strings.Join(skipped, ", "))
 	}

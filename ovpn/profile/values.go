@@ -132,7 +132,8 @@ type cipherKind uint8
 const (
 	aead    cipherKind = iota
 	legacy             // authenticated by auth's digest
-	weak               // broken
+	broken             // encrypts, but not for long; an administrator may insist
+	weak               // broken, and nobody may
 	foreign            // not broken, but not ours
 	strange            // no cipher
 )
@@ -143,6 +144,8 @@ func classify(cipher string) cipherKind {
 		return aead
 	case "AES-256-CBC", "AES-192-CBC", "AES-128-CBC", "AES-256-CFB", "AES-192-CFB", "AES-128-CFB", "AES-256-OFB", "AES-192-OFB", "AES-128-OFB":
 		return legacy
+	case "BF-CBC", "DES-EDE3-CBC", "DES-CBC":
+		return broken // blocks of 64 bits (CVE-2016-6329)
 	}
 	family, _, ok := strings.Cut(cipher, "-")
 	switch {
@@ -151,7 +154,7 @@ func classify(cipher string) cipherKind {
 	case !ok:
 		return strange
 	case slices.Contains([]string{"BF", "DES", "DESX", "RC2", "RC5", "CAST5", "IDEA"}, family):
-		return weak // blocks of 64 bits (CVE-2016-6329)
+		return weak // blocks of 64 bits, too, and not ours
 	case slices.Contains([]string{"AES", "CAMELLIA", "ARIA", "SEED", "SM4", "CHACHA20"}, family):
 		return foreign
 	}
