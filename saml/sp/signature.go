@@ -146,6 +146,10 @@ type parts struct {
 	index int
 }
 
+// maxSignatureParts bounds the elements of a signature, which is canonicalized before it is
+// known who made it.
+const maxSignatureParts = 64
+
 // signatureParts finds the one signature among e's children and takes it apart. KeyInfo is not
 // looked at: the keys are those of the metadata.
 func signatureParts(e *etree.Element) (parts, error) {
@@ -161,6 +165,9 @@ func signatureParts(e *etree.Element) (parts, error) {
 	}
 	if found == nil {
 		return parts{}, fmt.Errorf("%w: the %s has none; AWS Client VPN needs both response and assertion signed", ErrSignature, e.Tag)
+	}
+	if n := len(found.FindElements(".//*")); n > maxSignatureParts {
+		return parts{}, fmt.Errorf("%w: it has %d parts", ErrSignature, n)
 	}
 	children := found.ChildElements()
 	want := []string{"SignedInfo", "SignatureValue", "KeyInfo"}

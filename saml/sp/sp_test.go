@@ -191,6 +191,7 @@ func TestForgedResponses(t *testing.T) {
 			a, b := strings.Index(s, "<ds:Reference"), strings.Index(s, "</ds:Reference>")+len("</ds:Reference>")
 			return s[:b] + s[a:b] + s[b:]
 		}), ErrSignature},
+		{"a signature without end", replace("<ds:SignedInfo>", "<ds:SignedInfo>"+strings.Repeat("<ds:Object/>", 100)), ErrSignature},
 		{"a second SignedInfo", text(func(s string) string {
 			a, b := strings.Index(s, "<ds:SignedInfo"), strings.Index(s, "</ds:SignedInfo>")+len("</ds:SignedInfo>")
 			return s[:b] + s[a:b] + s[b:]
