@@ -122,9 +122,11 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	if f := a.overdue(err); f != nil {
 		return f
 	}
-	if cfg.Encoding == ovpn.AWS32 && a.unanswered(err) {
+	if r.aws && a.unanswered(err) {
+		c.stock = !c.stock // and back, if that is not answered either
+	}
+	if cfg.Encoding == ovpn.AWS32 && c.stock {
 		c.log.Info("the server does not answer AWS's key exchange; trying openvpn's")
-		c.stock = true
 		return fail(onward, api.CodeProtocolError, map[string]string{"server": at.server}, err)
 	}
 	a.spend()

@@ -129,6 +129,10 @@ func (c *connection) run(ctx context.Context) (err error) {
 			return f.problem
 		case f.verdict == onward:
 			c.log.Info("the sign-in goes on", "server", c.status.Server.Name, "code", f.problem.Code)
+			if c.lostWhileUp() {
+				c.backoff.reset()
+				c.waiting(f.problem)
+			}
 			continue
 		}
 		c.log.Warn("attempt ended", "server", c.status.Server.Name, "code", f.problem.Code, errorKey, f)
