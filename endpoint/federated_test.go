@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/challenge"
 	"github.com/adit-vpn/adit/ovpn/push"
@@ -40,6 +41,16 @@ func (r *running) federate(t *testing.T, methods string) *idp.Provider {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// says waits until the log has something.
+func (r *running) says(t *testing.T, what *regexp.Regexp) {
+	t.Helper()
+	for late := time.Now().Add(patience); !what.MatchString(r.log.String()); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatalf("the log does not say %s", what)
+		}
+	}
 }
 
 var samlResponse = regexp.MustCompile(`name="SAMLResponse" value="([^"]*)"`)
@@ -93,7 +104,8 @@ func TestFederatedSession(t *testing.T) {
 				if first.Kind != ovpn.Challenge {
 					t.Fatalf("told %+v", first)
 				}
-				r.password = browse(t, p, first.Reason, "alice@example.com")
+				answer := browse(t, p, first.Reason, "alice@example.com")
+				r.password = answer
 				// A reload that changes nothing for the provider does not lose the sign-in.
 				if _, err := r.Reload(t.Context(), r.config(t, r.text)); err != nil {
 					t.Fatal(err)
@@ -114,12 +126,15 @@ func TestFederatedSession(t *testing.T) {
 				if ev := wait[ovpn.AuthFailed](t, r.dial(t, cfg)); ev.Kind != ovpn.Denied || ev.Reason != "Invalid username or password" {
 					t.Errorf("told %+v", ev)
 				}
-				for late := time.Now().Add(patience); !strings.Contains(r.log.String(), "answered already"); time.Sleep(10 * time.Millisecond) {
-					if time.Now().After(late) {
-						t.Fatal("the log does not say why")
-					}
+				r.says(t, regexp.MustCompile("answered already"))
+				// The endpoint's token is good in its place, and for the same person.
+				r.password = reply.AuthToken
+				again := wait[ovpn.PushReply](t, r.dial(t, cfg)).Reply
+				if !auth.IsToken(r.password) || !auth.SameSession(r.password, again.AuthToken) {
+					t.Errorf("with the token: %+v", again)
 				}
-				if _, answer, _ := challenge.ParseAnswer(r.password); strings.Contains(r.log.String(), answer.Reveal()[:40]) {
+				r.says(t, regexp.MustCompile(`(?s)msg="client connected".* client=alice@example\.com .*msg="client connected"[^\n]* client=alice@example\.com `))
+				if _, answer, _ := challenge.ParseAnswer(answer); strings.Contains(r.log.String(), answer.Reveal()[:40]) {
 					t.Error("the response is in the log")
 				}
 			})
