@@ -37,6 +37,8 @@ func CheckConfig(file string, readFile func(string) ([]byte, error), now time.Ti
 				c.directory(path+".directory", *a.Directory)
 			case a.Federated != nil && a.Federated.Metadata != "":
 				c.metadata(path+".federated.idp_metadata", a.Federated.Metadata)
+			case a.Federated != nil && a.Federated.Users != "":
+				c.users(path+".federated.users", a.Federated.Users)
 			}
 		}
 		c.wrapKeys()
@@ -197,11 +199,7 @@ func (c *checking) mutual(path string, m Mutual) {
 func (c *checking) directory(path string, d Directory) {
 	before := len(c.errs)
 	if d.Users != "" {
-		if file, text, ok := c.load(path+".users", d.Users, ""); ok {
-			if _, err := auth.NewUsers(text, new(auth.Codes), func() time.Time { return c.now }); err != nil {
-				c.wrong(path+".users", file, "%v", err)
-			}
-		}
+		c.users(path+".users", d.Users)
 	}
 	if d.CA != "" {
 		if file, ca, ok := c.load(path+".ca", d.CA, ""); ok {
@@ -226,6 +224,14 @@ func (c *checking) directory(path string, d Directory) {
 		return
 	}
 	c.notes = append(c.notes, m.Warnings()...)
+}
+
+func (c *checking) users(path, name string) {
+	if file, text, ok := c.load(path, name, ""); ok {
+		if _, err := auth.NewUsers(text, new(auth.Codes), func() time.Time { return c.now }); err != nil {
+			c.wrong(path, file, "%v", err)
+		}
+	}
 }
 
 // metadata checks the identity provider's file. Certificates follow one another there: the last counts.

@@ -50,10 +50,11 @@ type Radius struct {
 	RequireMessageAuthenticator bool
 }
 
-// Federated is authentication in the browser, by SAML. Exactly one field is set.
+// Federated is authentication in the browser, by SAML. Metadata or Demo is set.
 type Federated struct {
 	Metadata string // file of the identity provider's metadata
 	Demo     bool   // the built-in test identity provider
+	Users    string // with Demo: file of its users, as Directory's; empty: two that everybody knows
 }
 
 // The defaults and bounds of RADIUS: AWS Directory Service's.
@@ -266,9 +267,14 @@ func (p *parsing) federated(n *yaml.Node, path string) *Federated {
 			p.word(n, at, &v, "demo")
 			f.Demo = v == "demo"
 		},
+		"users": p.set(func(n *yaml.Node, at string) { p.text(n, at, &f.Users) }),
 	})
-	if isMapping(n) && (f.Metadata != "") == f.Demo {
+	switch {
+	case !isMapping(n):
+	case (f.Metadata != "") == f.Demo:
 		p.fail(n, path, "needs idp_metadata, or idp: demo")
+	case f.Users != "" && !f.Demo:
+		p.fail(p.at[path+".users"], path+".users", "is for idp: demo; another identity provider has its own users")
 	}
 	return f
 }
@@ -303,6 +309,8 @@ func methodsText(methods []Authentication) string {
 		switch {
 		case a.Directory != nil:
 			fmt.Fprintf(&b, "  - directory: {users: %q}\n", a.Directory.Users)
+		case a.Federated != nil && a.Federated.Users != "":
+			fmt.Fprintf(&b, "  - federated: {idp: demo, users: %q}\n", a.Federated.Users)
 		case a.Federated != nil && a.Federated.Demo:
 			b.WriteString("  - federated: {idp: demo}\n")
 		case a.Federated != nil:

@@ -30,6 +30,7 @@ func TestParseMethods(t *testing.T) {
 			[]Authentication{{Directory: &Directory{URLs: []string{"ldap://dc1:389/", "ldap://dc2"}, StartTLS: true, BaseDN: "DC=x", Realm: "r",
 				Radius: &Radius{Servers: []string{"a:1"}, SecretFile: "s", Protocol: "mschapv1", Timeout: 5 * time.Second, Retries: 2, RequireMessageAuthenticator: true}}}}},
 		{"identity provider", "  - federated: {idp_metadata: idp.xml}\n", []Authentication{{Federated: &Federated{Metadata: "idp.xml"}}}},
+		{"demo with users", "  - federated: {idp: demo, users: u.yaml}\n", []Authentication{{Federated: &Federated{Demo: true, Users: "u.yaml"}}}},
 		{"demo", "  - mutual: {}\n  - federated: {idp: demo}\n", []Authentication{certificates, {Federated: &Federated{Demo: true}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -75,6 +76,7 @@ func TestBadMethods(t *testing.T) {
 		{"RADIUS retries", radius + "server: \"a:1\", secret_file: s, retries: 11}}\n", "f.yaml:16: authentication[0].directory.radius.retries:"},
 		{"no identity provider", "  - federated: {}\n", "f.yaml:16: authentication[0].federated: needs idp_metadata, or idp: demo"},
 		{"two identity providers", "  - federated: {idp: demo, idp_metadata: f}\n", "f.yaml:16: authentication[0].federated: needs idp_metadata, or idp: demo"},
+		{"users of another identity provider", "  - federated: {idp_metadata: f, users: u}\n", "f.yaml:16: authentication[0].federated.users: is for idp: demo"},
 		{"another identity provider", "  - federated: {idp: other}\n", "f.yaml:16: authentication[0].federated.idp:"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"html"
@@ -29,7 +30,7 @@ func (r *running) federate(t *testing.T, methods string) *idp.Provider {
 		t.Fatal(err)
 	}
 	p, err := idp.New(idp.Config{Base: "http://127.0.0.1:8080", Audience: sp.EntityID, ACS: sp.ACS, Key: key, Now: time.Now,
-		SignIn: func(name, _ string) (idp.Person, bool) { return idp.Person{Name: name}, true }})
+		SignIn: func(_ context.Context, name, _ string) (idp.Person, bool) { return idp.Person{Name: name}, true }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,10 +174,11 @@ func TestCheckFederated(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"idp.xml": string(p.Metadata()), "bad.xml": "<x/>",
-		"good.yaml": strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp_metadata: idp.xml}\n", 1),
-		"none.yaml": strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp_metadata: no.xml}\n", 1),
-		"bad.yaml":  strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp_metadata: bad.xml}\n", 1),
-		"demo.yaml": strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp: demo}\n", 1),
+		"good.yaml":  strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp_metadata: idp.xml}\n", 1),
+		"none.yaml":  strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp_metadata: no.xml}\n", 1),
+		"bad.yaml":   strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp_metadata: bad.xml}\n", 1),
+		"users.yaml": strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp: demo, users: bad.xml}\n", 1),
+		"demo.yaml":  strings.Replace(BuiltinText(DefaultListen(), "udp", "userspace"), "  - mutual: {}\n", "  - federated: {idp: demo}\n", 1),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -189,6 +191,7 @@ func TestCheckFederated(t *testing.T) {
 		note string
 	}{
 		{"good.yaml", time.Now(), "", ""},
+		{"users.yaml", time.Now(), "bad.xml", ""},
 		{"demo.yaml", time.Now(), "", ""},
 		{"none.yaml", time.Now(), "no.xml cannot be read", ""},
 		{"bad.yaml", time.Now(), "bad.xml cannot be used", ""},
@@ -200,7 +203,7 @@ func TestCheckFederated(t *testing.T) {
 		switch {
 		case tc.want == "" && err != nil:
 			t.Errorf("%s: %v", tc.file, err)
-		case tc.want != "" && (!errors.As(err, &mistakes) || !strings.Contains(err.Error(), tc.want) || mistakes[0].Line == 0 || !strings.HasSuffix(mistakes[0].Field, "idp_metadata")):
+		case tc.want != "" && (!errors.As(err, &mistakes) || !strings.Contains(err.Error(), tc.want) || mistakes[0].Line == 0 || !strings.Contains(mistakes[0].Field, ".federated.")):
 			t.Errorf("%s: %v, want %q", tc.file, err, tc.want)
 		}
 		if !strings.Contains(strings.Join(notes, "\n"), tc.note) || tc.note == "" && len(notes) > 0 {

@@ -17,8 +17,8 @@ func (f *upFlags) checkAuth() error {
 	switch {
 	case f.config != "" && (f.auth != "" || f.users != "" || f.idp != ""):
 		return usagef("write it into "+f.config+" under authentication", "--auth, --users and --idp are for an endpoint without a file")
-	case f.users != "" && f.auth != "directory":
-		return usagef("add --auth directory", "--users is for --auth directory")
+	case f.users != "" && f.auth != "directory" && f.idp != "demo":
+		return usagef("add --auth directory, or --auth federated --idp demo", "--users is for --auth directory and --idp demo")
 	case f.idp != "" && f.auth != "federated":
 		return usagef("add --auth federated", "--idp is for --auth federated")
 	case f.auth == "directory" && f.users == "":
@@ -38,7 +38,12 @@ func (f *upFlags) methods() ([]endpoint.Authentication, error) {
 		return []endpoint.Authentication{{Directory: &endpoint.Directory{Users: file}}}, err
 	case "federated":
 		if f.idp == "demo" {
-			return []endpoint.Authentication{{Federated: &endpoint.Federated{Demo: true}}}, nil
+			demo := &endpoint.Federated{Demo: true}
+			var err error
+			if f.users != "" {
+				demo.Users, err = filepath.Abs(f.users)
+			}
+			return []endpoint.Authentication{{Federated: demo}}, err
 		}
 		file, err := filepath.Abs(f.idp)
 		return []endpoint.Authentication{{Federated: &endpoint.Federated{Metadata: file}}}, err

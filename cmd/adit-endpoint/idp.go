@@ -9,9 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/endpoint/auth"
+	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/saml/idp"
 	"github.com/adit-vpn/adit/saml/sp"
 )
@@ -24,7 +27,7 @@ var demoAccounts = []idp.Account{
 }
 
 // signInDemo finds the demo user of a name and password.
-func signInDemo(name, password string) (idp.Person, bool) {
+func signInDemo(_ context.Context, name, password string) (idp.Person, bool) {
 	for _, a := range demoAccounts {
 		if a.Name == name && subtle.ConstantTimeCompare([]byte(a.Password), []byte(password)) == 1 {
 			return a.Person, true
@@ -33,11 +36,22 @@ func signInDemo(name, password string) (idp.Person, bool) {
 	return idp.Person{}, false
 }
 
+// signInWith finds users of a file; one with one-time codes is not among them, since the form has
+// no place for a code.
+func signInWith(u *auth.Users) func(ctx context.Context, name, password string) (idp.Person, bool) {
+	return func(ctx context.Context, name, password string) (idp.Person, bool) {
+		outcome, err := u.Check(ctx, auth.Credentials{Username: name, Password: push.Secret(password)})
+		accepted, ok := outcome.(auth.Accepted)
+		return idp.Person{Name: accepted.Identity.Username, Groups: accepted.Identity.Groups}, ok && err == nil
+	}
+}
+
 // testIdP is the built-in identity provider at a port of its own. Nil: there is none.
 type testIdP struct {
 	provider *idp.Provider
 	listener net.Listener
 	base     string
+	users    string // file; empty: demoAccounts
 }
 
 // openIdP listens on loopback for the built-in identity provider if cfg names it. Its key lives as
@@ -46,6 +60,17 @@ func openIdP(ctx context.Context, cfg *endpoint.Config) (*testIdP, error) {
 	_, _, federated := cfg.Methods()
 	if federated == nil || !federated.Demo {
 		return nil, nil
+	}
+	var directory *auth.Users
+	users := cfg.Path(federated.Users)
+	if users != "" {
+		text, err := os.ReadFile(users)
+		if err != nil {
+			return nil, fmt.Errorf("test users: %w", err)
+		}
+		if directory, err = auth.NewUsers(text, new(auth.Codes), time.Now); err != nil {
+			return nil, fmt.Errorf("test users %s: %w", users, err)
+		}
 	}
 	key, err := idp.NewKey(time.Now())
 	if err != nil {
@@ -56,9 +81,12 @@ func openIdP(ctx context.Context, cfg *endpoint.Config) (*testIdP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("identity provider: %w", err)
 	}
-	t := &testIdP{listener: l, base: "http://" + l.Addr().String()}
-	t.provider, err = idp.New(idp.Config{Base: t.base, Audience: sp.EntityID, ACS: sp.ACS, Key: key, Now: time.Now,
-		SignIn: signInDemo, Shown: demoAccounts})
+	t := &testIdP{listener: l, base: "http://" + l.Addr().String(), users: users}
+	c := idp.Config{Base: t.base, Audience: sp.EntityID, ACS: sp.ACS, Key: key, Now: time.Now, SignIn: signInDemo, Shown: demoAccounts}
+	if directory != nil {
+		c.SignIn, c.Shown = signInWith(directory), nil
+	}
+	t.provider, err = idp.New(c)
 	if err != nil {
 		l.Close()
 		return nil, err
@@ -101,6 +129,10 @@ func (t *testIdP) greet(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "identity provider: %s/ (for tests; the VPN client opens it)\n", t.base)
+	if t.users != "" {
+		fmt.Fprintf(w, "sign in as: a user of %s\n", t.users)
+		return
+	}
 	for _, a := range demoAccounts {
 		fmt.Fprintf(w, "sign in as: %s with the password %s\n", a.Name, a.Password)
 	}

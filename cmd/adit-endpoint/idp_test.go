@@ -2,14 +2,20 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/adit-vpn/adit/endpoint/auth"
 )
 
 // TestDemoProvider: up runs the built-in identity provider, says how to use it, and ends it.
@@ -56,16 +62,37 @@ func TestDemoProvider(t *testing.T) {
 
 func TestSignInDemo(t *testing.T) {
 	for _, a := range demoAccounts {
-		if who, ok := signInDemo(a.Name, a.Password); !ok || who.Name != a.Name || len(who.Groups) == 0 {
+		if who, ok := signInDemo(t.Context(), a.Name, a.Password); !ok || who.Name != a.Name || len(who.Groups) == 0 {
 			t.Errorf("%s: %+v, %t", a.Name, who, ok)
 		}
 		for _, wrong := range []string{"", a.Password + "x", demoAccounts[0].Password + demoAccounts[1].Password} {
-			if _, ok := signInDemo(a.Name, wrong); ok {
+			if _, ok := signInDemo(t.Context(), a.Name, wrong); ok {
 				t.Errorf("%s signs in with %q", a.Name, wrong)
 			}
 		}
 	}
-	if _, ok := signInDemo("nobody", demoAccounts[0].Password); ok {
+	if _, ok := signInDemo(t.Context(), "nobody", demoAccounts[0].Password); ok {
 		t.Error("nobody signs in")
+	}
+}
+
+// TestDemoProviderUsers: the users of a file sign in, and nobody else.
+func TestDemoProviderUsers(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := auth.NewUsers(fmt.Appendf(nil, "users:\n  - {name: ann, password: %q, groups: [g1, g2]}\n  - {name: bob, password: %q, totp: JBSWY3DPEHPK3PXP}\n", hash, hash), new(auth.Codes), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signIn := signInWith(u)
+	if who, ok := signIn(t.Context(), "ann", "secret"); !ok || who.Name != "ann" || !slices.Equal(who.Groups, []string{"g1", "g2"}) {
+		t.Errorf("%+v, %t", who, ok)
+	}
+	for name, password := range map[string]string{"ann": "wrong", "bob": "secret", "carol": "secret", demoAccounts[0].Name: demoAccounts[0].Password} {
+		if who, ok := signIn(t.Context(), name, password); ok {
+			t.Errorf("%s signs in as %+v", name, who)
+		}
 	}
 }

@@ -38,7 +38,7 @@ func TestErrors(t *testing.T) {
 		{"unknown flag", []string{"up", "--fly"}, 2, "adit: unknown flag: --fly"},
 		{"unknown auth", []string{"up", "--auth", "kerberos"}, 2, `adit: --auth "kerberos" is not mutual, directory or federated`},
 		{"directory without users", []string{"up", "--auth", "directory"}, 2, "adit: --auth directory needs the users"},
-		{"users without directory", []string{"up", "--users", "u.yaml"}, 2, "adit: --users is for --auth directory"},
+		{"users without directory", []string{"up", "--users", "u.yaml"}, 2, "adit: --users is for --auth directory and --idp demo"},
 		{"federated without a provider", []string{"up", "--auth", "federated"}, 2, "adit: --auth federated needs the identity provider"},
 		{"provider without federated", []string{"up", "--idp", "demo"}, 2, "adit: --idp is for --auth federated"},
 		{"auth beside a file", []string{"up", "--auth", "mutual", "--config", bad}, 2, "adit: --auth, --users and --idp are for an endpoint without a file"},

@@ -52,7 +52,7 @@ makes a CA, a server and a client certificate in the data directory, listens on
 	s.StringVar(&f.proto, "proto", "", "udp or tcp")
 	s.StringVar(&f.network, "network", "", "userspace or kernel")
 	s.StringVar(&f.auth, "auth", "", "mutual (the default), directory or federated")
-	s.StringVar(&f.users, "users", "", "`file` of test users, for --auth directory")
+	s.StringVar(&f.users, "users", "", "`file` of test users, for --auth directory and --idp demo")
 	s.StringVar(&f.idp, "idp", "", "demo, or a `file` of metadata, for --auth federated")
 	s.StringVar(&f.api, "api", "", "`address` of the EC2 API (not supported yet)")
 	s.StringVar(&f.metrics, "metrics", "", "`address` of the metrics (not supported yet)")

@@ -8,6 +8,7 @@ package idp
 import (
 	"bytes"
 	"compress/flate"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/xml"
@@ -40,7 +41,7 @@ type Config struct {
 	ACS      string // where its answers go
 	Key      *Key
 	// SignIn says who has this name and password. It may be called from any goroutine.
-	SignIn func(name, password string) (Person, bool)
+	SignIn func(ctx context.Context, name, password string) (Person, bool)
 	Shown  []Account
 	Now    func() time.Time
 }
@@ -188,7 +189,7 @@ func (p *Provider) answer(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, err)
 		return
 	}
-	who, ok := p.cfg.SignIn(name, f.Get("password"))
+	who, ok := p.cfg.SignIn(r.Context(), name, f.Get("password"))
 	if !ok {
 		p.form(w, http.StatusUnauthorized, page{Request: packed, Relay: relay, Name: name, Problem: "Wrong user name or password."})
 		return

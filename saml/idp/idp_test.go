@@ -3,6 +3,7 @@ package idp_test
 import (
 	"bytes"
 	"compress/flate"
+	"context"
 	"encoding/base64"
 	"encoding/pem"
 	"html"
@@ -38,7 +39,7 @@ func newProvider(t testing.TB) (*idp.Provider, *idp.Key, *sp.Provider) {
 		t.Fatal(err)
 	}
 	p, err := idp.New(idp.Config{Base: base, Audience: sp.EntityID, ACS: sp.ACS, Key: key, Now: now,
-		SignIn: func(name, password string) (idp.Person, bool) {
+		SignIn: func(_ context.Context, name, password string) (idp.Person, bool) {
 			return alice, name == "alice@example.com" && password == "secret"
 		},
 		Shown: []idp.Account{{Person: alice, Password: "secret"}}})
