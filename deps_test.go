@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 
-	"cmd/adit":          {"client/api", "ovpn/profile", "ovpn/push", "saml/signin", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
+	"cmd/adit":          {"client/api", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
 	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
 	"cmd/adit-endpoint": {"endpoint/...", "saml/sp", "saml/idp", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }

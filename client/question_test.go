@@ -350,6 +350,55 @@ func TestNoCache(t *testing.T) {
 	}
 }
 
+// TestMaySavePassword: programs may keep the password only where the setting says so, and neither the
+// profile nor the server forbids it. What the server forbids is known once the tunnel is up.
+func TestMaySavePassword(t *testing.T) {
+	for _, c := range []struct {
+		name, setting, extra, echo string
+		asked, up                  bool
+	}{
+		{name: "by default"},
+		{name: "wanted", setting: "save_password=true", asked: true, up: true},
+		{name: "auth-nocache", setting: "save_password=true", extra: "\nauth-nocache"},
+		{name: "forbidden by the profile", setting: "save_password=true", extra: "\necho disable-save-passwords"},
+		{name: "forbidden by the server", setting: "save_password=true", echo: "disable-save-passwords", asked: true},
+		{name: "to be forgotten", setting: "save_password=true", echo: "forget-passwords", asked: true},
+		{name: "another echo", setting: "save_password=true", echo: "msg hello", asked: true, up: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				d := newDoor(t, only("alice", "pw"))
+				judge := d.answer
+				d.answer = func(o *ovpn.Session, ev ovpn.Event) error {
+					if _, ok := ev.(ovpn.PushRequest); !ok || c.echo == "" {
+						return judge(o, ev)
+					}
+					r := reply()
+					r.Echo = []string{c.echo}
+					o.Push(time.Now(), r)
+					return errHandled
+				}
+				st := newStage(t, d.server, t.TempDir())
+				st.add(alice, "work", d.profile(remoteUDP+"\nauth-user-pass"+c.extra))
+				if c.setting != "" {
+					if _, err := st.Set(alice, "work", []string{c.setting}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				st.connect(alice, "work")
+				q := st.asked(api.LoginPassword)
+				if got := st.Status(alice).Connections[0].SavePassword; got != c.asked {
+					t.Errorf("when asked: %v", got)
+				}
+				st.say(q, api.Answer{Username: "alice", Password: "pw"})
+				if got := st.untilState(alice, "work", api.Connected, 10*time.Second).SavePassword; got != c.up {
+					t.Errorf("when up: %v", got)
+				}
+			})
+		})
+	}
+}
+
 // crv1 asks for a code after the password, as openvpn's plugins do.
 func crv1(flags, text, code string) func(string, string) string {
 	return func(user, password string) string {

@@ -84,10 +84,7 @@ func applySetting(s *api.Settings, change string) error {
 		if err != nil {
 			return bad("want true or false")
 		}
-		if on {
-			return bad("saved passwords are not supported yet")
-		}
-		s.SavePassword = false
+		s.SavePassword = on
 	default:
 		return bad("there is no such setting")
 	}

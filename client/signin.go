@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -134,6 +135,17 @@ func (k *kept) spent(cr credentials, noCache bool) {
 	if noCache && !k.own && (cr.by == byPassword || cr.by == byCode) {
 		k.password = ""
 	}
+}
+
+// noSaving are the echo texts by which a server, or a profile, forbids to keep passwords; openvpn-gui
+// has them, too.
+func noSaving(echo string) bool {
+	return echo == "disable-save-passwords" || echo == "forget-passwords"
+}
+
+// maySave says whether the profile lets the person's program keep the password.
+func (s *spec) maySave() bool {
+	return s.signIn.password && !s.signIn.noCache && !slices.ContainsFunc(s.own.Echo, noSaving)
 }
 
 // password joins a password and a one-time code as a static challenge wants them.
@@ -420,6 +432,9 @@ func (c *connection) echoes(reply push.Reply) {
 		c.log.Info("the server says", "echo", e)
 		if e == "forget-passwords" {
 			c.kept.forget()
+		}
+		if noSaving(e) {
+			c.status.SavePassword = false
 		}
 	}
 }

@@ -45,6 +45,7 @@ type Connection struct {
 	Guard              string     `json:"guard"` // off, auto, lockdown
 	Login              *Login     `json:"login"`
 	Banner             string     `json:"banner"`
+	SavePassword       bool       `json:"save_password"` // a program of the person may keep the password, and give one that it kept
 	SessionEnds        *time.Time `json:"session_ends"`
 	CertificateExpires *time.Time `json:"certificate_expires"`
 	Problem            *Problem   `json:"problem"`

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net/netip"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godbus/dbus/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -37,6 +39,7 @@ func TestMain(m *testing.M) {
 //	service [MODE]   start a service on $ADIT_SOCKET; MODE is how connections fare:
 //	                 up (default), refused, stuck, login, otp, browser, wait
 //	pki              write ca.crt, client.crt, client.key and expired.crt
+//	keyring          a keychain of the script's own, unlocked (GNOME Keyring)
 //	hostile DIR      write the profiles of hostile_test.go, check and import each
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -58,8 +61,46 @@ func TestScripts(t *testing.T) {
 			"service": startService,
 			"pki":     writePKI,
 			"hostile": runHostile,
+			"keyring": startKeyring,
 		},
 	})
+}
+
+// startKeyring runs a session bus with a keyring on it until the script ends.
+func startKeyring(ts *testscript.TestScript, _ bool, _ []string) {
+	dir := filepath.Dir(ts.Getenv("ADIT_SOCKET")) // short: sockets are in it
+	config := filepath.Join(dir, "bus.conf")
+	ts.Check(os.WriteFile(config, []byte(`<busconfig><type>session</type><listen>unix:path=`+dir+`/bus</listen>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>`), 0o600))
+	address := "unix:path=" + dir + "/bus"
+	start := func(stdin, name string, args ...string) {
+		cmd := exec.Command(name, args...)
+		cmd.Stdin = strings.NewReader(stdin)
+		cmd.Env = append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS="+address, "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_RUNTIME_DIR="+dir,
+			"XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir, "DISPLAY=", "WAYLAND_DISPLAY=")
+		ts.Check(cmd.Start())
+		ts.Defer(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	}
+	await := func(ready func(*dbus.Conn) bool) {
+		for range 300 {
+			if conn, err := dbus.Connect(address); err == nil {
+				ok := ready(conn)
+				conn.Close()
+				if ok {
+					return
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		ts.Fatalf("the keyring did not start")
+	}
+	start("", "dbus-daemon", "--config-file="+config, "--nofork", "--nopidfile")
+	await(func(*dbus.Conn) bool { return true })
+	start("unlock it", "gnome-keyring-daemon", "--unlock", "--components=secrets", "--foreground")
+	await(func(conn *dbus.Conn) (there bool) {
+		return conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.secrets").Store(&there) == nil && there
+	})
+	ts.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
 }
 
 func startService(ts *testscript.TestScript, neg bool, args []string) {
@@ -180,8 +221,9 @@ func (f *fakeService) Rename(_ api.Caller, name, to string) error {
 	if i < 0 {
 		return notFound(name)
 	}
-	f.profiles[i].Name, f.texts[to] = to, f.texts[name]
+	f.profiles[i].Name, f.texts[to], f.settings[to] = to, f.texts[name], f.settings[name]
 	delete(f.texts, name)
+	delete(f.settings, name)
 	return nil
 }
 
@@ -214,6 +256,8 @@ func (f *fakeService) Set(c api.Caller, name string, changes []string) (api.Sett
 			s.RouteAdd = append(s.RouteAdd, netip.MustParsePrefix(p))
 		} else if g, ok := strings.CutPrefix(change, "guard="); ok {
 			s.Guard = g
+		} else if on, ok := strings.CutPrefix(change, "save_password="); ok {
+			s.SavePassword = on == "true"
 		} else {
 			return s, api.NewProblem(api.CodeSettingInvalid, map[string]string{"setting": change, "detail": "there is none of that name"})
 		}
@@ -256,7 +300,7 @@ func (f *fakeService) Connect(c api.Caller, r api.ConnectRequest) error {
 	if _, ok := f.texts[r.Profile]; !ok {
 		return notFound(r.Profile)
 	}
-	conn := api.Connection{Profile: r.Profile, Owner: c.Name, State: api.Connecting, Since: then, Guard: "auto",
+	conn := api.Connection{Profile: r.Profile, Owner: c.Name, State: api.Connecting, Since: then, Guard: "auto", SavePassword: f.settings[r.Profile].SavePassword,
 		Server: api.Server{Name: "vpn.example.com", Address: "192.0.2.1", Port: 1194, Transport: "udp"}}
 	f.log = append(f.log, api.LogLine{Time: then, Level: "INFO", Profile: r.Profile, Text: "connecting"})
 	switch f.mode {

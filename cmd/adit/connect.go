@@ -113,7 +113,11 @@ func (a *app) connect(ctx context.Context, c *api.Client, name string, f connect
 	q := a.newAsker(req, f, started, stop)
 	q.answer = c.Answer
 	up, err := a.awaitUp(asking, c, name, q)
+	if err == nil {
+		q.accepted(ctx, up)
+	}
 	q.wait()
+	q.refused(ctx, err)
 	missing := context.Cause(asking)
 	switch {
 	case err == nil:

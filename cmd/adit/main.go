@@ -17,6 +17,7 @@ import (
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/platform/ipc"
+	"github.com/adit-vpn/adit/platform/secrets"
 )
 
 func main() { os.Exit(run()) }
@@ -48,6 +49,7 @@ type app struct {
 	// keyboard is the terminal's; it returns nil where there is none. A process has one: two would
 	// take each other's keys.
 	keyboard func() *keyboard
+	vault    secrets.Keychain
 }
 
 // service returns a client of the service; the caller closes it.

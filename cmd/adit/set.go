@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,10 +21,13 @@ is wrong, none.
   route-=CIDR                   keep this network out of it; 0.0.0.0/0 also undoes
                                 the server's wish for all traffic
   pull_filter=ACTION TEXT       accept, ignore or reject pushed options that start with TEXT
+  save_password=true|false      keep the password in your keychain once the server has
+                                accepted it, and sign in with it; false forgets it.
+                                One-time codes are never kept, and passwords neither
+                                where the profile (auth-nocache) or the server forbids it
 
 An empty value takes the setting back to its default. What changes for a tunnel that is up
-counts from its next connect. guard, proxy and save_password are shown, and cannot be
-set yet.`,
+counts from its next connect. guard and proxy are shown, and cannot be set yet.`,
 		Example: `  adit set work
   adit set work route-=0.0.0.0/0 route+=10.1.0.0/16`,
 		Args:              wants(1, -1, "a profile's name"),
@@ -48,6 +52,11 @@ set yet.`,
 		}
 		if err != nil {
 			return err
+		}
+		if !s.SavePassword && slices.ContainsFunc(changes, func(c string) bool { return strings.HasPrefix(c, "save_password=") }) {
+			if err := a.forgetPasswords(cmd.Context(), name); err != nil {
+				return err
+			}
 		}
 		if *asJSON {
 			return a.out.json(s)

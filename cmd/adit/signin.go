@@ -22,6 +22,8 @@ type asker struct {
 	answer  func(context.Context, api.Answer) error
 	stop    context.CancelCauseFunc // ends the command when a question cannot be answered
 
+	saved *saved
+
 	// The flags, each for one answer; empty: used, or not given.
 	user, password, code push.Secret
 	sent                 bool // password has gone to the service with the wish
@@ -57,7 +59,28 @@ func (a *app) newAsker(req api.ConnectRequest, f connectFlags, started bool, sto
 	if !started {
 		q.user, q.password, q.code = push.Secret(req.Username), req.Password, req.OTP
 	}
+	q.saved = &saved{vault: a.vault, out: a.out, profile: req.Profile}
+	if q.sent {
+		q.saved.typed(req.Username, req.Password)
+	}
 	return q
+}
+
+// accepted keeps the password of a tunnel that is up, where it may be kept. wait waits for it.
+func (q *asker) accepted(ctx context.Context, c api.Connection) {
+	q.wait()
+	q.cancel, q.done = func() {}, make(chan struct{})
+	go func() {
+		defer close(q.done)
+		q.saved.accepted(ctx, c.SavePassword)
+	}()
+}
+
+// refused takes a failure that ended the connection.
+func (q *asker) refused(ctx context.Context, err error) {
+	if api.IsCode(err, api.CodePasswordRefused) {
+		q.saved.refused(context.WithoutCancel(ctx))
+	}
 }
 
 // see takes a connection's newest state: it begins to ask what is asked there, and takes back what is not
@@ -78,7 +101,7 @@ func (q *asker) see(ctx context.Context, c api.Connection) {
 	q.cancel, q.done = cancel, make(chan struct{})
 	go func(login api.Login) { // wait waits for it
 		defer close(q.done)
-		if err := q.ask(ctx, login, c.Problem); err != nil && ctx.Err() == nil {
+		if err := q.ask(ctx, login, c.Problem, c.SavePassword); err != nil && ctx.Err() == nil {
 			q.stop(err)
 		}
 	}(*c.Login)
@@ -93,8 +116,9 @@ func (q *asker) wait() {
 	}
 }
 
-// ask answers one question; problem is why it is asked again, or nil.
-func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem) error {
+// ask answers one question; problem is why it is asked again, or nil. With keep, a saved password may
+// be the answer.
+func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem, keep bool) error {
 	a := api.Answer{Profile: q.profile, ID: login.ID}
 	var err error
 	switch login.Kind {
@@ -109,6 +133,16 @@ func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem) 
 	case api.LoginPassword, api.LoginOTP:
 		if problem != nil {
 			q.password, q.code, q.sent = "", "", false // they were refused
+			if problem.Code == api.CodePasswordRefused {
+				q.saved.refused(ctx)
+			}
+		}
+		if keep && login.Kind == api.LoginPassword && !q.sent && q.password == "" {
+			if user, password, ok := q.saved.find(ctx, firstOf(q.user.Reveal(), login.User)); ok {
+				a.Username, a.Password, q.user = user, password, ""
+			}
+		}
+		if problem != nil && a.Password == "" {
 			if q.keys == nil {
 				return problem
 			}
@@ -142,6 +176,12 @@ func (q *asker) fill(ctx context.Context, login api.Login, a *api.Answer) (err e
 		a.Response, err = q.need(ctx, &q.code, code)
 		return err
 	}
+	if a.Password != "" { // it was saved
+		if login.Challenge != "" {
+			a.Response, err = q.need(ctx, &q.code, code)
+		}
+		return err
+	}
 	a.Username = login.User
 	if login.NeedUser && (q.keys != nil || login.User == "" || q.user != "") {
 		who := prompt{"user name", true, login.User, "a user name", "--user"}
@@ -162,6 +202,7 @@ func (q *asker) fill(ctx context.Context, login api.Login, a *api.Answer) (err e
 		if a.Password, err = q.need(ctx, &q.password, secret); err != nil {
 			return err
 		}
+		q.saved.typed(a.Username, a.Password)
 	}
 	if login.Challenge != "" {
 		a.Response, err = q.need(ctx, &q.code, code)
@@ -202,9 +243,6 @@ func (q *asker) browse(ctx context.Context, login api.Login) (push.Secret, error
 		defer cancel()
 	}
 	cfg := signin.Config{URL: login.URL, Port: login.Callback, Open: q.open, Notify: func(text string) { q.out.note("%s", text) }}
-	if q.open != nil {
-		q.out.note("sign in with the browser that opens now")
-	}
 	response, err := signin.Run(ctx, cfg)
 	var busy *signin.BusyError
 	switch {

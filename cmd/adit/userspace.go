@@ -45,7 +45,7 @@ type front struct {
 // connectUserspace runs a tunnel in this process until ctx ends.
 func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) error {
 	ctx := cmd.Context()
-	p, err := a.userspaceProfile(ctx, arg)
+	p, settings, err := a.userspaceProfile(ctx, arg)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) e
 		return errors.Join(err, host.Close())
 	}
 	t.once, err = client.NewOnce(client.OnceConfig{
-		Profile: p, Host: host, Log: log, Given: given, Resolver: net.DefaultResolver,
+		Profile: p, Host: host, Log: log, Given: given, Settings: settings, Resolver: net.DefaultResolver,
 		Version: ownVersion().Version, OnStatus: t.onStatus,
 	})
 	if err == nil && a.socketSet {
@@ -77,33 +77,43 @@ func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) e
 	return t.run(ctx, inner, stop)
 }
 
-// userspaceProfile reads a file, or asks the service for a profile of the user's own.
-func (a *app) userspaceProfile(ctx context.Context, arg string) (*profile.Profile, error) {
+// userspaceProfile reads a file, or asks the service for a profile of the user's own and what counts of
+// its settings.
+func (a *app) userspaceProfile(ctx context.Context, arg string) (p *profile.Profile, settings api.Settings, err error) {
 	if info, err := os.Stat(arg); looksLikeFile(arg) || err == nil && !info.IsDir() {
 		src, err := readSource(ctx, http.DefaultClient, arg)
 		if err != nil {
-			return nil, err
+			return nil, settings, err
 		}
 		p, err := src.parse(arg)
 		if err != nil {
-			return nil, err
+			return nil, settings, err
 		}
 		if p, err = a.unlock(p, ""); err != nil {
-			return nil, err
+			return nil, settings, err
 		}
 		p.Name = src.name // as import would call it
-		return p, nil
+		return p, settings, nil
 	}
 	c := a.service()
 	defer c.Close()
 	text, err := c.Export(ctx, arg)
 	if api.IsCode(err, api.CodeServiceUnreachable) {
-		return nil, hinted(fmt.Errorf("%s is no file, and for a profile's name the service is needed: %w", arg, err), "give the path of an .ovpn file")
+		return nil, settings, hinted(fmt.Errorf("%s is no file, and for a profile's name the service is needed: %w", arg, err), "give the path of an .ovpn file")
 	}
 	if err != nil {
-		return nil, err
+		return nil, settings, err
 	}
-	return source{title: arg, text: []byte(text.Text)}.parse(arg)
+	stored, err := c.Settings(ctx, arg)
+	if err != nil {
+		return nil, settings, err
+	}
+	settings.SavePassword = stored.SavePassword // the others are about this machine's network
+	p, err = source{title: arg, text: []byte(text.Text)}.parse(arg)
+	if err == nil {
+		p.Name = arg // by which the service and the keychain know it
+	}
+	return p, settings, err
 }
 
 // foreground is one tunnel of this process with its listeners. run uses one goroutine
@@ -210,6 +220,7 @@ func (t *foreground) run(ctx, inner context.Context, stop context.CancelCauseFun
 	}
 	err := t.once.Run(inner)
 	t.asker.wait()
+	t.asker.refused(ctx, err)
 	cause := context.Cause(inner) // nil when the tunnel ended by itself
 	stop(nil)
 	serving.Wait()
@@ -243,6 +254,7 @@ func (t *foreground) onStatus(c api.Connection) {
 	}
 	t.connected = true
 	close(t.up)
+	t.asker.accepted(t.seen, c)
 	if t.json {
 		t.ready.Connection = &c
 		t.out.event(t.ready)
