@@ -15,8 +15,8 @@ import (
 // never end because that client's network stood still for a while. So an old session gives its
 // address away only
 //   - when both clients say that they are on the same machine (UV_ID or IV_HWADDR, which
-//     push-peer-info sends), or the new one came with the old one's authentication token, and
-//     it gives no sign of life when it is asked for one, or
+//     push-peer-info sends), and it gives no sign of life when it is asked for one, or
+//   - when the new client came with its authentication token, which no other client has, or
 //   - when it has been silent for as long as makes a client give its session up itself, and
 //     still gives none when it is asked: the endpoint may have been the one who slept.
 //
@@ -43,6 +43,12 @@ func machineOf(info map[string]string) string {
 	return ""
 }
 
+// signedInAs says whether p's client came with the token of q's. Only when both have a status.
+func (p *peer) signedInAs(q *peer) bool {
+	id := p.status.Load().session
+	return id != auth.TokenSession{} && id == q.status.Load().session
+}
+
 // heard is when p's client last gave an authentic sign of life. Only when p has a status.
 func (p *peer) heard() time.Time {
 	since, opened := p.status.Load().since, p.data.LastOpened()
@@ -56,8 +62,7 @@ func (p *peer) heard() time.Time {
 func (ps *peers) rivals(now time.Time, p *peer) (out []*peer) {
 	me, pool := p.status.Load(), p.gen.Load().pool
 	same := func(q *peer) bool {
-		st := q.status.Load()
-		return me.machine != "" && st.machine == me.machine || me.session != auth.TokenSession{} && st.session == me.session
+		return me.machine != "" && q.status.Load().machine == me.machine || p.signedInAs(q)
 	}
 	for _, q := range ps.all() {
 		st := q.status.Load()
@@ -85,6 +90,10 @@ func (ps *peers) rivals(now time.Time, p *peer) (out []*peer) {
 // claim answers the push request, when it is clear whose address the client gets.
 func (p *peer) claim(now time.Time, s *ovpn.Session) error {
 	rivals := p.server.peers.rivals(now, p)
+	if i := slices.IndexFunc(rivals, p.signedInAs); i >= 0 && p.inherit(rivals[i]) {
+		rivals[i].end("RESTART,"+errReplaced.Error(), errReplaced.Error())
+		return p.push(now, s)
+	}
 	for _, q := range rivals {
 		select {
 		case q.do <- func(now time.Time, s *ovpn.Session) error { return s.Probe(now) }:

@@ -489,6 +489,32 @@ func TestTokenKeepsIdentity(t *testing.T) {
 	}
 }
 
+// TestTokenTakesOver: a client that comes back with its token gets its address at once, and its old session
+// ends; another sign-in of the same person is another client.
+func TestTokenTakesOver(t *testing.T) {
+	r := start(t, "udp")
+	r.judge(t, method(func(_ context.Context, c auth.Credentials) (auth.Outcome, error) {
+		return auth.Accepted{Identity: auth.Identity{Username: c.Username}}, nil
+	}))
+	r.user, r.password = "ann", "secret"
+	d, first := r.connect(t, "ann")
+	d.ping(t, first.Address.Addr())
+	_, other := r.connect(t, "ann")
+	if other.Address == first.Address {
+		t.Error("two sign-ins have one address")
+	}
+	r.password = first.AuthToken
+	again, reply := r.connect(t, "ann")
+	if reply.Address != first.Address {
+		t.Errorf("came back as %s, was %s", reply.Address, first.Address)
+	}
+	again.ping(t, reply.Address.Addr())
+	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "restart" {
+		t.Errorf("told %+v", ev)
+	}
+	r.until(t, func() bool { return len(r.Connections()) == 2 })
+}
+
 // TestSessionTimeout: a session ends when its time is over, counted from the sign-in; what the client
 // does then is the endpoint's choice. A shorter time holds for those who are there.
 func TestSessionTimeout(t *testing.T) {
