@@ -50,7 +50,12 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	}
 	address, err := c.remotes.resolve(ctx, c.out != nil)
 	if err != nil {
-		return failureAs(err, retry)
+		f := failureAs(err, retry)
+		// A resolver that answered is on some network; and a tunnel that is down still has its routes.
+		if f.verdict != absent && c.out == nil && c.offline() {
+			return fail(absent, api.CodeOffline, map[string]string{"server": r.hop().host}, f)
+		}
+		return f
 	}
 	c.status.Server.Address = address.Addr().String()
 	c.publish(c.status)

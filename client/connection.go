@@ -34,6 +34,7 @@ type wiring struct {
 	dialer     Dialer
 	resolver   Resolver
 	asleep     func() time.Duration // as platform.Asleep
+	offline    func() bool          // as udp.Offline
 	log        *slog.Logger
 	publish    func(api.Connection) // called on run's goroutine
 	status     api.Connection       // who and what, to start from
@@ -115,7 +116,7 @@ func (c *connection) run(ctx context.Context) (err error) {
 	// The attempts stop when the first connection takes too long; the undoing must not.
 	attempts, cancel := c.limitFirst(ctx)
 	defer cancel()
-	hopeless := true // every failure of this round is one that a retry does not heal
+	hopeless := true // every failure of this round is one that a retry does not heal, or not soon enough for who waits
 	for round := 0; ; {
 		f := c.attempt(attempts)
 		c.status.Protection = api.Protection{}
@@ -148,7 +149,7 @@ func (c *connection) run(ctx context.Context) (err error) {
 			}
 		case f.advance == stay:
 		default:
-			hopeless = hopeless && f.verdict == again
+			hopeless = hopeless && (f.verdict == again || f.verdict == absent && c.timeout > 0)
 			if c.remotes.advance(f.advance) {
 				round++
 				if hopeless && !c.wasUp || c.spec.rounds > 0 && round >= c.spec.rounds {

@@ -24,6 +24,7 @@ type verdict uint8
 const (
 	retry   verdict = iota // the next server, or the same again, after a pause
 	again                  // retry, but a connection that never came up gives up after one round
+	absent                 // retry, but again where somebody waits: no network, no such name
 	stop                   // nothing that the machine can do will help
 	restart                // the server asked to come back: the same server, soon
 	onward                 // the sign-in goes on: the same address, at once; what comes next has asked a person, or cannot repeat itself
@@ -93,6 +94,9 @@ func failureOf(err error, at scene) *failure {
 		if at.up {
 			args["reason"] = "the connection to " + at.server + " was lost: " + err.Error()
 			return fail(retry, api.CodeSessionEnded, args, err)
+		}
+		if !at.answered && udp.NoRoute(err) {
+			return fail(absent, api.CodeOffline, map[string]string{"server": firstOf(at.proxy, at.server)}, err)
 		}
 		if f := proxyFailure(err, at); f != nil {
 			return f

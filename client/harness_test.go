@@ -101,6 +101,8 @@ type server struct {
 	answer   func(*ovpn.Session, ovpn.Event) error // instead of the usual answer when it returns errHandled
 	silent   bool                                  // packets to it vanish
 	refused  bool                                  // nobody listens
+	noRoute  bool                                  // no network leads to anybody
+	noDNS    bool                                  // the resolver does not answer
 	noUDP    bool                                  // as silent, for UDP alone
 	float    bool                                  // a new socket goes on with the session of the last one
 	proxy    func(net.Conn) bool                   // what a TCP connection meets first; false ends it
@@ -123,6 +125,9 @@ func (s *server) LookupNetIP(ctx context.Context, network, host string) ([]netip
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, host)
+	if s.noDNS {
+		return nil, &net.DNSError{Err: "no answer", Name: host, IsTimeout: true, IsTemporary: true}
+	}
 	if a, ok := s.names[host]; ok {
 		return a, nil
 	}
@@ -136,6 +141,9 @@ func (s *server) DialUDP(_ context.Context, addr netip.AddrPort, _ udp.Options) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dialed = append(s.dialed, addr)
+	if s.noRoute {
+		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}
+	}
 	ours, theirs := memPair()
 	ours.local = netip.AddrPortFrom(s.source, 40000)
 	if s.float {
@@ -166,6 +174,9 @@ func (s *server) DialTCP(_ context.Context, addr netip.AddrPort, _ udp.Options) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dialed = append(s.dialed, addr)
+	if s.noRoute {
+		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}
+	}
 	if s.refused {
 		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	}
@@ -373,10 +384,11 @@ type stage struct {
 	cancel context.CancelFunc
 	done   chan error
 
-	mu     sync.Mutex
-	asleep time.Duration
-	hosts  map[string]*platformtest.Host
-	failed map[string]error // for new hosts: call → error
+	mu      sync.Mutex
+	asleep  time.Duration
+	offline bool
+	hosts   map[string]*platformtest.Host
+	failed  map[string]error // for new hosts: call → error
 }
 
 var (
@@ -411,8 +423,9 @@ func (st *stage) start() {
 	var err error
 	st.Service, err = NewService(ServiceConfig{
 		StateDir: st.dir, Dialer: st.server, Resolver: st.server, Version: "test",
-		Asleep: func() time.Duration { st.mu.Lock(); defer st.mu.Unlock(); return st.asleep },
-		Log:    slog.New(slog.NewTextHandler(testLog{st.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Asleep:  func() time.Duration { st.mu.Lock(); defer st.mu.Unlock(); return st.asleep },
+		Offline: func() bool { st.mu.Lock(); defer st.mu.Unlock(); return st.offline },
+		Log:     slog.New(slog.NewTextHandler(testLog{st.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Hosts: func(name string) (platform.Host, error) {
 			st.mu.Lock()
 			defer st.mu.Unlock()

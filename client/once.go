@@ -9,6 +9,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -51,7 +52,7 @@ func NewOnce(cfg OnceConfig) (*Once, error) {
 	o.conn = newConnection(wiring{
 		spec: sp, settings: cfg.Settings, timeout: cfg.Given.Timeout, given: cfg.Given,
 		host:   func() (platform.Host, error) { return cfg.Host, nil },
-		dialer: cfg.Dialer, resolver: cfg.Resolver, log: cfg.Log, asleep: platform.Asleep,
+		dialer: cfg.Dialer, resolver: cfg.Resolver, log: cfg.Log, asleep: platform.Asleep, offline: udp.Offline,
 		publish: o.show,
 		status: api.Connection{Profile: cfg.Profile.Name, CertificateExpires: sp.expires,
 			State: api.Connecting, Since: time.Now()},

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -198,15 +200,15 @@ func (r *remotes) lookup(ctx context.Context, m remote, offline bool) ([]netip.A
 	return addrs, nil
 }
 
-// ask finds the addresses of a server, each once. It is safe beside everything else.
+// ask finds the addresses of a server, each once. Its errors are *failure. It is safe beside everything else.
 func (r *remotes) ask(ctx context.Context, m remote) ([]netip.Addr, error) {
 	fits := func(a netip.Addr) bool { return m.family == 0 || (m.family == 4) == a.Is4() }
-	unknown := func(detail string) error {
-		return api.NewProblem(api.CodeServerNameUnknown, map[string]string{"server": m.host, "detail": detail})
+	unknown := func(v verdict, detail string, err error) error {
+		return fail(v, api.CodeServerNameUnknown, map[string]string{"server": m.host, "detail": detail}, err)
 	}
 	if a, err := netip.ParseAddr(m.host); err == nil {
 		if a = a.Unmap(); !fits(a) {
-			return nil, unknown(fmt.Sprintf("it is no IPv%d address", m.family))
+			return nil, unknown(absent, fmt.Sprintf("it is no IPv%d address", m.family), nil)
 		}
 		return []netip.Addr{a}, nil
 	}
@@ -222,7 +224,11 @@ func (r *remotes) ask(ctx context.Context, m remote) ([]netip.Addr, error) {
 	}
 	found, err := r.resolver.LookupNetIP(ctx, network, host)
 	if err != nil {
-		return nil, unknown(err.Error())
+		v := retry // the resolver may answer next time
+		if e := (*net.DNSError)(nil); errors.As(err, &e) && e.IsNotFound {
+			v = absent
+		}
+		return nil, unknown(v, err.Error(), err)
 	}
 	var addrs []netip.Addr
 	for _, a := range found {
@@ -231,7 +237,7 @@ func (r *remotes) ask(ctx context.Context, m remote) ([]netip.Addr, error) {
 		}
 	}
 	if len(addrs) == 0 {
-		return nil, unknown("it has no address")
+		return nil, unknown(absent, "it has no address", nil)
 	}
 	return addrs, nil
 }

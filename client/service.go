@@ -18,6 +18,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -39,6 +40,8 @@ type ServiceConfig struct {
 	InsecureCiphers bool
 	// Asleep is how long the machine has been suspended so far; nil = platform.Asleep.
 	Asleep func() time.Duration
+	// Offline says whether no network leads anywhere; nil = udp.Offline.
+	Offline func() bool
 }
 
 // Service implements api.Backend. Its methods are safe for concurrent use.
@@ -77,6 +80,9 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	}
 	if cfg.Asleep == nil {
 		cfg.Asleep = platform.Asleep
+	}
+	if cfg.Offline == nil {
+		cfg.Offline = udp.Offline
 	}
 	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}}
 	s.log = slog.New(&tee{ring: s.ring, next: cfg.Log.Handler()})
@@ -177,6 +183,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, record bool) erro
 		dialer:   s.cfg.Dialer,
 		resolver: s.cfg.Resolver,
 		asleep:   s.cfg.Asleep,
+		offline:  s.cfg.Offline,
 		log:      s.log.With(profileKey, k.name, ownerKey, k.owner),
 		publish:  func(c api.Connection) { s.board.put(k, c, l.conn.counters) },
 		status: api.Connection{Profile: k.name, Owner: r.OwnerName, Managed: r.Managed, Guard: guardOff,

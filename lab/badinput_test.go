@@ -198,7 +198,7 @@ func TestBadProfile(t *testing.T) {
 		s.connectFails(good, "no answer from 198.51.100.1:1194 over "+transport)
 		s.connectFails(strings.Replace(good, serverOuter.String(), "198.51.100.77", 1), "no answer from 198.51.100.77:1194 over "+transport)
 	}
-	s.connectFails(strings.Replace(clientProfile(p, "udp", "plain", ""), serverOuter.String(), "vpn.example.com", 1), "cannot find the address of vpn.example.com")
+	s.connectFails(strings.Replace(clientProfile(p, "udp", "plain", ""), serverOuter.String(), "vpn.example.com", 1), "no network of this machine leads to vpn.example.com") // it has no default route
 }
 
 // TestTUNNotPermitted: the service may not make devices.

@@ -13,6 +13,7 @@ const (
 	// Reaching the server.
 	CodeServerUnreachable = "server_unreachable"
 	CodeServerNameUnknown = "server_name_unknown"
+	CodeOffline           = "offline"
 	CodeServerRefused     = "server_refused"
 	CodeControlKeyWrong   = "control_key_wrong"
 	CodeNoCommonCipher    = "no_common_cipher"
@@ -100,6 +101,9 @@ var english = map[string]words{
 	CodeServerNameUnknown: {
 		"cannot find the address of {server}[: {detail}]",
 		"check the host name in the profile's remote line, and that this machine's DNS works"},
+	CodeOffline: {
+		"no network of this machine leads to {server}",
+		"check that it is online: cable, Wi-Fi, another VPN that has taken the routes\na server with an IPv6 address alone needs IPv6 here, one with an IPv4 address alone IPv4"},
 	CodeServerRefused: {
 		"the server refused the connection[: {detail}]",
 		"ask the server's administrator why; the server's log names the reason"},

@@ -2,6 +2,9 @@ package udp
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"testing"
@@ -166,6 +169,24 @@ func TestAtLeast(t *testing.T) {
 	} {
 		if got := atLeast(release, 5, 12); got != want {
 			t.Errorf("atLeast(%q) is %v", release, got)
+		}
+	}
+}
+
+// TestNoRoute: what connect(2) says without a way is told from what servers and routers say.
+func TestNoRoute(t *testing.T) {
+	dial := func(errno error) error {
+		return fmt.Errorf("attempt: %w", &net.OpError{Op: "dial", Net: "udp", Err: os.NewSyscallError("connect", errno)})
+	}
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{dial(unix.ENETUNREACH), true}, {dial(unix.ENETDOWN), true}, {dial(unix.ECONNREFUSED), false},
+		{dial(unix.EHOSTUNREACH), false}, {dial(unix.EADDRNOTAVAIL), false}, {errors.New("network is unreachable"), false}, {nil, false},
+	} {
+		if NoRoute(c.err) != c.want {
+			t.Errorf("%v: %t", c.err, !c.want)
 		}
 	}
 }
