@@ -653,3 +653,31 @@ func TestNoSecretInTheLog(t *testing.T) {
 		}
 	})
 }
+
+// TestNetworkChangesWhileAsked: the ways around the tunnel follow, and the question stays.
+func TestNetworkChangesWhileAsked(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, func(string, string) string { return "" })
+		st := newStage(t, d.server, t.TempDir())
+		st.add(alice, "work", d.profile(remoteUDP+"\nredirect-gateway def1\nauth-user-pass\nauth-nocache"))
+		if err := st.Connect(alice, api.ConnectRequest{Profile: "work", Username: "alice", Password: "pw"}); err != nil {
+			t.Fatal(err)
+		}
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+		d.each(func(o *ovpn.Session) { o.Send(time.Now(), "RESTART,[P]come back") })
+		q := st.asked(api.LoginPassword)
+		other := underlay()
+		other.Routes[0].Gateway = netip.MustParseAddr("192.168.1.254")
+		st.host(0).SetFacts(other)
+		time.Sleep(time.Minute)
+		if now := st.asked(api.LoginPassword); now.ID != q.ID {
+			t.Error("it is another question")
+		}
+		around := fmt.Sprintf("%+v", st.host(0).Current().Around)
+		if !strings.Contains(around, "192.168.1.254") {
+			t.Errorf("the way around is %s", around)
+		}
+		st.say(q, api.Answer{Password: "pw"})
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+	})
+}

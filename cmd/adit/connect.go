@@ -22,7 +22,7 @@ type connectFlags struct {
 
 	// Sign-in.
 	user, passwordFile, otp string
-	noBrowser               bool
+	otpGiven, noBrowser     bool
 
 	// In this process.
 	userspace         bool
@@ -62,13 +62,14 @@ answers adit --socket PATH status, routes and explain there.`,
 	flags.BoolVar(&f.json, "json", false, "print JSON; with --userspace one object per event")
 	flags.StringVar(&f.user, "user", "", "user name for the sign-in")
 	flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the password in its first line; - is the standard input")
-	flags.StringVar(&f.otp, "otp", "", "one-time `CODE`, for the first question that wants one")
+	flags.StringVar(&f.otp, "otp", "", "one-time `CODE`, for the first question that wants one; \"\" says that you have none")
 	flags.BoolVar(&f.noBrowser, "no-browser", false, "print the address of a sign-in in the browser instead of opening it")
 	flags.BoolVar(&f.userspace, "userspace", false, "run the tunnel in this command, without root and service")
 	flags.StringVar(&f.socks5, "socks5", "", "with --userspace: SOCKS5 proxy on this loopback `ADDR`")
 	flags.StringVar(&f.httpProxy, "http-proxy", "", "with --userspace: HTTP proxy on this loopback `ADDR`")
 	flags.StringArrayVar(&f.forwards, "forward", nil, "with --userspace: forward TCP, as `LADDR=RADDR`; may be repeated")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		f.otpGiven = flags.Changed("otp")
 		if f.timeout < 0 {
 			return usage(cmd, "the timeout %s is negative", f.timeout)
 		}

@@ -26,6 +26,7 @@ type asker struct {
 
 	// The flags, each for one answer; empty: used, or not given.
 	user, password, code push.Secret
+	noCode               bool // --otp says that there is none
 	sent                 bool // password has gone to the service with the wish
 
 	id     string        // of the newest question
@@ -53,6 +54,7 @@ func (f connectFlags) given(profile string) (api.ConnectRequest, error) {
 // there already.
 func (a *app) newAsker(req api.ConnectRequest, f connectFlags, started bool, stop context.CancelCauseFunc) *asker {
 	q := &asker{out: a.out, profile: req.Profile, keys: a.keyboard(), stop: stop, sent: started && req.Password != ""}
+	q.noCode = f.otpGiven && f.otp == ""
 	if !f.noBrowser {
 		q.open = signin.NewBrowser()
 	}
@@ -132,7 +134,7 @@ func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem, 
 		}
 	case api.LoginPassword, api.LoginOTP:
 		if problem != nil {
-			q.password, q.code, q.sent = "", "", false // they were refused
+			q.password, q.code, q.noCode, q.sent = "", "", false, false // they were refused
 			if problem.Code == api.CodePasswordRefused {
 				q.saved.refused(ctx)
 			}
@@ -165,26 +167,26 @@ func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem, 
 type prompt struct {
 	text       string
 	echo       bool
-	usual      string // what Enter alone means; empty: it is asked again
+	usual      string // what Enter alone means
+	optional   bool   // Enter alone is an answer; else it is asked again
 	what, flag string
 }
 
 // fill completes the answer to a question that is typed.
 func (q *asker) fill(ctx context.Context, login api.Login, a *api.Answer) (err error) {
-	code := prompt{firstOf(login.Prompt, login.Challenge, "one-time code"), login.Echo || login.ChallengeEcho, "", "a one-time code", "--otp"}
 	if login.Kind == api.LoginOTP {
-		a.Response, err = q.need(ctx, &q.code, code)
+		a.Response, err = q.needCode(ctx, firstOf(login.Prompt, "one-time code"), login.Echo)
 		return err
 	}
 	if a.Password != "" { // it was saved
 		if login.Challenge != "" {
-			a.Response, err = q.need(ctx, &q.code, code)
+			a.Response, err = q.needCode(ctx, login.Challenge, login.ChallengeEcho)
 		}
 		return err
 	}
 	a.Username = login.User
 	if login.NeedUser && (q.keys != nil || login.User == "" || q.user != "") {
-		who := prompt{"user name", true, login.User, "a user name", "--user"}
+		who := prompt{text: "user name", echo: true, usual: login.User, what: "a user name", flag: "--user"}
 		if login.User != "" {
 			who.text += " (" + login.User + ")"
 		}
@@ -205,9 +207,19 @@ func (q *asker) fill(ctx context.Context, login api.Login, a *api.Answer) (err e
 		q.saved.typed(a.Username, a.Password)
 	}
 	if login.Challenge != "" {
-		a.Response, err = q.need(ctx, &q.code, code)
+		a.Response, err = q.needCode(ctx, login.Challenge, login.ChallengeEcho)
 	}
 	return err
+}
+
+// needCode is need for a one-time code, which may be empty: some servers ask everybody, and expect one
+// of some people only.
+func (q *asker) needCode(ctx context.Context, text string, echo bool) (push.Secret, error) {
+	if q.noCode {
+		q.noCode = false
+		return "", nil
+	}
+	return q.need(ctx, &q.code, prompt{text: text, echo: echo, optional: true, what: "a one-time code", flag: "--otp"})
 }
 
 // need takes what a flag gave, once, or asks until something is typed.
@@ -222,7 +234,7 @@ func (q *asker) need(ctx context.Context, given *push.Secret, p prompt) (push.Se
 	text := strings.TrimRight(clean(p.text), " :") + ": "
 	for {
 		typed, err := q.keys.ask(ctx, text, p.echo)
-		if err != nil || typed != "" {
+		if err != nil || typed != "" || p.optional {
 			return typed, err
 		}
 		if p.usual != "" {

@@ -137,7 +137,8 @@ func TestConnectAsksAtTheTerminal(t *testing.T) {
 
 func TestConnectAsksForACode(t *testing.T) {
 	p := sitDown(t, "otp", "connect", "work")
-	p.enter("Enter MFA [2J code: ", 1, "123456\r") // what the server wrote is shown without its escapes
+	p.enter("Enter MFA [2J code: ", 1, "\r") // what the server wrote is shown without its escapes
+	p.enter("Enter MFA [2J code: ", 2, "123456\r")
 	p.exits(0)
 }
 
