@@ -57,7 +57,9 @@ func Run(ctx context.Context, s *ovpn.Session, cfg Config) error {
 			err = s.Tick(time.Now())
 		case <-done:
 			done = nil
-			r.close(context.Cause(ctx))
+			if err = r.rest(); err == nil {
+				r.close(context.Cause(ctx))
+			}
 		}
 		if err != nil && !errors.Is(err, ovpn.ErrDropped) {
 			r.drain(time.Now())
@@ -71,6 +73,16 @@ type runner struct {
 	cfg   Config
 	s     *ovpn.Session
 	cause error
+}
+
+// rest takes what had come before the end: a stream that ended may have said why.
+func (r *runner) rest() error {
+	for range len(r.cfg.In) {
+		if err := r.s.Handle(time.Now(), <-r.cfg.In); err != nil && !errors.Is(err, ovpn.ErrDropped) {
+			return err
+		}
+	}
+	return r.drain(time.Now())
 }
 
 func (r *runner) close(cause error) {

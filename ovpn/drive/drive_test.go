@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,6 +180,56 @@ func TestDeniedClient(t *testing.T) {
 	}
 	client.dead(t)
 	server.dead(t)
+}
+
+// What came in one piece with the end of a stream still counts: here, why the server refuses.
+func TestLastWords(t *testing.T) {
+	for i := range 4 { // either may be seen first
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			var denied atomic.Bool
+			do, in := make(chan func(time.Time, *ovpn.Session) error), make(chan []byte, 64)
+			held := make(chan []byte, 64)
+			client, server := run(t, func(c, s *end) {
+				c.cfg.Do = do
+				from := c.cfg.In
+				c.cfg.In = in
+				go func() { // the wire
+					for {
+						select {
+						case b := <-from:
+							if denied.Load() {
+								held <- b
+							} else {
+								in <- b
+							}
+						case <-c.ctx.Done():
+							return
+						}
+					}
+				}()
+				s.cfg.Handle = func(now time.Time, s *ovpn.Session, ev ovpn.Event) error {
+					if _, ok := ev.(ovpn.Credentials); ok {
+						denied.Store(true)
+						return s.Deny(now, "who are you")
+					}
+					return nil
+				}
+			})
+			wait(t, "server result", server.result) // it has said all
+			entered, release := make(chan struct{}), make(chan struct{})
+			do <- func(time.Time, *ovpn.Session) error { close(entered); <-release; return nil }
+			<-entered
+			for len(held) > 0 {
+				in <- <-held
+			}
+			client.cancel(errors.New("the stream ended"))
+			close(release)
+			if err := wait(t, "result", client.result); err == nil || err.Error() != "refused: who are you" {
+				t.Fatalf("client: %v", err)
+			}
+		})
+	}
 }
 
 func TestWorkFromOutside(t *testing.T) {
