@@ -25,10 +25,14 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	"github.com/go-ldap/ldap/v3"
+	"go.uber.org/goleak"
 
 	"github.com/adit-vpn/adit/endpoint/auth/radius"
 	"github.com/adit-vpn/adit/ovpn/challenge"
 )
+
+// TestMain: no sign-in leaves anything running, whatever a server does.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testCA signs the certificate of a server on 127.0.0.1.
 type testCA struct {
