@@ -19,7 +19,7 @@ import (
 // RADIUS is FreeRADIUS with a server for each way to behave. It takes only requests with a
 // Message-Authenticator.
 type RADIUS struct {
-	// OneShot judges one-time codes (TOTP, PAP only) of alice and o'hara (it); bob's code is always
+	// OneShot judges one-time codes (TOTP, PAP only) of alice, dave and o'hara (it); bob's code is always
 	// RADIUSFixed, and may be asked for with CHAP and MS-CHAP, too.
 	OneShot netip.AddrPort
 	// Challenge answers RADIUSFirst with a question, and takes the user's one-time code as its answer.
