@@ -90,8 +90,9 @@ func TestFederated(t *testing.T) {
 	needs(t, "chromium", "php", "script")
 	for _, c := range []struct {
 		transport string
-		https     bool
-	}{{"udp", false}, {"tcp", true}} {
+		https     bool // of the provider
+		mutual    bool // a certificate is needed, too
+	}{{"udp", false, false}, {"tcp", true, true}} {
 		t.Run(c.transport, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
@@ -101,16 +102,21 @@ func TestFederated(t *testing.T) {
 			s.write(s.server, "idp.xml", string(idp.Metadata))
 			p := newPKI(t)
 			config := s.yaml(p, "", endpointConfig{Transport: c.transport, Rules: vpcRules()})
-			up := s.endpointUp(strings.Replace(config, "[{mutual: {ca: ca.crt}}]", "[{federated: {idp_metadata: idp.xml}}]", 1))
+			methods, profile := "{federated: {idp_metadata: idp.xml}}", federatedProfile(p, c.transport)
+			if c.mutual {
+				methods = "{mutual: {ca: ca.crt}}, " + methods
+				profile += "<cert>\n" + p.client.Cert + "</cert>\n<key>\n" + p.client.Key + "</key>\n"
+			}
+			up := s.endpointUp(strings.Replace(config, "[{mutual: {ca: ca.crt}}]", "["+methods+"]", 1))
 			s.aditd()
 			before := s.system()
-			s.adit("import", s.write(s.client, "lab.ovpn", federatedProfile(p, c.transport)))
+			s.adit("import", s.write(s.client, "lab.ovpn", profile))
 
 			connect := onTerminal(bin(t, "adit"), "connect", "lab", "--timeout", "90s")
 			out := s.run(s.client, append(s.signedIn("alice", "alicepw"), connect...)...)
 			s.reaches(s.client, none, hostAddr)
 			list := s.connections()
-			if len(list) != 1 || list[0].Client != "alice@example.test" {
+			if len(list) != 1 || list[0].Username != "alice@example.test" || (list[0].Cert != "") != c.mutual {
 				t.Errorf("connected: %+v\n%s", list, out)
 			}
 			s.adit("disconnect", "lab")
