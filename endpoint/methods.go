@@ -2,6 +2,9 @@ package endpoint
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -58,6 +61,16 @@ func (g *generation) loadDirectory(d Directory, before *generation, l Leaves) (a
 		l.Log.Warn(w)
 	}
 	return m, nil
+}
+
+// proof changes when people must prove themselves in another way, or to somebody else.
+func (g *generation) proof() string {
+	text, err := json.Marshal(g.cfg.Authentication)
+	if err != nil {
+		panic(err) // plain values
+	}
+	sum := sha256.Sum256(append(text, g.idp...))
+	return hex.EncodeToString(sum[:])
 }
 
 // loadFederated makes the method of an identity provider. It stays when the provider is the
@@ -142,15 +155,18 @@ func loadMutual(cfg *Config, m Mutual, l Leaves) (method *auth.Mutual, trust str
 	return method, string(ca) + string(crl), nil
 }
 
-// loadTokens makes the tokens that take the place of passwords: without auth_token they are good
-// as long as the sign-in. A random secret lives as long as the endpoint.
+// loadTokens makes the tokens that take the place of passwords. None is good for longer than a session
+// lasts. A random secret lives as long as the endpoint.
 func (g *generation) loadTokens(before *generation, l Leaves) error {
 	if g.sign == nil {
 		return nil
 	}
 	t := g.cfg.AuthToken
+	if t.Lifetime == 0 || t.Lifetime > g.cfg.SessionTimeout {
+		t.Lifetime = g.cfg.SessionTimeout
+	}
 	if t.Renewal == 0 {
-		t = AuthToken{Lifetime: g.cfg.SessionTimeout, Renewal: g.cfg.SessionTimeout}
+		t.Renewal = t.Lifetime
 	}
 	if g.lasting = t; before != nil && before.tokens != nil && t.Secret == "" && before.lasting.Secret == "" {
 		g.tokens = before.tokens.Lasting(t.Lifetime, t.Renewal)

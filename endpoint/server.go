@@ -34,6 +34,8 @@ type Leaves struct {
 	ListenTCP func(addr netip.AddrPort) (net.Listener, error)
 	// TestIdP is the metadata of the built-in identity provider, which the caller runs; nil: none.
 	TestIdP []byte
+	// SignIns is what Server.SignIns gave in the last run; nil: nothing.
+	SignIns []byte
 	// Network is opened by the caller; Run closes it in the end, whatever happens.
 	Network network.Network
 }
@@ -76,6 +78,9 @@ func New(cfg Config, l Leaves) (*Server, error) {
 	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn()}
 	s.buffers.New = newBuffers
 	s.gen.Store(g)
+	if err := s.signedIn.restore(g.proof(), l.SignIns); err != nil {
+		s.log.Warn("people must sign in again", "error", err)
+	}
 	return s, nil
 }
 
@@ -217,6 +222,9 @@ func (s *Server) Reload(ctx context.Context, cfg Config) (reset int, err error) 
 	}
 	s.peers.setRange(cfg.ClientCIDR)
 	s.gen.Store(next)
+	if old.proof() != next.proof() {
+		s.signedIn.clear() // what people showed counts no longer
+	}
 	for _, p := range s.peers.all() {
 		if p.adopt(next) {
 			continue

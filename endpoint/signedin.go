@@ -1,6 +1,10 @@
 package endpoint
 
 import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -19,14 +23,14 @@ type signedIn struct {
 type signIn struct {
 	identity auth.Identity
 	since    time.Time
-	until    time.Time // its token is good no longer; zero: not known
+	until    time.Time // its token is good no longer
 }
 
-// maxSignedIn bounds the memory: as many as there may be addresses in the largest client range.
-const maxSignedIn = 1 << 20
+// maxSignedIn bounds the memory; an endpoint has at most half as many addresses.
+const maxSignedIn = 1 << 17
 
-// sweepEvery is how often the memory is looked through for what is over.
-const sweepEvery = time.Hour
+// sweepEvery is how often the memory is looked through for what is over, at most.
+const sweepEvery = 10 * time.Minute
 
 func newSignedIn() *signedIn { return &signedIn{by: map[auth.TokenSession]signIn{}} }
 
@@ -34,10 +38,10 @@ func newSignedIn() *signedIn { return &signedIn{by: map[auth.TokenSession]signIn
 func (m *signedIn) put(now time.Time, id auth.TokenSession, s signIn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now.Sub(m.swept) >= sweepEvery || len(m.by) >= maxSignedIn {
+	if now.Sub(m.swept) >= sweepEvery {
 		m.swept = now
 		for k, old := range m.by {
-			if !old.until.IsZero() && old.until.Before(now) {
+			if old.until.Before(now) {
 				delete(m.by, k)
 			}
 		}
@@ -64,4 +68,78 @@ func (m *signedIn) forget(id auth.TokenSession) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.by, id)
+}
+
+// clear ends all sign-ins.
+func (m *signedIn) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.by)
+}
+
+// keptSignIns is what an endpoint leaves to its next run.
+type keptSignIns struct {
+	Proof string       `json:"proof"` // of generation
+	List  []keptSignIn `json:"list"`
+}
+
+// keptSignIn is one of them.
+type keptSignIn struct {
+	Session string    `json:"session"` // hex
+	Name    string    `json:"common_name,omitempty"`
+	User    string    `json:"user"`
+	Groups  []string  `json:"groups,omitempty"`
+	Since   time.Time `json:"since"`
+	Until   time.Time `json:"until"`
+}
+
+// SignIns is who is signed in, for Leaves.SignIns of the next run, with the same files. There is no
+// secret in it. It is empty where no token outlives the endpoint (auth_token.secret).
+func (s *Server) SignIns() ([]byte, error) {
+	g := s.gen.Load()
+	if g.lasting.Secret == "" {
+		return nil, nil
+	}
+	s.signedIn.mu.Lock()
+	defer s.signedIn.mu.Unlock()
+	kept := keptSignIns{Proof: g.proof()}
+	now := s.leave.Now()
+	for id, v := range s.signedIn.by {
+		if v.until.After(now) {
+			kept.List = append(kept.List, keptSignIn{hex.EncodeToString(id[:]), v.identity.CommonName, v.identity.Username, v.identity.Groups, v.since, v.until})
+		}
+	}
+	if len(kept.List) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(kept)
+}
+
+// restore takes what SignIns gave, unless people must prove themselves otherwise now; nil is nothing.
+func (m *signedIn) restore(proof string, text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	var kept keptSignIns
+	if err := json.Unmarshal(text, &kept); err != nil {
+		return fmt.Errorf("kept sign-ins: %w", err)
+	}
+	if kept.Proof != proof {
+		return nil
+	}
+	if len(kept.List) > maxSignedIn {
+		return fmt.Errorf("kept sign-ins: %d are too many", len(kept.List))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, k := range kept.List {
+		var id auth.TokenSession
+		b, err := hex.DecodeString(k.Session)
+		if err != nil || len(b) != len(id) {
+			return errors.New("kept sign-ins: malformed session")
+		}
+		copy(id[:], b)
+		m.by[id] = signIn{auth.Identity{CommonName: k.Name, Username: k.User, Groups: k.Groups}, k.Since, k.Until}
+	}
+	return nil
 }

@@ -197,8 +197,12 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 		nw.Close()
 		return err
 	}
+	kept, err := takeSignIns(dir)
+	if err != nil {
+		log.Warn("people must sign in again", "error", err)
+	}
 	srv, err := endpoint.New(cfg, endpoint.Leaves{
-		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, TestIdP: provider.metadata(),
+		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, TestIdP: provider.metadata(), SignIns: kept,
 		ListenUDP: func(addr netip.AddrPort) (udp.Conn, error) {
 			return udp.Listen(cmd.Context(), addr, udp.Options{})
 		},
@@ -239,7 +243,11 @@ func (a *app) serve(cmd *cobra.Command, srv *endpoint.Server, control *endpoint.
 		case <-ctx.Done():
 		}
 	})
-	return srv.Run(ctx)
+	err := srv.Run(ctx)
+	if kept := leaveSignIns(cfg.DataDir(), srv); kept != nil {
+		log.Warn("people must sign in again at the next start", "error", kept)
+	}
+	return err
 }
 
 // reloadOnHangup reads the configuration again at each SIGHUP.

@@ -1,0 +1,191 @@
+package endpoint
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/endpoint/auth"
+	"github.com/adit-vpn/adit/ovpn"
+)
+
+// TestTokenKeepsIdentity: who comes back with a token is who signed in, groups included, whatever
+// the name that was typed; until the administrator ends it.
+func TestTokenKeepsIdentity(t *testing.T) {
+	r := start(t, "udp")
+	calls := 0
+	r.judge(t, method(func(context.Context, auth.Credentials) (auth.Outcome, error) {
+		calls++
+		return auth.Accepted{Identity: auth.Identity{Username: "ann@example.test", Groups: []string{"admins"}}}, nil
+	}))
+	r.user, r.password = "Ann", "secret"
+	d, reply := r.connect(t, "ann")
+	d.cancel()
+	<-d.done
+	r.until(t, func() bool { return len(r.Connections()) == 0 })
+	r.password = reply.AuthToken
+	d, reply = r.connect(t, "ann")
+	st := r.established(t).status.Load()
+	if st.identity.Username != "ann@example.test" || !slices.Equal(st.identity.Groups, []string{"admins"}) || calls != 1 {
+		t.Errorf("came back as %+v after %d checks", st.identity, calls)
+	}
+	if !st.signedIn.Before(st.since) {
+		t.Errorf("signed in %v, here since %v", st.signedIn, st.since)
+	}
+	if len(r.Terminate("", "ann@example.test")) != 1 {
+		t.Error("nobody terminated")
+	}
+	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "halt" {
+		t.Errorf("told %+v", ev)
+	}
+	r.password = reply.AuthToken
+	if ev := wait[ovpn.AuthFailed](t, r.dial(t, r.tlsConfig(t, "ann"))); ev.Kind != ovpn.SessionExpired {
+		t.Errorf("told %+v", ev)
+	}
+}
+
+// TestTokenTakesOver: a client that comes back with its token gets its address at once, and its old session
+// ends; another sign-in of the same person is another client.
+func TestTokenTakesOver(t *testing.T) {
+	r := start(t, "udp")
+	r.judge(t, method(func(_ context.Context, c auth.Credentials) (auth.Outcome, error) {
+		return auth.Accepted{Identity: auth.Identity{Username: c.Username}}, nil
+	}))
+	r.user, r.password = "ann", "secret"
+	d, first := r.connect(t, "ann")
+	d.ping(t, first.Address.Addr())
+	_, other := r.connect(t, "ann")
+	if other.Address == first.Address {
+		t.Error("two sign-ins have one address")
+	}
+	r.password = first.AuthToken
+	again, reply := r.connect(t, "ann")
+	if reply.Address != first.Address {
+		t.Errorf("came back as %s, was %s", reply.Address, first.Address)
+	}
+	again.ping(t, reply.Address.Addr())
+	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "restart" {
+		t.Errorf("told %+v", ev)
+	}
+	r.until(t, func() bool { return len(r.Connections()) == 2 })
+}
+
+// TestSessionTimeout: a session ends when its time is over, counted from the sign-in; what the client
+// does then is the endpoint's choice. A shorter time holds for those who are there.
+func TestSessionTimeout(t *testing.T) {
+	for _, tt := range []struct {
+		disconnect bool
+		kind       string
+	}{{true, "halt"}, {false, "restart"}} {
+		t.Run(tt.kind, func(t *testing.T) {
+			r := start(t, "udp")
+			cfg := r.config(t, r.text)
+			cfg.DisconnectOnTimeout = tt.disconnect
+			accept := method(func(_ context.Context, c auth.Credentials) (auth.Outcome, error) {
+				return auth.Accepted{Identity: auth.Identity{Username: c.Username}}, nil
+			})
+			r.gen.Store(r.withMethod(t, cfg, accept))
+			r.user, r.password = "ann", "secret"
+			d, reply := r.connect(t, "ann")
+			d.ping(t, reply.Address.Addr())
+			cfg.SessionTimeout = time.Millisecond
+			if next := r.withMethod(t, cfg, accept); !r.established(t).adopt(next) {
+				t.Fatal("reset")
+			}
+			if ev := wait[ovpn.PeerExit](t, d); ev.Kind != tt.kind || !strings.Contains(ev.Reason, "session time is over") {
+				t.Errorf("told %+v", ev)
+			}
+			r.password = reply.AuthToken
+			if ev := wait[ovpn.AuthFailed](t, r.dial(t, r.tlsConfig(t, "ann"))); ev.Kind != ovpn.SessionExpired {
+				t.Errorf("told %+v", ev)
+			}
+		})
+	}
+}
+
+// TestSignInsOutliveTheEndpoint: with a secret in a file, tokens are good in the next run, unless
+// people must prove themselves in another way then. Without one they are not.
+func TestSignInsOutliveTheEndpoint(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "token.key")
+	text := pem.EncodeToMemory(&pem.Block{Type: "OpenVPN auth-token server key", Bytes: bytes.Repeat([]byte{7}, 128)})
+	if err := os.WriteFile(secret, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	methods := withUsers(t, "  - directory: {users: USERS}\n")
+	for _, tt := range []struct {
+		name, more, then string
+		ok               bool
+	}{
+		{"secret", fmt.Sprintf("auth_token: {secret: %q}\n", secret), "", true},
+		{"no secret", "", "", false},
+		{"another method", fmt.Sprintf("auth_token: {secret: %q}\n", secret), "  - mutual: {}\n", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := startWith(t, "udp", methods+tt.more)
+			r.user, r.password = "ann", "secret"
+			d, reply := r.connect(t, "ann")
+			d.cancel()
+			<-d.done
+			kept, err := r.SignIns()
+			if err != nil || (kept != nil) != (tt.more != "") || bytes.Contains(kept, []byte(reply.AuthToken)) {
+				t.Fatalf("kept %s, %v", kept, err)
+			}
+			l := r.leave
+			l.SignIns = kept
+			cfg := r.config(t, strings.Replace(r.text, "authentication:\n", "authentication:\n"+tt.then, 1))
+			next, err := New(cfg, l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			who, ok := next.signedIn.get(auth.SessionOf(reply.AuthToken))
+			good := next.gen.Load().tokens.Verify("ann", reply.AuthToken) == nil
+			if (ok && good) != tt.ok || ok && (who.identity.Username != "ann" || !slices.Equal(who.identity.Groups, []string{"admins"}) || who.since.IsZero()) {
+				t.Errorf("in the next run: %+v %v, token %v", who, ok, good)
+			}
+			l.SignIns = []byte("{")
+			if next, err := New(cfg, l); err != nil || len(next.signedIn.by) != 0 {
+				t.Errorf("after a damaged file: %v", err)
+			}
+		})
+	}
+}
+
+// TestOtherMethodsEndTokens: a reload that makes people prove themselves otherwise ends their tokens.
+func TestOtherMethodsEndTokens(t *testing.T) {
+	r := startWith(t, "udp", withUsers(t, "  - directory: {users: USERS}\n"))
+	r.user, r.password = "ann", "secret"
+	d, reply := r.connect(t, "ann")
+	both := strings.Replace(r.text, "authentication:\n", "authentication:\n  - mutual: {}\n", 1)
+	if n, err := r.Reload(t.Context(), r.config(t, both)); err != nil || n != 1 {
+		t.Fatalf("reset %d, %v", n, err)
+	}
+	wait[ovpn.PeerExit](t, d)
+	r.password = reply.AuthToken
+	if ev := wait[ovpn.AuthFailed](t, r.dial(t, r.tlsConfig(t, "ann"))); ev.Kind != ovpn.SessionExpired {
+		t.Errorf("told %+v", ev)
+	}
+	r.password = "secret"
+	r.connect(t, "ann")
+}
+
+func FuzzSignIns(f *testing.F) {
+	f.Add([]byte(`{"proof":"p","list":[{"session":"000102030405060708090a0b","user":"ann","groups":["a"]}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m := newSignedIn()
+		if err := m.restore("p", text); err != nil {
+			return
+		}
+		for id := range m.by {
+			if _, ok := m.get(id); !ok || len(m.by) > maxSignedIn {
+				t.Fatalf("%d sign-ins", len(m.by))
+			}
+		}
+	})
+}
