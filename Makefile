@@ -42,7 +42,7 @@ test: packages unit race lab
 
 unit:
 	@[ "$$(id -u)" = 0 ] || echo 'left out: tests of kernel devices, routes, firewall and other users (need root)'
-	@for t in /usr/share/easy-rsa/easyrsa openssl curl dbus-daemon samba freeradius; do command -v $$t >/dev/null || echo "left out: tests that use $$t (not installed)"; done
+	@for t in /usr/share/easy-rsa/easyrsa openssl curl dbus-daemon samba freeradius php xmlsec1 chromium; do command -v $$t >/dev/null || echo "left out: tests that use $$t (not installed)"; done
 	$(GO) test $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$)
 
 race:
