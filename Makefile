@@ -6,14 +6,14 @@ GO      ?= go
 BIN     := bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-BINARIES := adit aditd adit-endpoint
+BINARIES := adit aditd adit-endpoint adit-pkcs11
 SYSTEMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64
 # Executions per target, or a time such as 10m. The quick check counts: a fuzzer
 # that its clock stops in the middle of a run may report that as a failure.
 FUZZTIME ?= 5000x
 # What the tests use beside Go: the reference peer, tools that look at the
 # kernel's state, and a C compiler for the race detector.
-PACKAGES := openvpn easy-rsa openssl iproute2 iputils-ping nftables iperf3 curl dbus-daemon dnsmasq-base procps gcc libc6-dev squid dante-server winbind chromium gnome-keyring \
+PACKAGES := openvpn easy-rsa openssl iproute2 iputils-ping nftables iperf3 curl dbus-daemon dnsmasq-base procps gcc libc6-dev squid dante-server winbind chromium gnome-keyring softhsm2 opensc \
             samba samba-ad-provision samba-dsdb-modules samba-vfs-modules freeradius
 # An identity provider, under PHP's own web server (its package wants Apache, too), and a second opinion on its signatures.
 PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqlite3 xmlsec1
@@ -21,7 +21,7 @@ PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqli
 .PHONY: help build demo test unit race lab lab-full check fmt vet cross fuzz bench clean packages
 
 help:
-	@echo 'make build     bin/adit, bin/aditd, bin/adit-endpoint (static, no cgo)'
+	@echo 'make build     bin/adit, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11 (no cgo; all static but the last)'
 	@echo 'make demo      a tunnel end to end: without root in user space, as root also with kernel devices'
 	@echo 'make test      unit tests, race detector, lab (as root; installs packages)'
 	@echo 'make check     formatting, vet, all systems build, every fuzz target for $(FUZZTIME)'

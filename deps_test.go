@@ -39,8 +39,10 @@ var allowed = map[string][]string{
 	"platform":           {"routes", "platform/udp", "platform/durable"},
 	"platform/userspace": {"platform", "routes", "platform/udp"},
 
-	"platform/secrets": {"ovpn/push"},
-	"saml/signin":      {"ovpn/challenge", "ovpn/push"},
+	"platform/secrets":      {"ovpn/push"},
+	"platform/token":        {"ovpn/push"},
+	"platform/token/pkcs11": {"ovpn/push", "platform/token"},
+	"saml/signin":           {"ovpn/challenge", "ovpn/push"},
 
 	"client/api":   {"platform/ipc", "ovpn/push", "routes"},
 	"client/proxy": {"ovpn/push", "platform/udp"},
@@ -51,7 +53,8 @@ var allowed = map[string][]string{
 		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 
-	"cmd/adit":          {"client/api", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
+	"cmd/adit":          {"client/api", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
+	"cmd/adit-pkcs11":   {"platform/token", "platform/token/pkcs11"},
 	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
 	"cmd/adit-endpoint": {"endpoint/...", "saml/sp", "saml/idp", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
