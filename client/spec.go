@@ -282,7 +282,7 @@ func tlsConfig(p *profile.Profile) (*tls.Config, error) {
 			return nil, api.NewProblem(api.CodeOwnCertificateExpired, args)
 		case profile.Mismatch:
 			return nil, api.NewProblem(api.CodeOwnKeyMismatch, args)
-		case profile.Locked:
+		case profile.Locked, profile.OnToken:
 			return nil, api.NewProblem(api.CodeProfileUnsupported, args)
 		}
 		return nil, api.NewProblem(api.CodeProfileInvalid, args)

@@ -50,7 +50,7 @@ var binaries = sync.OnceValues(func() (dir string, err error) {
 		return dir, nil
 	}
 	dir = filepath.Join(os.TempDir(), "bin")
-	cmd := exec.Command("go", "build", "-o", dir+"/", "../cmd/adit", "../cmd/aditd", "../cmd/adit-endpoint")
+	cmd := exec.Command("go", "build", "-o", dir+"/", "../cmd/adit", "../cmd/aditd", "../cmd/adit-endpoint", "../cmd/adit-pkcs11")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)

@@ -27,6 +27,7 @@ type connectFlags struct {
 	// In this process.
 	userspace         bool
 	socks5, httpProxy string
+	pkcs11, pinFile   string
 	forwards          []string
 }
 
@@ -46,7 +47,8 @@ With --userspace the tunnel ends in this command instead: no root, no device, no
 of this machine changes. FILE needs nothing else; NAME needs the service and a
 profile of your own. Programs use the tunnel through the listeners that you name, on
 loopback only; the command stays in the foreground until Ctrl-C. With --socket PATH it
-answers adit --socket PATH status, routes and explain there.`,
+answers adit --socket PATH status, routes and explain there. With --pkcs11 MODULE the
+certificate and its key are those of a token; the key stays there.`,
 		Example: `  adit connect work
   adit connect work --timeout 20s
   adit connect work --user ann --password-file - <password.txt
@@ -68,15 +70,20 @@ answers adit --socket PATH status, routes and explain there.`,
 	flags.StringVar(&f.socks5, "socks5", "", "with --userspace: SOCKS5 proxy on this loopback `ADDR`")
 	flags.StringVar(&f.httpProxy, "http-proxy", "", "with --userspace: HTTP proxy on this loopback `ADDR`")
 	flags.StringArrayVar(&f.forwards, "forward", nil, "with --userspace: forward TCP, as `LADDR=RADDR`; may be repeated")
+	flags.StringVar(&f.pkcs11, "pkcs11", "", "with --userspace: certificate and key are on a token; `MODULE` is its PKCS#11 library")
+	flags.StringVar(&f.pinFile, "pin-file", "", "with --pkcs11: `FILE` with the token's PIN in its first line; - is the standard input")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f.otpGiven = flags.Changed("otp")
 		if f.timeout < 0 {
 			return usage(cmd, "the timeout %s is negative", f.timeout)
 		}
+		if f.pinFile != "" && f.pkcs11 == "" {
+			return usage(cmd, "--pin-file needs --pkcs11")
+		}
 		if f.userspace {
 			return a.connectUserspace(cmd, args[0], f)
 		}
-		for _, name := range []string{"socks5", "http-proxy", "forward"} {
+		for _, name := range []string{"socks5", "http-proxy", "forward", "pkcs11", "pin-file"} {
 			if flags.Changed(name) {
 				return usage(cmd, "--%s needs --userspace", name)
 			}

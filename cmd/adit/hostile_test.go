@@ -60,7 +60,7 @@ func hostileProfiles() []hostileProfile {
 		{name: "tmp-dir", text: "tmp-dir $WORK\nreplay-persist $WORK/log", check: `(?m)^9 +ignored +replay-persist`, imports: true},
 		{name: "environment", text: "setenv LD_PRELOAD $WORK/evil.so\nsetenv PATH $WORK\nsetenv-safe X y", check: `(?m)^8 +ignored +setenv LD_PRELOAD`, imports: true},
 		{name: "peer-info", text: "setenv UV_X=\"a b\"", check: `(?m)^8 +refused`},
-		{name: "engine", text: "engine $WORK/evil.so\nproviders $WORK/evil.so\npkcs11-providers $WORK/evil.so", check: `(?m)^10 +unsupported +pkcs11-providers`, imports: true},
+		{name: "engine", text: "engine $WORK/evil.so\nproviders $WORK/evil.so\npkcs11-providers $WORK/evil.so", check: `(?m)^10 +ignored +pkcs11-providers .*a profile names none`, imports: true},
 		{name: "config", text: "config ../secret.txt", check: `(?m)^8 +refused +config .*cannot be included`},
 		{name: "config-self", text: "config config-self.ovpn", check: `(?m)^8 +refused +config`},
 		{name: "static-key", text: "secret ../secret.txt", check: `(?m)^8 +refused +secret .*forward secrecy`},

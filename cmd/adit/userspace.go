@@ -49,6 +49,11 @@ func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) e
 	if err != nil {
 		return err
 	}
+	p, closeToken, err := a.withToken(ctx, p, f)
+	if err != nil {
+		return err
+	}
+	defer closeToken()
 	given, err := f.given(p.Name)
 	if err != nil {
 		return err

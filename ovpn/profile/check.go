@@ -87,7 +87,9 @@ func (p *Profile) Check(now time.Time) Report {
 	r.certificates(p, now)
 	if _, err := p.TLSConfig(func() time.Time { return now }); err != nil {
 		var e *CertificateError
-		if errors.As(err, &e) {
+		if errors.As(err, &e) && e.Kind == OnToken {
+			r.find(p.lineOf("pkcs11-id"), SeverityWarning, e.Text)
+		} else if errors.As(err, &e) {
 			r.find(p.lineOf(map[Kind]string{Mismatch: "key", Locked: "key"}[e.Kind], "cert", "ca"), SeverityError, e.Text)
 		} else {
 			r.find(0, SeverityError, err.Error())
@@ -177,7 +179,7 @@ func (p *Profile) Servers() []string {
 // AuthKind names what the user signs in with, joined by "+".
 func (p *Profile) AuthKind() string {
 	var kinds []string
-	if len(p.Cert) > 0 || p.PKCS12 != "" || !p.AuthUserPass && !p.NoClientCert {
+	if len(p.Cert) > 0 || p.PKCS12 != "" || p.PKCS11ID != "" || !p.AuthUserPass && !p.NoClientCert {
 		kinds = append(kinds, "certificate")
 	}
 	switch {

@@ -7,6 +7,7 @@
 package profile
 
 import (
+	"crypto"
 	"fmt"
 	"time"
 
@@ -135,6 +136,7 @@ type Profile struct {
 	Key                       push.Secret // PEM
 	PKCS12                    push.Secret // DER; its contents are also in CA, Cert and Key when it needs no passphrase
 	Passphrase                push.Secret // askpass's file; for Unlock
+	PKCS11ID                  string      // pkcs11-id: certificate and key are on a token
 	NoClientCert              bool        // setenv CLIENT_CERT 0
 
 	TLSAuth, TLSCrypt, TLSCryptV2 push.Secret // key files' text
@@ -211,7 +213,8 @@ type Profile struct {
 
 	Directives []Directive
 
-	source string // with all files inlined
+	signer crypto.Signer // WithKey's; nil: Key
+	source string        // with all files inlined
 	errs   []*Error
 }
 

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -18,6 +19,8 @@ type rule struct {
 }
 
 const any16 = push.MaxWords
+
+const maxTokenID = 1024 // bytes of pkcs11-id
 
 // rules is the whole table, one entry per directive that openvpn, OpenVPN
 // Connect, Access Server or AWS write into client files.
@@ -129,7 +132,16 @@ func rules() map[string]rule {
 	refuse("another file cannot be included: put its lines here", "config")
 	refuse("a static key has no forward secrecy: use certificates", "secret")
 	later("keys in the system's store", "cryptoapicert", "management-external-key", "management-external-cert")
-	later("smart cards", "pkcs11-providers", "pkcs11-id", "pkcs11-id-management", "pkcs11-cert-private", "pkcs11-protected-authentication", "pkcs11-private-mode", "pkcs11-pin-cache")
+	use(1, 1, "id", func(p *parser, d *Directive, a []string) error {
+		if len(a[0]) > maxTokenID {
+			return fmt.Errorf("value is longer than %d bytes", maxTokenID)
+		}
+		p.p.PKCS11ID, d.Note = a[0], "with adit connect --userspace --pkcs11 MODULE only: the service has no token"
+		return nil
+	}, "pkcs11-id")
+	ignore("a module is a program, and a profile names none: name it with adit connect --userspace --pkcs11 MODULE", "pkcs11-providers")
+	ignore("the token says itself how it wants its PIN; it is asked for once", "pkcs11-protected-authentication", "pkcs11-private-mode", "pkcs11-pin-cache")
+	later("certificates that a token hides until the PIN is given, and ids from a management interface", "pkcs11-cert-private", "pkcs11-id-management")
 	use(0, 1, "[file]", askPass, "askpass")
 
 	// Ciphers

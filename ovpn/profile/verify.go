@@ -2,6 +2,7 @@ package profile
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // verify-hash names SHA-1 fingerprints
@@ -35,6 +36,7 @@ const (
 	Mismatch Kind = "mismatch" // key and certificate do not belong together
 	Locked   Kind = "locked"   // the key needs a passphrase
 	Broken   Kind = "broken"   // cannot be parsed
+	OnToken  Kind = "on-token" // pkcs11-id: the key is not in the profile; see WithKey
 )
 
 // VerifyError says why the server's certificate was refused.
@@ -103,6 +105,10 @@ func (p *Profile) TLSConfig(now func() time.Time) (*tls.Config, error) {
 // clientCertificate returns nil when the profile works without one.
 func (p *Profile) clientCertificate(now time.Time) (*tls.Certificate, error) {
 	switch {
+	case p.signer != nil:
+		return p.signedBy(p.signer, now)
+	case p.PKCS11ID != "" && p.Key == "":
+		return nil, &CertificateError{Kind: OnToken, Text: "the private key is on a token (pkcs11-id): only adit connect --userspace --pkcs11 MODULE can use it"}
 	case len(p.Cert) == 0 && p.Key == "" && (p.AuthUserPass || p.NoClientCert):
 		return nil, nil
 	case len(p.Cert) == 0 && p.PKCS12 != "":
@@ -131,6 +137,33 @@ func (p *Profile) clientCertificate(now time.Time) (*tls.Certificate, error) {
 		return nil, &CertificateError{Kind: kind, Text: "the client certificate " + text}
 	}
 	return &pair, nil
+}
+
+// WithKey returns the profile with a client certificate whose private key is elsewhere: on a token,
+// or in another process. The certificate takes the place of the profile's own.
+func (p *Profile) WithKey(cert *x509.Certificate, key crypto.Signer) *Profile {
+	q := *p
+	q.Cert, q.Key, q.signer = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), "", key
+	return &q
+}
+
+func (p *Profile) signedBy(key crypto.Signer, now time.Time) (*tls.Certificate, error) {
+	certs, err := certificates(append(slices.Clone(p.Cert), p.ExtraCerts...))
+	if err != nil {
+		return nil, &CertificateError{Broken, "client certificate: " + err.Error(), err}
+	}
+	if kind, text := validity(certs[0], now); kind != "" {
+		return nil, &CertificateError{Kind: kind, Text: "the client certificate " + text}
+	}
+	public, ok := certs[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !public.Equal(key.Public()) {
+		return nil, &CertificateError{Kind: Mismatch, Text: "the private key does not belong to the client certificate"}
+	}
+	pair := &tls.Certificate{PrivateKey: key, Leaf: certs[0]}
+	for _, c := range certs {
+		pair.Certificate = append(pair.Certificate, c.Raw)
+	}
+	return pair, nil
 }
 
 func validity(c *x509.Certificate, now time.Time) (Kind, string) {
