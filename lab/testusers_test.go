@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -199,12 +198,11 @@ func TestUpMakesUsers(t *testing.T) {
 	users := filepath.Join(s.server.Dir, "users.yaml")
 	e := s.start(s.server, "adit-endpoint", bin(t, "adit-endpoint"), "up", "--data", s.dataDir(), "--auth", "directory", "--users", users)
 	s.ok(e.WaitFor("profile: ", soon))
-	if !strings.Contains(e.Out.String(), "user tester, the password is in the file") {
-		t.Errorf("up says %s", e.Out.String())
+	_, password, ok := strings.Cut(e.Out.String(), "sign in as: tester with the password ")
+	password, _, _ = strings.Cut(password, "\n")
+	if !ok || !strings.Contains(s.read(users), "# "+password+"\n") {
+		t.Fatalf("up says %s", e.Out.String())
 	}
-	words := strings.Fields(s.read(users))
-	at := slices.Index(words, "password:")
-	password := words[at+3] // behind the hash and "#"
 	file := s.write(s.server, "login", "tester\n"+password+"\n")
 	profile := strings.Replace(s.read(filepath.Join(s.dataDir(), "client.ovpn")), "auth-user-pass\n", "auth-user-pass "+file+"\n", 1)
 	c := s.openvpn(s.server, profile+"setenv opt disable-dco\n")

@@ -148,12 +148,12 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 		return err
 	}
 	if f.users != "" {
-		made, err := makeUsers(f.users)
+		password, err := makeUsers(f.users)
 		if err != nil {
 			return err
 		}
-		if made {
-			fmt.Fprintf(cmd.OutOrStdout(), "users: %s is new; user %s, the password is in the file\n", f.users, firstUser)
+		if password != "" {
+			fmt.Fprintf(cmd.OutOrStdout(), "users: %s\nsign in as: %s with the password %s\n", f.users, firstUser, password)
 		}
 	}
 	cfg, err := a.load(cmd, f)

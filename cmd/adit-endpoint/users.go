@@ -17,25 +17,26 @@ import (
 // firstUser is the one in a file of test users that up makes.
 const firstUser = "tester"
 
-// makeUsers writes a file of test users when there is none, with one user. It says whether it did.
-func makeUsers(file string) (made bool, err error) {
+// makeUsers writes a file of test users when there is none, with one user, and returns the password; "" when
+// the file is there.
+func makeUsers(file string) (password string, err error) {
 	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
-		return false, err
+		return "", err
 	}
 	random := make([]byte, 30)
 	rand.Read(random)
 	text := base32.StdEncoding.EncodeToString(random)
-	password, secret := strings.ToLower(text[:12]), text[12:44]
+	password = strings.ToLower(text[:12])
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	return true, durable.Write(file, fmt.Appendf(nil, `# Test users of adit-endpoint, for loopback only. After a change: adit-endpoint reload
+	return password, durable.Write(file, fmt.Appendf(nil, `# Test users of adit-endpoint, for loopback only. After a change: adit-endpoint reload
 # A password is a bcrypt hash, for instance of: htpasswd -nB NAME
 users:
   - name: %s
     password: %q # %s
     groups: [testers]
     # totp: %s   # base32, for an authenticator app; export the profile again
-`, firstUser, hash, password, secret), 0o600)
+`, firstUser, hash, password, text[12:44]), 0o600)
 }
