@@ -269,6 +269,9 @@ func unrelated(ev ovpn.AuthFailed, at scene) *failure {
 		return fail(again, api.CodeNoCommonCipher, args, nil)
 	case strings.Contains(lower, "no free address"), strings.Contains(lower, "pool exhausted"), strings.Contains(lower, "address pool"):
 		return fail(retry, api.CodeAddressPoolEmpty, args, nil)
+	case strings.Contains(lower, "cannot check who you are"): // our endpoint's: its directory is away
+		args["detail"] = ev.Reason
+		return fail(again, api.CodeServerRefused, args, nil)
 	}
 	return nil
 }

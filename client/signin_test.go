@@ -81,6 +81,7 @@ func TestAuthFailed(t *testing.T) {
 		{"TEMP[backoff 7,advance remote]:busy", "", "192.0.2.1:1194", "192.0.2.3:1196", 7 * time.Second, false},
 		{"TEMP[advance addr]:busy", "", "192.0.2.1:1194", "192.0.2.2:1194", 0, false},
 		{"TEMP:busy", "", "192.0.2.1:1194", "192.0.2.2:1194", 0, false},
+		{"the endpoint cannot check who you are at the moment", "", "192.0.2.1:1194", "192.0.2.2:1194", 0, false},
 		{"wrong password", "auth-retry nointeract", "192.0.2.1:1194", "192.0.2.2:1194", 0, false},
 		{"wrong password", "", "192.0.2.1:1194", "", 0, true},
 	} {
