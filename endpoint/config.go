@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,6 +122,15 @@ const (
 	maxKeyDays    = 36500
 	maxGroupID    = 255 // bytes
 )
+
+// NamedCiphers are the ciphers for exported profiles: none when the list is what every OpenVPN from 2.5 on
+// offers by itself. 2.4 does not know the directive, and takes no profile that has it.
+func (c *Config) NamedCiphers() []string {
+	if slices.Equal(c.Ciphers, ovpn.DefaultCiphers()) {
+		return nil
+	}
+	return c.Ciphers
+}
 
 // DefaultListen is where an endpoint without configuration listens.
 func DefaultListen() netip.AddrPort {

@@ -77,7 +77,7 @@ const codePrompt = "Enter MFA code "
 // profileText writes a client's profile; name may be empty.
 func profileText(cfg *endpoint.Config, name string) ([]byte, error) {
 	host, port := cfg.RemoteOrListen()
-	e := profile.Export{Host: host, Port: port, Proto: cfg.Transport, Cipher: cfg.Ciphers[0], DataCiphers: cfg.Ciphers,
+	e := profile.Export{Host: host, Port: port, Proto: cfg.Transport, Cipher: cfg.Ciphers[0], DataCiphers: cfg.NamedCiphers(),
 		Auth: cfg.Legacy.Auth, Compress: cfg.Legacy.Compress, Fragment: cfg.Legacy.Fragment,
 		PushPeerInfo: true} // so that a client that returns can be told from others with its certificate
 	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))

@@ -109,6 +109,20 @@ func TestExportBesideConfig(t *testing.T) {
 	}
 }
 
+// TestExportForOldClients: the usual ciphers are not named, since openvpn 2.4 refuses the directive.
+func TestExportForOldClients(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "x")
+	stop := up(t, "--data", data, "--listen", freePort(t), "--proto", "tcp")
+	defer stop()
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"export", "--data", data}, &out, &errs); code != 0 {
+		t.Fatalf("exit %d: %s", code, &errs)
+	}
+	if text := out.String(); strings.Contains(text, "data-ciphers") || !strings.Contains(text, "\ncipher AES-256-GCM\n") {
+		t.Errorf("exported:\n%s", text)
+	}
+}
+
 // TestExportForeignCertificates: the CA in a profile is the one that signed the server's certificate.
 func TestExportForeignCertificates(t *testing.T) {
 	dir := t.TempDir()
