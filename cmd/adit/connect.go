@@ -28,6 +28,7 @@ type connectFlags struct {
 	userspace         bool
 	socks5, httpProxy string
 	pkcs11, pinFile   string
+	passphraseFile    string
 	forwards          []string
 }
 
@@ -60,7 +61,7 @@ certificate and its key are those of a token; the key stays there.`,
 	cmd.Use += " | connect FILE|NAME --userspace"
 	var f connectFlags
 	flags := cmd.Flags()
-	flags.DurationVar(&f.timeout, "timeout", time.Minute, "give up when the tunnel is not up by then; 0 = keep trying")
+	flags.DurationVar(&f.timeout, "timeout", time.Minute, "give up when the tunnel is not up by then, not counting the time in which a person is asked; 0 = keep trying")
 	flags.BoolVar(&f.json, "json", false, "print JSON; with --userspace one object per event")
 	flags.StringVar(&f.user, "user", "", "user name for the sign-in")
 	flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the password in its first line; - is the standard input")
@@ -72,6 +73,7 @@ certificate and its key are those of a token; the key stays there.`,
 	flags.StringArrayVar(&f.forwards, "forward", nil, "with --userspace: forward TCP, as `LADDR=RADDR`; may be repeated")
 	flags.StringVar(&f.pkcs11, "pkcs11", "", "with --userspace: certificate and key are on a token; `MODULE` is its PKCS#11 library")
 	flags.StringVar(&f.pinFile, "pin-file", "", "with --pkcs11: `FILE` with the token's PIN in its first line; - is the standard input")
+	flags.StringVar(&f.passphraseFile, "passphrase-file", "", "with --userspace: `FILE` with the private key's passphrase in its first line; - is the standard input")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f.otpGiven = flags.Changed("otp")
 		if f.timeout < 0 {
@@ -83,7 +85,7 @@ certificate and its key are those of a token; the key stays there.`,
 		if f.userspace {
 			return a.connectUserspace(cmd, args[0], f)
 		}
-		for _, name := range []string{"socks5", "http-proxy", "forward", "pkcs11", "pin-file"} {
+		for _, name := range []string{"socks5", "http-proxy", "forward", "pkcs11", "pin-file", "passphrase-file"} {
 			if flags.Changed(name) {
 				return usage(cmd, "--%s needs --userspace", name)
 			}
@@ -110,7 +112,7 @@ func (a *app) connect(ctx context.Context, c *api.Client, name string, f connect
 	started := err == nil
 	switch {
 	case api.IsCode(err, api.CodeAlreadyConnected):
-		a.out.note("%s is connected already", name)
+		a.out.note("%s is connected or connecting already", name)
 	case err != nil && ctx.Err() == nil:
 		return err
 	case err != nil: // interrupted on the way: the wish may have arrived
@@ -178,7 +180,7 @@ func (a *app) awaitUp(ctx context.Context, c *api.Client, name string, q *asker)
 			return api.NewProblem(api.CodeNotConnected, map[string]string{"profile": name})
 		}
 		q.see(ctx, mine)
-		if mine.Problem != nil && mine.Problem.Message != said {
+		if retries(mine) && mine.Problem.Message != said {
 			said = mine.Problem.Message
 			a.out.note("%s; trying again", said)
 		}
@@ -188,6 +190,12 @@ func (a *app) awaitUp(ctx context.Context, c *api.Client, name string, q *asker)
 		return up, nil
 	}
 	return up, err
+}
+
+// retries says whether c's problem ended one attempt of several. A tunnel that is being ended still shows
+// its last problem.
+func retries(c api.Connection) bool {
+	return c.Problem != nil && (c.State == api.Connecting || c.State == api.Reconnecting)
 }
 
 // takeBack disconnects what an interrupted connect started, and says so.

@@ -39,7 +39,7 @@ stops the import.`,
 		if err != nil {
 			return err
 		}
-		if p, err = a.unlock(p, *passphrase); err != nil {
+		if p, err = a.unlock(p, *passphrase, "it will be stored without its passphrase, readable for the service only"); err != nil {
 			return err
 		}
 		if !cmd.Flags().Changed("name") {

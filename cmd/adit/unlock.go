@@ -16,9 +16,8 @@ const maxPassphrase = 1024 // bytes
 
 // unlock decrypts the profile's key with the passphrase of the profile's own
 // askpass file, of file ("-" is the standard input), or of the person at the
-// terminal. The service then keeps the key without one: it must be able to
-// connect again when nobody is there.
-func (a *app) unlock(p *profile.Profile, file string) (*profile.Profile, error) {
+// terminal, who is told fate: what becomes of the opened key.
+func (a *app) unlock(p *profile.Profile, file, fate string) (*profile.Profile, error) {
 	if !p.Locked() {
 		return p, nil
 	}
@@ -46,7 +45,7 @@ func (a *app) unlock(p *profile.Profile, file string) (*profile.Profile, error) 
 		return nil, hinted(errors.New("the private key of "+p.Name+" needs its passphrase"),
 			"run this in a terminal, or name a file with it: --passphrase-file FILE")
 	}
-	a.out.note("the private key is encrypted; it will be stored without its passphrase, readable for the service only")
+	a.out.note("the private key is encrypted; %s", fate)
 	for range 3 {
 		b, err := a.keyboard().secret("passphrase of the private key (empty to stop): ")
 		if err != nil {
@@ -75,9 +74,14 @@ func readSecret(file, what string) (push.Secret, error) {
 		defer f.Close()
 		in = f
 	}
-	line, err := bufio.NewReader(io.LimitReader(in, maxPassphrase)).ReadString('\n')
+	hint := "name a file with the " + what + " in its first line"
+	line, err := bufio.NewReader(io.LimitReader(in, maxPassphrase+3)).ReadString('\n') // and CR, LF, one too many
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("cannot read the %s: %w", what, err)
+		return "", hinted(fmt.Errorf("cannot read the %s: %w", what, err), hint)
 	}
-	return push.Secret(strings.TrimRight(line, "\r\n")), nil
+	line = strings.TrimRight(line, "\r\n")
+	if len(line) > maxPassphrase { // a part of it would be a wrong one, and count against the account
+		return "", hinted(fmt.Errorf("the first line of %s is longer than %d bytes, and no %s", file, maxPassphrase, what), hint)
+	}
+	return push.Secret(line), nil
 }

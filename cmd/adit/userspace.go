@@ -45,7 +45,7 @@ type front struct {
 // connectUserspace runs a tunnel in this process until ctx ends.
 func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) error {
 	ctx := cmd.Context()
-	p, settings, err := a.userspaceProfile(ctx, arg)
+	p, settings, err := a.userspaceProfile(ctx, arg, f.passphraseFile)
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,8 @@ func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) e
 }
 
 // userspaceProfile reads a file, or asks the service for a profile of the user's own and what counts of
-// its settings.
-func (a *app) userspaceProfile(ctx context.Context, arg string) (p *profile.Profile, settings api.Settings, err error) {
+// its settings. The passphrase opens a file's private key.
+func (a *app) userspaceProfile(ctx context.Context, arg, passphraseFile string) (p *profile.Profile, settings api.Settings, err error) {
 	if info, err := os.Stat(arg); looksLikeFile(arg) || err == nil && !info.IsDir() {
 		src, err := readSource(ctx, http.DefaultClient, arg)
 		if err != nil {
@@ -94,7 +94,7 @@ func (a *app) userspaceProfile(ctx context.Context, arg string) (p *profile.Prof
 		if err != nil {
 			return nil, settings, err
 		}
-		if p, err = a.unlock(p, ""); err != nil {
+		if p, err = a.unlock(p, passphraseFile, "this tunnel alone opens it, and the file stays as it is"); err != nil {
 			return nil, settings, err
 		}
 		p.Name = src.name // as import would call it
@@ -249,7 +249,7 @@ func (t *foreground) run(ctx, inner context.Context, stop context.CancelCauseFun
 func (t *foreground) onStatus(c api.Connection) {
 	if t.json {
 		t.out.event(event{Event: "status", Connection: &c})
-	} else if c.Problem != nil && c.Problem.Message != t.said && c.State != api.Disconnected && c.State != api.NeedsLogin {
+	} else if retries(c) && c.Problem.Message != t.said {
 		t.said = c.Problem.Message
 		t.out.note("%s; trying again", t.said)
 	}
