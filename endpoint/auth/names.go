@@ -49,7 +49,7 @@ func parseAccount(name, realm string) (account, error) {
 		bind, user = name+"@"+realm, name
 		principal = bind
 	}
-	if strings.TrimSpace(user) == "" {
+	if strings.TrimSpace(user) == "" || user[0] == '@' {
 		return account{}, fmt.Errorf("%w: %q has no user", errName, name)
 	}
 	who := "(sAMAccountName=" + ldap.EscapeFilter(user) + ")"
