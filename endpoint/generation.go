@@ -35,6 +35,7 @@ type generation struct {
 	idp       []byte
 	memory    *auth.Memory // of a directory, over reloads
 	trust     string       // changes when CAs or revocation lists do
+	proof     string       // makeProof
 	pool      *pool
 	access    *grants
 	reply     push.Reply

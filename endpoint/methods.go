@@ -39,6 +39,7 @@ func (g *generation) loadMethods(before *generation, l Leaves) error {
 	case federated != nil:
 		g.sign, err = g.loadFederated(*federated, before, l)
 	}
+	g.proof = g.makeProof()
 	return err
 }
 
@@ -63,8 +64,8 @@ func (g *generation) loadDirectory(d Directory, before *generation, l Leaves) (a
 	return m, nil
 }
 
-// proof changes when people must prove themselves in another way, or to somebody else.
-func (g *generation) proof() string {
+// makeProof is text that changes when people must prove themselves in another way, or to somebody else.
+func (g *generation) makeProof() string {
 	text, err := json.Marshal(g.cfg.Authentication)
 	if err != nil {
 		panic(err) // plain values

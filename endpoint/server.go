@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/platform/udp"
@@ -78,7 +79,7 @@ func New(cfg Config, l Leaves) (*Server, error) {
 	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn()}
 	s.buffers.New = newBuffers
 	s.gen.Store(g)
-	if err := s.signedIn.restore(g.proof(), l.SignIns); err != nil {
+	if err := s.signedIn.restore(g.proof, l.SignIns); err != nil {
 		s.log.Warn("people must sign in again", "error", err)
 	}
 	return s, nil
@@ -222,10 +223,19 @@ func (s *Server) Reload(ctx context.Context, cfg Config) (reset int, err error) 
 	}
 	s.peers.setRange(cfg.ClientCIDR)
 	s.gen.Store(next)
-	if old.proof() != next.proof() {
+	if old.proof != next.proof {
 		s.signedIn.clear() // what people showed counts no longer
 	}
+	users, _ := next.sign.(*auth.Users)
 	for _, p := range s.peers.all() {
+		if st := p.status.Load(); users != nil && st != nil {
+			if _, there := users.Groups(st.identity.Username); !there {
+				s.signedIn.forget(st.session)
+				reset++
+				p.end(restartMessage, "not in the test directory any more")
+				continue
+			}
+		}
 		if p.adopt(next) {
 			continue
 		}

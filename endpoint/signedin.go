@@ -24,6 +24,7 @@ type signIn struct {
 	identity auth.Identity
 	since    time.Time
 	until    time.Time // its token is good no longer
+	proof    string    // generation's, when it was judged: another one wants another sign-in
 }
 
 // maxSignedIn bounds the memory; an endpoint has at most half as many addresses.
@@ -34,7 +35,7 @@ const sweepEvery = 10 * time.Minute
 
 func newSignedIn() *signedIn { return &signedIn{by: map[auth.TokenSession]signIn{}} }
 
-// put remembers a sign-in, or that its token was renewed.
+// put remembers a new sign-in.
 func (m *signedIn) put(now time.Time, id auth.TokenSession, s signIn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -53,6 +54,19 @@ func (m *signedIn) put(now time.Time, id auth.TokenSession, s signIn) {
 		delete(m.by, k) // somebody must sign in again
 	}
 	m.by[id] = s
+}
+
+// renew remembers that a sign-in's token was renewed, and for whom. It is false for one that was
+// revoked meanwhile, which stays so.
+func (m *signedIn) renew(id auth.TokenSession, who auth.Identity, until time.Time) (signIn, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.by[id]
+	if ok {
+		s.identity, s.until = who, until
+		m.by[id] = s
+	}
+	return s, ok
 }
 
 // get finds a sign-in.
@@ -102,10 +116,10 @@ func (s *Server) SignIns() ([]byte, error) {
 	}
 	s.signedIn.mu.Lock()
 	defer s.signedIn.mu.Unlock()
-	kept := keptSignIns{Proof: g.proof()}
+	kept := keptSignIns{Proof: g.proof}
 	now := s.leave.Now()
 	for id, v := range s.signedIn.by {
-		if v.until.After(now) {
+		if v.until.After(now) && v.proof == g.proof {
 			kept.List = append(kept.List, keptSignIn{hex.EncodeToString(id[:]), v.identity.CommonName, v.identity.Username, v.identity.Groups, v.since, v.until})
 		}
 	}
@@ -139,7 +153,7 @@ func (m *signedIn) restore(proof string, text []byte) error {
 			return errors.New("kept sign-ins: malformed session")
 		}
 		copy(id[:], b)
-		m.by[id] = signIn{auth.Identity{CommonName: k.Name, Username: k.User, Groups: k.Groups}, k.Since, k.Until}
+		m.by[id] = signIn{auth.Identity{CommonName: k.Name, Username: k.User, Groups: k.Groups}, k.Since, k.Until, proof}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/adit-vpn/adit/endpoint/auth"
@@ -49,7 +50,7 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 	case g.sign == nil:
 		return p.admit(now, s, j)
 	case g.tokens != nil && auth.IsToken(ev.Password):
-		outcome := p.byToken(g, ev)
+		outcome := p.byToken(g, ev, j.proved)
 		if passed, err := p.passed(now, s, j, outcome, nil); !passed {
 			return err
 		}
@@ -76,8 +77,9 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 	return nil
 }
 
-// byToken judges a token of ours.
-func (p *peer) byToken(g *generation, ev ovpn.Credentials) auth.Outcome {
+// byToken judges a token of ours. It stands for the password alone: certificate is who the certificate
+// says that it is, which must be whose it was when the token was given.
+func (p *peer) byToken(g *generation, ev ovpn.Credentials, certificate auth.Identity) auth.Outcome {
 	switch err := g.tokens.Verify(ev.Username, ev.Password); {
 	case errors.Is(err, auth.ErrTokenExpired):
 		return auth.Denied{Reason: err.Error(), Tell: tellExpired}
@@ -88,8 +90,18 @@ func (p *peer) byToken(g *generation, ev ovpn.Credentials) auth.Outcome {
 		return auth.Denied{Reason: "the token of another sign-in"}
 	}
 	who, ok := p.server.signedIn.get(auth.SessionOf(ev.Password))
-	if !ok {
-		return auth.Denied{Reason: "the authentication token was revoked, or is from another run of the endpoint", Tell: tellExpired}
+	switch {
+	case !ok:
+		return auth.Denied{Reason: errRevoked.Error(), Tell: tellExpired}
+	case who.proof != g.proof:
+		return auth.Denied{Reason: "the authentication token is of a sign-in before the way to sign in changed", Tell: tellExpired}
+	case who.identity.CommonName != certificate.CommonName:
+		return auth.Denied{Reason: fmt.Sprintf("the authentication token is of a sign-in with another certificate, %q", who.identity.CommonName), Tell: tellExpired}
+	}
+	if u, here := g.sign.(*auth.Users); here {
+		if who.identity.Groups, ok = u.Groups(who.identity.Username); !ok {
+			return auth.Denied{Reason: fmt.Sprintf("user %q is not in the test directory any more", who.identity.Username), Tell: tellExpired}
+		}
 	}
 	return auth.Accepted{Identity: who.identity}
 }
@@ -143,6 +155,11 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	if ev.Renegotiation {
 		return p.goOn(now, s, j)
 	}
+	signedIn, err := p.giveToken(now, g, ev, who)
+	if err != nil {
+		p.ended = "denied: " + err.Error()
+		return s.Deny(now, tellExpired)
+	}
 	lease, err := g.pool.lease(who.Name())
 	if err != nil {
 		p.ended = "denied: " + err.Error()
@@ -152,10 +169,6 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	p.lease = lease
 	p.holds.Store(true)
 	p.mtu = ivMTU(ev.PeerInfo)
-	signedIn, err := p.giveToken(now, g, ev, who)
-	if err != nil {
-		return err
-	}
 	p.access.Store(g.access.of(lease.association, who.Groups))
 	p.status.Store(&status{identity: who, session: auth.SessionOf(p.token), signedIn: signedIn, since: now, lease: lease, machine: machineOf(ev.PeerInfo), key: controlKey(s)})
 	if old := p.server.peers.established(p); old != nil {
@@ -165,26 +178,26 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	return s.Accept(now, ev.KeyID)
 }
 
+// errRevoked is the end of a sign-in between two looks at it.
+var errRevoked = errors.New("the authentication token was revoked, or is from another run of the endpoint")
+
 // giveToken makes the token of a new session: that of a new sign-in, or the next one of the
 // sign-in that the client came back from.
 func (p *peer) giveToken(now time.Time, g *generation, ev ovpn.Credentials, who auth.Identity) (signedIn time.Time, err error) {
 	if g.tokens == nil {
 		return now, nil
 	}
-	record := signIn{identity: who, since: now}
-	if id := auth.SessionOf(ev.Password); g.tokens.Verify(ev.Username, ev.Password) == nil {
-		if old, ok := p.server.signedIn.get(id); ok {
-			record.since = old.since
+	if g.tokens.Verify(ev.Username, ev.Password) == nil {
+		old, ok := p.server.signedIn.renew(auth.SessionOf(ev.Password), who, g.tokens.Until())
+		if !ok {
+			return now, errRevoked
 		}
-		if p.token, err = g.tokens.Renew(ev.Password, ev.Username); err != nil {
-			return now, err
-		}
-	} else {
-		p.token = g.tokens.Issue(ev.Username)
+		p.token, err = g.tokens.Renew(ev.Password, ev.Username)
+		return old.since, err
 	}
-	record.until = g.tokens.Until()
-	p.server.signedIn.put(now, auth.SessionOf(p.token), record)
-	return record.since, nil
+	p.token = g.tokens.Issue(ev.Username)
+	p.server.signedIn.put(now, auth.SessionOf(p.token), signIn{identity: who, since: now, until: g.tokens.Until(), proof: g.proof})
+	return now, nil
 }
 
 // goOn lets a client keep its session after a renegotiation. Who it is may not change.
@@ -205,16 +218,13 @@ func (p *peer) goOn(now time.Time, s *ovpn.Session, j *judging) error {
 	if g.tokens == nil || p.token == "" {
 		return nil
 	}
-	record, ok := p.server.signedIn.get(st.session)
-	if !ok {
+	if _, ok := p.server.signedIn.renew(st.session, who, g.tokens.Until()); !ok {
 		return nil // revoked: the session is ending
 	}
 	token, err := g.tokens.Renew(p.token, p.login)
 	if err != nil {
 		return err
 	}
-	record.identity, record.until = who, g.tokens.Until()
-	p.server.signedIn.put(now, st.session, record)
 	p.token = token
 	return s.PushToken(now, token)
 }

@@ -146,6 +146,12 @@ func (u *Users) MFA() bool {
 	return false
 }
 
+// Groups are those of a user; ok is false when there is no such user.
+func (u *Users) Groups(name string) (groups []string, ok bool) {
+	e, ok := u.byName[name]
+	return append([]string(nil), e.Groups...), ok
+}
+
 // Check implements Method. The password may carry a one-time code (SCRV1). Unknown users
 // cost the same time as others.
 func (u *Users) Check(ctx context.Context, c Credentials) (Outcome, error) {
