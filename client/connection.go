@@ -61,16 +61,17 @@ type connection struct {
 	outErr  error
 	sink    atomic.Pointer[sink]
 
-	plan   routes.Plan
-	facts  routes.Facts // that plan was made for
-	reply  push.Reply
-	server netip.Addr // that plan goes around
-	kept   kept
-	scene  scene // of the newest attempt
-	stock  bool  // the server does not know AWS's key exchange
-	limit  *stopwatch
-	wasUp  bool
-	cameUp atomic.Bool // wasUp for the timer of the first connection
+	plan    routes.Plan
+	facts   routes.Facts // that plan was made for
+	reply   push.Reply
+	server  netip.Addr // that plan goes around
+	kept    kept
+	windows []time.Time // when servers had a browser opened lately, unasked
+	scene   scene       // of the newest attempt
+	stock   bool        // the server does not know AWS's key exchange
+	limit   *stopwatch
+	wasUp   bool
+	cameUp  atomic.Bool // wasUp for the timer of the first connection
 
 	desk   desk         // the question that is open
 	mu     sync.Mutex   // guards what follows

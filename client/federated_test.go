@@ -182,3 +182,24 @@ func TestKeyExchangeOfAWS(t *testing.T) {
 		})
 	})
 }
+
+// TestEndlessBrowser: a server that answers what the browser brought with one more sign-in does not open one
+// window after the other: an identity provider that remembers the person would answer each by itself.
+func TestEndlessBrowser(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := 0
+		d := newDoor(t, func(string, string) string {
+			n++
+			return challenge.Dynamic{Response: true, State: fmt.Sprintf("instance-1/%d/ab-cd", n), Username: "N/A",
+				Text: fmt.Sprintf("https://idp.example.test/sso?SAMLRequest=%d", n)}.AWS()
+		})
+		st := newStage(t, d.server, t.TempDir())
+		st.add(alice, "work", d.profile(remoteUDP+federated))
+		st.connect(alice, "work")
+		st.say(st.asked(api.LoginBrowser), api.Answer{Response: assertion})
+		c := st.ends(api.CodeBrowserRefused)
+		if !strings.Contains(c.Problem.Args["reason"], "once more") {
+			t.Errorf("problem %+v", c.Problem)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +40,14 @@ func (a *running) message(ctx context.Context, now time.Time, s *ovpn.Session, t
 		word, _, _ := strings.Cut(text, ",") // the rest may be a secret
 		c.log.Info("control message", "kind", word)
 	case p.URL != "":
-		a.show(ctx, api.Login{Kind: api.LoginBrowser, URL: p.URL})
+		if c.opened(now) {
+			a.show(ctx, api.Login{Kind: api.LoginBrowser, URL: p.URL})
+			return nil
+		}
+		c.log.Warn("the server wants one browser window after the other")
+		if !a.up.Load() {
+			return a.browserRefused(map[string]string{"reason": "it wants one browser window after the other", "profile": c.wiring.status.Profile})
+		}
 	case !p.Response:
 		a.show(ctx, api.Login{Kind: api.LoginWait, Prompt: p.Text})
 	case c.kept.code != "":
@@ -50,6 +58,19 @@ func (a *running) message(ctx context.Context, now time.Time, s *ovpn.Session, t
 		a.show(ctx, api.Login{Kind: api.LoginOTP, Prompt: p.Text, Echo: p.Echo})
 	}
 	return nil
+}
+
+// maxWindows is how many browser windows servers may have opened within answerTime.
+const maxWindows = 5
+
+// opened counts a browser window that a server wants at its own time; false says that there were enough.
+func (c *connection) opened(now time.Time) bool {
+	c.windows = slices.DeleteFunc(c.windows, func(t time.Time) bool { return now.Sub(t) >= answerTime })
+	if len(c.windows) >= maxWindows {
+		return false
+	}
+	c.windows = append(c.windows, now)
+	return true
 }
 
 // show publishes a question while the session goes on, instead of the last one, and brings its

@@ -534,6 +534,30 @@ func TestWaitingServer(t *testing.T) {
 	})
 }
 
+// TestFloodOfWindows: a server may have a few browser windows opened while it waits, and no more.
+func TestFloodOfWindows(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, func(string, string) string { return "pending:CR_TEXT:R:Code" })
+		st := newStage(t, d.server, t.TempDir())
+		st.add(alice, "work", d.profile(remoteUDP+"\nauth-user-pass"))
+		if err := st.Connect(alice, api.ConnectRequest{Profile: "work", Username: "alice", Password: "pw"}); err != nil {
+			t.Fatal(err)
+		}
+		st.asked(api.LoginOTP)
+		for i := range maxWindows {
+			d.server.each(func(o *ovpn.Session) {
+				o.Pending(time.Now(), time.Minute, fmt.Sprintf("WEB_AUTH::https://idp.example.test/%d", i))
+			})
+			time.Sleep(time.Second)
+			if q := st.asked(api.LoginBrowser); q.URL != fmt.Sprintf("https://idp.example.test/%d", i) {
+				t.Fatalf("asked %+v", q)
+			}
+		}
+		d.server.each(func(o *ovpn.Session) { o.Pending(time.Now(), time.Minute, "WEB_AUTH::https://idp.example.test/last") })
+		st.ends(api.CodeBrowserRefused)
+	})
+}
+
 func TestWaitingServerEnds(t *testing.T) {
 	for _, c := range []struct {
 		name, judge string

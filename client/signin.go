@@ -164,7 +164,7 @@ func (c *connection) credentials(ctx context.Context) (credentials, error) {
 		if _, err := c.ask(ctx, api.Login{Kind: api.LoginAgain}, 0); err != nil {
 			return credentials{}, err
 		}
-		k.late = false
+		k.late, c.windows = false, nil
 	}
 	if k.challenge != nil {
 		if err := c.askChallenge(ctx, *k.challenge); err != nil {
@@ -350,6 +350,11 @@ func (a *running) refused(ev ovpn.AuthFailed) *failure {
 		if err != nil {
 			return fail(stop, api.CodeProtocolError, map[string]string{"server": a.at.server, "detail": "its challenge cannot be read"}, err)
 		}
+		if _, browser := d.URL(); browser && w.federated && cr.by == byBrowser && !cr.again {
+			// What the browser has just brought is answered with the next window: one that remembers the
+			// person would answer that, too, and so on.
+			return a.browserRefused(map[string]string{"reason": "the server wants the browser once more", "profile": c.wiring.status.Profile})
+		}
 		if cr.by == byToken {
 			k.token = ""
 		}
@@ -378,18 +383,9 @@ func (a *running) refused(ev ovpn.AuthFailed) *failure {
 	case byCode:
 		code = api.CodeCodeRefused
 	case byBrowser, byHello:
-		code = api.CodeBrowserRefused
+		return a.browserRefused(reason)
 	}
 	switch {
-	case by == byBrowser || by == byHello:
-		// No new browser window by itself: an identity provider that remembers the person would
-		// bring the same answer, and the next window.
-		f := fail(stop, code, reason, nil)
-		k.refused(by, f.problem)
-		if c.patient() {
-			k.late, f.verdict = true, onward
-		}
-		return f
 	case w.retry == "nointeract":
 		f := fail(retry, code, reason, nil)
 		k.answer, k.problem = nil, f.problem // for when a person must be asked all the same
@@ -400,6 +396,17 @@ func (a *running) refused(ev ovpn.AuthFailed) *failure {
 		return f
 	}
 	return fail(stop, code, reason, nil)
+}
+
+// browserRefused opens no new browser window by itself: an identity provider that remembers the
+// person would bring the same answer, and the next window.
+func (a *running) browserRefused(args map[string]string) *failure {
+	f := fail(stop, api.CodeBrowserRefused, args, nil)
+	a.c.kept.refused(byBrowser, f.problem)
+	if a.c.patient() {
+		a.c.kept.late, f.verdict = true, onward
+	}
+	return f
 }
 
 // spend forgets what was sent to the server and is not to be sent again. It may be called twice.
