@@ -186,7 +186,9 @@ func (f *fakeService) Import(c api.Caller, r api.ImportRequest) (api.Profile, er
 		Expires: &expires, Imported: then, State: api.Disconnected, Notes: []string{"line 4: up is ignored: adit runs no scripts"}}
 	f.profiles = append(slices.DeleteFunc(f.profiles, func(p api.Profile) bool { return p.Name == r.Name }), p)
 	f.texts[r.Name] = r.Text
-	f.settings[r.Name] = api.Settings{Guard: "auto"}
+	if _, ok := f.settings[r.Name]; !ok {
+		f.settings[r.Name] = api.Settings{Guard: "auto"}
+	}
 	return p, nil
 }
 
@@ -236,6 +238,7 @@ func (f *fakeService) Remove(_ api.Caller, name string) error {
 		return notFound(name)
 	}
 	delete(f.texts, name)
+	delete(f.settings, name)
 	return nil
 }
 

@@ -27,7 +27,7 @@ stops the import.`,
 		Args: wants(1, 1, "a file or an https URL"),
 	}
 	name := cmd.Flags().String("name", "", "the profile's name; default: the file's, without .ovpn")
-	replace := cmd.Flags().Bool("replace", false, "overwrite a profile of that name; its settings stay")
+	replace := cmd.Flags().Bool("replace", false, "overwrite a profile of that name; its settings stay, a saved password is forgotten")
 	passphrase := cmd.Flags().String("passphrase-file", "", "file with the private key's passphrase in its first line; - is the standard input")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -50,6 +50,15 @@ stops the import.`,
 		stored, err := c.Import(cmd.Context(), api.ImportRequest{Name: *name, Text: p.Text(), Replace: *replace})
 		if err != nil {
 			return err
+		}
+		if *replace { // it may name another server, which must not get the password that was for this one
+			s, err := c.Settings(cmd.Context(), stored.Name)
+			if err == nil && s.SavePassword {
+				err = a.forgetPasswords(cmd.Context(), stored.Name)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		if *asJSON {
 			return a.out.json(stored)
