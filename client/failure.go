@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -96,7 +97,7 @@ func failureOf(err error, at scene) *failure {
 			return fail(retry, api.CodeSessionEnded, args, err)
 		}
 		if !at.answered && udp.NoRoute(err) {
-			return fail(absent, api.CodeOffline, map[string]string{"server": firstOf(at.proxy, at.server)}, err)
+			return fail(absent, api.CodeOffline, map[string]string{"server": cmp.Or(at.proxy, at.server)}, err)
 		}
 		if f := proxyFailure(err, at); f != nil {
 			return f
@@ -254,7 +255,7 @@ func unrelated(ev ovpn.AuthFailed, at scene) *failure {
 	lower := strings.ToLower(ev.Reason)
 	switch {
 	case ev.Kind == ovpn.Temporary:
-		args["detail"] = firstOf(ev.Reason, "it is busy")
+		args["detail"] = cmp.Or(ev.Reason, "it is busy")
 		f := fail(retry, api.CodeServerRefused, args, nil)
 		f.pause = min(ev.Backoff, time.Hour)
 		switch ev.Advance {

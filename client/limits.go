@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -29,7 +30,7 @@ func (a *running) began(reply push.Reply) {
 	now := time.Now()
 	l := limits{
 		inactive: own.inactive, inactiveBytes: uint64(own.inactiveBytes),
-		session: firstOf(reply.SessionTimeout, own.sessionTimeout),
+		session: cmp.Or(reply.SessionTimeout, own.sessionTimeout),
 		silence: reply.PingExit,
 		began:   now, active: now,
 	}

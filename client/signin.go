@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"slices"
@@ -86,7 +87,7 @@ func keptOf(w signIn, given api.ConnectRequest) kept {
 	if w.federated {
 		return kept{user: challenge.AWSUser, code: given.OTP} // whoever it is, the browser says
 	}
-	k := kept{user: firstOf(given.Username, w.user), password: given.Password, code: given.OTP}
+	k := kept{user: cmp.Or(given.Username, w.user), password: given.Password, code: given.OTP}
 	if k.password == "" && (k.user == w.user || w.user == "") {
 		k.password, k.own = w.secret, w.secret != ""
 	}
@@ -114,7 +115,7 @@ func (k *kept) forget() {
 }
 
 // usesToken says whether the next attempt signs in with the token: a certificate alone needs none.
-func (k *kept) usesToken() bool { return k.token != "" && firstOf(k.tokenUser, k.user) != "" }
+func (k *kept) usesToken() bool { return k.token != "" && cmp.Or(k.tokenUser, k.user) != "" }
 
 // refused drops what the server did not take, and keeps why.
 func (k *kept) refused(by means, p *api.Problem) {
@@ -175,7 +176,7 @@ func (c *connection) credentials(ctx context.Context) (credentials, error) {
 	case k.answer != nil:
 		return *k.answer, nil
 	case k.usesToken():
-		return credentials{by: byToken, user: firstOf(k.tokenUser, k.user), password: k.token}, nil
+		return credentials{by: byToken, user: cmp.Or(k.tokenUser, k.user), password: k.token}, nil
 	case w.federated:
 		return credentials{by: byHello, user: challenge.AWSUser, password: challenge.AWSHello}, nil
 	case !w.password:
@@ -208,7 +209,7 @@ func (c *connection) askPassword(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		k.user, k.password, k.own = firstOf(a.Username, k.user), firstOf(a.Password, k.password), false
+		k.user, k.password, k.own = cmp.Or(a.Username, k.user), cmp.Or(a.Password, k.password), false
 		if needCode {
 			k.code = a.Response
 		}
@@ -227,7 +228,7 @@ func (c *connection) askPassword(ctx context.Context) error {
 // askChallenge puts the answer to a dynamic challenge into kept.
 func (c *connection) askChallenge(ctx context.Context, d challenge.Dynamic) error {
 	k, w := &c.kept, &c.spec.signIn
-	cr := credentials{by: byCode, user: firstOf(d.Username, k.user), code: true}
+	cr := credentials{by: byCode, user: cmp.Or(d.Username, k.user), code: true}
 	var response push.Secret
 	address, isURL := d.URL()
 	switch {

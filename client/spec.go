@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -93,8 +94,8 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 		case strings.HasSuffix(r.Proto, "6"):
 			m.family = 6
 		}
-		m.poll = firstOf(r.Timeout, p.ServerPollTimeout)
-		m.fit = fitOf(r.Mssfix, firstOf(r.Fragment, p.Fragment), firstOf(r.MTU, p.MTU))
+		m.poll = cmp.Or(r.Timeout, p.ServerPollTimeout)
+		m.fit = fitOf(r.Mssfix, cmp.Or(r.Fragment, p.Fragment), cmp.Or(r.MTU, p.MTU))
 		var err error
 		if m.wrap, err = wrapOf(p, r); err != nil {
 			return spec{}, profileProblem(api.CodeProfileInvalid, err)
@@ -128,8 +129,8 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 			Role: ovpn.Client, TLS: tc, Wrap: r.wrap, Stream: r.stream,
 			Ciphers: ciphersOf(p, insecure), Filter: filter, PeerInfo: peerInfo(p),
 			Username: cr.user, Password: cr.password, SSO: []string{"webauth", "openurl", "crtext"},
-			MTU: firstOf(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow, ReplayTime: p.ReplayTime,
-			HandWindow: firstOf(p.HandWindow, max(r.poll, handshakeDefault)),
+			MTU: cmp.Or(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow, ReplayTime: p.ReplayTime,
+			HandWindow: cmp.Or(p.HandWindow, max(r.poll, handshakeDefault)),
 			TranWindow: p.TranWindow, TLSTimeout: p.TLSTimeout,
 			Ping: p.Ping, PingRestart: p.PingRestart,
 			RenegotiateBytes: p.RenegBytes, RenegotiatePackets: p.RenegPackets,
@@ -155,7 +156,7 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 			cfg.Fallback = p.BrokenFallback
 		}
 		if !r.stream { // as openvpn has it; a stream needs none
-			cfg.Fragment = firstOf(of.Fragment, p.Fragment)
+			cfg.Fragment = cmp.Or(of.Fragment, p.Fragment)
 		}
 		return cfg, nil
 	}
@@ -172,17 +173,6 @@ func onAWS(host string) bool {
 // writes says whether a profile has a line with the directive.
 func writes(p *profile.Profile, directive string) bool {
 	return slices.ContainsFunc(p.Directives, func(d profile.Directive) bool { return d.Words[0] == directive })
-}
-
-// firstOf returns the first value that is set.
-func firstOf[T comparable](values ...T) T {
-	var zero T
-	for _, v := range values {
-		if v != zero {
-			return v
-		}
-	}
-	return zero
 }
 
 // ciphersOf is the list to offer, the fallback last: what package ovpn has of it. With insecure

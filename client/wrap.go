@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/ovpn/wrap"
 )
@@ -33,7 +34,7 @@ func wrapOf(p *profile.Profile, r profile.Remote) (wrap.Method, error) {
 		if err != nil {
 			return fail("tls-auth", err)
 		}
-		m, err := wrap.TLSAuth(k, keys.Direction, firstOf(p.Auth, "SHA1"))
+		m, err := wrap.TLSAuth(k, keys.Direction, cmp.Or(p.Auth, "SHA1"))
 		if err != nil {
 			return fail("tls-auth", err)
 		}

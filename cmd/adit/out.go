@@ -234,11 +234,11 @@ func (p printer) login(l api.Login) {
 			asks += ", and: " + l.Challenge
 		}
 	case api.LoginOTP:
-		asks = firstOf(l.Prompt, "a one-time code")
+		asks = cmp.Or(l.Prompt, "a one-time code")
 	case api.LoginBrowser:
 		asks = "a sign-in in the browser"
 	case api.LoginWait:
-		asks = "nothing here; " + firstOf(l.Prompt, "the server waits for a sign-in elsewhere")
+		asks = "nothing here; " + cmp.Or(l.Prompt, "the server waits for a sign-in elsewhere")
 	case api.LoginAgain:
 		asks = "somebody who signs in again"
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +126,7 @@ func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem, 
 	var err error
 	switch login.Kind {
 	case api.LoginWait:
-		q.out.note("%s", firstOf(login.Prompt, "the server waits until you have signed in elsewhere"))
+		q.out.note("%s", cmp.Or(login.Prompt, "the server waits until you have signed in elsewhere"))
 		return nil
 	case api.LoginAgain: // somebody is here
 	case api.LoginBrowser:
@@ -140,7 +141,7 @@ func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem, 
 			}
 		}
 		if keep && login.Kind == api.LoginPassword && !q.sent && q.password == "" {
-			if user, password, ok := q.saved.find(ctx, firstOf(q.user.Reveal(), login.User)); ok {
+			if user, password, ok := q.saved.find(ctx, cmp.Or(q.user.Reveal(), login.User)); ok {
 				a.Username, a.Password, q.user = user, password, ""
 			}
 		}
@@ -175,7 +176,7 @@ type prompt struct {
 // fill completes the answer to a question that is typed.
 func (q *asker) fill(ctx context.Context, login api.Login, a *api.Answer) (err error) {
 	if login.Kind == api.LoginOTP {
-		a.Response, err = q.needCode(ctx, firstOf(login.Prompt, "one-time code"), login.Echo)
+		a.Response, err = q.needCode(ctx, cmp.Or(login.Prompt, "one-time code"), login.Echo)
 		return err
 	}
 	if a.Password != "" { // it was saved
@@ -264,14 +265,4 @@ func (q *asker) browse(ctx context.Context, login api.Login) (push.Secret, error
 		return "", fmt.Errorf("cannot sign in with the browser: %w", err)
 	}
 	return response, err
-}
-
-// firstOf returns the first text that is not empty.
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
 }

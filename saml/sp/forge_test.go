@@ -1,6 +1,7 @@
 package sp
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -139,13 +140,6 @@ func tree(t testing.TB, text string) *etree.Element {
 	return doc.Root()
 }
 
-func or(text, instead string) string {
-	if text == "" {
-		return instead
-	}
-	return text
-}
-
 // sign puts a signature behind e's Issuer, or first.
 func (f forge) sign(t testing.TB, e *etree.Element, pair keyPair) {
 	t.Helper()
@@ -156,7 +150,7 @@ func (f forge) sign(t testing.TB, e *etree.Element, pair keyPair) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest := or(f.digest, "http://www.w3.org/2001/04/xmlenc#sha256")
+	digest := cmp.Or(f.digest, "http://www.w3.org/2001/04/xmlenc#sha256")
 	hash, ok := digests[digest]
 	if !ok {
 		hash = crypto.SHA1
@@ -167,7 +161,7 @@ func (f forge) sign(t testing.TB, e *etree.Element, pair keyPair) {
 	if f.prefixes != "" {
 		inclusive = `<ec:InclusiveNamespaces xmlns:ec="` + algExclusive + `" PrefixList="` + f.prefixes + `"/>`
 	}
-	transforms := or(f.transforms, `<ds:Transform Algorithm="`+algEnveloped+`"/><ds:Transform Algorithm="`+algExclusive+`">`+inclusive+`</ds:Transform>`)
+	transforms := cmp.Or(f.transforms, `<ds:Transform Algorithm="`+algEnveloped+`"/><ds:Transform Algorithm="`+algExclusive+`">`+inclusive+`</ds:Transform>`)
 	method := f.method
 	if method == "" {
 		method = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
@@ -178,7 +172,7 @@ func (f forge) sign(t testing.TB, e *etree.Element, pair keyPair) {
 	signature := tree(t, fmt.Sprintf(`<ds:Signature xmlns:ds="%s"><ds:SignedInfo><ds:CanonicalizationMethod Algorithm="%s"/><ds:SignatureMethod Algorithm="%s"/>`+
 		`<ds:Reference URI="%s"><ds:Transforms>%s</ds:Transforms><ds:DigestMethod Algorithm="%s"/><ds:DigestValue>%s</ds:DigestValue></ds:Reference></ds:SignedInfo>`+
 		`<ds:SignatureValue/><ds:KeyInfo><ds:X509Data><ds:X509Certificate>%s</ds:X509Certificate></ds:X509Data></ds:KeyInfo></ds:Signature>`, nsSignature,
-		or(f.canonical, algExclusive), method, or(f.uri, "#"+e.SelectAttrValue("ID", "")), transforms, digest,
+		cmp.Or(f.canonical, algExclusive), method, cmp.Or(f.uri, "#"+e.SelectAttrValue("ID", "")), transforms, digest,
 		base64.StdEncoding.EncodeToString(h.Sum(nil)), base64.StdEncoding.EncodeToString(pair.cert.Raw)))
 	at := 0
 	if issuer := e.SelectElement("Issuer"); issuer != nil {
