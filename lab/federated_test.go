@@ -29,24 +29,10 @@ var person = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
-// place runs servers in a node.
-func (s *site) place(n *Node) peers.Place {
-	return peers.Place{
-		Run: func(argv ...string) (func(), error) {
-			p := s.start(n, argv[0], argv...)
-			return func() { p.Stop(os.Interrupt, soon) }, nil
-		},
-		Dial: func(network, address string, timeout time.Duration) (c net.Conn, err error) {
-			err = n.Do(func() error { c, err = net.DialTimeout(network, address, timeout); return err })
-			return c, err
-		},
-	}
-}
-
 // simpleSAML starts SimpleSAMLphp beside the endpoint.
 func (s *site) simpleSAML(https bool) *peers.SAML {
 	s.t.Helper()
-	c := peers.SAMLConfig{Dir: filepath.Join(s.server.Dir, "saml"), Place: s.place(s.server), At: netip.AddrPortFrom(serverOuter, 8880)}
+	c := peers.SAMLConfig{Dir: filepath.Join(s.server.Dir, "saml"), Place: in(s.server), At: netip.AddrPortFrom(serverOuter, 8880)}
 	if https {
 		s.ok(s.server.Do(func() (err error) {
 			c.Front, err = net.Listen("tcp", netip.AddrPortFrom(serverOuter, 8843).String())
