@@ -17,7 +17,7 @@ import (
 
 // script is the other end of a conversation: "<" lines are expected, ">" lines are sent, in hex.
 func script(t *testing.T, lines ...string) Dial {
-	here, there := net.Pipe()
+	here, there := connection(t)
 	done := make(chan struct{})
 	t.Cleanup(func() { here.Close(); <-done })
 	go func() {
@@ -42,6 +42,23 @@ func script(t *testing.T, lines ...string) Dial {
 		}
 	}()
 	return func(context.Context) (net.Conn, error) { return here, nil }
+}
+
+// connection gives the two ends of a TCP connection. A pipe would not do: its end refuses a deadline
+// as soon as the other end is closed.
+func connection(t *testing.T) (here, there net.Conn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if here, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if there, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return here, there
 }
 
 func TestSOCKSConnect(t *testing.T) {
