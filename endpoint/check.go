@@ -228,7 +228,7 @@ func (c *checking) directory(path string, d Directory) {
 
 func (c *checking) users(path, name string) {
 	if file, text, ok := c.load(path, name, ""); ok {
-		if _, err := auth.NewUsers(text, new(auth.Codes), func() time.Time { return c.now }); err != nil {
+		if _, err := auth.NewUsers(text, new(auth.Attempts), func() time.Time { return c.now }); err != nil {
 			c.wrong(path, file, "%v", err)
 		}
 	}

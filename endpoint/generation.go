@@ -25,11 +25,11 @@ type generation struct {
 	tls  *tls.Config
 	wrap wrap.Method // nil: none
 	// A client must pass both: certificate at once, sign beside its goroutine.
-	certificate auth.Method  // nil: none
-	sign        auth.Method  // of a user name and password; nil: none
-	tokens      *auth.Tokens // in place of the password; nil: none
-	lasting     AuthToken    // of tokens
-	codes       *auth.Codes  // used ones; goes on over reloads
+	certificate auth.Method    // nil: none
+	sign        auth.Method    // of a user name and password; nil: none
+	tokens      *auth.Tokens   // in place of the password; nil: none
+	lasting     AuthToken      // of tokens
+	attempts    *auth.Attempts // of test users; goes on over reloads
 	// federated is sign, or nil, and idp the metadata that it was made from.
 	federated *auth.Federated
 	idp       []byte

@@ -19,8 +19,8 @@ func (g *generation) loadMethods(before *generation, l Leaves) error {
 	if what, at := g.cfg.testOnly(); what != "" { // flags may have moved the listener
 		return fmt.Errorf("%s is for testers: it works on loopback listeners only, not on %s", what, at)
 	}
-	if g.codes = new(auth.Codes); before != nil {
-		g.codes = before.codes
+	if g.attempts = new(auth.Attempts); before != nil {
+		g.attempts = before.attempts
 	}
 	mutual, directory, federated := g.cfg.Methods()
 	if mutual != nil {
@@ -43,10 +43,10 @@ func (g *generation) loadMethods(before *generation, l Leaves) error {
 	return err
 }
 
-// loadDirectory makes the method of a directory. Used codes and open questions outlive a reload.
+// loadDirectory makes the method of a directory. Used codes, attempts and open questions outlive a reload.
 func (g *generation) loadDirectory(d Directory, before *generation, l Leaves) (auth.Method, error) {
 	if d.Users != "" {
-		return g.cfg.loadUsers(d, g.codes, l)
+		return g.cfg.loadUsers(d, g.attempts, l)
 	}
 	if before != nil {
 		g.memory = before.memory
@@ -72,6 +72,14 @@ func (g *generation) makeProof() string {
 	}
 	sum := sha256.Sum256(append(text, g.idp...))
 	return hex.EncodeToString(sum[:])
+}
+
+// digest is what the test directory's file says that a user must show; empty with other methods.
+func (g *generation) digest(who auth.Identity) string {
+	if u, here := g.sign.(*auth.Users); here {
+		return u.Digest(who.Username)
+	}
+	return ""
 }
 
 // loadFederated makes the method of an identity provider. It stays when the provider is the
@@ -102,13 +110,13 @@ func (g *generation) loadFederated(f Federated, before *generation, l Leaves) (a
 	return g.federated, nil
 }
 
-func (c *Config) loadUsers(d Directory, codes *auth.Codes, l Leaves) (*auth.Users, error) {
+func (c *Config) loadUsers(d Directory, attempts *auth.Attempts, l Leaves) (*auth.Users, error) {
 	file := c.Path(d.Users)
 	text, err := l.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("test directory: %w", err)
 	}
-	u, err := auth.NewUsers(text, codes, l.Now)
+	u, err := auth.NewUsers(text, attempts, l.Now)
 	if err != nil {
 		return nil, fmt.Errorf("test directory %s: %w", file, err)
 	}
@@ -124,7 +132,7 @@ func (c *Config) AsksForCode(l Leaves) (bool, error) {
 	case d.Users == "":
 		return d.Radius != nil, nil
 	}
-	u, err := c.loadUsers(*d, new(auth.Codes), l)
+	u, err := c.loadUsers(*d, new(auth.Attempts), l)
 	return err == nil && u.MFA(), err
 }
 

@@ -68,7 +68,7 @@ func openIdP(ctx context.Context, cfg *endpoint.Config) (*testIdP, error) {
 		if err != nil {
 			return nil, fmt.Errorf("test users: %w", err)
 		}
-		if directory, err = auth.NewUsers(text, new(auth.Codes), time.Now); err != nil {
+		if directory, err = auth.NewUsers(text, new(auth.Attempts), time.Now); err != nil {
 			return nil, fmt.Errorf("test users %s: %w", users, err)
 		}
 	}

@@ -82,7 +82,7 @@ func TestDemoProviderUsers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := auth.NewUsers(fmt.Appendf(nil, "users:\n  - {name: ann, password: %q, groups: [g1, g2]}\n  - {name: bob, password: %q, totp: JBSWY3DPEHPK3PXP}\n", hash, hash), new(auth.Codes), time.Now)
+	u, err := auth.NewUsers(fmt.Appendf(nil, "users:\n  - {name: ann, password: %q, groups: [g1, g2]}\n  - {name: bob, password: %q, totp: JBSWY3DPEHPK3PXP}\n", hash, hash), new(auth.Attempts), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

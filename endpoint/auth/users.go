@@ -3,13 +3,14 @@ package auth
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pquerna/otp/hotp"
@@ -29,13 +30,13 @@ import (
 //	    groups: [admins, S-1-5-21-1-2-3-1105]
 //	    totp: JBSWY3DPEHPK3PXP   # base32; without it no code is needed
 //
-// Immutable but for codes, which several Users may share.
+// Immutable but for attempts, which several Users may share.
 type Users struct {
-	byName map[string]user
-	codes  *Codes
-	now    func() time.Time
-	decoy  []byte        // is compared for unknown users
-	slots  chan struct{} // bcrypt is slow on purpose: it leaves processors to the packets
+	byName   map[string]user
+	attempts *Attempts
+	now      func() time.Time
+	decoy    []byte        // is compared for unknown users
+	slots    chan struct{} // bcrypt is slow on purpose: it leaves processors to the packets
 }
 
 // user is one entry of the file.
@@ -64,8 +65,8 @@ const (
 // wrongPassword is what AWS tells, whatever was wrong.
 const wrongPassword = "Invalid username or password"
 
-// NewUsers reads the file's text. codes outlives the file; now is the clock of the codes.
-func NewUsers(text []byte, codes *Codes, now func() time.Time) (*Users, error) {
+// NewUsers reads the file's text. attempts outlives the file; now is the clock of the codes.
+func NewUsers(text []byte, attempts *Attempts, now func() time.Time) (*Users, error) {
 	if len(text) > maxUsersFile {
 		return nil, fmt.Errorf("larger than %d bytes", maxUsersFile)
 	}
@@ -89,7 +90,7 @@ func NewUsers(text []byte, codes *Codes, now func() time.Time) (*Users, error) {
 	case n > maxUsers:
 		return nil, fmt.Errorf("%d users, at most %d are possible", n, maxUsers)
 	}
-	u := &Users{byName: map[string]user{}, codes: codes, now: now, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	u := &Users{byName: map[string]user{}, attempts: attempts, now: now, slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	cost := bcrypt.MinCost
 	for i, entry := range file.Users {
 		c, err := entry.check()
@@ -152,6 +153,17 @@ func (u *Users) Groups(name string) (groups []string, ok bool) {
 	return append([]string(nil), e.Groups...), ok
 }
 
+// Digest changes when a user must show another password or code, and is empty when there is no such user.
+// It shows nothing of them: bcrypt's salt is in it.
+func (u *Users) Digest(name string) string {
+	e, ok := u.byName[name]
+	if !ok {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(e.Password.Reveal() + "\x00" + e.TOTP.Reveal()))
+	return hex.EncodeToString(sum[:])
+}
+
 // Check implements Method. The password may carry a one-time code (SCRV1). Unknown users
 // cost the same time as others.
 func (u *Users) Check(ctx context.Context, c Credentials) (Outcome, error) {
@@ -173,25 +185,34 @@ func (u *Users) Check(ctx context.Context, c Credentials) (Outcome, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	wait := time.Duration(0)
+	if known {
+		wait = u.attempts.begin(entry.Name, u.now())
+	}
 	wrong := bcrypt.CompareHashAndPassword(hash, []byte(password))
 	<-u.slots
 	switch {
 	case !known:
 		return deny("no such user")
+	case wait > 0: // the comparison took its time all the same
+		return deny(fmt.Sprintf("too many wrong passwords or codes: the next attempt is in %s", wait.Round(time.Second)))
 	case wrong != nil || len(password) > maxPassword:
+		u.attempts.wrongPassword(entry.Name, password)
 		return deny("wrong password")
 	case entry.TOTP == "":
 	case !static:
+		u.attempts.spare(entry.Name)
 		return deny("no one-time code: the client's profile has no static-challenge line")
 	default:
 		step, ok := u.step(entry.TOTP, code)
 		if !ok {
 			return deny("wrong one-time code")
 		}
-		if !u.codes.take(entry.Name, step) {
+		if !u.attempts.take(entry.Name, step) {
 			return deny("the one-time code was used before")
 		}
 	}
+	u.attempts.succeeded(entry.Name)
 	return Accepted{Identity{Username: entry.Name, Groups: append([]string(nil), entry.Groups...)}}, nil
 }
 
@@ -205,25 +226,4 @@ func (u *Users) step(secret, code push.Secret) (step uint64, ok bool) {
 		}
 	}
 	return step, ok
-}
-
-// Codes remembers up to where each user's one-time codes were used: RFC 6238 §5.2 wants each
-// to be good once. Safe for concurrent use; the zero value is empty.
-type Codes struct {
-	mu   sync.Mutex
-	last map[string]uint64 // interval by user name
-}
-
-// take uses the code of an interval, or says that it, or a later one, was used already.
-func (k *Codes) take(name string, step uint64) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if last, used := k.last[name]; used && step <= last {
-		return false
-	}
-	if k.last == nil {
-		k.last = map[string]uint64{}
-	}
-	k.last[name] = step
-	return true
 }

@@ -40,7 +40,7 @@ users:
 
 func TestUsers(t *testing.T) {
 	c := &clock{time.Unix(1111111109, 0)} // RFC 6238, appendix B: 07081804, the last six digits
-	codes := &Codes{}
+	codes := &Attempts{}
 	u, err := NewUsers([]byte(usersText(t)), codes, c.now)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestUsers(t *testing.T) {
 func TestCodeDrift(t *testing.T) {
 	for steps, want := range map[int]bool{-2: false, -1: true, 0: true, 1: true, 2: false} {
 		c := &clock{time.Unix(2000000000, 0)}
-		u, err := NewUsers([]byte(usersText(t)), &Codes{}, c.now)
+		u, err := NewUsers([]byte(usersText(t)), &Attempts{}, c.now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func TestCodeDrift(t *testing.T) {
 
 // TestUsersWait: a check that cannot begin ends with its client.
 func TestUsersWait(t *testing.T) {
-	u, err := NewUsers([]byte(usersText(t)), &Codes{}, time.Now)
+	u, err := NewUsers([]byte(usersText(t)), &Attempts{}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestUnknownUsersCostTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := NewUsers([]byte(usersText(t)+"  - {name: bob, password: "+string(slow)+"}\n"), &Codes{}, time.Now)
+	u, err := NewUsers([]byte(usersText(t)+"  - {name: bob, password: "+string(slow)+"}\n"), &Attempts{}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestBadUsers(t *testing.T) {
 		{"large", strings.Repeat("#", maxUsersFile+1), "larger than"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := NewUsers([]byte(tt.text), &Codes{}, time.Now)
+			_, err := NewUsers([]byte(tt.text), &Attempts{}, time.Now)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
@@ -201,7 +201,7 @@ func FuzzUsers(f *testing.F) {
 	f.Add(usersText(f))
 	f.Add("users: [&a {name: a}, *a]")
 	f.Fuzz(func(t *testing.T, text string) {
-		u, err := NewUsers([]byte(text), &Codes{}, time.Now)
+		u, err := NewUsers([]byte(text), &Attempts{}, time.Now)
 		if err != nil {
 			return
 		}
