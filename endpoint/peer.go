@@ -81,6 +81,7 @@ type peer struct {
 // status is what others may see of an established peer.
 type status struct {
 	identity auth.Identity
+	digest   string            // generation.digest, when it was judged
 	session  auth.TokenSession // zero without a token
 	signedIn time.Time         // when the client proved who it is
 	since    time.Time
@@ -261,6 +262,9 @@ func (p *peer) settle() (*generation, bool) {
 		if _, ok := p.follow(current); !ok {
 			return nil, false
 		}
+	}
+	if st, g := p.status.Load(), p.gen.Load(); st.digest != g.digest(st.identity) {
+		return nil, false // a user who was changed since
 	}
 	p.pushed = true
 	p.server.peers.publish(p)

@@ -25,6 +25,7 @@ type signIn struct {
 	since    time.Time
 	until    time.Time // its token is good no longer
 	proof    string    // generation's, when it was judged: another one wants another sign-in
+	digest   string    // generation.digest of the user then
 }
 
 // maxSignedIn bounds the memory; an endpoint has at most half as many addresses.
@@ -58,12 +59,12 @@ func (m *signedIn) put(now time.Time, id auth.TokenSession, s signIn) {
 
 // renew remembers that a sign-in's token was renewed, and for whom. It is false for one that was
 // revoked meanwhile, which stays so.
-func (m *signedIn) renew(id auth.TokenSession, who auth.Identity, until time.Time) (signIn, bool) {
+func (m *signedIn) renew(id auth.TokenSession, who auth.Identity, digest string, until time.Time) (signIn, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, ok := m.by[id]
 	if ok {
-		s.identity, s.until = who, until
+		s.identity, s.digest, s.until = who, digest, until
 		m.by[id] = s
 	}
 	return s, ok
@@ -103,6 +104,7 @@ type keptSignIn struct {
 	Name    string    `json:"common_name,omitempty"`
 	User    string    `json:"user"`
 	Groups  []string  `json:"groups,omitempty"`
+	Digest  string    `json:"digest,omitempty"`
 	Since   time.Time `json:"since"`
 	Until   time.Time `json:"until"`
 }
@@ -120,7 +122,7 @@ func (s *Server) SignIns() ([]byte, error) {
 	now := s.leave.Now()
 	for id, v := range s.signedIn.by {
 		if v.until.After(now) && v.proof == g.proof {
-			kept.List = append(kept.List, keptSignIn{hex.EncodeToString(id[:]), v.identity.CommonName, v.identity.Username, v.identity.Groups, v.since, v.until})
+			kept.List = append(kept.List, keptSignIn{hex.EncodeToString(id[:]), v.identity.CommonName, v.identity.Username, v.identity.Groups, v.digest, v.since, v.until})
 		}
 	}
 	if len(kept.List) == 0 {
@@ -129,7 +131,8 @@ func (s *Server) SignIns() ([]byte, error) {
 	return json.Marshal(kept)
 }
 
-// restore takes what SignIns gave, unless people must prove themselves otherwise now; nil is nothing.
+// restore takes what SignIns gave, unless people must prove themselves otherwise now; nil is nothing. After
+// an error nobody is signed in.
 func (m *signedIn) restore(proof string, text []byte) error {
 	if len(text) == 0 {
 		return nil
@@ -144,8 +147,7 @@ func (m *signedIn) restore(proof string, text []byte) error {
 	if len(kept.List) > maxSignedIn {
 		return fmt.Errorf("kept sign-ins: %d are too many", len(kept.List))
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	by := map[auth.TokenSession]signIn{}
 	for _, k := range kept.List {
 		var id auth.TokenSession
 		b, err := hex.DecodeString(k.Session)
@@ -153,7 +155,10 @@ func (m *signedIn) restore(proof string, text []byte) error {
 			return errors.New("kept sign-ins: malformed session")
 		}
 		copy(id[:], b)
-		m.by[id] = signIn{auth.Identity{CommonName: k.Name, Username: k.User, Groups: k.Groups}, k.Since, k.Until, proof}
+		by[id] = signIn{auth.Identity{CommonName: k.Name, Username: k.User, Groups: k.Groups}, k.Since, k.Until, proof, k.Digest}
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.by = by
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 // judging is one sign-in that is being checked.
 type judging struct {
 	asked  ovpn.Credentials
+	by     *generation   // whose methods judge
 	proved auth.Identity // so far
 	cancel context.CancelFunc
 }
@@ -36,7 +37,7 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 	}
 	g := p.gen.Load()
 	cred := auth.Credentials{TLS: ev.TLS, Username: ev.Username, Password: ev.Password, PeerInfo: ev.PeerInfo, From: p.from()}
-	j := &judging{asked: ev}
+	j := &judging{asked: ev, by: g}
 	if !ev.Renegotiation {
 		p.login = ev.Username
 	}
@@ -102,6 +103,9 @@ func (p *peer) byToken(g *generation, ev ovpn.Credentials, certificate auth.Iden
 		if who.identity.Groups, ok = u.Groups(who.identity.Username); !ok {
 			return auth.Denied{Reason: fmt.Sprintf("user %q is not in the test directory any more", who.identity.Username), Tell: tellExpired}
 		}
+		if who.digest != g.digest(who.identity) {
+			return auth.Denied{Reason: fmt.Sprintf("the authentication token is of a sign-in before the password of %q changed in the test directory", who.identity.Username), Tell: tellExpired}
+		}
 	}
 	return auth.Accepted{Identity: who.identity}
 }
@@ -155,7 +159,7 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	if ev.Renegotiation {
 		return p.goOn(now, s, j)
 	}
-	signedIn, err := p.giveToken(now, g, ev, who)
+	signedIn, err := p.giveToken(now, j)
 	if err != nil {
 		p.ended = "denied: " + err.Error()
 		return s.Deny(now, tellExpired)
@@ -170,7 +174,7 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	p.holds.Store(true)
 	p.mtu = ivMTU(ev.PeerInfo)
 	p.access.Store(g.access.of(lease.association, who.Groups))
-	p.status.Store(&status{identity: who, session: auth.SessionOf(p.token), signedIn: signedIn, since: now, lease: lease, machine: machineOf(ev.PeerInfo), key: controlKey(s)})
+	p.status.Store(&status{identity: who, digest: j.by.digest(who), session: auth.SessionOf(p.token), signedIn: signedIn, since: now, lease: lease, machine: machineOf(ev.PeerInfo), key: controlKey(s)})
 	if old := p.server.peers.established(p); old != nil {
 		p.inherit(old)
 		old.cancel(errReplaced)
@@ -182,13 +186,14 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 var errRevoked = errors.New("the authentication token was revoked, or is from another run of the endpoint")
 
 // giveToken makes the token of a new session: that of a new sign-in, or the next one of the
-// sign-in that the client came back from.
-func (p *peer) giveToken(now time.Time, g *generation, ev ovpn.Credentials, who auth.Identity) (signedIn time.Time, err error) {
+// sign-in that the client came back from. A reload since it was judged does not make it newer.
+func (p *peer) giveToken(now time.Time, j *judging) (signedIn time.Time, err error) {
+	g, ev, who := p.gen.Load(), j.asked, j.proved
 	if g.tokens == nil {
 		return now, nil
 	}
 	if g.tokens.Verify(ev.Username, ev.Password) == nil {
-		old, ok := p.server.signedIn.renew(auth.SessionOf(ev.Password), who, g.tokens.Until())
+		old, ok := p.server.signedIn.renew(auth.SessionOf(ev.Password), who, j.by.digest(who), g.tokens.Until())
 		if !ok {
 			return now, errRevoked
 		}
@@ -196,7 +201,7 @@ func (p *peer) giveToken(now time.Time, g *generation, ev ovpn.Credentials, who 
 		return old.since, err
 	}
 	p.token = g.tokens.Issue(ev.Username)
-	p.server.signedIn.put(now, auth.SessionOf(p.token), signIn{identity: who, since: now, until: g.tokens.Until(), proof: g.proof})
+	p.server.signedIn.put(now, auth.SessionOf(p.token), signIn{identity: who, since: now, until: g.tokens.Until(), proof: j.by.proof, digest: j.by.digest(who)})
 	return now, nil
 }
 
@@ -208,7 +213,7 @@ func (p *peer) goOn(now time.Time, s *ovpn.Session, j *judging) error {
 		return s.Deny(now, "the identity changed")
 	}
 	next := *st
-	next.identity = who // groups may have changed
+	next.identity, next.digest = who, j.by.digest(who) // groups may have changed
 	p.status.Store(&next)
 	p.access.Store(p.gen.Load().access.of(st.lease.association, who.Groups))
 	if err := s.Accept(now, j.asked.KeyID); err != nil {
@@ -218,7 +223,7 @@ func (p *peer) goOn(now time.Time, s *ovpn.Session, j *judging) error {
 	if g.tokens == nil || p.token == "" {
 		return nil
 	}
-	if _, ok := p.server.signedIn.renew(st.session, who, g.tokens.Until()); !ok {
+	if _, ok := p.server.signedIn.renew(st.session, who, next.digest, g.tokens.Until()); !ok {
 		return nil // revoked: the session is ending
 	}
 	token, err := g.tokens.Renew(p.token, p.login)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/ovpn"
 )
@@ -95,6 +97,119 @@ func TestUsersReloadEndsTokens(t *testing.T) {
 	}
 }
 
+// TestChangedPasswordEndsTokens: whose password changed in the file of users keeps the session, and has to
+// show the new one when a token comes next: at once, and in the endpoint's next run. Other users' tokens are good.
+func TestChangedPasswordEndsTokens(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "token.key")
+	key := pem.EncodeToMemory(&pem.Block{Type: "OpenVPN auth-token server key", Bytes: bytes.Repeat([]byte{7}, 128)})
+	if err := os.WriteFile(secret, key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, next := range map[string]func(t *testing.T, r *running){
+		"reload": func(t *testing.T, r *running) {
+			if n, err := r.Reload(t.Context(), r.config(t, r.text)); err != nil || n != 0 {
+				t.Fatalf("reset %d, %v", n, err)
+			}
+		},
+		"next run": func(t *testing.T, r *running) {
+			kept, err := r.SignIns()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := r.leave
+			l.SignIns = kept
+			again, err := New(r.config(t, r.text), l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.signedIn.mu.Lock()
+			defer r.signedIn.mu.Unlock()
+			r.signedIn.by = again.signedIn.by
+			r.gen.Store(again.gen.Load())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startWith(t, "udp", withUsers(t, "  - directory: {users: USERS}\n")+fmt.Sprintf("auth_token: {secret: %q}\n", secret))
+			_, dir, _ := r.gen.Load().cfg.Methods()
+			text, err := os.ReadFile(dir.Users)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hash, err := bcrypt.GenerateFromPassword([]byte("another"), bcrypt.MinCost)
+			if err != nil {
+				t.Fatal(err)
+			}
+			users := string(text) + fmt.Sprintf("  - {name: bob, password: %q}\n", hash)
+			write := func(text string) {
+				t.Helper()
+				if err := os.WriteFile(dir.Users, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(users)
+			if _, err := r.Reload(t.Context(), r.config(t, r.text)); err != nil {
+				t.Fatal(err)
+			}
+			r.user, r.password = "bob", "another"
+			_, bob := r.connect(t, "bob")
+			r.user, r.password = "ann", "secret"
+			_, ann := r.connect(t, "ann")
+			lines := strings.SplitAfter(users, "\n")
+			if !strings.Contains(lines[1], "name: ann") {
+				t.Fatal(users)
+			}
+			_, rest, _ := strings.Cut(lines[1], ", groups")
+			lines[1] = fmt.Sprintf("  - {name: ann, password: %q, groups%s", hash, rest)
+			write(strings.Join(lines, ""))
+			next(t, r)
+
+			r.password = ann.AuthToken
+			if ev := wait[ovpn.AuthFailed](t, r.dial(t, r.tlsConfig(t, "ann"))); ev.Kind != ovpn.SessionExpired {
+				t.Errorf("told %+v", ev)
+			}
+			r.until(t, func() bool { return containsLog(r, "before the password of \\\"ann\\\" changed") })
+			r.password = "secret"
+			if ev := wait[ovpn.AuthFailed](t, r.dial(t, r.tlsConfig(t, "ann"))); ev.Kind != ovpn.Denied {
+				t.Errorf("told %+v", ev)
+			}
+			r.password = "another"
+			_, ann = r.connect(t, "ann")
+			r.password = ann.AuthToken
+			r.connect(t, "ann")
+			r.user, r.password = "bob", bob.AuthToken
+			r.connect(t, "bob")
+		})
+	}
+}
+
+// TestUserChangesDuringSignIn: who is taken out of the file, or gets another password, between the check and the
+// configuration gets none.
+func TestUserChangesDuringSignIn(t *testing.T) {
+	r := startWith(t, "udp", withUsers(t, "  - directory: {users: USERS}\n"))
+	_, dir, _ := r.gen.Load().cfg.Methods()
+	r.user, r.password = "ann", "secret"
+	r.connect(t, "ann")
+	p := r.established(t)
+	text, err := os.ReadFile(dir.Users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir.Users, []byte(strings.Replace(string(text), "groups: [admins]", "totp: JBSWY3DPEHPK3PXP", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next, err := newGeneration(r.config(t, r.text), r.gen.Load(), r.leave)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := p.settle(); !ok {
+		t.Error("refused before the change")
+	}
+	r.gen.Store(next)
+	if _, ok := p.settle(); ok {
+		t.Error("settled after the change")
+	}
+}
+
 // TestLateSignInKeepsNoToken: a sign-in that was judged before a reload asks for another proof leaves
 // nothing behind that is good after it.
 func TestLateSignInKeepsNoToken(t *testing.T) {
@@ -116,7 +231,7 @@ func TestLateSignInKeepsNoToken(t *testing.T) {
 	// What p's goroutine would do if the answer came between the reload and its end.
 	late := &peer{server: r.Server, ctx: p.ctx}
 	late.gen.Store(before)
-	if _, err := late.giveToken(time.Now(), before, ovpn.Credentials{Username: "ann", Password: "secret"}, auth.Identity{Username: "ann"}); err != nil {
+	if _, err := late.giveToken(time.Now(), &judging{by: before, asked: ovpn.Credentials{Username: "ann", Password: "secret"}, proved: auth.Identity{Username: "ann"}}); err != nil {
 		t.Fatal(err)
 	}
 	outcome := late.byToken(r.gen.Load(), ovpn.Credentials{Username: "ann", Password: late.token}, auth.Identity{})
@@ -134,14 +249,14 @@ func TestRenewalRevivesNothing(t *testing.T) {
 	id := auth.TokenSession{1}
 	now := time.Now()
 	m.put(now, id, signIn{until: now.Add(time.Hour)})
-	if _, ok := m.renew(id, auth.Identity{Username: "ann"}, now.Add(2*time.Hour)); !ok {
+	if _, ok := m.renew(id, auth.Identity{Username: "ann"}, "", now.Add(2*time.Hour)); !ok {
 		t.Fatal("not renewed")
 	}
 	if s, _ := m.get(id); s.identity.Username != "ann" || !s.until.Equal(now.Add(2*time.Hour)) {
 		t.Errorf("renewed %+v", s)
 	}
 	m.forget(id)
-	if _, ok := m.renew(id, auth.Identity{}, now.Add(time.Hour)); ok {
+	if _, ok := m.renew(id, auth.Identity{}, "", now.Add(time.Hour)); ok {
 		t.Error("renewed what was revoked")
 	}
 	if _, there := m.get(id); there {
