@@ -244,8 +244,12 @@ func (a *app) serve(cmd *cobra.Command, srv *endpoint.Server, control *endpoint.
 		}
 	})
 	err := srv.Run(ctx)
-	if kept := leaveSignIns(cfg.DataDir(), srv); kept != nil {
-		log.Warn("people must sign in again at the next start", "error", kept)
+	kept, lost := srv.SignIns()
+	if lost == nil {
+		lost = leaveSignIns(cfg.DataDir(), kept)
+	}
+	if lost != nil {
+		log.Warn("people must sign in again at the next start", "error", lost)
 	}
 	return err
 }
