@@ -291,7 +291,7 @@ func (a *running) handle(ctx context.Context, now time.Time, s *ovpn.Session, ev
 		if ev.Kind == "restart" && !ev.KeepCredentials {
 			c.kept.token = ""
 		}
-		return exitFailure(ev, a.at)
+		return exitFailure(ev, a.at, c.wiring.status.Profile)
 	case ovpn.PushUpdate:
 		return a.updated(ctx, s, ev.Reply)
 	case ovpn.AuthToken:

@@ -91,7 +91,7 @@ func newConnection(w wiring) *connection {
 	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{})}
 	c.naps = newNaps(w.asleep)
 	c.kept = keptOf(w.spec.signIn, w.given)
-	c.status.SavePassword = w.settings.SavePassword && w.spec.maySave()
+	c.status.SavePassword = w.settings.SavePassword && w.spec.maySave
 	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, w.resolver)
 	c.backoff = backoff{first: w.spec.retryFirst, last: w.spec.retryLast}
 	return c

@@ -283,14 +283,14 @@ func unrelated(ev ovpn.AuthFailed, at scene) *failure {
 const shutdownTime = 3 * time.Second
 
 // exitFailure words a peer that leaves or sends us away.
-func exitFailure(e ovpn.PeerExit, at scene) *failure {
+func exitFailure(e ovpn.PeerExit, at scene, profile string) *failure {
 	reason := e.Reason
 	switch e.Kind {
 	case "halt":
 		if reason == "" {
 			reason = at.server + " told this client to stop"
 		}
-		return fail(stop, api.CodeSessionEnded, map[string]string{"reason": reason}, nil)
+		return fail(stop, api.CodeSessionEnded, map[string]string{"reason": reason, "profile": profile}, nil)
 	case "restart":
 		if reason == "" {
 			reason = at.server + " asks to connect again"

@@ -52,7 +52,7 @@ func (a *running) began(reply push.Reply) {
 func (a *running) limits(now time.Time, s *ovpn.Session) error {
 	l := &a.limit
 	ended := func(format string, args ...any) error {
-		return fail(stop, api.CodeSessionEnded, map[string]string{"reason": fmt.Sprintf(format, args...)}, nil)
+		return fail(stop, api.CodeSessionEnded, map[string]string{"reason": fmt.Sprintf(format, args...), "profile": a.c.wiring.status.Profile}, nil)
 	}
 	n := s.Data().Counters()
 	if sum := n.RxBytes + n.TxBytes; sum-l.bytes >= max(l.inactiveBytes, 1) {

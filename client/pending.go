@@ -144,7 +144,7 @@ func (a *running) take(now time.Time, s *ovpn.Session, kind api.LoginKind, answe
 	a.settle()
 	switch {
 	case answer.Cancel:
-		return cancelled()
+		return a.c.cancelled()
 	case kind == api.LoginOTP:
 		return a.respond(now, s, answer.Response)
 	}

@@ -139,7 +139,7 @@ func TestHaltStops(t *testing.T) {
 		st.untilState(alice, "work", api.Connected, 5*time.Second)
 		s.each(func(o *ovpn.Session) { o.Send(time.Now(), "HALT,go away") })
 		c := st.untilState(alice, "work", api.Disconnected, 5*time.Second)
-		if c.Problem == nil || c.Problem.Code != api.CodeSessionEnded || c.Problem.Args["reason"] != "go away" {
+		if c.Problem == nil || c.Problem.Code != api.CodeSessionEnded || c.Problem.Args["reason"] != "go away" || c.Problem.Hint != "connect again with: adit connect work" {
 			t.Errorf("problem %+v", c.Problem)
 		}
 		if !st.host(0).Current().IsZero() {

@@ -144,9 +144,20 @@ func noSaving(echo string) bool {
 	return echo == "disable-save-passwords" || echo == "forget-passwords"
 }
 
-// maySave says whether the profile lets the person's program keep the password.
-func (s *spec) maySave() bool {
-	return s.signIn.password && !s.signIn.noCache && !slices.ContainsFunc(s.own.Echo, noSaving)
+// WhyNotSaved says why no program of the person may keep a password for the profile, in words for people
+// that go on after the profile's name; empty: it may.
+func WhyNotSaved(p *profile.Profile) string {
+	switch {
+	case p.AuthFederate:
+		return "signs in with the browser, not with a password"
+	case !p.AuthUserPass:
+		return "signs in without a password"
+	case p.AuthNoCache:
+		return "has an auth-nocache line, which forbids to keep passwords"
+	case slices.ContainsFunc(p.Own.Echo, noSaving):
+		return "has an echo line that forbids to keep passwords"
+	}
+	return ""
 }
 
 // password joins a password and a one-time code as a static challenge wants them.
@@ -311,13 +322,15 @@ func (c *connection) ask(ctx context.Context, q api.Login, limit time.Duration) 
 func (c *connection) answered(a api.Answer) (api.Answer, error) {
 	c.status.Login, c.kept.problem = nil, nil
 	if a.Cancel {
-		return a, cancelled()
+		return a, c.cancelled()
 	}
 	c.waiting(nil)
 	return a, nil
 }
 
-func cancelled() *failure { return fail(stop, api.CodeSignInCancelled, nil, nil) }
+func (c *connection) cancelled() *failure {
+	return fail(stop, api.CodeSignInCancelled, map[string]string{"profile": c.wiring.status.Profile}, nil)
+}
 
 // nobody is the failure of a question that was not answered in time. A patient connection asks again once
 // somebody is there, and does not open one browser window after the other.

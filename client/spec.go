@@ -48,6 +48,7 @@ type spec struct {
 	inactiveBytes  int64
 	sessionTimeout time.Duration // 0 = never
 	signIn         signIn
+	maySave        bool   // WhyNotSaved says nothing
 	device         string // wish; empty = any
 	mtu            int
 	socket         udp.Options
@@ -69,7 +70,7 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
 		own: p.Own, noPull: p.RouteNoPull, pingExit: p.PingExit,
 		inactive: p.Inactive, inactiveBytes: p.InactiveBytes, sessionTimeout: p.SessionTimeout,
-		signIn: signInOf(p), mtu: p.MTU,
+		signIn: signInOf(p), maySave: WhyNotSaved(p) == "", mtu: p.MTU,
 		socket:  udp.Options{SendBuffer: p.SndBuf, ReceiveBuffer: p.RcvBuf, Mark: p.Mark},
 		expires: certificateExpiry(p.Cert),
 	}

@@ -163,7 +163,7 @@ var english = map[string]words{
 		"check which account the browser is signed in with; the administrator may have to allow it to use this VPN"},
 	CodeSignInExpired: {
 		"the sign-in has expired[: {reason}]",
-		"sign in again"},
+		"sign in again[ with: adit connect {profile}]"},
 	CodeSignInTimedOut: {
 		"nobody signed in within {after}",
 		"connect again, and answer in time: adit connect[ {profile}]"},

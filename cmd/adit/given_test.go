@@ -59,3 +59,26 @@ func TestEndIsNoRetry(t *testing.T) {
 		}
 	}
 }
+
+// TestRetyped: a hint to connect again can be typed as it stands.
+func TestRetyped(t *testing.T) {
+	args := map[string]string{"reason": "go away", "profile": "work"}
+	for _, tc := range []struct {
+		err  error
+		hint string
+	}{
+		{api.NewProblem(api.CodeSessionEnded, args), "connect again with: adit connect 'my work.ovpn' --userspace"},
+		{api.NewProblem(api.CodeSignInCancelled, args), "connect again with: adit connect 'my work.ovpn' --userspace"},
+		{api.NewProblem(api.CodeServerRefused, args), "ask the server's administrator why; the server's log names the reason"},
+	} {
+		if got := api.AsProblem(retyped(tc.err, "my work.ovpn")); got.Hint != tc.hint || got.Message != tc.err.Error() {
+			t.Errorf("%q, hint %q; want %q", got.Message, got.Hint, tc.hint)
+		}
+	}
+	if err := retyped(errStopped, "x"); err != errStopped {
+		t.Errorf("%v", err)
+	}
+	if retyped(nil, "x") != nil {
+		t.Error("an error out of nothing")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -79,7 +80,22 @@ func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) e
 	defer stop(nil)
 	t.asker = a.newAsker(given, f, true, stop)
 	t.asker.answer = t.once.Answer
-	return t.run(ctx, inner, stop)
+	return retyped(t.run(ctx, inner, stop), arg)
+}
+
+// retyped makes a hint to connect again name what was typed: the tunnel's name is none that the service knows.
+func retyped(err error, arg string) error {
+	var p *api.Problem
+	if !errors.As(err, &p) {
+		return err
+	}
+	switch p.Code {
+	case api.CodeSessionEnded, api.CodeSignInTimedOut, api.CodeSignInCancelled, api.CodeSignInExpired:
+		args := maps.Clone(p.Args)
+		args["profile"] = quoted(arg) + " --userspace"
+		return api.NewProblem(p.Code, args)
+	}
+	return err
 }
 
 // userspaceProfile reads a file, or asks the service for a profile of the user's own and what counts of
