@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/adit-vpn/adit/client"
 	"github.com/adit-vpn/adit/client/api"
 )
 
@@ -58,6 +60,9 @@ counts from its next connect. guard and proxy are shown, and cannot be set yet.`
 				return err
 			}
 		}
+		if slices.ContainsFunc(changes, func(c string) bool { return strings.HasPrefix(c, "save_password=") }) && s.SavePassword {
+			a.noteNotSaved(cmd.Context(), c, name)
+		}
 		if *asJSON {
 			return a.out.json(s)
 		}
@@ -65,4 +70,20 @@ counts from its next connect. guard and proxy are shown, and cannot be set yet.`
 		return nil
 	}
 	return cmd
+}
+
+// noteNotSaved says so when save_password does nothing for a profile. Whose text it may not see, it says
+// nothing about.
+func (a *app) noteNotSaved(ctx context.Context, c *api.Client, name string) {
+	text, err := c.Export(ctx, name)
+	if err != nil {
+		return
+	}
+	p, err := source{title: name, text: []byte(text.Text)}.parse(name)
+	if err != nil {
+		return
+	}
+	if why := client.WhyNotSaved(p); why != "" {
+		a.out.note("save_password has no effect: %s %s", name, why)
+	}
 }
