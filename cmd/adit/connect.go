@@ -42,7 +42,8 @@ takes the wish back.
 
 What the sign-in needs is asked for at the terminal, or shown in the browser; a user name,
 password and one-time code may also be given. Without a terminal the command never
-waits for what nobody can type: it fails and names the flag.
+waits for what nobody can type: it fails and names the flag. With --no-browser it prints
+the address of a sign-in in the browser, and waits for --timeout.
 
 With --userspace the tunnel ends in this command instead: no root, no device, no route
 of this machine changes. FILE needs nothing else; NAME needs the service and a
@@ -61,7 +62,7 @@ certificate and its key are those of a token; the key stays there.`,
 	cmd.Use += " | connect FILE|NAME --userspace"
 	var f connectFlags
 	flags := cmd.Flags()
-	flags.DurationVar(&f.timeout, "timeout", time.Minute, "give up when the tunnel is not up by then, not counting the time in which a person is asked; 0 = keep trying")
+	flags.DurationVar(&f.timeout, "timeout", time.Minute, "give up when the tunnel is not up by then, not counting the time in which a person is asked at the terminal; without one, a sign-in elsewhere has as long; 0 = keep trying")
 	flags.BoolVar(&f.json, "json", false, "print JSON; with --userspace one object per event")
 	flags.StringVar(&f.user, "user", "", "user name for the sign-in")
 	flags.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the password in its first line; - is the standard input")

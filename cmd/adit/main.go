@@ -24,7 +24,11 @@ func main() { os.Exit(run()) }
 
 // run is main with its exit code as a value.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signals = append(signals, syscall.SIGHUP) // the terminal's window was closed
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	// A second Ctrl-C ends what the first one cannot, such as opening a pipe that nobody writes.
 	context.AfterFunc(ctx, stop)

@@ -30,6 +30,12 @@ type asker struct {
 	noCode               bool // --otp says that there is none
 	sent                 bool // password has gone to the service with the wish
 
+	// patience is how long a person may sign in elsewhere, until the tunnel is up for the first time;
+	// 0: for as long as the service waits. It counts where there is no terminal: nobody would end it.
+	patience time.Duration
+	until    time.Time // the end of it; zero: it has not begun
+	up       bool      // the tunnel was up
+
 	id     string        // of the newest question
 	cancel func()        // takes it back
 	done   chan struct{} // closed when it is settled
@@ -56,6 +62,9 @@ func (f connectFlags) given(profile string) (api.ConnectRequest, error) {
 func (a *app) newAsker(req api.ConnectRequest, f connectFlags, started bool, stop context.CancelCauseFunc) *asker {
 	q := &asker{out: a.out, profile: req.Profile, keys: a.keyboard(), stop: stop, sent: started && req.Password != ""}
 	q.noCode = f.otpGiven && f.otp == ""
+	if q.keys == nil {
+		q.patience = f.timeout
+	}
 	if !f.noBrowser {
 		q.open = signin.NewBrowser()
 	}
@@ -72,6 +81,7 @@ func (a *app) newAsker(req api.ConnectRequest, f connectFlags, started bool, sto
 // accepted keeps the password of a tunnel that is up, where it may be kept. wait waits for it.
 func (q *asker) accepted(ctx context.Context, c api.Connection) {
 	q.wait()
+	q.up = true
 	q.cancel, q.done = func() {}, make(chan struct{})
 	go func() {
 		defer close(q.done)
@@ -127,7 +137,10 @@ func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem, 
 	switch login.Kind {
 	case api.LoginWait:
 		q.out.note("%s", cmp.Or(login.Prompt, "the server waits until you have signed in elsewhere"))
-		return nil
+		ctx, cancel := q.patient(ctx, "a sign-in elsewhere, as the server says")
+		defer cancel()
+		<-ctx.Done() // the state tells when it is over
+		return context.Cause(ctx)
 	case api.LoginAgain: // somebody is here
 	case api.LoginBrowser:
 		if a.Response, err = q.browse(ctx, login); err != nil || login.Callback == 0 {
@@ -250,6 +263,8 @@ func (q *asker) browse(ctx context.Context, login api.Login) (push.Secret, error
 	if q.keys == nil && q.open != nil {
 		return "", api.NewProblem(api.CodeSignInInputMissing, map[string]string{"profile": q.profile, "what": "a sign-in in the browser", "flag": "--no-browser, which prints its address"})
 	}
+	ctx, end := q.patient(ctx, "a sign-in in the browser")
+	defer end()
 	if !login.Deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, login.Deadline.Add(time.Minute)) // the service ends it first
@@ -263,6 +278,21 @@ func (q *asker) browse(ctx context.Context, login api.Login) (push.Secret, error
 		return "", hinted(err, "end the other sign-in, or the other VPN client, and connect again")
 	case err != nil && ctx.Err() == nil:
 		return "", fmt.Errorf("cannot sign in with the browser: %w", err)
+	case err != nil:
+		err = context.Cause(ctx)
 	}
 	return response, err
+}
+
+// patient bounds the wait for a person who signs in elsewhere. The context's cause says what was missing.
+func (q *asker) patient(ctx context.Context, what string) (context.Context, context.CancelFunc) {
+	if q.patience == 0 || q.up {
+		return context.WithCancel(ctx)
+	}
+	if q.until.IsZero() {
+		q.until = time.Now().Add(q.patience)
+	}
+	return context.WithDeadlineCause(ctx, q.until, hinted(
+		fmt.Errorf("%s needs %s, and nobody did it within %s", q.profile, what, q.patience),
+		"there is no terminal: wait longer with --timeout, or run this in a terminal"))
 }
