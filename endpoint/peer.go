@@ -16,6 +16,7 @@ import (
 
 	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/challenge"
 	"github.com/adit-vpn/adit/ovpn/drive"
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/platform/udp"
@@ -154,10 +155,10 @@ func (p *peer) report(err error) {
 		reason = err.Error()
 	}
 	st := p.status.Load()
-	if p.login != "" {
-		log = log.With("user", p.login)
-	}
 	if st == nil {
+		if p.login != "" && p.login != challenge.AWSUser { // which nobody is called
+			log = log.With("user", p.login)
+		}
 		var protocol *ovpn.ProtocolError
 		if errors.As(err, &protocol) && protocol.Cause == ovpn.CauseTLS {
 			log.Warn("client refused", "reason", reason)
