@@ -56,7 +56,7 @@ var allowed = map[string][]string{
 	"cmd/adit":          {"client/api", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
 	"cmd/adit-pkcs11":   {"platform/token", "platform/token/pkcs11"},
 	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
-	"cmd/adit-endpoint": {"endpoint/...", "saml/sp", "saml/idp", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
+	"cmd/adit-endpoint": {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 
 func TestImportsFollowTheTable(t *testing.T) {

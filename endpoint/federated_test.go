@@ -30,7 +30,7 @@ func (r *running) federate(t *testing.T, methods string) *idp.Provider {
 		t.Fatal(err)
 	}
 	p, err := idp.New(idp.Config{Base: "http://127.0.0.1:8080", Audience: sp.EntityID, ACS: sp.ACS, Key: key, Now: time.Now,
-		SignIn: func(_ context.Context, name, _ string) (idp.Person, bool) { return idp.Person{Name: name}, true }})
+		SignIn: func(_ context.Context, name, _, _ string) (idp.Person, bool) { return idp.Person{Name: name}, true }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +128,9 @@ func TestFederatedSession(t *testing.T) {
 					t.Errorf("told %+v", ev)
 				}
 				r.says(t, regexp.MustCompile("answered already"))
+				if strings.Contains(r.log.String(), "user="+challenge.AWSUser) {
+					t.Errorf("the log calls somebody %s:\n%s", challenge.AWSUser, r.log)
+				}
 				// The endpoint's token is good in its place, and for the same person.
 				r.password = reply.AuthToken
 				again := wait[ovpn.PushReply](t, r.dial(t, cfg)).Reply

@@ -14,6 +14,7 @@ import (
 
 	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/auth"
+	"github.com/adit-vpn/adit/ovpn/challenge"
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/saml/idp"
 	"github.com/adit-vpn/adit/saml/sp"
@@ -26,8 +27,8 @@ var demoAccounts = []idp.Account{
 	{Person: idp.Person{Name: "bob@example.com", Groups: []string{"demo-users"}}, Password: "bob-demo"},
 }
 
-// signInDemo finds the demo user of a name and password.
-func signInDemo(_ context.Context, name, password string) (idp.Person, bool) {
+// signInDemo finds the demo user of a name and password; none has one-time codes.
+func signInDemo(_ context.Context, name, password, _ string) (idp.Person, bool) {
 	for _, a := range demoAccounts {
 		if a.Name == name && subtle.ConstantTimeCompare([]byte(a.Password), []byte(password)) == 1 {
 			return a.Person, true
@@ -36,11 +37,12 @@ func signInDemo(_ context.Context, name, password string) (idp.Person, bool) {
 	return idp.Person{}, false
 }
 
-// signInWith finds users of a file; one with one-time codes is not among them, since the form has
-// no place for a code.
-func signInWith(u *auth.Users) func(ctx context.Context, name, password string) (idp.Person, bool) {
-	return func(ctx context.Context, name, password string) (idp.Person, bool) {
-		outcome, err := u.Check(ctx, auth.Credentials{Username: name, Password: push.Secret(password)})
+// signInWith finds users of a file; what the form brings is put together as a client with a static
+// challenge does.
+func signInWith(u *auth.Users) func(ctx context.Context, name, password, code string) (idp.Person, bool) {
+	return func(ctx context.Context, name, password, code string) (idp.Person, bool) {
+		both := challenge.Static(push.Secret(password), push.Secret(code))
+		outcome, err := u.Check(ctx, auth.Credentials{Username: name, Password: both})
 		accepted, ok := outcome.(auth.Accepted)
 		return idp.Person{Name: accepted.Identity.Username, Groups: accepted.Identity.Groups}, ok && err == nil
 	}
@@ -84,7 +86,7 @@ func openIdP(ctx context.Context, cfg *endpoint.Config) (*testIdP, error) {
 	t := &testIdP{listener: l, base: "http://" + l.Addr().String(), users: users}
 	c := idp.Config{Base: t.base, Audience: sp.EntityID, ACS: sp.ACS, Key: key, Now: time.Now, SignIn: signInDemo, Shown: demoAccounts}
 	if directory != nil {
-		c.SignIn, c.Shown = signInWith(directory), nil
+		c.SignIn, c.AsksCode, c.Shown = signInWith(directory), directory.MFA(), nil
 	}
 	t.provider, err = idp.New(c)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pquerna/otp/totp"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/adit-vpn/adit/endpoint/auth"
@@ -62,16 +63,16 @@ func TestDemoProvider(t *testing.T) {
 
 func TestSignInDemo(t *testing.T) {
 	for _, a := range demoAccounts {
-		if who, ok := signInDemo(t.Context(), a.Name, a.Password); !ok || who.Name != a.Name || len(who.Groups) == 0 {
+		if who, ok := signInDemo(t.Context(), a.Name, a.Password, ""); !ok || who.Name != a.Name || len(who.Groups) == 0 {
 			t.Errorf("%s: %+v, %t", a.Name, who, ok)
 		}
 		for _, wrong := range []string{"", a.Password + "x", demoAccounts[0].Password + demoAccounts[1].Password} {
-			if _, ok := signInDemo(t.Context(), a.Name, wrong); ok {
+			if _, ok := signInDemo(t.Context(), a.Name, wrong, ""); ok {
 				t.Errorf("%s signs in with %q", a.Name, wrong)
 			}
 		}
 	}
-	if _, ok := signInDemo(t.Context(), "nobody", demoAccounts[0].Password); ok {
+	if _, ok := signInDemo(t.Context(), "nobody", demoAccounts[0].Password, ""); ok {
 		t.Error("nobody signs in")
 	}
 }
@@ -82,17 +83,36 @@ func TestDemoProviderUsers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := auth.NewUsers(fmt.Appendf(nil, "users:\n  - {name: ann, password: %q, groups: [g1, g2]}\n  - {name: bob, password: %q, totp: JBSWY3DPEHPK3PXP}\n", hash, hash), new(auth.Attempts), time.Now)
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	u, err := auth.NewUsers(fmt.Appendf(nil, "users:\n  - {name: ann, password: %q, groups: [g1, g2]}\n  - {name: bob, password: %q, totp: JBSWY3DPEHPK3PXP}\n", hash, hash), new(auth.Attempts), func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}
 	signIn := signInWith(u)
-	if who, ok := signIn(t.Context(), "ann", "secret"); !ok || who.Name != "ann" || !slices.Equal(who.Groups, []string{"g1", "g2"}) {
+	if who, ok := signIn(t.Context(), "ann", "secret", ""); !ok || who.Name != "ann" || !slices.Equal(who.Groups, []string{"g1", "g2"}) {
 		t.Errorf("%+v, %t", who, ok)
 	}
 	for name, password := range map[string]string{"ann": "wrong", "bob": "secret", "carol": "secret", demoAccounts[0].Name: demoAccounts[0].Password} {
-		if who, ok := signIn(t.Context(), name, password); ok {
+		if who, ok := signIn(t.Context(), name, password, ""); ok {
 			t.Errorf("%s signs in as %+v", name, who)
+		}
+	}
+	code, err := totp.GenerateCode("JBSWY3DPEHPK3PXP", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, password, code string
+		want                 bool
+	}{
+		{"bob", "secret", "000000", false},
+		{"bob", "wrong", code, false},
+		{"bob", "secret", code, true},
+		{"bob", "secret", code, false}, // once
+		{"ann", "secret", code, true},  // who has none
+	} {
+		if who, ok := signIn(t.Context(), tc.name, tc.password, tc.code); ok != tc.want || ok && who.Name != tc.name {
+			t.Errorf("%+v: %+v, %t", tc, who, ok)
 		}
 	}
 }

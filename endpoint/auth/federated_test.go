@@ -35,7 +35,7 @@ func newFederation(t *testing.T) *federation {
 		t.Fatal(err)
 	}
 	f.idp, err = idp.New(idp.Config{Base: "http://127.0.0.1:8080", Audience: sp.EntityID, ACS: sp.ACS, Key: key, Now: clock,
-		SignIn: func(_ context.Context, name, _ string) (idp.Person, bool) {
+		SignIn: func(_ context.Context, name, _, _ string) (idp.Person, bool) {
 			return idp.Person{Name: name, Groups: []string{"VPN-Users"}}, name != "nobody"
 		}})
 	if err != nil {

@@ -34,16 +34,18 @@ type Account struct {
 	Password string
 }
 
-// Config is what a Provider needs; all but Shown is required.
+// Config is what a Provider needs; all but AsksCode and Shown is required.
 type Config struct {
 	Base     string // http://127.0.0.1:PORT, where the Provider is reached
 	Audience string // entity id of the service provider
 	ACS      string // where its answers go
 	Key      *Key
-	// SignIn says who has this name and password. It may be called from any goroutine.
-	SignIn func(ctx context.Context, name, password string) (Person, bool)
-	Shown  []Account
-	Now    func() time.Time
+	// SignIn says who has this name and password, and one-time code, which is empty unless AsksCode. It may
+	// be called from any goroutine.
+	SignIn   func(ctx context.Context, name, password, code string) (Person, bool)
+	AsksCode bool // the form has a field for it, which may stay empty
+	Shown    []Account
+	Now      func() time.Time
 }
 
 // Provider is the identity provider.
@@ -127,6 +129,7 @@ type page struct {
 	Problem string
 	Shown   []Account
 	Name    string // as typed before
+	Code    bool   // is asked for
 	Audience,
 	Metadata string
 
@@ -167,7 +170,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Provider) form(w http.ResponseWriter, code int, data page) {
-	data.Title, data.Action, data.Shown = "Sign in", ssoPath, p.cfg.Shown
+	data.Title, data.Action, data.Shown, data.Code = "Sign in", ssoPath, p.cfg.Shown, p.cfg.AsksCode
 	p.render(w, formPage, code, "'self'", data)
 }
 
@@ -175,7 +178,7 @@ func (p *Provider) refuse(w http.ResponseWriter, err error) {
 	p.render(w, refusedPage, http.StatusBadRequest, "'none'", page{Title: "Not a request that is served here", Problem: err.Error()})
 }
 
-// answer checks name and password and sends the browser on with the response.
+// answer checks name, password and code, and sends the browser on with the response.
 func (p *Provider) answer(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if err := r.ParseForm(); err != nil {
@@ -189,9 +192,13 @@ func (p *Provider) answer(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, err)
 		return
 	}
-	who, ok := p.cfg.SignIn(r.Context(), name, f.Get("password"))
+	code, problem := "", "Wrong user name or password."
+	if p.cfg.AsksCode {
+		code, problem = f.Get("code"), "Wrong user name, password or one-time code. Each code is good once."
+	}
+	who, ok := p.cfg.SignIn(r.Context(), name, f.Get("password"), code)
 	if !ok {
-		p.form(w, http.StatusUnauthorized, page{Request: packed, Relay: relay, Name: name, Problem: "Wrong user name or password."})
+		p.form(w, http.StatusUnauthorized, page{Request: packed, Relay: relay, Name: name, Problem: problem})
 		return
 	}
 	response, err := p.response(id, who)

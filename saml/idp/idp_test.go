@@ -39,8 +39,8 @@ func newProvider(t testing.TB) (*idp.Provider, *idp.Key, *sp.Provider) {
 		t.Fatal(err)
 	}
 	p, err := idp.New(idp.Config{Base: base, Audience: sp.EntityID, ACS: sp.ACS, Key: key, Now: now,
-		SignIn: func(_ context.Context, name, password string) (idp.Person, bool) {
-			return alice, name == "alice@example.com" && password == "secret"
+		SignIn: func(_ context.Context, name, password, code string) (idp.Person, bool) {
+			return alice, name == "alice@example.com" && password == "secret" && code == ""
 		},
 		Shown: []idp.Account{{Person: alice, Password: "secret"}}})
 	if err != nil {
@@ -84,6 +84,9 @@ func TestSignIn(t *testing.T) {
 	if w.Code != http.StatusOK || strings.Contains(w.Body.String(), "<script>alert") {
 		t.Fatalf("%d: %s", w.Code, w.Body)
 	}
+	if strings.Contains(w.Body.String(), `name="code"`) {
+		t.Error("a code is asked for")
+	}
 	form := fields(w.Body.String())
 	form.Set("username", `"><b>alice`)
 	form.Set("password", "wrong")
@@ -117,6 +120,42 @@ func TestSignIn(t *testing.T) {
 		t.Errorf("%+v", who)
 	}
 	verified(t, text, key)
+}
+
+// TestSignInWithCode: the form asks for a code, and hands it on.
+func TestSignInWithCode(t *testing.T) {
+	key, err := idp.NewKey(clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	p, err := idp.New(idp.Config{Base: base, Audience: sp.EntityID, ACS: sp.ACS, Key: key, Now: now, AsksCode: true,
+		SignIn: func(_ context.Context, name, password, code string) (idp.Person, bool) {
+			got = append(got, name+"/"+password+"/"+code)
+			return alice, code == "123456"
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, service := newProvider(t)
+	w := fetch(p, service.URL(sp.Request{ID: "_1", Expires: clock.Add(time.Minute)}, "state"), nil)
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `name="code"`) {
+		t.Fatalf("%d: %s", w.Code, w.Body)
+	}
+	form := fields(w.Body.String())
+	form.Set("username", "ann")
+	form.Set("password", "secret")
+	if w = fetch(p, base+"/sso", form); w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "one-time code. Each code is good once") ||
+		!strings.Contains(w.Body.String(), `name="code"`) {
+		t.Errorf("without a code: %d: %s", w.Code, w.Body)
+	}
+	form.Set("code", "123456")
+	if w = fetch(p, base+"/sso", form); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "SAMLResponse") {
+		t.Errorf("with a code: %d: %s", w.Code, w.Body)
+	}
+	if want := []string{"ann/secret/", "ann/secret/123456"}; !slices.Equal(got, want) {
+		t.Errorf("judged %q, want %q", got, want)
+	}
 }
 
 // verified asks another implementation about both signatures.

@@ -29,7 +29,8 @@ var formPage = parse(`{{template "head" .}}<p>for <code>{{.Audience}}</code></p>
 <form method="post" action="{{.Action}}"><input type="hidden" name="SAMLRequest" value="{{.Request}}"><input type="hidden" name="RelayState" value="{{.Relay}}">
 <label for="username">User name</label><input id="username" name="username" value="{{.Name}}" autocomplete="username" required autofocus>
 <label for="password">Password</label><input id="password" name="password" type="password" autocomplete="off" required>
-<button type="submit">Sign in</button></form>{{template "shown" .}}{{template "foot" .}}`)
+{{if .Code}}<label for="code">One-time code, if you have one</label><input id="code" name="code" inputmode="numeric" autocomplete="one-time-code">
+{{end}}<button type="submit">Sign in</button></form>{{template "shown" .}}{{template "foot" .}}`)
 
 var postPage = parse(`{{template "head" .}}<p>You are <code>{{.Name}}</code>. The answer goes to the VPN client now.</p>
 <form method="post" action="{{.Action}}"><input type="hidden" name="SAMLResponse" value="{{.Response}}"><input type="hidden" name="RelayState" value="{{.Relay}}">
