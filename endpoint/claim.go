@@ -91,7 +91,7 @@ func (ps *peers) rivals(now time.Time, p *peer) (out []*peer) {
 func (p *peer) claim(now time.Time, s *ovpn.Session) error {
 	rivals := p.server.peers.rivals(now, p)
 	if i := slices.IndexFunc(rivals, p.signedInAs); i >= 0 && p.inherit(rivals[i]) {
-		rivals[i].end("RESTART,"+errReplaced.Error(), errReplaced.Error())
+		rivals[i].end(comeBack+errReplaced.Error(), errReplaced.Error())
 		return p.push(now, s)
 	}
 	for _, q := range rivals {
@@ -123,7 +123,7 @@ func (p *peer) await(now time.Time, s *ovpn.Session, asked time.Time, rivals []*
 		return nil
 	}
 	if len(rivals) > 0 && p.inherit(rivals[0]) {
-		rivals[0].end("RESTART,"+errReplaced.Error(), errReplaced.Error())
+		rivals[0].end(comeBack+errReplaced.Error(), errReplaced.Error())
 	}
 	return p.push(now, s)
 }

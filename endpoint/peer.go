@@ -91,8 +91,12 @@ type status struct {
 	key      *ControlKey
 }
 
-// restartMessage makes a client connect anew.
-const restartMessage = "RESTART,the configuration changed"
+// comeBack, and a reason, make a client connect anew. The flag P says that what it signed in with, our
+// token among it, stays good: without it, clients ask their person again.
+const comeBack = "RESTART,[P]:"
+
+// restartMessage tells clients of a changed configuration.
+const restartMessage = comeBack + "the configuration changed"
 
 // newPeer makes a peer that run will serve. conn is nil on TCP, and local zero.
 func (s *Server) newPeer(key sessionKey, local netip.Addr, conn udp.Conn) (*peer, context.Context) {
@@ -342,7 +346,7 @@ func (p *peer) stop() {
 		p.cancel(errDoorClosed)
 		return
 	}
-	p.end("RESTART,"+errDoorClosed.Error(), errDoorClosed.Error())
+	p.end(comeBack+errDoorClosed.Error(), errDoorClosed.Error())
 }
 
 // send sends one control packet.

@@ -510,7 +510,7 @@ func TestReload(t *testing.T) {
 	if n, err := r.Reload(t.Context(), r.config(t, full)); err != nil || n != 1 {
 		t.Fatalf("reset %d, %v", n, err)
 	}
-	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "restart" {
+	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "restart" || !ev.KeepCredentials || ev.Reason != "the configuration changed" {
 		t.Errorf("told %+v", ev)
 	}
 	d, reply = r.connect(t, "ann")

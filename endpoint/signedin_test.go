@@ -72,7 +72,7 @@ func TestTokenTakesOver(t *testing.T) {
 		t.Errorf("came back as %s, was %s", reply.Address, first.Address)
 	}
 	again.ping(t, reply.Address.Addr())
-	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "restart" {
+	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "restart" || !ev.KeepCredentials {
 		t.Errorf("told %+v", ev)
 	}
 	r.until(t, func() bool { return len(r.Connections()) == 2 })
