@@ -26,7 +26,7 @@ help:
 	@echo 'make test      unit tests, race detector, lab (as root; installs packages)'
 	@echo 'make check     formatting, vet, all systems build, every fuzz target for $(FUZZTIME)'
 	@echo 'make lab       the lab alone; make lab-full runs every cell of the matrix'
-	@echo 'make bench     side by side with openvpn (root)'
+	@echo 'make bench     side by side with openvpn and wireguard-go; writes docs/performance.md (root, a quiet machine, half an hour)'
 	@echo 'make clean     remove bin/ and test caches of this tree'
 
 build:
@@ -96,8 +96,9 @@ fuzz:
 	  out=$$($(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$file) 2>&1) || { \
 	    echo "$$out"; case "$$out" in *"Failing input"*|*panic:*) exit 1;; *"    context deadline exceeded"*) echo '  stopped by the clock, nothing found';; *) exit 1;; esac; }; done
 
+# What every figure means is in bench/sidebyside/page.go, and in the page. BENCH has more flags, as BENCH=-quick.
 bench: build
-	$(GO) run ./bench/sidebyside -bin $(BIN)
+	$(GO) run ./bench/sidebyside -bin $(BIN) -write docs $(BENCH)
 
 clean:
 	rm -rf $(BIN) adit-endpoint-data $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests

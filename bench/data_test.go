@@ -22,13 +22,16 @@ const (
 
 var dataCiphers = []string{"AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"}
 
+// formats are those of data packets: with epoch keys (the tag comes last), and openvpn 2.6's (it comes first).
+var formats = []string{"epoch", "classic"}
+
 // dataPair brings up a session with cipher and returns both packet crypts.
-func dataPair(b *testing.B, cipher string) (client, server *ovpn.Data, now time.Time) {
+func dataPair(b *testing.B, cipher, format string) (client, server *ovpn.Data, now time.Time) {
 	b.Helper()
 	pki := ovpntest.NewPKI(b)
 	ciphers := []string{cipher}
 	p := ovpntest.NewPair(b,
-		ovpn.Config{TLS: pki.ClientTLS("bench"), Ciphers: ciphers},
+		ovpn.Config{TLS: pki.ClientTLS("bench"), Ciphers: ciphers, Classic: format == "classic"},
 		ovpn.Config{TLS: pki.ServerTLS(), Ciphers: ciphers, PeerID: 1},
 		ovpntest.Noise{Delay: time.Millisecond}, 1)
 	if !p.Run(50*time.Second, p.Up) {
@@ -52,49 +55,55 @@ func perPacket(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/batchSize, "ns/packet")
 }
 
-func BenchmarkSeal(b *testing.B) {
-	for _, name := range dataCiphers {
-		b.Run(name, func(b *testing.B) {
-			client, _, now := dataPair(b, name)
-			pkts, sizes := packets(batchSize, packetSize), make([]int, 0, batchSize)
-			dst := make([]byte, 0, batchSize*(packetSize+ovpn.MaxOverhead)+64)
-			b.SetBytes(batchSize * packetSize)
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, sizes = client.Seal(now, dst, 0, pkts, sizes); len(sizes) != batchSize {
-					b.Fatalf("sealed %d", len(sizes))
-				}
+func eachFormat(b *testing.B, f func(b *testing.B, cipher, format string)) {
+	for _, cipher := range dataCiphers {
+		b.Run(cipher, func(b *testing.B) {
+			for _, format := range formats {
+				b.Run(format, func(b *testing.B) { f(b, cipher, format) })
 			}
-			perPacket(b)
 		})
 	}
 }
 
-func BenchmarkOpen(b *testing.B) {
-	for _, name := range dataCiphers {
-		b.Run(name, func(b *testing.B) {
-			client, server, now := dataPair(b, name)
-			pkts, sizes := packets(batchSize, packetSize), make([]int, 0, batchSize)
-			out, got := packets(batchSize, packetSize+ovpn.MaxOverhead), make([]int, batchSize)
-			dst := make([]byte, 0, batchSize*(packetSize+ovpn.MaxOverhead)+64)
-			train := make([][]byte, batchSize)
-			b.SetBytes(batchSize * packetSize)
-			b.ReportAllocs()
-			for b.Loop() {
-				b.StopTimer() // each datagram opens only once
-				var buf []byte
-				buf, sizes = client.Seal(now, dst, 0, pkts, sizes)
-				for i, size := range sizes {
-					train[i], buf = buf[:size], buf[size:]
-				}
-				b.StartTimer()
-				if n := server.Open(now, train, out, got, 0); n != batchSize {
-					b.Fatalf("opened %d", n)
-				}
+func BenchmarkSeal(b *testing.B) {
+	eachFormat(b, func(b *testing.B, cipher, format string) {
+		client, _, now := dataPair(b, cipher, format)
+		pkts, sizes := packets(batchSize, packetSize), make([]int, 0, batchSize)
+		dst := make([]byte, 0, batchSize*(packetSize+ovpn.MaxOverhead)+64)
+		b.SetBytes(batchSize * packetSize)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, sizes = client.Seal(now, dst, 0, pkts, sizes); len(sizes) != batchSize {
+				b.Fatalf("sealed %d", len(sizes))
 			}
-			perPacket(b)
-		})
-	}
+		}
+		perPacket(b)
+	})
+}
+
+func BenchmarkOpen(b *testing.B) {
+	eachFormat(b, func(b *testing.B, cipher, format string) {
+		client, server, now := dataPair(b, cipher, format)
+		pkts, sizes := packets(batchSize, packetSize), make([]int, 0, batchSize)
+		out, got := packets(batchSize, packetSize+ovpn.MaxOverhead), make([]int, batchSize)
+		dst := make([]byte, 0, batchSize*(packetSize+ovpn.MaxOverhead)+64)
+		train := make([][]byte, batchSize)
+		b.SetBytes(batchSize * packetSize)
+		b.ReportAllocs()
+		for b.Loop() {
+			b.StopTimer() // each datagram opens only once
+			var buf []byte
+			buf, sizes = client.Seal(now, dst, 0, pkts, sizes)
+			for i, size := range sizes {
+				train[i], buf = buf[:size], buf[size:]
+			}
+			b.StartTimer()
+			if n := server.Open(now, train, out, got, 0); n != batchSize {
+				b.Fatalf("opened %d", n)
+			}
+		}
+		perPacket(b)
+	})
 }
 
 // BenchmarkRaw is the floor: the cipher alone on the same buffers.

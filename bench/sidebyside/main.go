@@ -1,13 +1,12 @@
 //go:build linux
 
-// Command sidebyside measures a tunnel of Adit (adit, aditd and adit-endpoint with its
-// kernel network) beside one of openvpn: throughput of one TCP stream in both
-// directions, processor time per gigabyte, and the time from the wish to connect to
-// the first answered ping. Both tunnels stand side by side on wires of their own,
-// alike in everything, and take turns, so that a noisy machine disturbs both.
+// Command sidebyside measures tunnels of Adit beside those of openvpn and wireguard-go, and
+// beside a wire without a tunnel. Every contender stands on wires of its own in network
+// namespaces of its own, all alike, and they take turns, so that a noisy machine disturbs all of
+// them: what counts are ratios.
 //
-// It needs root, openvpn and iperf3. Everything happens in network namespaces
-// that end with it.
+// It needs root, openvpn and iperf3, and the module's source with Go; valgrind and perf for parts that
+// are left out without them. Everything happens in namespaces that end with it.
 package main
 
 import (
@@ -20,10 +19,12 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/adit-vpn/adit/bench/report"
 	"github.com/adit-vpn/adit/lab"
 )
 
@@ -31,13 +32,23 @@ import (
 type options struct {
 	bin        string
 	rounds     int
-	seconds    int
+	length     time.Duration // of one stream
 	connects   int
-	cipher     string
-	transports []string
-	min        float64
+	peers      int
+	only       []string // names of measurements
+	contenders []string
+	write      string // directory; empty: nothing
+	check      bool
 	verbose    bool
+	quick      bool
 }
+
+// What -quick does: three rounds of short streams, and only what is told apart soon.
+const (
+	quickLength   = time.Second
+	quickConnects = 5
+	quickOnly     = "stream,tcp,chacha,smallpackets,idleping,connect"
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -53,26 +64,54 @@ func main() {
 
 func parse(args []string) (options, error) {
 	var o options
-	var transports string
+	var only, contenders string
+	var seconds int
 	f := flag.NewFlagSet("sidebyside", flag.ContinueOnError)
 	f.StringVar(&o.bin, "bin", "bin", "`directory` of adit, aditd and adit-endpoint")
-	f.IntVar(&o.rounds, "rounds", 5, "how often each measurement is repeated")
-	f.IntVar(&o.seconds, "seconds", 4, "length of one stream")
-	f.IntVar(&o.connects, "connects", 31, "how often each side connects; 0 leaves that out")
-	f.StringVar(&o.cipher, "cipher", "AES-256-GCM", "data cipher")
-	f.StringVar(&transports, "transports", "udp,tcp", "what carries the tunnels; the first one counts for -min")
-	f.Float64Var(&o.min, "min", 0, "fail when the ratio is below this in either direction, or our time to the first ping is longer")
+	f.IntVar(&o.rounds, "rounds", 3, "how often each measurement is repeated")
+	f.IntVar(&seconds, "seconds", 4, "length of one stream")
+	f.IntVar(&o.connects, "connects", 15, "how often each contender connects")
+	f.IntVar(&o.peers, "peers", 100, "clients of peers100")
+	f.StringVar(&only, "only", "", "measurements, of "+strings.Join(names(), ",")+" (default all)")
+	f.StringVar(&contenders, "contenders", strings.Join(contenderNames, ","), "who takes part")
+	f.StringVar(&o.write, "write", "", "write performance.md and performance.svg into this `directory`")
+	f.BoolVar(&o.quick, "quick", false, "two minutes: short streams, and only "+quickOnly)
+	f.BoolVar(&o.check, "check", false, "fail when a goal is measured and not met")
 	f.BoolVar(&o.verbose, "v", false, "show at the end what the tunnels' programs said")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	o.transports = strings.Split(transports, ",")
-	for _, t := range o.transports {
-		if t != "udp" && t != "tcp" {
-			return o, fmt.Errorf("transport %q is not udp or tcp", t)
+	set := map[string]bool{}
+	f.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	o.length = time.Duration(seconds) * time.Second
+	if o.quick {
+		if !set["only"] {
+			only = quickOnly
+		}
+		if !set["seconds"] {
+			o.length = quickLength
+		}
+		if !set["connects"] {
+			o.connects = quickConnects
 		}
 	}
-	if f.NArg() > 0 || o.rounds < 1 || o.seconds < 1 || o.connects < 0 {
+	if only == "" {
+		o.only = names()
+	} else {
+		o.only = strings.Split(only, ",")
+	}
+	o.contenders = strings.Split(contenders, ",")
+	for _, name := range o.only {
+		if !slices.Contains(names(), name) {
+			return o, fmt.Errorf("there is no measurement %q", name)
+		}
+	}
+	for _, name := range o.contenders {
+		if !slices.Contains(contenderNames, name) {
+			return o, fmt.Errorf("there is no contender %q", name)
+		}
+	}
+	if f.NArg() > 0 || o.rounds < 1 || seconds < 1 || o.connects < 1 || o.peers < 2 || o.peers > maxClients {
 		return o, errors.New("wrong arguments; see -help")
 	}
 	return o, nil
@@ -91,21 +130,26 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	fmt.Fprintf(w, "one TCP stream, %d rounds of %d s each way, %s, wire with MTU 1500; openvpn is %s\n",
-		o.rounds, o.seconds, o.cipher, openvpnVersion(ctx))
-	var failed []string
-	for i, transport := range o.transports {
-		r, err := measure(ctx, o, transport, filepath.Join(dir, transport))
-		if err != nil {
+	if err := os.Chmod(dir, 0o755); err != nil { // the userspace contender is nobody
+		return err
+	}
+	b := &bench{o: o, dir: dir, out: w}
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := b.all(ctx); err != nil {
+		return err
+	}
+	verdicts := b.figures.Judge(goals())
+	fmt.Fprintf(w, "\n%s", report.GoalText(verdicts))
+	if o.write != "" {
+		if err := b.write(ctx, o.write, start, verdicts); err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "\n%s\n%s", strings.ToUpper(transport), r.table())
-		if i == 0 && o.min > 0 {
-			failed = r.below(o.min)
-		}
 	}
-	if len(failed) > 0 {
-		return errors.New(strings.Join(failed, "; "))
+	if short := report.Short(verdicts); o.check && len(short) > 0 {
+		return fmt.Errorf("%d goals are not met:\n%s", len(short), strings.Join(short, "\n"))
 	}
 	return nil
 }
@@ -124,73 +168,10 @@ func ready(o *options) error {
 			return fmt.Errorf("%w: build it first: make build", err)
 		}
 	}
-	for _, name := range []string{"openvpn", "iperf3"} {
+	for _, name := range []string{"openvpn", "iperf3", "go", "setpriv"} {
 		if _, err := exec.LookPath(name); err != nil {
-			return fmt.Errorf("%s is missing: apt-get install %s", name, name)
+			return fmt.Errorf("%s is missing", name)
 		}
 	}
 	return nil
-}
-
-// openvpnVersion is the second word of "OpenVPN 2.6.14 x86_64…".
-func openvpnVersion(ctx context.Context) string {
-	out, _ := exec.CommandContext(ctx, "openvpn", "--version").Output() // its exit code is 1
-	if f := strings.Fields(string(out)); len(f) > 1 {
-		return f[1]
-	}
-	return "of unknown version"
-}
-
-// measure builds both tunnels over one transport and lets them take turns.
-func measure(ctx context.Context, o options, transport, dir string) (r *result, err error) {
-	keys, err := newKeys(dir, transport, o.cipher)
-	if err != nil {
-		return nil, err
-	}
-	r = &result{transport: transport}
-	var sides [2]*side
-	for i, name := range []string{openvpnName, aditName} {
-		s, err := newSide(name, filepath.Join(dir, name), o.bin, keys)
-		if err != nil {
-			return nil, err
-		}
-		defer s.net.Close()
-		sides[i] = s
-	}
-	defer func() {
-		switch {
-		case err != nil && ctx.Err() == nil:
-			err = fmt.Errorf("%w\n%s%s", err, sides[0].said(), sides[1].said())
-		case o.verbose:
-			fmt.Fprint(os.Stderr, sides[0].said(), sides[1].said())
-		}
-	}()
-	for range o.connects {
-		for i, s := range sides {
-			for _, way := range s.ways() {
-				took, err := s.connectOnce(ctx, way)
-				if err != nil {
-					return nil, err
-				}
-				r.connects[i].add(way, took)
-			}
-		}
-	}
-	for _, s := range sides {
-		if err := s.up(ctx); err != nil {
-			return nil, err
-		}
-	}
-	for range o.rounds {
-		for d := range directions {
-			for i, s := range sides {
-				f, err := s.stream(ctx, d, time.Duration(o.seconds)*time.Second)
-				if err != nil {
-					return nil, err
-				}
-				r.flows[i][d] = append(r.flows[i][d], f)
-			}
-		}
-	}
-	return r, nil
 }

@@ -3,134 +3,206 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/adit-vpn/adit/bench/report"
 	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/lab"
 	"github.com/adit-vpn/adit/ovpn/profile"
 )
 
-func TestSpread(t *testing.T) {
-	for _, c := range []struct {
-		values []float64
-		want   spread
-	}{
-		{[]float64{5}, spread{5, 5, 5}},
-		{[]float64{9, 1}, spread{1, 5, 9}},
-		{[]float64{9, 2, 1}, spread{1, 2, 9}},
-		{[]float64{9, 4, 2, 1}, spread{1, 3, 9}},
-	} {
-		if got := spreadOf(c.values); got != c.want {
-			t.Errorf("%v: %v, want %v", c.values, got, c.want)
-		}
-	}
-}
-
-// sample is openvpn at 100 and adit at 300 Mbit/s to the server, 400 and 500 to the client.
-func sample() *result {
-	r := &result{transport: "udp"}
-	for i, rates := range [2][directions][]float64{{{100, 90, 110}, {400, 400, 400}}, {{300, 180, 310}, {500, 400, 600}}} {
-		for d, values := range rates {
-			for _, v := range values {
-				r.flows[i][d] = append(r.flows[i][d], flow{mbits: v, processor: 3 * time.Second, retransmit: 7})
-			}
-		}
-	}
-	for _, ms := range []time.Duration{20, 30, 25} {
-		r.connects[0].add(byProcess, ms*time.Millisecond)
-		r.connects[1].add(byCommand, (ms+1)*time.Millisecond)
-		r.connects[1].add(byAPI, (ms-1)*time.Millisecond)
-	}
-	return r
-}
-
-func TestRatio(t *testing.T) {
-	r := sample()
-	if got, want := r.ratio(toServer), (spread{2, 3, 3}); got != want {
-		t.Errorf("to server: %v, want %v", got, want)
-	}
-	if got, want := r.ratio(toClient), (spread{1, 1.25, 1.5}); got != want {
-		t.Errorf("to client: %v, want %v", got, want)
-	}
-	short := strings.Join(r.below(2.5), "\n")
-	if want := "udp to client: the ratio 1.25 is below 2.50\nudp: the first ping is answered after 26.0 ms, openvpn's after 25.0 ms"; short != want {
-		t.Errorf("falls short:\n%s\nwant:\n%s", short, want)
-	}
-	if r.connects[1] = (connects{}); len(r.below(1.2)) != 0 {
-		t.Error("1.25 is below 1.2")
-	}
-}
-
-func TestTable(t *testing.T) {
-	got := sample().table()
-	for _, want := range []string{"300  310", "3.00", "(2.00 to 3.00)", "1.25", byCommand, "24.0  29.0"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("no %q in\n%s", want, got)
-		}
-	}
-}
-
-func TestReadStat(t *testing.T) {
-	text := "4711 (a b) c) S 1 2 3 4 5 6 7 8 9 10 250 125 0 0 20 0 9 0"
-	if got, err := readStat(text); err != nil || got != 3750*time.Millisecond {
-		t.Errorf("%v, %v", got, err)
-	}
-	own, err := os.ReadFile("/proc/self/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readStat(string(own)); err != nil {
-		t.Error(err)
-	}
-	for _, bad := range []string{"", "4711 (x)", "4711 (x) S 1 2", strings.Replace(text, "250", "x", 1)} {
-		if got, err := readStat(bad); err == nil {
-			t.Errorf("%q: %v", bad, got)
-		}
-	}
-}
-
 func TestReadIperf(t *testing.T) {
-	report := `{"start":{},"end":{"sum_sent":{"retransmits":3,"bytes":11},"sum_received":{"bytes":5e8,"bits_per_second":1e9}}}`
-	f, bytes, err := readIperf([]byte(report))
-	if err != nil || f.mbits != 1000 || f.retransmit != 3 || bytes != 5e8 {
-		t.Errorf("%+v, %v, %v", f, bytes, err)
+	text := `{"start":{},"end":{"sum_sent":{"bytes":11},"sum_received":{"bytes":5e8,"bits_per_second":1e9}}}`
+	if f, err := readIperf([]byte(text)); err != nil || f != (flow{1000, 5e8}) {
+		t.Errorf("%+v, %v", f, err)
+	}
+	text = `{"end":{"sum_received":{"bytes":5e8,"bits_per_second":1e9},"sum_received_bidir_reverse":{"bytes":1e8,"bits_per_second":2e8}}}`
+	if f, err := readIperf([]byte(text)); err != nil || f != (flow{1200, 6e8}) {
+		t.Errorf("both ways: %+v, %v", f, err)
 	}
 	for _, bad := range []string{"", "{}", `{"error":"unable to connect"}`} {
-		if _, _, err := readIperf([]byte(bad)); err == nil {
+		if _, err := readIperf([]byte(bad)); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
 	}
 }
 
-// What we ask of both implementations is what they understand.
+func TestReadCallgrind(t *testing.T) {
+	if n, err := readCallgrind([]byte("==7== Events    : Ir\n==7== Collected : 15153650\n")); err != nil || n != 15153650 {
+		t.Errorf("%d, %v", n, err)
+	}
+	for _, bad := range []string{"", "==7== Collected : 0\n", "==7== Collected : 99999999999999999999\n"} {
+		if _, err := readCallgrind([]byte(bad)); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+func TestReadResident(t *testing.T) {
+	if mb, err := readResident("Name:\tx\nVmRSS:\t   20000 kB\n"); err != nil || mb != 20.48 {
+		t.Errorf("%v, %v", mb, err)
+	}
+	for _, bad := range []string{"", "VmRSS:\tmuch kB\n"} {
+		if _, err := readResident(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+func TestReadStolen(t *testing.T) {
+	for line, want := range map[string]string{"cpu  10 0 10 70 0 0 0 10 0 0": "10.0 %", "cpu 1": "unknown", "": "unknown", "cpu 0 0 0 0 0 0 0 0": "unknown", "cpu 0 0 0 x 0 0 0 0": "unknown"} {
+		if got := readStolen(line); got != want {
+			t.Errorf("%q: %s, want %s", line, got, want)
+		}
+	}
+}
+
+func TestFirstLines(t *testing.T) {
+	if got := firstLines("# head\n\n  50% a  \n 20% b\n 1% c\n", 2); got != "50% a\n20% b" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestWireguardAnswer(t *testing.T) {
+	if err := wireguardAnswer("errno=0\n"); err != nil {
+		t.Error(err)
+	}
+	if wireguardAnswer("errno=-22\n") == nil || wireguardAnswer("") == nil {
+		t.Error("a refusal is taken")
+	}
+}
+
+// The clock of another process is the one that the kernel means.
+func TestUsed(t *testing.T) {
+	if got := processClock(1); got != -14 { // ~1<<3 | 2
+		t.Errorf("clock of process 1: %d", got)
+	}
+}
+
+func TestFairness(t *testing.T) {
+	for _, c := range []struct {
+		rates []float64
+		want  float64
+	}{{[]float64{10, 10}, 1}, {[]float64{5, 15}, 0.5}, {[]float64{0, 9}, 0}, {[]float64{0}, 0}} {
+		if got := fairness(c.rates); got != c.want {
+			t.Errorf("%v: %v, want %v", c.rates, got, c.want)
+		}
+	}
+}
+
+func TestPassed(t *testing.T) {
+	for _, c := range []struct {
+		planned, sent, got float64
+		want               bool
+	}{{1000, 1000, 1000, true}, {10000, 9800, 9795, true}, {1000, 900, 900, false}, {1000, 1000, 998, false}} {
+		if got := passed(c.planned, c.sent, c.got); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+func TestSearch(t *testing.T) {
+	for _, limit := range []float64{150, 3000, 50_000, 777_777} {
+		flaky := 0
+		got, err := search(t.Context(), leastRate, func(rate float64) (bool, error) {
+			flaky++
+			return rate <= limit && flaky%2 == 0, nil // every other trial is disturbed
+		})
+		if err != nil || got > limit || got < limit/1.06 {
+			t.Errorf("limit %v: %v, %v", limit, got, err)
+		}
+	}
+	if _, err := search(t.Context(), leastRate, func(float64) (bool, error) { return false, nil }); err == nil {
+		t.Error("a rate is found where nothing goes through")
+	}
+	if got, err := search(t.Context(), leastRate, func(float64) (bool, error) { return true, nil }); err != nil || got > mostRate || got < mostRate/2 {
+		t.Errorf("without a limit: %v, %v", got, err)
+	}
+	broken := errors.New("broken")
+	if _, err := search(t.Context(), leastRate, func(float64) (bool, error) { return false, broken }); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := search(ctx, leastRate, func(float64) (bool, error) { return true, nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Goals and measurements name the same figures.
+func TestGoals(t *testing.T) {
+	lines := map[string]int{}
+	for _, g := range goals() {
+		lines[g.Line]++
+		if g.Line != "7" && (g.Ours.Metric == "" || !slices.Contains(contenderNames, g.Ours.Contender)) {
+			t.Errorf("%s. %s: %+v", g.Line, g.Text, g.Ours)
+		}
+		if g.Theirs != (report.Ref{}) && !slices.Contains(contenderNames, g.Theirs.Contender) {
+			t.Errorf("%s. %s: %+v", g.Line, g.Text, g.Theirs)
+		}
+		if g.Bound <= 0 {
+			t.Errorf("%s. %s: no bound", g.Line, g.Text)
+		}
+	}
+	if len(lines) != 8 {
+		t.Errorf("goals of %d lines, want 8", len(lines))
+	}
+}
+
+func TestWithoutEpoch(t *testing.T) {
+	source, err := os.ReadFile("../../ovpn/negotiate.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := withoutEpoch(source)
+	if err != nil || strings.Contains(string(changed), "protoEpoch       = 1") {
+		t.Errorf("not changed: %v", err)
+	}
+	if _, err := withoutEpoch(changed); err == nil {
+		t.Error("a source without the line is taken")
+	}
+}
+
+// What we ask of the implementations is what they understand.
 func TestConfigurations(t *testing.T) {
-	for _, transport := range []string{"udp", "tcp"} {
-		dir := t.TempDir()
-		k, err := newKeys(dir, transport, "AES-256-GCM")
+	for _, sc := range []scene{{transport: "udp", cipher: aes}, {transport: "tcp", cipher: aes}, {transport: "udp", cipher: chacha}} {
+		dir := filepath.Join(t.TempDir(), "scene")
+		k, err := newKeys(dir, sc)
 		if err != nil {
 			t.Fatal(err)
 		}
-		file, err := k.fill(dir, "endpoint.yaml", endpointConfig)
+		for _, network := range []string{"kernel", "userspace"} {
+			k.Network = network
+			file, err := k.fill(dir, "endpoint.yaml", endpointConfig, "198.18.0.1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := endpoint.LoadConfig(file)
+			if err != nil || cfg.Transport != sc.transport || cfg.Network != network || !slices.Equal(cfg.Ciphers, []string{sc.cipher}) {
+				t.Errorf("%+v, %v", cfg, err)
+			}
+		}
+		file, err := k.fill(dir, "client.ovpn", clientProfile, "198.18.7.1")
 		if err != nil {
-			t.Fatal(err)
-		}
-		cfg, err := endpoint.LoadConfig(file)
-		if err != nil || cfg.Transport != transport || cfg.Network != "kernel" {
-			t.Errorf("%+v, %v", cfg, err)
-		}
-		if file, err = k.fill(dir, "client.ovpn", clientProfile); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := profile.Parse("bench", text, nil); err != nil {
-			t.Error(err)
+		p, err := profile.Parse("bench", text, nil)
+		if err != nil || p.Remotes[0].Host != "198.18.7.1" {
+			t.Errorf("%+v, %v", p, err)
 		}
-		if file, err = k.fill(dir, "openvpn.conf", openvpnServer); err != nil {
+		if file, err = k.fill(dir, "openvpn.conf", openvpnServer, ""); err != nil {
 			t.Fatal(err)
 		}
 		if text, err = os.ReadFile(file); err != nil || strings.Contains(string(text), "<no value>") {
@@ -140,13 +212,73 @@ func TestConfigurations(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	o, err := parse([]string{"-min", "2.5", "-transports", "tcp,udp"})
-	if err != nil || o.min != 2.5 || len(o.transports) != 2 || o.transports[0] != "tcp" {
+	o, err := parse(nil)
+	if err != nil || !slices.Equal(o.only, names()) || len(o.contenders) != len(contenderNames) || o.length != 4*time.Second {
 		t.Errorf("%+v, %v", o, err)
 	}
-	for _, bad := range [][]string{{"-transports", "sctp"}, {"-rounds", "0"}, {"-seconds", "0"}, {"more"}} {
+	o, err = parse([]string{"-quick", "-contenders", "openvpn,adit"})
+	if err != nil || strings.Join(o.only, ",") != quickOnly || o.length != quickLength || o.connects != quickConnects || len(o.contenders) != 2 {
+		t.Errorf("%+v, %v", o, err)
+	}
+	o, err = parse([]string{"-quick", "-seconds", "2", "-only", "stream"})
+	if err != nil || !slices.Equal(o.only, []string{"stream"}) || o.length != 2*time.Second {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, bad := range [][]string{{"-only", "sctp"}, {"-contenders", "ipsec"}, {"-rounds", "0"}, {"-seconds", "0"}, {"-peers", "1"}, {"-peers", "1000"}, {"more"}} {
 		if _, err := parse(bad); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
+	}
+}
+
+// TestSlowWire: packets of any protocol arrive, and no earlier than they may.
+func TestSlowWire(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	n, err := lab.NewNet(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	a, err := n.Node("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := n.Node("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const delay = 20 * time.Millisecond
+	w, err := newSlowWire(delay, end{a, "eth0", "198.18.0.2/30"}, end{b, "eth7", "198.18.0.1/30"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	p, err := newPinger(a, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	ms, lost, err := p.series(t.Context(), "198.18.0.1", idlePause, 200*time.Millisecond)
+	if err != nil || lost > 0 || len(ms) < 2 || ms[0] < 2*float64(delay.Milliseconds()) {
+		t.Errorf("%v, %d lost, %v", ms, lost, err)
+	}
+	if !slices.IsSorted(ms) || math.IsNaN(report.Percentile(ms, 99)) {
+		t.Errorf("%v", ms)
+	}
+	l, err := b.Listen("tcp4", "198.18.0.1:99")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	start := time.Now()
+	conn, err := a.Dial("tcp4", "198.18.0.1:99", soon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if took := time.Since(start); took < 2*delay {
+		t.Errorf("TCP connects within %v", took)
 	}
 }
