@@ -36,8 +36,9 @@ var allowed = map[string][]string{
 	"platform/udp":       {},
 	"platform/lock":      {},
 	"platform/durable":   {},
-	"platform":           {"routes", "platform/udp", "platform/durable"},
-	"platform/userspace": {"platform", "routes", "platform/udp"},
+	"platform/offload":   {},
+	"platform":           {"routes", "platform/udp", "platform/durable", "platform/offload"},
+	"platform/userspace": {"platform", "routes", "platform/udp", "platform/offload"},
 
 	"platform/secrets":      {"ovpn/push"},
 	"platform/token":        {"ovpn/push"},
@@ -47,10 +48,10 @@ var allowed = map[string][]string{
 	"client/api":   {"platform/ipc", "ovpn/push", "routes"},
 	"client/proxy": {"ovpn/push", "platform/udp"},
 	"client": {
-		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
+		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 	"endpoint/...": {
-		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
+		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 
 	"cmd/adit":          {"client/api", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},

@@ -286,11 +286,11 @@ func (s *server) serve(c *memConn, cfg ovpn.Config, do chan func(*ovpn.Session),
 }
 
 func (s *server) echo(d *ovpn.Data, c *memConn, p []byte) {
-	out, sizes := [][]byte{make([]byte, 65535)}, make([]int, 1)
-	if d.Open(time.Now(), [][]byte{p}, out, sizes, 0) == 0 {
+	pkts := ovpn.List{p}
+	if n, _ := d.Open(time.Now(), pkts); n == 0 {
 		return
 	}
-	sealed, sizes := d.Seal(time.Now(), nil, 0, [][]byte{out[0][:sizes[0]]}, nil)
+	sealed, sizes := d.Seal(time.Now(), nil, 0, &pkts, nil)
 	if len(sizes) == 1 {
 		c.WriteBatch([]udp.Message{{Buf: sealed, N: len(sealed)}})
 	}

@@ -9,38 +9,33 @@ import (
 	"syscall"
 	"time"
 
-	"golang.zx2c4.com/wireguard/tun"
-
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/framing"
 	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/ovpn/wire"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
 // The packet path, on two goroutines.
 //
 // Out (outbound, as long as the TUN):
-//  1. tun.Read fills a batch
-//  2. Data.Seal encrypts it into one contiguous buffer
+//  1. tun.Read gives packets, and super-packets that stand for many
+//  2. Data.Seal cuts them and encrypts each packet into one contiguous buffer
 //  3. link.write sends that buffer with one system call: trains on UDP, one stream write on TCP
 //
 // In (inbound.udp or inbound.tcp, as long as the attempt):
 //  1. one read from the socket gives many datagrams, or many frames
 //  2. control packets are copied to the session's inbox, and dropped when it is full
-//  3. Data.Open decrypts the data packets
-//  4. tun.Write takes the batch
+//  3. Data.Open decrypts the data packets in place
+//  4. tun.Write takes the batch, and joins what it can to super-packets
 //
-// Nothing on it allocates, locks or crosses a channel per packet. The out side
+// Nothing on it allocates, locks or crosses a channel per packet, and no payload is copied. The out side
 // finds the session of the moment through one atomic pointer; while there is none, packets
 // from the TUN are dropped, so that nothing leaks between two attempts.
 
-const (
-	tunOffset    = 16 // headroom that a TUN may use in front of each packet; at least 10
-	packetBuffer = 64<<10 + tunOffset
-	inBatch      = 128 // datagrams that are opened and written together
-)
+const inBatch = 128 // datagrams that are opened and written together
 
 // path is where sealed packets go at the moment.
 type path struct {
@@ -73,66 +68,46 @@ type outbound struct {
 
 // run works until the TUN is closed, and returns why it ended.
 func (o *outbound) run() error {
-	n, mtu := o.tun.BatchSize(), 0
-	var bufs [][]byte
-	pkts, sizes := make([][]byte, n), make([]int, n)
+	pkts := make([]offload.Packet, o.tun.BatchSize())
 	var sealed train
 	for {
-		if m := o.tun.MTU(); m > mtu {
-			mtu = m
-			bufs = readBuffers(n, mtu)
-		}
-		k, err := o.tun.Read(bufs, sizes, tunOffset)
-		if err != nil && !errors.Is(err, tun.ErrTooManySegments) {
+		n, err := o.tun.Read(pkts)
+		if err != nil {
 			return err
 		}
-		o.pass(&sealed, bufs[:k], sizes, pkts)
+		o.pass(&sealed, pkts[:n])
 	}
-}
-
-// readBuffers are for n packets of at most mtu bytes, close together for the cache's sake. Each
-// reaches into those behind it: a packet that is larger, because the MTU was raised while a Read
-// waited, spoils others of its batch, as checksums will tell, but does not go past the end.
-func readBuffers(n, mtu int) [][]byte {
-	stride := (tunOffset + mtu + 127) &^ 63
-	all := make([]byte, n*stride+packetBuffer)
-	bufs := make([][]byte, n)
-	for i := range bufs {
-		bufs[i] = all[i*stride:][:packetBuffer]
-	}
-	return bufs
 }
 
 // train is what Seal makes of one batch; its buffers serve the next one too.
 type train struct {
+	cut   offload.Train
 	buf   []byte
 	sizes []int
 }
 
 // pass sends one batch. A failed write loses packets, as networks do; the reading side
 // notices when the link is gone.
-func (o *outbound) pass(sealed *train, bufs [][]byte, sizes []int, pkts [][]byte) {
+func (o *outbound) pass(sealed *train, pkts []offload.Packet) {
 	p := o.path.Load()
 	if p == nil {
 		return
 	}
 	n := 0
-	for i, b := range bufs {
-		if sizes[i] == 0 {
+	for _, x := range pkts {
+		if p.loop.catches(x.Bytes) {
 			continue
 		}
-		pkts[n] = b[tunOffset : tunOffset+sizes[i]]
-		if p.loop.catches(pkts[n]) {
-			continue
-		}
-		p.mss.Apply(pkts[n])
-		p.nat.out(pkts[n])
+		p.mss.Apply(x.Bytes)
+		p.nat.out(x.Bytes)
+		pkts[n] = x
 		n++
 	}
 	if n == 0 {
 		return
 	}
-	sealed.buf, sealed.sizes = p.data.Seal(time.Now(), sealed.buf[:0], p.link.gap(), pkts[:n], sealed.sizes)
+	sealed.cut.Reset(pkts[:n])
+	sealed.buf, sealed.sizes = p.data.Seal(time.Now(), sealed.buf[:0], p.link.gap(), &sealed.cut, sealed.sizes)
 	if len(sealed.sizes) > 0 {
 		_ = p.link.write(sealed.buf, sealed.sizes)
 	}
@@ -143,27 +118,16 @@ func (o *outbound) pass(sealed *train, bufs [][]byte, sizes []int, pkts [][]byte
 // the time that a connection takes.
 type inBuffers struct {
 	messages []udp.Message
-	in, out  [][]byte
-	sizes    []int
+	batch    [][]byte // datagrams, borrowed until flush
 }
 
-func newInBuffers() *inBuffers {
-	return &inBuffers{in: make([][]byte, 0, inBatch), sizes: make([]int, inBatch)}
-}
+func newInBuffers() *inBuffers { return &inBuffers{batch: make([][]byte, 0, inBatch)} }
 
 // receive makes room for twice as many messages as before, up to most, each of size bytes.
 func (b *inBuffers) receive(most, size int) {
 	for range min(max(len(b.messages), 1), most-len(b.messages)) {
 		b.messages = append(b.messages, udp.Message{Buf: make([]byte, size)})
 	}
-}
-
-// open makes room for n packets. The TUN may join all of them in any of the buffers.
-func (b *inBuffers) open(n int) [][]byte {
-	for len(b.out) < n {
-		b.out = append(b.out, make([]byte, packetBuffer))
-	}
-	return b.out[:n]
 }
 
 // inbound carries packets from one link to the TUN, and control packets to inbox.
@@ -221,7 +185,7 @@ func (in *inbound) udp(l *udpLink, refused func() bool) error {
 			size := ms[i].Segment
 			if size <= 0 {
 				size = len(rest)
-			} else if len(in.bufs.in)+(len(rest)+size-1)/size > inBatch {
+			} else if len(in.bufs.batch)+(len(rest)+size-1)/size > inBatch {
 				// A train that stays together becomes one packet for the TUN's reader.
 				if err := in.flush(now); err != nil {
 					return err
@@ -283,8 +247,8 @@ func (in *inbound) take(now time.Time, packet []byte) error {
 		}
 		return nil
 	}
-	in.bufs.in = append(in.bufs.in, packet)
-	if len(in.bufs.in) == cap(in.bufs.in) {
+	in.bufs.batch = append(in.bufs.batch, packet)
+	if len(in.bufs.batch) == cap(in.bufs.batch) {
 		return in.flush(now)
 	}
 	return nil
@@ -292,35 +256,29 @@ func (in *inbound) take(now time.Time, packet []byte) error {
 
 // flush opens what take collected and writes it to the TUN.
 func (in *inbound) flush(now time.Time) error {
-	b := in.bufs
-	pkts := b.in
-	b.in = b.in[:0]
+	pkts := in.bufs.batch
+	in.bufs.batch = pkts[:0]
 	if len(pkts) == 0 {
 		return nil
 	}
-	if in.data.Open(now, pkts, b.open(len(pkts)), b.sizes, tunOffset) == 0 {
+	if delivered, _ := in.data.Open(now, pkts); delivered == 0 {
 		return nil
 	}
 	s := in.sink.Load()
 	if s == nil {
 		return nil
 	}
-	// The opened packets move to the front; the swap keeps every buffer in the list.
 	n := 0
-	for i := range pkts {
-		if b.sizes[i] == 0 {
+	for _, p := range pkts {
+		if p == nil {
 			continue
 		}
-		s.mss.Apply(b.out[i][tunOffset : tunOffset+b.sizes[i]])
-		s.nat.in(b.out[i][tunOffset : tunOffset+b.sizes[i]])
-		b.out[i], b.out[n] = b.out[n], b.out[i][:tunOffset+b.sizes[i]]
+		s.mss.Apply(p)
+		s.nat.in(p)
+		pkts[n] = p
 		n++
 	}
-	_, err := s.tun.Write(b.out[:n], tunOffset)
-	for i := range b.out[:n] {
-		b.out[i] = b.out[i][:packetBuffer]
-	}
-	if errors.Is(err, os.ErrClosed) && in.sink.Load() == s {
+	if _, err := s.tun.Write(pkts[:n]); errors.Is(err, os.ErrClosed) && in.sink.Load() == s {
 		return err
 	}
 	return nil // one packet that the system did not want does not end a tunnel

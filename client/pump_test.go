@@ -13,6 +13,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -22,12 +23,12 @@ type pipeTUN struct {
 	written int
 }
 
-func (p *pipeTUN) Read([][]byte, []int, int) (int, error) { return 0, os.ErrClosed }
-func (p *pipeTUN) Write(bufs [][]byte, offset int) (int, error) {
-	for _, b := range bufs {
-		p.written += len(b) - offset
+func (p *pipeTUN) Read([]offload.Packet) (int, error) { return 0, os.ErrClosed }
+func (p *pipeTUN) Write(pkts [][]byte) (int, error) {
+	for _, b := range pkts {
+		p.written += len(b)
 	}
-	return len(bufs), nil
+	return len(pkts), nil
 }
 func (p *pipeTUN) BatchSize() int { return 128 }
 func (p *pipeTUN) Name() string   { return "tun9" }
@@ -66,10 +67,9 @@ func TestPumpAllocatesNothing(t *testing.T) {
 	out := &outbound{tun: tun}
 	conn := &sinkConn{}
 	out.path.Store(&path{data: client, link: newUDPLink(conn), mss: mss.New(1492, 52)})
-	bufs, pkts, sizes := make([][]byte, n), make([][]byte, n), slices.Repeat([]int{size}, n)
-	for i := range bufs {
-		bufs[i] = make([]byte, packetBuffer)
-		bufs[i][tunOffset] = 0x45
+	pkts := make([]offload.Packet, n)
+	for i := range pkts {
+		pkts[i].Bytes = append([]byte{0x45}, make([]byte, size-1)...)
 	}
 	var s atomic.Pointer[sink]
 	s.Store(&sink{tun: tun})
@@ -77,7 +77,7 @@ func TestPumpAllocatesNothing(t *testing.T) {
 	var sealed train
 	now := time.Now()
 	once := func() {
-		out.pass(&sealed, bufs, sizes, pkts)
+		out.pass(&sealed, pkts)
 		rest := conn.last
 		for len(rest) > 0 {
 			one := rest[:min(sealed.sizes[0], len(rest))]
@@ -135,9 +135,9 @@ type batchTUN struct {
 	batches []int
 }
 
-func (b *batchTUN) Write(bufs [][]byte, offset int) (int, error) {
-	b.batches = append(b.batches, len(bufs))
-	return b.pipeTUN.Write(bufs, offset)
+func (b *batchTUN) Write(pkts [][]byte) (int, error) {
+	b.batches = append(b.batches, len(pkts))
+	return b.pipeTUN.Write(pkts)
 }
 
 // TestTrainsStayTogether reads trains of 50, of which two fit into a batch: none may be cut.
@@ -148,13 +148,14 @@ func TestTrainsStayTogether(t *testing.T) {
 		t.Fatal("the pair did not come up")
 	}
 	const trains, length, size = 10, 50, 1000
-	pkts := make([][]byte, length)
+	pkts := make(ovpn.List, length)
 	for i := range pkts {
 		pkts[i] = append([]byte{0x45}, make([]byte, size-1)...)
 	}
 	conn := &trainConn{segment: size + pair.Client.Session.Data().Overhead()}
 	for range trains {
-		b, sizes := pair.Client.Session.Data().Seal(time.Now(), nil, 0, pkts, nil)
+		rest := pkts
+		b, sizes := pair.Client.Session.Data().Seal(time.Now(), nil, 0, &rest, nil)
 		if len(sizes) != length {
 			t.Fatalf("sealed %d", len(sizes))
 		}
@@ -175,26 +176,5 @@ func TestTrainsStayTogether(t *testing.T) {
 	}
 	if tun.written != trains*length*size {
 		t.Errorf("wrote %d bytes, want %d", tun.written, trains*length*size)
-	}
-}
-
-// TestReadBuffers: packets of the MTU do not touch; larger ones do, but have room.
-func TestReadBuffers(t *testing.T) {
-	for _, mtu := range []int{576, 1500, 65535} {
-		bufs := readBuffers(3, mtu)
-		for i, b := range bufs {
-			if len(b) != packetBuffer {
-				t.Errorf("MTU %d: buffer %d has %d bytes", mtu, i, len(b))
-			}
-			clear(b)
-			b[0] = byte(i + 1)
-		}
-		for i, b := range bufs[:2] {
-			end := min(tunOffset+mtu, len(b))
-			clear(b[1:end])
-			if b[0] != byte(i+1) || bufs[i+1][0] != byte(i+2) {
-				t.Errorf("MTU %d: packet %d touches the next one", mtu, i)
-			}
-		}
 	}
 }

@@ -304,5 +304,5 @@ func TestCVE_2020_11810_FloatTooEarly(t *testing.T) {
 }
 
 func sealOne(d *dialer, packet []byte) ([]byte, []int) {
-	return d.data.Seal(time.Now(), nil, 0, [][]byte{packet}, nil)
+	return d.data.Seal(time.Now(), nil, 0, &ovpn.List{packet}, nil)
 }

@@ -56,7 +56,6 @@ type Server struct {
 	started atomic.Bool
 	ready   chan struct{} // closed when the listeners are open
 	tunMu   sync.Mutex    // one writer at a time, once per batch
-	buffers sync.Pool     // of *buffers
 
 	mu        sync.Mutex
 	listening []net.Addr
@@ -77,7 +76,6 @@ func New(cfg Config, l Leaves) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn()}
-	s.buffers.New = newBuffers
 	s.gen.Store(g)
 	if err := s.signedIn.restore(g.proof, l.SignIns); err != nil {
 		s.log.Warn("people must sign in again", "error", err)

@@ -279,9 +279,9 @@ func (d *dialer) read(in chan<- []byte) {
 			in <- b
 			return
 		}
-		out, sizes := [][]byte{make([]byte, 4096)}, []int{0}
-		if d.data.Open(time.Now(), [][]byte{b}, out, sizes, 0) == 1 {
-			d.inner <- out[0][:sizes[0]]
+		pkts := [][]byte{b}
+		if n, _ := d.data.Open(time.Now(), pkts); n == 1 {
+			d.inner <- pkts[0]
 		}
 	}
 	if d.stream {
@@ -311,7 +311,7 @@ func (d *dialer) read(in chan<- []byte) {
 // tunnel seals and sends one inner packet.
 func (d *dialer) tunnel(t *testing.T, inner []byte) {
 	t.Helper()
-	sealed, sizes := d.data.Seal(time.Now(), nil, 0, [][]byte{inner}, nil)
+	sealed, sizes := d.data.Seal(time.Now(), nil, 0, &ovpn.List{inner}, nil)
 	if len(sizes) != 1 {
 		t.Fatal("no keys")
 	}

@@ -81,7 +81,6 @@ func (p *peer) readStream(ctx context.Context, conn net.Conn) {
 	small := true
 	packets := make([][]byte, 0, runSize)
 	batch := newInBatch(p.server)
-	defer batch.free()
 	for {
 		got, err := in.ReadBatch(packets[:0])
 		now := p.server.leave.Now()

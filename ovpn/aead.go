@@ -81,13 +81,13 @@ func (s *aeadSealer) seal(dst []byte, peerID uint32, plain []byte) ([]byte, bool
 	return dst[:len(dst)+tagAt+tagLen+len(plain)], true
 }
 
-func (r *aeadOpener) open(out, b []byte, scratch *[]byte) ([]byte, bool) {
+func (r *aeadOpener) open(b []byte, scratch *[]byte) ([]byte, bool) {
 	idAt, adAt := headLen(b), 0
 	if idAt == 1 {
 		adAt = 1
 	}
 	bodyAt := idAt + 4 + tagLen
-	if idAt == 0 || len(b) < bodyAt || len(out) < len(b)-bodyAt {
+	if idAt == 0 || len(b) < bodyAt {
 		return nil, false
 	}
 	id := binary.BigEndian.Uint32(b[idAt:])
@@ -100,20 +100,20 @@ func (r *aeadOpener) open(out, b []byte, scratch *[]byte) ([]byte, bool) {
 
 	// Go wants the tag behind the ciphertext. It is put there over what may be
 	// the next datagram's head, which is put back afterwards.
-	var body []byte
-	var saved [tagLen]byte
-	inPlace := cap(b)-len(b) >= tagLen
-	if inPlace {
-		body = b[bodyAt : len(b)+tagLen]
-		copy(saved[:], body[len(b)-bodyAt:])
-		copy(body[len(b)-bodyAt:], b[tagAt:bodyAt])
+	text := b[bodyAt:]
+	var plain []byte
+	var err error
+	if cap(b)-len(b) >= tagLen {
+		body := b[bodyAt : len(b)+tagLen]
+		behind := body[len(text):]
+		saved := [tagLen]byte(behind)
+		copy(behind, b[tagAt:bodyAt])
+		plain, err = r.aead.Open(text[:0], r.nonce[:], body, ad)
+		copy(behind, saved[:])
 	} else {
-		*scratch = append(append((*scratch)[:0], b[bodyAt:]...), b[tagAt:bodyAt]...)
-		body = *scratch
-	}
-	plain, err := r.aead.Open(out[:0], r.nonce[:], body, ad)
-	if inPlace {
-		copy(body[len(b)-bodyAt:], saved[:])
+		*scratch = append(append((*scratch)[:0], text...), b[tagAt:bodyAt]...)
+		plain, err = r.aead.Open((*scratch)[:0], r.nonce[:], *scratch, ad)
+		plain = text[:copy(text, plain)]
 	}
 	if err != nil {
 		r.forged++

@@ -2,7 +2,6 @@ package ovpn
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +37,7 @@ type Data struct {
 		last      time.Time
 		largest   int    // authentic datagram, bytes
 		scratch   []byte // for datagrams that have no room behind them
-		frame     []byte // a packet in its framing
+		space     space  // for packets that their datagrams do not hold
 		fragments fragments
 	}
 }
@@ -192,6 +191,23 @@ func (d *Data) sealMessage(now time.Time, payload []byte) (datagrams [][]byte) {
 	return datagrams
 }
 
+// Packets gives packets one after the other, nil at the end. Each is used up before the next one
+// is asked for, and may be overwritten then.
+type Packets interface{ Next() []byte }
+
+// List is Packets that are all there. Next takes the first one away.
+type List [][]byte
+
+// Next implements Packets.
+func (l *List) Next() []byte {
+	if len(*l) == 0 {
+		return nil
+	}
+	p := (*l)[0]
+	*l = (*l)[1:]
+	return p
+}
+
 // Seal encrypts pkts with the current send key and appends the datagrams to dst
 // one after the other, each preceded by gap zero bytes (2 for TCP's length, which the
 // caller fills in). It returns dst and, in sizes[:0], the length of each datagram without
@@ -199,26 +215,17 @@ func (d *Data) sealMessage(now time.Time, payload []byte) (datagrams [][]byte) {
 // used up. One packet may become several datagrams. dst must not overlap pkts; it is grown only
 // when its capacity is too small, and up to 16 bytes of its capacity behind the last datagram
 // are overwritten.
-func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts [][]byte, sizes []int) ([]byte, []int) {
+func (d *Data) Seal(now time.Time, dst []byte, gap int, pkts Packets, sizes []int) ([]byte, []int) {
 	sizes = sizes[:0]
-	if len(pkts) == 0 {
-		return dst, sizes
-	}
 	d.sealing.Lock()
 	defer d.sealing.Unlock()
 	key := d.ring.Load().send
 	if key == nil {
 		return dst, sizes
 	}
-	need := len(pkts)*(gap+MaxOverhead) + sealSlack
-	for _, p := range pkts {
-		need += len(p)
-	}
-	dst = slices.Grow(dst, need)
-
 	peerID, idle := d.peerID.Load(), key.frame.idle()
 	var n, bytes int
-	for _, p := range pkts {
+	for p := pkts.Next(); p != nil; p = pkts.Next() {
 		var ok bool
 		if idle {
 			dst, sizes, ok = d.sealText(key, dst, gap, peerID, p, sizes)
@@ -261,30 +268,25 @@ func (d *Data) Payload(size int) int {
 	return size - MaxOverhead
 }
 
-// Open authenticates and decrypts datagrams (DATA_V1 and DATA_V2): the inner packet of in[i] goes to
-// out[i][offset:offset+sizes[i]]; sizes[i] is 0 when in[i] was dropped or was
-// a ping or another message to the session itself, or a fragment of a packet that is not whole yet.
-// It returns how many sizes are not 0. in is clobbered: Open may move the tag inside in[i] and decrypt
-// there, and restores any byte beyond len(in[i]) that it touches. Each out[i] needs
-// len ≥ offset+len(in[i]), and room for what decompression and fragments make of it: a longer packet
-// is dropped. It must not overlap in.
-func (d *Data) Open(now time.Time, in [][]byte, out [][]byte, sizes []int, offset int) int {
-	delivered, _ := d.OpenAuthentic(now, in, out, sizes, offset)
-	return delivered
-}
-
-// OpenAuthentic is Open that says besides how many datagrams were authentic and not replayed,
-// those to the session itself included: what a server needs to know before it believes that a
-// client has moved to another address.
-func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []int, offset int) (delivered, authentic int) {
+// Open authenticates and decrypts datagrams (DATA_V1 and DATA_V2) in place: pkts[i] becomes its inner
+// packet, which lies in the same memory, or in memory of d until the next Open when decompression or
+// fragments made it longer; nil when the datagram was dropped, a ping or another message to the session
+// itself, or a fragment of a packet that is not whole yet. Open may use 16 bytes of the capacity behind a
+// datagram, and restores them.
+//
+// It returns how many packets there are, and how many datagrams were authentic and not replayed, those to the
+// session itself included: what a server needs to know before it believes that a client has moved to
+// another address.
+func (d *Data) Open(now time.Time, pkts [][]byte) (delivered, authentic int) {
 	d.opening.Lock()
 	defer d.opening.Unlock()
+	d.opening.space.clear()
 	ring := d.ring.Load()
 	var bytes, broken int
 	var used *dataKey
-	for i, b := range in {
-		sizes[i] = 0
-		if len(b) == 0 || !wire.IsData(b[0]) || len(out[i]) < offset {
+	for i, b := range pkts {
+		pkts[i] = nil
+		if len(b) == 0 || !wire.IsData(b[0]) {
 			continue
 		}
 		key := ring.keys[b[0]&7]
@@ -296,12 +298,7 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 			used = key
 			key.recv.reap(now)
 		}
-		room, idle := out[i][offset:], key.frame.idle()
-		if !idle {
-			d.opening.frame = slices.Grow(d.opening.frame[:0], len(b))
-			room = d.opening.frame[:len(b)]
-		}
-		plain, ok := key.recv.open(room, b, &d.opening.scratch)
+		plain, ok := key.recv.open(b, &d.opening.scratch)
 		if !ok {
 			continue
 		}
@@ -315,21 +312,16 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 			d.promote(key.id)
 			ring = d.ring.Load()
 		}
-		if !idle {
-			room = out[i][offset:]
-			n, ok := d.unframe(key, now, room, plain)
-			if !ok {
+		if !key.frame.idle() {
+			if plain, ok = d.unframe(key, now, plain); !ok {
 				broken++
-			}
-			if !ok || n == 0 {
 				continue
 			}
-			plain = room[:n]
 		}
 		if d.forSession(plain) {
 			continue
 		}
-		sizes[i] = len(plain)
+		pkts[i] = plain
 		bytes += len(plain)
 		delivered++
 	}
@@ -341,7 +333,7 @@ func (d *Data) OpenAuthentic(now time.Time, in [][]byte, out [][]byte, sizes []i
 		d.rxPackets.Add(uint64(delivered))
 		d.rxBytes.Add(uint64(bytes))
 	}
-	if lost := len(in) - authentic + broken; lost > 0 {
+	if lost := len(pkts) - authentic + broken; lost > 0 {
 		d.dropped.Add(uint64(lost))
 	}
 	return delivered, authentic

@@ -43,10 +43,10 @@ type sealer interface {
 
 // opener is the receiving half of a key.
 type opener interface {
-	// open decrypts b, at least one byte, to the front of out; false for what is short, forged or
-	// replayed, or does not fit. A replay is refused before the work where the format allows, and
-	// recorded only after the proof. scratch is for a b without capacity behind it.
-	open(out, b []byte, scratch *[]byte) ([]byte, bool)
+	// open decrypts b, at least one byte, in place and returns the part of it that is the text; false
+	// for what is short, forged or replayed. A replay is refused before the work where the format
+	// allows, and recorded only after the proof. scratch is for a b without capacity behind it.
+	open(b []byte, scratch *[]byte) ([]byte, bool)
 	worn() bool
 	// reap forgets late packets; once per batch.
 	reap(now time.Time)

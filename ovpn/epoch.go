@@ -174,8 +174,8 @@ func (s *epochSealer) advance(epoch uint16) bool {
 
 func (s *epochSealer) worn() bool { return s.epoch >= epochRenew }
 
-func (o *epochOpener) open(out, b []byte, _ *[]byte) ([]byte, bool) {
-	if len(b) < epochAD+tagLen || len(out) < len(b)-epochAD-tagLen || wire.Opcode(b[0]>>3) != wire.DataV2 {
+func (o *epochOpener) open(b []byte, _ *[]byte) ([]byte, bool) {
+	if len(b) < epochAD+tagLen || wire.Opcode(b[0]>>3) != wire.DataV2 {
 		return nil, false
 	}
 	id := binary.BigEndian.Uint64(b[packetIDAt:])
@@ -184,7 +184,7 @@ func (o *epochOpener) open(out, b []byte, _ *[]byte) ([]byte, bool) {
 		return nil, false
 	}
 	epochNonce(&o.nonce, &k.iv, id)
-	plain, err := k.aead.Open(out[:0], o.nonce[:], b[epochAD:], b[:epochAD])
+	plain, err := k.aead.Open(b[epochAD:epochAD], o.nonce[:], b[epochAD:], b[:epochAD])
 	if err != nil {
 		if k.forged++; k.forged == forgedRenew {
 			o.push(k)

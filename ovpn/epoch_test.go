@@ -108,7 +108,7 @@ func TestEpochKnownPacket(t *testing.T) {
 	if d, ok = s.seal(make([]byte, 0, 200), 0x17, []byte(plain)); !ok {
 		t.Fatal("not sealed")
 	}
-	if got, ok := o.open(make([]byte, 100), d, nil); !ok || string(got) != plain {
+	if got, ok := o.open(d, nil); !ok || string(got) != plain {
 		t.Errorf("opened %q, %v", got, ok)
 	}
 }
@@ -323,7 +323,7 @@ func TestEpochsFollowEachOther(t *testing.T) {
 		t.Errorf("epoch %d", s.epoch)
 	}
 	s.counter = counterLast
-	if _, sizes := client.Seal(dataTime, nil, 0, [][]byte{{1}}, nil); len(sizes) != 0 || s.epoch != epochLast {
+	if _, sizes := client.Seal(dataTime, nil, 0, &List{{1}}, nil); len(sizes) != 0 || s.epoch != epochLast {
 		t.Error("the last counter wrapped")
 	}
 	// Ciphers without a limit go on when the counter ends.
@@ -372,19 +372,20 @@ func TestMillionEpochs(t *testing.T) {
 	f := dataFormat{cipher: mustCipher(t, "AES-128-GCM"), epoch: true}
 	f.cipher.limit = 1 // one packet of one block, and the next one has the next epoch
 	client, server := formatPair(t, f)
-	in, out, sizes, got := [][]byte{{0}}, [][]byte{make([]byte, 64)}, make([]int, 1), make([]int, 1)
+	in, train, sizes := []byte{0}, make([][]byte, 1), make([]int, 1)
 	buf, keyID, renewals := make([]byte, 0, 256), uint8(0), 0
 	for i := range packets {
-		in[0][0] = byte(i) | 1
+		in[0] = byte(i) | 1
 		from, to := client, server
 		if i&1 == 1 {
 			from, to = server, client
 		}
-		buf, sizes = from.Seal(dataTime, buf[:0], 0, in, sizes)
+		buf, sizes = from.Seal(dataTime, buf[:0], 0, &List{in}, sizes)
 		if len(sizes) != 1 {
 			t.Fatalf("packet %d: no key", i)
 		}
-		if to.Open(dataTime, [][]byte{buf}, out, got, 0) != 1 || out[0][0] != in[0][0] {
+		train[0] = buf
+		if n, _ := to.Open(dataTime, train); n != 1 || train[0][0] != in[0] {
 			t.Fatalf("packet %d: lost", i)
 		}
 		if from.exhausted() || to.exhausted() {

@@ -95,56 +95,76 @@ func (f *framer) mark(b, p []byte) []byte {
 	return append(b, p...)
 }
 
-// unmark writes the packet of a marked text to out and returns its length; false when the
-// mark is not one that was agreed on, or the packet does not fit. text is clobbered.
-func (f *framer) unmark(out, text []byte) (int, bool) {
+// unmark returns the packet of a marked text, in place or, decompressed, in space; false when the
+// mark is not one that was agreed on.
+func (f *framer) unmark(space *space, text []byte) ([]byte, bool) {
 	if len(text) == 0 {
-		return 0, true
+		return text, true
 	}
 	switch f.framing {
 	case frameFirst:
 		switch mark, rest := text[0], text[1:]; {
 		case mark == markPlain:
-			text = rest
+			return rest, true
 		case mark == markLZO && f.lzo:
-			return lzoDecompress(f.room(out), rest)
-		default:
-			return 0, false
+			return space.fill(f.packet, rest, lzoDecompress)
 		}
+		return nil, false
 	case frameSwap:
 		mark, last := text[0], len(text)-1
 		text[0] = text[last]
 		switch text = text[:last]; {
 		case mark == markPlainSwap:
+			return text, true
 		case mark == markLZ4 && f.lz4:
-			return lz4Decompress(f.room(out), text)
-		default:
-			return 0, false
+			return space.fill(f.packet, text, lz4Decompress)
 		}
+		return nil, false
 	case frameV2:
 		if text[0] != markV2 {
 			break
 		}
 		if len(text) < 2 {
-			return 0, false
+			return nil, false
 		}
 		switch mark, rest := text[1], text[2:]; {
 		case mark == markV2Plain:
-			text = rest
+			return rest, true
 		case mark == markV2LZ4 && f.lz4:
-			return lz4Decompress(f.room(out), rest)
-		default:
-			return 0, false
+			return space.fill(f.packet, rest, lz4Decompress)
 		}
+		return nil, false
 	}
-	if len(text) > len(out) {
-		return 0, false
-	}
-	return copy(out, text), true
+	return text, true
 }
 
-// room bounds what decompression may write: a few bytes can stand for very many.
-func (f *framer) room(out []byte) []byte { return out[:min(len(out), f.packet)] }
+// space is memory for the packets of one batch that are longer than the datagrams they came in. The zero value is
+// ready.
+type space struct{ buf []byte }
+
+// clear makes all of it free again.
+func (s *space) clear() { s.buf = s.buf[:0] }
+
+// fill gives work room for at most limit bytes, and returns what it wrote: a few bytes can stand for very many.
+func (s *space) fill(limit int, text []byte, work func(out, text []byte) (int, bool)) ([]byte, bool) {
+	at := len(s.buf)
+	if cap(s.buf)-at < limit {
+		// What was given out before keeps its memory.
+		s.buf, at = make([]byte, 0, limit+2*cap(s.buf)), 0
+	}
+	n, ok := work(s.buf[at:at+limit], text)
+	if !ok {
+		return nil, false
+	}
+	s.buf = s.buf[:at+n]
+	return s.buf[at : at+n : at+n], true
+}
+
+// keep copies text.
+func (s *space) keep(text []byte) []byte {
+	b, _ := s.fill(len(text), text, func(out, text []byte) (int, bool) { return copy(out, text), true })
+	return b
+}
 
 func lz4Decompress(out, block []byte) (int, bool) {
 	n, err := lz4.UncompressBlock(block, out)
@@ -203,15 +223,18 @@ func (d *Data) sealText(key *dataKey, dst []byte, gap int, peerID uint32, text [
 	return sealed, append(sizes, len(sealed)-at), true
 }
 
-// unframe takes the packet out of an authentic text: its length in out, 0 while fragments are
-// missing. It is false for what breaks the framing. text is clobbered. The caller holds the opening lock.
-func (d *Data) unframe(key *dataKey, now time.Time, out, text []byte) (int, bool) {
+// unframe takes the packet out of an authentic text, which is clobbered: nil while fragments are
+// missing. It is false for what breaks the framing. The packet is text's memory, or valid until the next
+// batch. The caller holds the opening lock.
+func (d *Data) unframe(key *dataKey, now time.Time, text []byte) ([]byte, bool) {
 	f := &key.frame
 	if f.piece > 0 {
-		var ok bool
-		if text, ok = d.opening.fragments.add(now, text, f.packet+markRoom); !ok || text == nil {
-			return 0, ok
+		packet, ok := d.opening.fragments.add(now, text, f.packet+markRoom)
+		if !ok || packet == nil {
+			return nil, ok
 		}
+		// Another packet of the batch may need the place where pieces were collected.
+		text = d.opening.space.keep(packet)
 	}
-	return f.unmark(out, text)
+	return f.unmark(&d.opening.space, text)
 }

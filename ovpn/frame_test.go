@@ -89,7 +89,7 @@ func TestCompressedPackets(t *testing.T) {
 		{"lz4-v2", "\x50\x00Pain", "Pain"}, {"lz4-v2", "plain", "plain"}, {"lz4-v2", "\x50", ""}, {"lz4-v2", "\x50\x01", ""}, {"lz4-v2", "\x50\x01" + bomb, ""},
 		{"", "\x66" + lzo, "\x66" + lzo},
 	} {
-		_, server := formatPair(t, dataFormat{cipher: mustCipher(t, "AES-128-GCM"), compress: c.framing})
+		_, server := formatPair(t, dataFormat{cipher: mustCipher(t, "AES-128-GCM"), compress: c.framing, packet: 4096})
 		plain, _ := formatPair(t, dataFormat{cipher: mustCipher(t, "AES-128-GCM")})
 		expect(t, fmt.Sprintf("%s: %.9q", c.framing, c.text), openEach(server, sealEach(t, plain, c.text)...), c.want)
 		if n := server.Counters().Dropped; (n == 1) != (c.want == "") {
@@ -163,7 +163,7 @@ func TestFragmentsReordered(t *testing.T) {
 			t.Fatalf("%d of %d packets", got, len(pkts))
 		}
 	}
-	if _, sizes := client.Seal(dataTime, nil, 0, [][]byte{make([]byte, 9000), {1}}, nil); len(sizes) != 1 {
+	if _, sizes := client.Seal(dataTime, nil, 0, &List{make([]byte, 9000), {1}}, nil); len(sizes) != 1 {
 		t.Errorf("a packet for too many fragments: %v", sizes)
 	}
 }
@@ -225,12 +225,12 @@ func TestMTUTest(t *testing.T) {
 		}
 	}
 	d := ask(occMTURequest)
-	plain, ok := client.ring.Load().keys[0].recv.open(make([]byte, 100), d[0], new([]byte))
+	plain, ok := client.ring.Load().keys[0].recv.open(d[0], new([]byte))
 	if want := occPayload(occMTUReply, 1024>>8, 1024&255, maxLoad>>8, maxLoad&255); !ok || !bytes.Equal(plain, want) {
 		t.Errorf("answer %x, want %x", plain, want)
 	}
 	d = ask(occRequest)
-	if plain, ok = client.ring.Load().keys[0].recv.open(make([]byte, 100), d[0], new([]byte)); !ok || string(plain) != occMagic+"\x01V4\x00" {
+	if plain, ok = client.ring.Load().keys[0].recv.open(d[0], new([]byte)); !ok || string(plain) != occMagic+"\x01V4\x00" {
 		t.Errorf("options %q", plain)
 	}
 	if d := ask(occLoadRequest, 1); d != nil {

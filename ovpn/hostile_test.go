@@ -415,7 +415,7 @@ func TestLeaveDuringRenegotiation(t *testing.T) {
 	for b := client.NextPacket(p.Now); b != nil; b = client.NextPacket(p.Now) {
 		if wire.IsData(b[0]) {
 			data++
-			server.Data().Open(p.Now, [][]byte{b}, [][]byte{make([]byte, 2048)}, make([]int, 1), 0)
+			server.Data().Open(p.Now, [][]byte{bytes.Clone(b)})
 		}
 	}
 	server.Tick(p.Now)

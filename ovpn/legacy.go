@@ -206,7 +206,7 @@ func (s *legacySealer) worn() bool {
 	return s.last >= packetIDRenew || s.limit > 0 && s.blocks > s.limit
 }
 
-func (o *legacyOpener) open(out, b []byte, _ *[]byte) ([]byte, bool) {
+func (o *legacyOpener) open(b []byte, _ *[]byte) ([]byte, bool) {
 	n := headLen(b)
 	if n == 0 {
 		return nil, false
@@ -266,9 +266,6 @@ func (o *legacyOpener) open(out, b []byte, _ *[]byte) ([]byte, bool) {
 		}
 		o.blocks += o.stream(b, iv)
 	}
-	if len(out) < len(b) {
-		return nil, false
-	}
 	if time > o.time {
 		o.time = time
 		o.replay.restart()
@@ -276,7 +273,7 @@ func (o *legacyOpener) open(out, b []byte, _ *[]byte) ([]byte, bool) {
 	if !o.replay.accept(uint64(id)) {
 		return nil, false
 	}
-	return out[:copy(out, b)], true
+	return b, true
 }
 
 // stream decrypts in place with CFB or OFB and returns the number of blocks.

@@ -80,8 +80,7 @@ func TestCVE_2014_8104_ShortPackets(t *testing.T) {
 				}
 				short++
 				if n > 0 && wire.IsData(b[0]) {
-					out, sizes := [][]byte{make([]byte, len(b))}, []int{0}
-					if got := to.Session.Data().Open(p.Now, [][]byte{bytes.Clone(b[:n])}, out, sizes, 0); got != 0 {
+					if got, _ := to.Session.Data().Open(p.Now, [][]byte{bytes.Clone(b[:n])}); got != 0 {
 						t.Errorf("%s: %d of %d bytes are a packet", m.name, n, len(b))
 					}
 				} else if err := to.Session.Handle(p.Now, bytes.Clone(b[:n])); !errors.Is(err, ovpn.ErrDropped) {
@@ -134,11 +133,10 @@ func TestCVE_2023_46849_2023_46850_SizesChangeUnderWay(t *testing.T) {
 	// The server starts again: what was under way to the session before reaches the new one.
 	p.Server.Session.Abort()
 	next := up(t, c, s, quiet, 4)
-	out, sizes := [][]byte{make([]byte, 70000)}, []int{0}
 	for _, side := range []*ovpntest.Side{next.Client, next.Server} {
 		for _, b := range earlier {
 			if wire.IsData(b[0]) {
-				if side.Session.Data().Open(next.Now, [][]byte{b}, out, sizes, 0) != 0 {
+				if n, _ := side.Session.Data().Open(next.Now, [][]byte{bytes.Clone(b)}); n != 0 {
 					t.Fatal("a packet of another session was opened")
 				}
 			} else if err := side.Session.Handle(next.Now, b); !errors.Is(err, ovpn.ErrDropped) {

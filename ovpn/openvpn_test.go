@@ -353,8 +353,7 @@ func (r *realPeer) take(from netip.AddrPort, b []byte) error {
 	}
 	if wire.IsData(b[0]) {
 		before := r.s.LastHeard()
-		out, sizes := [][]byte{make([]byte, 4096)}, []int{0}
-		r.s.Data().Open(now, [][]byte{b}, out, sizes, 0)
+		r.s.Data().Open(now, [][]byte{b})
 		if r.s.LastHeard().After(before) {
 			r.pings++
 		}

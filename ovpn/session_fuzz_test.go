@@ -149,8 +149,7 @@ func (w *fuzzWire) deliver(from int, p []byte) {
 	}
 	to := w.sides[1-from]
 	if op := p[0] >> 3; op == 6 || op == 9 {
-		out, sizes := [][]byte{make([]byte, 4096)}, []int{0}
-		to.Data().Open(w.now, [][]byte{append([]byte(nil), p...)}, out, sizes, 0)
+		to.Data().Open(w.now, [][]byte{append([]byte(nil), p...)})
 		return
 	}
 	w.note(1-from, to.Handle(w.now, p))
@@ -220,16 +219,15 @@ func TestKeysChangeUnderTraffic(t *testing.T) {
 	loops.Go(func() {
 		defer close(datagrams)
 		for n := 0; !stop.Load(); n++ {
-			b, sizes := p.Client.Session.Data().Seal(ovpntest.Epoch(), nil, 0, [][]byte{inner(n)}, nil)
+			b, sizes := p.Client.Session.Data().Seal(ovpntest.Epoch(), nil, 0, &ovpn.List{inner(n)}, nil)
 			if len(sizes) == 1 {
 				datagrams <- b
 			}
 		}
 	})
 	loops.Go(func() {
-		out, sizes := [][]byte{make([]byte, 4096)}, []int{0}
 		for b := range datagrams {
-			p.Server.Session.Data().Open(ovpntest.Epoch(), [][]byte{b}, out, sizes, 0)
+			p.Server.Session.Data().Open(ovpntest.Epoch(), [][]byte{b})
 		}
 	})
 	var held [][]byte // packets that were handed out belong to the caller for good

@@ -18,6 +18,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -369,18 +370,15 @@ func TestCreateTUN(t *testing.T) {
 	if l, err := nl.LinkByName("office"); err != nil || l.Attrs().MTU != 1400 || l.Attrs().Flags&1 == 0 {
 		t.Errorf("%v %v", l, err)
 	}
-	if _, err := a.Write([][]byte{make([]byte, 60)}, 10); err == nil || errors.Is(err, os.ErrClosed) {
+	if _, err := a.Write([][]byte{make([]byte, 50)}); err == nil || errors.Is(err, os.ErrClosed) {
 		t.Errorf("a packet of zeros: %v", err)
 	}
 	// Close ends a blocked Read.
 	done := make(chan error)
 	go func() {
-		bufs, sizes := make([][]byte, a.BatchSize()), make([]int, a.BatchSize())
-		for i := range bufs {
-			bufs[i] = make([]byte, 2048)
-		}
+		pkts := make([]offload.Packet, a.BatchSize())
 		for {
-			if _, err := a.Read(bufs, sizes, 0); err != nil {
+			if _, err := a.Read(pkts); err != nil {
 				done <- err
 				return
 			}
@@ -391,7 +389,7 @@ func TestCreateTUN(t *testing.T) {
 	if err := <-done; !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Read after Close: %v", err)
 	}
-	if _, err := a.Write([][]byte{make([]byte, 60)}, 10); !errors.Is(err, os.ErrClosed) {
+	if _, err := a.Write([][]byte{make([]byte, 50)}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Write after Close: %v", err)
 	}
 	var gone netlink.LinkNotFoundError
@@ -401,12 +399,8 @@ func TestCreateTUN(t *testing.T) {
 	// Somebody else deletes the device.
 	l, _ := nl.LinkByName(b.Name())
 	must(t, nl.LinkDel(l))
-	bufs, sizes := make([][]byte, b.BatchSize()), make([]int, b.BatchSize())
-	for i := range bufs {
-		bufs[i] = make([]byte, 2048)
-	}
 	for err == nil {
-		_, err = b.Read(bufs, sizes, 0)
+		_, err = b.Read(make([]offload.Packet, b.BatchSize()))
 	}
 	if !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Read of a deleted device: %v", err)

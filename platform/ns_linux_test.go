@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -314,15 +315,12 @@ func TestFullTunnelAndBack(t *testing.T) {
 // readPacket waits for a packet with this IPv4 protocol number.
 func readPacket(t *testing.T, tun TUN, protocol byte) []byte {
 	t.Helper()
-	bufs, sizes := make([][]byte, tun.BatchSize()), make([]int, tun.BatchSize())
-	for i := range bufs {
-		bufs[i] = make([]byte, 2048)
-	}
+	pkts := make([]offload.Packet, tun.BatchSize())
 	for {
-		n, err := tun.Read(bufs, sizes, 16)
+		n, err := tun.Read(pkts)
 		must(t, err)
 		for i := range n {
-			if p := bufs[i][16 : 16+sizes[i]]; len(p) >= 20 && p[0]>>4 == 4 && p[9] == protocol {
+			if p := pkts[i].Bytes; len(p) >= 20 && p[0]>>4 == 4 && p[9] == protocol {
 				return p
 			}
 		}

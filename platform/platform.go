@@ -6,20 +6,20 @@ package platform
 import (
 	"context"
 
+	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/routes"
 )
 
-// TUN moves batches of IP packets. The shape is that of
-// golang.zx2c4.com/wireguard/tun. One goroutine may Read while another Writes.
+// TUN moves batches of IP packets. One goroutine may Read while another Writes.
 type TUN interface {
-	// Read fills bufs[i][offset:offset+sizes[i]] with packets and returns how many.
-	// len(bufs) must be at least BatchSize. A blocked Read returns os.ErrClosed
-	// on Close. The caller owns bufs. A wrapped tun.ErrTooManySegments is not fatal.
-	Read(bufs [][]byte, sizes []int, offset int) (int, error)
-	// Write sends each bufs[i][offset:]; offset must be at least 10, because the
-	// headroom is used for the virtio header, and a buf with spare capacity may be
-	// grown when packets are coalesced. It does not keep bufs.
-	Write(bufs [][]byte, offset int) (int, error)
+	// Read waits for a packet, takes those that are there with it, and returns how many of pkts it
+	// filled. Their memory is the TUN's: the caller may change it, until the next Read. Any error is
+	// final, and os.ErrClosed wrapped in it; a blocked Read returns it on Close.
+	Read(pkts []offload.Packet) (int, error)
+	// Write sends pkts, of which none is empty, in the order of each flow. It keeps and changes
+	// nothing. An error means that some were not sent; only os.ErrClosed is final.
+	Write(pkts [][]byte) (int, error)
+	// BatchSize is the most packets, or super-packets, that a Read gives.
 	BatchSize() int
 	// Name is the device's name in the OS ("tun0"), empty in userspace.
 	Name() string

@@ -4,13 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"runtime"
-	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-	"golang.zx2c4.com/wireguard/tun"
 )
 
 const tunPath = "/dev/net/tun"
@@ -37,14 +34,11 @@ func createTUN(nl *netlink.Handle, name string, mtu int, made func(index int)) (
 	if err != nil {
 		return nil, err
 	}
-	// Unmonitored: the library's watchers would cost two goroutines and tell us nothing new.
-	dev, got, err := tun.CreateUnmonitoredTUNFromFD(fd)
+	t, err := newTUN(fd)
 	if err != nil {
-		unix.Close(fd)
 		return nil, fmt.Errorf("set up TUN device %q: %w", name, err)
 	}
-	t := &linuxTUN{dev: dev, name: got}
-	link, err := nl.LinkByName(got)
+	link, err := nl.LinkByName(t.name)
 	if err == nil {
 		t.index = link.Attrs().Index
 		made(t.index)
@@ -58,11 +52,11 @@ func createTUN(nl *netlink.Handle, name string, mtu int, made func(index int)) (
 		err = nl.LinkSetUp(link)
 	}
 	if err != nil {
-		dev.Close()
+		t.Close()
 		if errors.Is(err, unix.EINVAL) {
-			return nil, fmt.Errorf("set MTU %d of %s: %w", mtu, got, err)
+			return nil, fmt.Errorf("set MTU %d of %s: %w", mtu, t.name, err)
 		}
-		return nil, fmt.Errorf("bring up %s: %w", got, err)
+		return nil, fmt.Errorf("bring up %s: %w", t.name, err)
 	}
 	return t, nil
 }
@@ -100,59 +94,4 @@ func openTUN(name string) (int, error) {
 		return -1, fmt.Errorf("%w: make TUN device %q: %w", ErrTUNNotPermitted, name, err)
 	}
 	return -1, fmt.Errorf("make TUN device %q: %w", name, err)
-}
-
-// linuxTUN is a TUN over the library's device. One Read and one Write may run at once.
-type linuxTUN struct {
-	dev    tun.Device
-	name   string
-	index  int
-	mtu    atomic.Int64
-	closed atomic.Bool
-}
-
-// Read skips what the kernel hands over malformed, so that an error is always the device's end.
-func (t *linuxTUN) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
-	for {
-		n, err := t.dev.Read(bufs, sizes, offset)
-		if err == nil {
-			return n, nil
-		}
-		var path *fs.PathError
-		switch {
-		case t.closed.Load(), errors.Is(err, os.ErrClosed):
-			return 0, os.ErrClosed
-		case errors.Is(err, tun.ErrTooManySegments):
-			// The first segments are whole; the rest is lost like any dropped packet.
-			if n > 0 {
-				return n, nil
-			}
-		case errors.As(err, &path):
-			// The device was deleted under us (EBADFD, or the poller lets go): there is no way back.
-			return 0, fmt.Errorf("read from %s: %w: %w", t.name, os.ErrClosed, err)
-		}
-	}
-}
-
-// Write returns len(bufs), or 0 and the joined errors when the kernel refused any
-// of them: others may have passed. Only os.ErrClosed is final.
-func (t *linuxTUN) Write(bufs [][]byte, offset int) (int, error) {
-	if _, err := t.dev.Write(bufs, offset); err != nil {
-		if t.closed.Load() || errors.Is(err, os.ErrClosed) {
-			return 0, os.ErrClosed
-		}
-		return 0, fmt.Errorf("write to %s: %w", t.name, err)
-	}
-	return len(bufs), nil
-}
-
-func (t *linuxTUN) BatchSize() int { return t.dev.BatchSize() }
-func (t *linuxTUN) Name() string   { return t.name }
-func (t *linuxTUN) MTU() int       { return int(t.mtu.Load()) }
-
-func (t *linuxTUN) Close() error {
-	if t.closed.Swap(true) {
-		return nil
-	}
-	return t.dev.Close()
 }

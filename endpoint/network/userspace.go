@@ -22,6 +22,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/platform/userspace"
 )
 
@@ -300,39 +301,33 @@ func addrPort(a tcpip.Address, port uint16) netip.AddrPort {
 // door is the TUN: the link, with a look at each packet on the way in.
 type door Userspace
 
-func (d *door) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
-	return d.link.Read(bufs, sizes, offset)
-}
+func (d *door) Read(pkts []offload.Packet) (int, error) { return d.link.Read(pkts) }
 
 // Write passes runs of packets that the stack may see, and answers pings itself:
 // the stack would answer for hosts that are not there.
-func (d *door) Write(bufs [][]byte, offset int) (int, error) {
+func (d *door) Write(pkts [][]byte) (int, error) {
 	start := 0
-	for i, b := range bufs {
-		var packet []byte
-		if len(b) > offset {
-			packet = b[offset:]
-		}
-		verdict := classify(packet)
+	for i, p := range pkts {
+		verdict := classify(p)
 		if verdict == passes {
 			continue
 		}
 		if start < i {
-			if _, err := d.link.Write(bufs[start:i], offset); err != nil {
+			if _, err := d.link.Write(pkts[start:i]); err != nil {
 				return start, err
 			}
 		}
 		start = i + 1
 		if verdict == isEcho {
-			(*Userspace)(d).echo(packet)
+			(*Userspace)(d).echo(p)
 		}
 	}
-	if start < len(bufs) {
-		if _, err := d.link.Write(bufs[start:], offset); err != nil {
+	if start < len(pkts) {
+		if _, err := d.link.Write(pkts[start:]); err != nil {
 			return start, err
 		}
 	}
-	return len(bufs), nil
+	return len(pkts), nil
 }
 
 func (d *door) BatchSize() int { return d.link.BatchSize() }

@@ -31,6 +31,7 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/platform/userspace"
 )
 
@@ -107,25 +108,22 @@ func newPair(t *testing.T, c UserspaceConfig, w Wanted) *pair {
 }
 
 func pump(t *testing.T, to, from platform.TUN) {
-	const offset = 16
-	bufs, sizes := make([][]byte, from.BatchSize()), make([]int, from.BatchSize())
-	for i := range bufs {
-		bufs[i] = make([]byte, offset+2000)
-	}
-	out := make([][]byte, 0, len(bufs))
+	pkts := make([]offload.Packet, from.BatchSize())
+	var cut offload.Train
 	for {
-		n, err := from.Read(bufs, sizes, offset)
+		n, err := from.Read(pkts)
 		if err != nil {
 			if !errors.Is(err, os.ErrClosed) {
 				t.Error(err)
 			}
 			return
 		}
-		out = out[:0]
-		for i := range n {
-			out = append(out, bufs[i][:offset+sizes[i]])
+		var out [][]byte
+		cut.Reset(pkts[:n])
+		for p := cut.Next(); p != nil; p = cut.Next() {
+			out = append(out, bytes.Clone(p))
 		}
-		if _, err := to.Write(out, offset); err != nil {
+		if _, err := to.Write(out); err != nil {
 			return
 		}
 	}
@@ -613,8 +611,7 @@ func FuzzPackets(f *testing.F) {
 		if len(b) > 1500 {
 			return
 		}
-		buf := append(make([]byte, 16), b...)
-		if n, err := u.TUN().Write([][]byte{buf, buf}, 16); n != 2 || err != nil {
+		if n, err := u.TUN().Write([][]byte{b, b}); n != 2 || err != nil {
 			t.Fatal(n, err)
 		}
 	})

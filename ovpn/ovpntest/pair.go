@@ -248,9 +248,9 @@ func (p *Pair) arrive(f packet) {
 		return
 	}
 	if wire.IsData(f.b[0]) {
-		out, sizes := [][]byte{make([]byte, len(f.b)+4096)}, []int{0}
-		if side.Session.Data().Open(p.Now, [][]byte{f.b}, out, sizes, 16) > 0 {
-			side.Inside = append(side.Inside, out[0][16:16+sizes[0]])
+		packet := [][]byte{append([]byte(nil), f.b...)}
+		if delivered, _ := side.Session.Data().Open(p.Now, packet); delivered > 0 {
+			side.Inside = append(side.Inside, append([]byte(nil), packet[0]...))
 		}
 		return
 	}
@@ -281,7 +281,7 @@ func (p *Pair) accept(b []byte) bool {
 // Inject seals one inner packet on a side and puts its datagrams on the wire; false when
 // there is no key yet.
 func (p *Pair) Inject(side *Side, inner []byte) bool {
-	b, sizes := side.Session.Data().Seal(p.Now, nil, 0, [][]byte{inner}, nil)
+	b, sizes := side.Session.Data().Seal(p.Now, nil, 0, &ovpn.List{inner}, nil)
 	for _, size := range sizes {
 		p.put(side, b[:size])
 		b = b[size:]

@@ -9,24 +9,25 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/routes"
 )
 
 func TestPairCarriesBatches(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	in, out := Pair("tun0", 1400)
-	bufs := [][]byte{append(make([]byte, 10), "one"...), append(make([]byte, 10), "two"...)}
-	if n, err := in.Write(bufs, 10); n != 2 || err != nil {
+	pkts := [][]byte{[]byte("one"), []byte("two")}
+	if n, err := in.Write(pkts); n != 2 || err != nil {
 		t.Fatal(n, err)
 	}
-	copy(bufs[0][10:], "xxx") // Write does not keep the buffers
-	got, sizes := [][]byte{make([]byte, 64), make([]byte, 64), make([]byte, 64)}, make([]int, 3)
-	n, err := out.Read(got, sizes, 4)
-	if n != 2 || err != nil || !bytes.Equal(got[0][4:4+sizes[0]], []byte("one")) || !bytes.Equal(got[1][4:4+sizes[1]], []byte("two")) {
+	copy(pkts[0], "xxx") // Write does not keep the buffers
+	got := make([]offload.Packet, 3)
+	n, err := out.Read(got)
+	if n != 2 || err != nil || !bytes.Equal(got[0].Bytes, []byte("one")) || !bytes.Equal(got[1].Bytes, []byte("two")) {
 		t.Fatal(n, err, got)
 	}
 	done := make(chan error)
-	go func() { _, err := out.Read(got, sizes, 0); done <- err }()
+	go func() { _, err := out.Read(got); done <- err }()
 	out.Close()
 	if err := <-done; !errors.Is(err, os.ErrClosed) {
 		t.Errorf("blocked Read: %v", err)
@@ -36,7 +37,7 @@ func TestPairCarriesBatches(t *testing.T) {
 	}
 	in.Close()
 	in.Close()
-	if err := in.Send(nil); !errors.Is(err, os.ErrClosed) {
+	if err := in.Send([]byte("late")); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("write after close: %v", err)
 	}
 }

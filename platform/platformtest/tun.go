@@ -7,12 +7,12 @@ import (
 	"sync"
 
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/offload"
 )
 
 const (
 	batch = 128
 	queue = 1024
-	head  = 10 // the headroom that platform.TUN asks writers to leave
 )
 
 // TUN is one end of a pair: what is written to one end is read from the other.
@@ -37,8 +37,8 @@ func Pair(name string, mtu int) (inside, outside *TUN) {
 	return a, b
 }
 
-// Read waits for one packet and takes those that wait behind it.
-func (t *TUN) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
+// Read waits for one packet and takes those that wait behind it. Each has its own memory.
+func (t *TUN) Read(pkts []offload.Packet) (int, error) {
 	select {
 	case <-t.closed:
 		return 0, os.ErrClosed
@@ -46,7 +46,7 @@ func (t *TUN) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	}
 	n := 0
 	take := func(p []byte) {
-		sizes[n] = copy(bufs[n][offset:], p)
+		pkts[n] = offload.Packet{Bytes: p}
 		n++
 	}
 	select {
@@ -55,7 +55,7 @@ func (t *TUN) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	case <-t.closed:
 		return 0, os.ErrClosed
 	}
-	for n < len(bufs) {
+	for n < len(pkts) {
 		select {
 		case p := <-t.in:
 			take(p)
@@ -66,19 +66,19 @@ func (t *TUN) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	return n, nil
 }
 
-// Write copies the packets to the other end. It panics when the caller leaves
-// too little headroom, so that tests find what a real device would refuse.
-func (t *TUN) Write(bufs [][]byte, offset int) (int, error) {
-	if offset < head {
-		panic("platformtest: TUN.Write needs an offset of at least 10")
-	}
-	for i, b := range bufs {
+// Write copies the packets to the other end. It panics when one is empty, so that tests find what a
+// real device would refuse.
+func (t *TUN) Write(pkts [][]byte) (int, error) {
+	for i, b := range pkts {
+		if len(b) == 0 {
+			panic("platformtest: TUN.Write got an empty packet")
+		}
 		select {
 		case <-t.closed:
 			return i, os.ErrClosed
 		default:
 		}
-		p := append([]byte(nil), b[offset:]...)
+		p := append([]byte(nil), b...)
 		select {
 		case t.peer.in <- p:
 		case <-t.peer.closed: // nobody listens: the packet is gone
@@ -86,12 +86,12 @@ func (t *TUN) Write(bufs [][]byte, offset int) (int, error) {
 			return i, os.ErrClosed
 		}
 	}
-	return len(bufs), nil
+	return len(pkts), nil
 }
 
-// Send writes one packet without headroom.
+// Send writes one packet.
 func (t *TUN) Send(packet []byte) error {
-	_, err := t.Write([][]byte{append(make([]byte, head), packet...)}, head)
+	_, err := t.Write([][]byte{packet})
 	return err
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/routes"
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
@@ -268,7 +269,7 @@ func TestReopen(t *testing.T) {
 		}
 		tun.Close()
 		tun.Close()
-		if _, err := tun.Read([][]byte{make([]byte, 1500)}, make([]int, 1), 0); !errors.Is(err, os.ErrClosed) {
+		if _, err := tun.Read(make([]offload.Packet, 1)); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("Read after Close: %v", err)
 		}
 		if err := h.Apply(t.Context(), routes.Plan{}); err != nil {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/offload"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -39,8 +40,9 @@ type Link struct {
 	closed  bool
 	dropped uint64 // packets that found the ring full
 
-	// reading is Read's own list of packets taken from the ring.
+	// reading is Read's own list of packets taken from the ring, and buf what they are copied to.
 	reading [linkBatch]*stack.PacketBuffer
+	buf     []byte
 }
 
 var _ platform.TUN = (*Link)(nil)
@@ -57,30 +59,23 @@ func NewLink(mtu int) *Link {
 // Endpoint is the side for stack.CreateNIC. It stays the same.
 func (l *Link) Endpoint() stack.LinkEndpoint { return &l.endpoint }
 
-// Read implements platform.TUN. A packet larger than its buffer is dropped.
-func (l *Link) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
-	limit := min(len(bufs), len(sizes), linkBatch)
-	for {
-		taken := l.take(limit)
-		if taken == 0 {
-			return 0, os.ErrClosed
-		}
-		n := 0
-		for i, packet := range l.reading[:taken] {
-			l.reading[i] = nil
-			if packet.Size() <= len(bufs[n])-offset {
-				sizes[n] = 0
-				for _, part := range packet.AsSlices() {
-					sizes[n] += copy(bufs[n][offset+sizes[n]:], part)
-				}
-				n++
-			}
-			packet.DecRef()
-		}
-		if n > 0 {
-			return n, nil
-		}
+// Read implements platform.TUN.
+func (l *Link) Read(pkts []offload.Packet) (int, error) {
+	taken := l.take(min(len(pkts), linkBatch))
+	if taken == 0 {
+		return 0, os.ErrClosed
 	}
+	l.buf = l.buf[:0]
+	for i, packet := range l.reading[:taken] {
+		l.reading[i] = nil
+		at := len(l.buf)
+		for _, part := range packet.AsSlices() {
+			l.buf = append(l.buf, part...)
+		}
+		packet.DecRef()
+		pkts[i] = offload.Packet{Bytes: l.buf[at:len(l.buf):len(l.buf)]} // those before keep their memory when buf grows
+	}
+	return taken, nil
 }
 
 // take waits for packets and moves up to limit of them to l.reading; 0 means closed.
@@ -103,9 +98,9 @@ func (l *Link) take(limit int) int {
 	return n
 }
 
-// Write implements platform.TUN; any offset is good. What is not an IP packet is
-// dropped, and everything is while no stack is attached.
-func (l *Link) Write(bufs [][]byte, offset int) (int, error) {
+// Write implements platform.TUN. What is not an IP packet is dropped, and everything is while no
+// stack is attached.
+func (l *Link) Write(pkts [][]byte) (int, error) {
 	l.mu.Lock()
 	closed := l.closed
 	l.mu.Unlock()
@@ -114,14 +109,14 @@ func (l *Link) Write(bufs [][]byte, offset int) (int, error) {
 	}
 	dispatcher := l.endpoint.attached()
 	if dispatcher == nil {
-		return len(bufs), nil
+		return len(pkts), nil
 	}
-	for _, buf := range bufs {
-		if len(buf) <= offset {
+	for _, p := range pkts {
+		if len(p) == 0 {
 			continue
 		}
 		var protocol tcpip.NetworkProtocolNumber
-		switch buf[offset] >> 4 {
+		switch p[0] >> 4 {
 		case 4:
 			protocol = header.IPv4ProtocolNumber
 		case 6:
@@ -129,11 +124,11 @@ func (l *Link) Write(bufs [][]byte, offset int) (int, error) {
 		default:
 			continue
 		}
-		packet := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(buf[offset:])})
+		packet := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(p)})
 		dispatcher.DeliverNetworkPacket(protocol, packet)
 		packet.DecRef()
 	}
-	return len(bufs), nil
+	return len(pkts), nil
 }
 
 // BatchSize implements platform.TUN.

@@ -3,11 +3,13 @@ package userspace
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/offload"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -19,13 +21,10 @@ func join(t testing.TB, a, b platform.TUN) {
 	t.Helper()
 	var pumps sync.WaitGroup
 	pump := func(from, to platform.TUN) {
-		bufs, sizes := make([][]byte, from.BatchSize()), make([]int, from.BatchSize())
-		packets := make([][]byte, 0, len(bufs))
-		for i := range bufs {
-			bufs[i] = make([]byte, 16+1500)
-		}
+		read := make([]offload.Packet, from.BatchSize())
+		packets := make([][]byte, 0, len(read))
 		for {
-			n, err := from.Read(bufs, sizes, 16)
+			n, err := from.Read(read)
 			if err != nil {
 				if !errors.Is(err, os.ErrClosed) {
 					t.Errorf("Read: %v", err)
@@ -33,10 +32,10 @@ func join(t testing.TB, a, b platform.TUN) {
 				return
 			}
 			packets = packets[:0]
-			for i := range n {
-				packets = append(packets, bufs[i][:16+sizes[i]])
+			for _, p := range read[:n] {
+				packets = append(packets, p.Bytes)
 			}
-			if _, err := to.Write(packets, 16); err != nil && !errors.Is(err, os.ErrClosed) {
+			if _, err := to.Write(packets); err != nil && !errors.Is(err, os.ErrClosed) {
 				t.Errorf("Write: %v", err)
 			}
 		}
@@ -64,18 +63,22 @@ func send(t *testing.T, l *Link, payloads ...string) tcpip.Error {
 
 func TestLinkReadsBatchesInOrder(t *testing.T) {
 	l := NewLink(1400)
-	if err := send(t, l, "one", "three", "too long a packet", "five"); err != nil {
+	sent := []string{"one", "three", "a longer packet", "five"}
+	if err := send(t, l, sent...); err != nil {
 		t.Fatal(err)
 	}
-	bufs, sizes := [][]byte{make([]byte, 9), make([]byte, 9), make([]byte, 9), make([]byte, 9)}, make([]int, 4)
-	n, err := l.Read(bufs, sizes, 4)
-	if err != nil || n != 3 {
-		t.Fatalf("Read: %d, %v; want 3 packets, the long one dropped", n, err)
-	}
-	for i, want := range []string{"one", "three", "five"} {
-		if got := string(bufs[i][4 : 4+sizes[i]]); got != want {
-			t.Errorf("packet %d is %q, want %q", i, got, want)
+	var got []string
+	for pkts := make([]offload.Packet, 3); len(got) < len(sent); {
+		n, err := l.Read(pkts)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, p := range pkts[:n] {
+			got = append(got, string(p.Bytes))
+		}
+	}
+	if !slices.Equal(got, sent) {
+		t.Errorf("read %q, want %q", got, sent)
 	}
 }
 
@@ -98,14 +101,14 @@ func TestLinkCloseWakesRead(t *testing.T) {
 	l := NewLink(1400)
 	result := make(chan error)
 	go func() {
-		_, err := l.Read([][]byte{make([]byte, 1400)}, make([]int, 1), 0)
+		_, err := l.Read(make([]offload.Packet, 1))
 		result <- err
 	}()
 	time.AfterFunc(time.Millisecond, func() { l.Close() })
 	if err := <-result; !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Read after Close: %v", err)
 	}
-	if _, err := l.Write([][]byte{{0x45}}, 0); !errors.Is(err, os.ErrClosed) {
+	if _, err := l.Write([][]byte{{0x45}}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Write after Close: %v", err)
 	}
 	if err := send(t, l, "x"); err == nil {
@@ -123,7 +126,7 @@ func TestLinkIgnoresGarbage(t *testing.T) {
 	if err := s.CreateNIC(1, l.Endpoint()); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := l.Write([][]byte{nil, {1}, {1, 2}, {1, 0x45}, {1, 0x60, 0}, {1, 0xff}}, 1); err != nil || n != 6 {
+	if n, err := l.Write([][]byte{nil, {}, {2}, {0x45}, {0x60, 0}, {0xff}}); err != nil || n != 6 {
 		t.Errorf("Write: %d, %v", n, err)
 	}
 }
