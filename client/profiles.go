@@ -72,22 +72,9 @@ func (s *Service) describe(k key, r record, p *profile.Profile) api.Profile {
 	for _, m := range p.Remotes {
 		out.Remotes = append(out.Remotes, joinHostPort(m.Host, m.Port)+"/"+m.Proto)
 	}
-	out.Auth = authOf(p)
+	out.Auth = p.AuthKind()
 	out.Expires = certificateExpiry(p.Cert)
 	return out
-}
-
-// authOf names how a profile signs in.
-func authOf(p *profile.Profile) string {
-	switch hasCert := len(p.Cert) > 0 || p.PKCS12 != ""; {
-	case p.AuthFederate:
-		return "browser"
-	case p.AuthUserPass && hasCert:
-		return "certificate+password"
-	case p.AuthUserPass:
-		return "password"
-	}
-	return "certificate"
 }
 
 // Profiles lists the caller's profiles by name.

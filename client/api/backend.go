@@ -72,7 +72,7 @@ type Profile struct {
 	Owner    string     `json:"owner"`
 	Managed  bool       `json:"managed"`
 	Remotes  []string   `json:"remotes"` // "host:port/transport"
-	Auth     string     `json:"auth"`    // certificate, password, browser, certificate+password
+	Auth     string     `json:"auth"`    // certificate, password, browser, or with "+" certificate and another
 	Expires  *time.Time `json:"certificate_expires"`
 	Imported time.Time  `json:"imported"`
 	State    State      `json:"state"`

@@ -179,7 +179,7 @@ func (p *Profile) Servers() []string {
 // AuthKind names what the user signs in with, joined by "+".
 func (p *Profile) AuthKind() string {
 	var kinds []string
-	if len(p.Cert) > 0 || p.PKCS12 != "" || p.PKCS11ID != "" || !p.AuthUserPass && !p.NoClientCert {
+	if len(p.Cert) > 0 || p.PKCS12 != "" || p.PKCS11ID != "" || !p.AuthUserPass && !p.AuthFederate && !p.NoClientCert {
 		kinds = append(kinds, "certificate")
 	}
 	switch {

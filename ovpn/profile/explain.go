@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -11,10 +12,34 @@ func (p *Profile) explained() []Directive {
 	list := slices.Clone(p.Directives)
 	for i := range list {
 		if d := &list[i]; d.Verdict == Used && d.Note == "" {
-			d.Does = meaning(d.Words)
+			d.Does = cmp.Or(p.signsIn(d.Words), meaning(d.Words))
 		}
 	}
 	return list
+}
+
+// signsIn says what a directive of the sign-in does beside the others; empty: what it always does.
+func (p *Profile) signsIn(words []string) string {
+	asks := p.AuthUserPass && !p.AuthFederate
+	switch word := words[0]; {
+	case word == "auth-user-pass" && p.AuthFederate:
+		return "the browser signs in instead (auth-federate)"
+	case word == "auth-user-pass" && p.Password != "":
+		return "signs in with user name and password, which stand in the profile"
+	case word == "auth-user-pass" && p.Username != "":
+		return "signs in with the user name in the profile, and a password"
+	case word == "static-challenge" && !asks, word == "auth-nocache" && !asks:
+		return "no effect: no password is asked for"
+	case word == "auth-nocache" && p.Password != "":
+		return "no effect on the password that stands in the profile"
+	case word == "auth-retry" && asks && len(words) > 1:
+		return map[string]string{
+			"none":       "a wrong password ends the connection",
+			"nointeract": "a wrong password is tried again",
+			"interact":   "a wrong password is asked for again",
+		}[words[1]]
+	}
+	return ""
 }
 
 // meaning says what a used directive does.

@@ -399,3 +399,32 @@ func TestBroken(t *testing.T) {
 		}
 	}
 }
+
+// TestSignInIsExplained: what check says of a directive is true beside the others.
+func TestSignInIsExplained(t *testing.T) {
+	const stored = "<auth-user-pass>\nann\nhunter2\n</auth-user-pass>\n"
+	for _, tc := range []struct{ text, kind, directive, does string }{
+		{"auth-federate\n", "browser", "auth-federate", "the browser signs in (AWS)"},
+		{"auth-federate\nauth-user-pass\n", "browser", "auth-user-pass", "the browser signs in instead (auth-federate)"},
+		{"auth-federate\nauth-nocache\n", "browser", "auth-nocache", "no effect: no password is asked for"},
+		{"auth-federate\nauth-user-pass\nstatic-challenge Code 1\n", "browser", "static-challenge", "no effect: no password is asked for"},
+		{"auth-federate\nauth-retry interact\n", "browser", "auth-retry", "what follows on a wrong password"},
+		{"auth-user-pass\n", "password", "auth-user-pass", "signs in with user name and password"},
+		{"auth-user-pass\nauth-nocache\n", "password", "auth-nocache", "the password is forgotten after use"},
+		{"auth-user-pass\nauth-retry interact\n", "password", "auth-retry", "a wrong password is asked for again"},
+		{"auth-user-pass\nstatic-challenge Code 1\n", "password", "static-challenge", "asks for a one-time code beside the password"},
+		{stored, "password", "auth-user-pass", "signs in with user name and password, which stand in the profile"},
+		{stored + "auth-nocache\n", "password", "auth-nocache", "no effect on the password that stands in the profile"},
+		{"<auth-user-pass>\nann\n</auth-user-pass>\n", "password", "auth-user-pass", "signs in with the user name in the profile, and a password"},
+		{"static-challenge Code 1\n", "certificate", "static-challenge", "no effect: no password is asked for"},
+	} {
+		r := mustParse(t, "client\nremote h.example\npeer-fingerprint "+strings.Repeat("00:", 31)+"00\n"+tc.text, nil).Check(time.Now())
+		i := slices.IndexFunc(r.Directives, func(d Directive) bool { return d.Words[0] == tc.directive })
+		if i < 0 || r.Directives[i].Does != tc.does || r.Auth != tc.kind {
+			t.Errorf("%q: sign-in %q, %+v; want %q", tc.text, r.Auth, r.Directives, tc.does)
+		}
+		if missing := slices.ContainsFunc(r.Problems, func(f Finding) bool { return strings.Contains(f.Text, "no client certificate") }); missing != (tc.kind == "certificate") {
+			t.Errorf("%q: problems %+v", tc.text, r.Problems)
+		}
+	}
+}

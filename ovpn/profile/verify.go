@@ -109,7 +109,7 @@ func (p *Profile) clientCertificate(now time.Time) (*tls.Certificate, error) {
 		return p.signedBy(p.signer, now)
 	case p.PKCS11ID != "" && p.Key == "":
 		return nil, &CertificateError{Kind: OnToken, Text: "the private key is on a token (pkcs11-id): only adit connect --userspace --pkcs11 MODULE can use it"}
-	case len(p.Cert) == 0 && p.Key == "" && (p.AuthUserPass || p.NoClientCert):
+	case len(p.Cert) == 0 && p.Key == "" && (p.AuthUserPass || p.AuthFederate || p.NoClientCert):
 		return nil, nil
 	case len(p.Cert) == 0 && p.PKCS12 != "":
 		return nil, &CertificateError{Kind: Locked, Text: "the PKCS#12 file " + lockedNote}
