@@ -148,7 +148,7 @@ func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem, 
 		}
 	case api.LoginPassword, api.LoginOTP:
 		if problem != nil {
-			q.password, q.code, q.noCode, q.sent = "", "", false, false // they were refused
+			q.sent = false // it was refused; what the flags say and nobody has used was not
 			if problem.Code == api.CodePasswordRefused {
 				q.saved.refused(ctx)
 			}
@@ -158,7 +158,11 @@ func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem, 
 				a.Username, a.Password, q.user = user, password, ""
 			}
 		}
-		if problem != nil && a.Password == "" {
+		given := q.password != ""
+		if login.Kind == api.LoginOTP {
+			given = q.code != "" || q.noCode
+		}
+		if problem != nil && a.Password == "" && !given {
 			if q.keys == nil {
 				return problem
 			}

@@ -190,3 +190,25 @@ func TestAttachAndLeave(t *testing.T) {
 	p.exits(0)
 	p.screen.await(t, "asks     a user name and a password", 1)
 }
+
+// TestAttachWithFlags: what the flags give is tried, though somebody else's answer was refused before.
+func TestAttachWithFlags(t *testing.T) {
+	p := sitDown(t, "login", "status")
+	p.exits(0)
+	if err := p.client.Connect(t.Context(), api.ConnectRequest{Profile: "work"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.client.Answer(t.Context(), api.Answer{Profile: "work", ID: "q", Username: "ann", Password: "not-this"}); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.run("connect", "work", "--user", "ann", "--password-file", file)
+	p.exits(0)
+	p.screen.await(t, "connected work", 1)
+	if text := p.screen.String(); strings.Contains(text, "password for") {
+		t.Errorf("asked all the same:\n%s", text)
+	}
+}
