@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"html"
+	"slices"
 	"strings"
 )
 
@@ -17,8 +18,9 @@ const (
 )
 
 // Chart draws the medians as bars, one group a metric; bars of one group share a scale. It has no
-// background of its own, and colours that can be read on white and on black.
-func (f *Figures) Chart(title string) string {
+// background of its own, and colours that can be read on white and on black. Contenders of skip are left out: one that is far
+// ahead makes all others equal.
+func (f *Figures) Chart(title string, skip ...string) string {
 	var body strings.Builder
 	y := headHeight
 	for _, m := range f.metrics {
@@ -32,7 +34,7 @@ func (f *Figures) Chart(title string) string {
 		y += headHeight
 		fmt.Fprintf(&body, `<text x="0" y="%d" class="head">%s</text><text x="%d" y="%d" class="unit">%s, %s</text>`+"\n",
 			y-10, html.EscapeString(m.Title), chartWidth, y-10, html.EscapeString(m.Unit), better)
-		y = f.bars(&body, m, y)
+		y = f.bars(&body, m, skip, y)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`+"\n",
@@ -51,13 +53,14 @@ text{font:13px system-ui,sans-serif;fill:#57606a}
 }
 
 // bars draws one group from y on and returns where it ends.
-func (f *Figures) bars(b *strings.Builder, m Metric, y int) int {
+func (f *Figures) bars(b *strings.Builder, m Metric, skip []string, y int) int {
+	names := slices.DeleteFunc(slices.Clone(f.Contenders(m.ID)), func(n string) bool { return slices.Contains(skip, n) })
 	most := 0.0
-	for _, name := range f.Contenders(m.ID) {
+	for _, name := range names {
 		v, _ := f.Median(Ref{m.ID, name})
 		most = max(most, v)
 	}
-	for _, name := range f.Contenders(m.ID) {
+	for _, name := range names {
 		v, _ := f.Median(Ref{m.ID, name})
 		width := 1.0
 		if most > 0 {

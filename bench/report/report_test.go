@@ -46,6 +46,7 @@ func sample() *Figures {
 	ping := Metric{ID: "ping", Title: "ping", Unit: "ms", Less: true}
 	f.Add(ping, "openvpn", 2)
 	f.Add(ping, "adit", 3)
+	f.Add(ping, "veth", 0.001)
 	f.Add(Metric{ID: "zero", Title: "zero", Unit: "%", Hide: true}, "openvpn", 0)
 	return f
 }
@@ -119,7 +120,7 @@ func TestMarkdown(t *testing.T) {
 }
 
 func TestChart(t *testing.T) {
-	got := sample().Chart("Figures & more")
+	got := sample().Chart("Figures & more", "veth")
 	d := xml.NewDecoder(strings.NewReader(got))
 	rects := 0
 	for {

@@ -23,6 +23,8 @@ type bench struct {
 	figures  report.Figures
 	sections []report.Section
 	left     []string // what could not be measured, and why
+	load     string   // of the machine before the run
+	ticks    ticks
 }
 
 // scene is what contenders stand on.

@@ -48,7 +48,7 @@ func (b *bench) write(ctx context.Context, dir string, start time.Time, verdicts
 	if err := os.WriteFile(filepath.Join(dir, "performance.md"), []byte(page.Markdown()), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, page.Chart), []byte(b.figures.Chart("Adit beside others")), 0o644)
+	return os.WriteFile(filepath.Join(dir, page.Chart), []byte(b.figures.Chart("Adit beside others", plainName)), 0o644)
 }
 
 // facts are about the machine and this run.
@@ -58,7 +58,7 @@ func (b *bench) facts(ctx context.Context, start time.Time) []report.Fact {
 		{Name: "took", Value: time.Since(start).Round(time.Second).String()},
 		{Name: "machine", Value: fmt.Sprintf("%d processors, %s; %s/%s", runtime.NumCPU(), field("/proc/cpuinfo", "model name"), runtime.GOOS, runtime.GOARCH)},
 		{Name: "kernel", Value: said(ctx, "uname", "-r")},
-		{Name: "stolen by other machines since boot", Value: stolen()},
+		{Name: "other work", Value: fmt.Sprintf("load average %s before the run; other machines took %s of the processors' time in it", b.load, readTicks().stolenSince(b.ticks))},
 		{Name: "adit", Value: said(ctx, "git", "-C", b.programs.root, "describe", "--tags", "--always", "--dirty")},
 		{Name: "Go", Value: runtime.Version()},
 		{Name: "openvpn", Value: word(said(ctx, "openvpn", "--version"), 1)},
@@ -92,6 +92,15 @@ func word(line string, n int) string {
 	return line
 }
 
+// loadBefore is the load average of the last minute (proc_loadavg(5)).
+func loadBefore() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return word(string(text), 0)
+}
+
 // field is the first "key : value" of a file below /proc.
 func field(file, key string) string {
 	text, err := os.ReadFile(file)
@@ -106,33 +115,40 @@ func field(file, key string) string {
 	return "unknown"
 }
 
-// stolen is the share of time that a virtual machine's processors did not get (proc_stat(5)).
-func stolen() string {
+// ticks are the time of the machine's processors since its start, in all and stolen by other
+// virtual machines (proc_stat(5)).
+type ticks struct{ sum, stolen float64 }
+
+func readTicks() ticks {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return "unknown"
+		return ticks{}
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
-	return readStolen(line)
+	return parseTicks(line)
 }
 
-func readStolen(line string) string {
+// parseTicks is zero for a line that it does not understand.
+func parseTicks(line string) (t ticks) {
 	f := strings.Fields(line)
 	if len(f) < 9 || f[0] != "cpu" {
-		return "unknown"
+		return ticks{}
 	}
-	var sum, steal float64
-	for i, text := range f[1:9] {
+	for _, text := range f[1:9] {
 		v, err := strconv.ParseFloat(text, 64)
 		if err != nil {
-			return "unknown"
+			return ticks{}
 		}
-		if sum += v; i == 7 {
-			steal = v
-		}
+		t.sum += v
+		t.stolen = v // the last one
 	}
-	if sum == 0 {
+	return t
+}
+
+// stolenSince is the share that other machines took.
+func (t ticks) stolenSince(before ticks) string {
+	if t.sum <= before.sum {
 		return "unknown"
 	}
-	return fmt.Sprintf("%.1f %%", 100*steal/sum)
+	return fmt.Sprintf("%.1f %%", 100*(t.stolen-before.stolen)/(t.sum-before.sum))
 }

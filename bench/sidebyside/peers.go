@@ -19,7 +19,8 @@ import (
 
 const (
 	crowdPort   = 5302
-	crowdWarmUp = time.Second
+	crowdWarmUp = 2 * time.Second
+	crowdLonger = 2 // times the length of one stream: many streams take turns more slowly
 	crowdBuffer = 128 << 10
 )
 
@@ -36,7 +37,7 @@ func peers(ctx context.Context, b *bench, sides []*side) error {
 		if err != nil {
 			return err
 		}
-		all, err := crowd(ctx, s, s.clients, d, b.o.length)
+		all, err := crowd(ctx, s, s.clients, d, crowdLonger*b.o.length)
 		if err != nil {
 			return err
 		}

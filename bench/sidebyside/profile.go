@@ -50,7 +50,7 @@ func profiles(ctx context.Context, b *bench, _ []*side) error {
 		}
 		b.sections = append(b.sections, report.Section{
 			Title: "Profile of one stream, " + d.String(),
-			About: "Share of the processor time of aditd and adit-endpoint together, in the kernel too, by function.",
+			About: "Share of the processor time of aditd and adit-endpoint together, in the kernel too, by program and by function.",
 			Text:  text,
 		})
 		fmt.Fprintf(b.out, "profile, %v\n%s\n", d, text)
@@ -78,18 +78,23 @@ func (b *bench) profile(ctx context.Context, s *side, d direction) (string, erro
 	if err != nil {
 		return "", fmt.Errorf("perf: %w: %s", err, out)
 	}
-	out, err = exec.CommandContext(ctx, "perf", "report", "-i", file, "--stdio", "-q", "--sort", "dso,symbol", "--percent-limit", "0.5").Output()
-	if err != nil {
-		return "", fmt.Errorf("perf report: %w", err)
+	var text string
+	for _, sort := range []string{"dso", "dso,symbol"} {
+		out, err = exec.CommandContext(ctx, "perf", "report", "-i", file, "--stdio", "-q", "--sort", sort, "--percent-limit", "0.5").Output()
+		if err != nil {
+			return "", fmt.Errorf("perf report: %w", err)
+		}
+		text += firstLines(string(out), profileLines) + "\n\n"
 	}
-	return firstLines(string(out), profileLines), nil
+	return strings.TrimSpace(text), nil
 }
 
-// firstLines are the first n that say something, without the space around them.
+// firstLines are the first n that say something, without the space around them
+// and perf's empty columns, which are dashes.
 func firstLines(text string, n int) string {
 	var lines []string
 	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") && len(lines) < n {
+		if line = strings.TrimRight(strings.TrimSpace(line), "- "); line != "" && !strings.HasPrefix(line, "#") && len(lines) < n {
 			lines = append(lines, line)
 		}
 	}

@@ -26,13 +26,15 @@ const (
 	smallBatch  = 64
 	smallLength = 400 * time.Millisecond // of one trial
 	smallBuffer = 8 << 20                // of the receiving socket
+	smallLate   = 4 * time.Millisecond
 	smallPause  = 100 * time.Microsecond // of the sender, when nothing is due
 	// What a trial must keep to pass. A machine that is not alone loses a few of a million
 	// packets at any rate.
-	smallLoss = 0.001
-	smallPace = 0.97 // of the rate that was asked for
-	leastRate = 4000 // where the search begins
-	mostRate  = 4e6
+	smallLoss  = 0.001
+	smallPace  = 0.97 // of the rate that was asked for
+	smallTries = 3    // of one rate
+	leastRate  = 4000 // where the search begins
+	mostRate   = 4e6
 )
 
 // smallPackets searches the highest rate of small UDP packets that goes through without loss.
@@ -51,16 +53,16 @@ func smallPackets(ctx context.Context, b *bench, sides []*side) error {
 			return err
 		}
 		before[key] = rate
-		b.figures.Add(report.Metric{ID: "packets " + d.String(), Title: "64-byte UDP packets without loss, " + d.String(), Unit: "packets/s"}, s.name, rate)
+		b.figures.Add(report.Metric{ID: "packets " + d.String(), Title: "64-byte UDP packets without loss, " + d.String(), Unit: "packets/s"}, s.name, l.best)
 		return nil
 	})
 }
 
 // search finds the highest rate that passes: in large steps up, then by halves. A rate fails only
-// when it does twice, as other work may have come between.
+// when it does so each time, as other work may have come between.
 func search(ctx context.Context, from float64, passes func(rate float64) (bool, error)) (float64, error) {
 	try := func(rate float64) (bool, error) {
-		for range 2 {
+		for range smallTries {
 			if err := ctx.Err(); err != nil {
 				return false, context.Cause(ctx)
 			}
@@ -119,6 +121,7 @@ type lane struct {
 	sender   *ipv4.PacketConn
 	batch    []ipv4.Message
 	number   uint64
+	best     float64 // highest rate that was reached without loss
 
 	wg    sync.WaitGroup
 	trial atomic.Uint64 // what counts
@@ -225,16 +228,20 @@ func (l *lane) passes(rate float64) (bool, error) {
 	for last := int64(-1); last != l.got.Load(); time.Sleep(50 * time.Millisecond) {
 		last = l.got.Load()
 	}
-	return passed(rate*smallLength.Seconds(), float64(sent), float64(l.got.Load())), nil
+	reached, whole := passed(rate*smallLength.Seconds(), float64(sent), float64(l.got.Load()))
+	if whole {
+		l.best = max(l.best, float64(sent)/smallLength.Seconds())
+	}
+	return reached && whole, nil
 }
 
-// passed judges a trial.
-func passed(planned, sent, got float64) bool {
-	return sent >= smallPace*planned && got >= (1-smallLoss)*sent
+// passed judges a trial: whether the sender kept the pace, and whether all arrived.
+func passed(planned, sent, got float64) (reached, whole bool) {
+	return sent >= smallPace*planned, got >= (1-smallLoss)*sent
 }
 
-// send keeps the pace on a thread of its own. What is more than 10 ms late is given up, as a burst
-// would fill queues that the rate itself would not.
+// send keeps the pace on a thread of its own. What is more than smallLate late is given up, as
+// a burst would fill queues that the rate itself would not.
 func (l *lane) send(rate float64) (sent int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -246,7 +253,7 @@ func (l *lane) send(rate float64) (sent int, err error) {
 			return sent, nil
 		}
 		due := int(rate*elapsed.Seconds()) - sent - skipped
-		if late := int(rate * 0.01); due > late+smallBatch {
+		if late := int(rate * smallLate.Seconds()); due > late+smallBatch {
 			skipped += due - late
 			due = late
 		}
