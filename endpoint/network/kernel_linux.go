@@ -42,6 +42,9 @@ type Kernel struct {
 	shared shared
 	filter *netlink.Handle // of connection tracking
 
+	forgetting sync.Mutex // guards leaving
+	leaving    *leavers   // those of whom the search has not begun; nil: nobody
+
 	mu     sync.Mutex
 	closed bool
 	addrs  []netip.Prefix // on the TUN
@@ -291,27 +294,61 @@ func (k *Kernel) interfaces(w Wanted) []string {
 
 // Forget implements Network: what connection tracking knows of the client goes.
 func (k *Kernel) Forget(clients ...netip.Addr) {
-	k.mu.Lock()
+	k.forgetting.Lock()
+	b := k.leaving
+	first := b == nil
+	if first {
+		b = &leavers{gone: map[netip.Addr]bool{}, done: make(chan struct{})}
+		k.leaving = b
+	}
+	for _, c := range clients {
+		if c.IsValid() {
+			b.gone[c] = true
+		}
+	}
+	k.forgetting.Unlock()
+	if !first {
+		<-b.done
+		return
+	}
+	defer close(b.done)
+	k.mu.Lock() // while another one searches, more join
 	defer k.mu.Unlock()
+	k.forgetting.Lock()
+	k.leaving = nil
+	k.forgetting.Unlock()
 	if k.closed {
 		return
 	}
-	for _, c := range clients {
-		if !c.IsValid() {
+	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+		if !b.has(family) {
 			continue
 		}
-		f, fam := &netlink.ConntrackFilter{}, netlink.InetFamily(unix.AF_INET)
-		if c.Is6() {
-			fam = unix.AF_INET6
-		}
-		err := f.AddIP(netlink.ConntrackOrigSrcIP, c.AsSlice())
-		if err == nil {
-			_, err = k.filter.ConntrackDeleteFilters(netlink.ConntrackTable, fam, f)
-		}
-		if err != nil {
-			k.log.Warn("a client's connections stay until they time out", "address", c, "err", err)
+		if _, err := k.filter.ConntrackDeleteFilters(netlink.ConntrackTable, family, b); err != nil {
+			k.log.Warn("connections of clients that left stay until they time out", "clients", len(b.gone), "err", err)
 		}
 	}
+}
+
+// leavers are addresses that are forgotten together: each search goes through the connections of the whole machine.
+type leavers struct {
+	gone map[netip.Addr]bool
+	done chan struct{} // closed when they are forgotten
+}
+
+// MatchConntrackFlow implements netlink.CustomConntrackFilter.
+func (l *leavers) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
+	a, ok := netip.AddrFromSlice(f.Forward.SrcIP)
+	return ok && l.gone[a.Unmap()]
+}
+
+func (l *leavers) has(family netlink.InetFamily) bool {
+	for a := range l.gone {
+		if a.Is6() == (family == unix.AF_INET6) {
+			return true
+		}
+	}
+	return false
 }
 
 // Close implements Network.
