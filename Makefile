@@ -96,7 +96,8 @@ fuzz:
 	  out=$$($(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$file) 2>&1) || { \
 	    echo "$$out"; case "$$out" in *"Failing input"*|*panic:*) exit 1;; *"    context deadline exceeded"*) echo '  stopped by the clock, nothing found';; *) exit 1;; esac; }; done
 
-# What every figure means is in bench/sidebyside/page.go, and in the page. BENCH has more flags, as BENCH=-quick.
+# What every figure means is in bench/sidebyside/page.go, and in the page. BENCH has more flags.
+# It wants openvpn and iperf3; without valgrind and linux-perf two parts are left out.
 bench: build
 	$(GO) run ./bench/sidebyside -bin $(BIN) -write docs $(BENCH)
 

@@ -65,6 +65,20 @@ func eachFormat(b *testing.B, f func(b *testing.B, cipher, format string)) {
 	}
 }
 
+// sealBatch and openBatch are functions of their own so that a profiler can count what is inside them.
+//
+//go:noinline
+func sealBatch(d *ovpn.Data, now time.Time, dst []byte, pkts *ovpn.List, sizes []int) []int {
+	_, sizes = d.Seal(now, dst, 0, pkts, sizes)
+	return sizes
+}
+
+//go:noinline
+func openBatch(d *ovpn.Data, now time.Time, train [][]byte) int {
+	n, _ := d.Open(now, train)
+	return n
+}
+
 func BenchmarkSeal(b *testing.B) {
 	eachFormat(b, func(b *testing.B, cipher, format string) {
 		client, _, now := dataPair(b, cipher, format)
@@ -75,7 +89,7 @@ func BenchmarkSeal(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			rest = pkts
-			if _, sizes = client.Seal(now, dst, 0, &rest, sizes); len(sizes) != batchSize {
+			if sizes = sealBatch(client, now, dst, &rest, sizes); len(sizes) != batchSize {
 				b.Fatalf("sealed %d", len(sizes))
 			}
 		}
@@ -101,7 +115,7 @@ func BenchmarkOpen(b *testing.B) {
 				train[i], buf = buf[:size], buf[size:]
 			}
 			b.StartTimer()
-			if n, _ := server.Open(now, train); n != batchSize {
+			if n := openBatch(server, now, train); n != batchSize {
 				b.Fatalf("opened %d", n)
 			}
 		}

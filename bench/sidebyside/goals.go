@@ -61,6 +61,7 @@ func goals() []report.Goal {
 		most("6", "processor time at 200 Mbit/s, "+d+", to openvpn", "cpu200 "+d, openvpnName, 0.5)
 	}
 	alone("6", "processor of an idle tunnel, aditd", "idle processor client", 0.1, "%", true)
+	alone("6", "processor of an idle tunnel, adit-endpoint", "idle processor server", 0.1, "%", true)
 	alone("6", "resident memory of aditd", "memory client", 25, "MB", true)
 	list = append(list, report.Goal{Line: "7", Text: "20,000 clients at one endpoint, memory of each (another program)", Bound: 50, Unit: "kB", Most: true})
 	most("8", "connect to first answered ping, UDP, to openvpn", "connect udp", openvpnName, 0.6)

@@ -34,16 +34,16 @@ func instructions(ctx context.Context, b *bench, _ []*side) error {
 	if _, err := goTool(ctx, b.programs.root, "test", "-c", "-o", program, "./bench"); err != nil {
 		return err
 	}
-	for _, c := range []struct{ benchmark, method, what string }{{"BenchmarkSeal", "Seal", "seal"}, {"BenchmarkOpen", "OpenAuthentic", "open"}} {
+	for _, c := range []struct{ benchmark, function, what string }{{"BenchmarkSeal", "sealBatch", "seal"}, {"BenchmarkOpen", "openBatch", "open"}} {
 		for _, cipher := range []string{aes, "AES-128-GCM", chacha} {
 			for _, format := range []struct{ name, contender string }{{"epoch", aditName}, {"classic", classicName}} {
 				pattern := fmt.Sprintf("^%s$/^%s$/^%s$", c.benchmark, cipher, format.name)
-				few, err := count(ctx, program, pattern, c.method, countFew)
+				few, err := count(ctx, program, pattern, c.function, countFew)
 				if err != nil {
 					b.leaveOut("instructions: %v", err)
 					return nil
 				}
-				many, err := count(ctx, program, pattern, c.method, countMany)
+				many, err := count(ctx, program, pattern, c.function, countMany)
 				if err != nil {
 					return err
 				}
@@ -55,10 +55,10 @@ func instructions(ctx context.Context, b *bench, _ []*side) error {
 	return nil
 }
 
-// count runs one benchmark and returns the instructions inside one method of ovpn.Data. The
+// count runs one benchmark and returns the instructions inside one function of it. The
 // collector and signals that stop goroutines confuse callgrind's calls, so they are off.
-func count(ctx context.Context, program, pattern, method string, batches int) (int64, error) {
-	cmd := exec.CommandContext(ctx, "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*ovpn.(?Data)."+method,
+func count(ctx context.Context, program, pattern, function string, batches int) (int64, error) {
+	cmd := exec.CommandContext(ctx, "valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*bench."+function,
 		program, "-test.run", "^$", "-test.bench", pattern, "-test.benchtime", fmt.Sprint(batches, "x"))
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOGC=off")
 	cmd.Dir = filepath.Dir(program)
@@ -79,7 +79,7 @@ func readCallgrind(out []byte) (int64, error) {
 	}
 	n, err := strconv.ParseInt(string(m[1]), 10, 64)
 	if err == nil && n == 0 {
-		err = fmt.Errorf("valgrind does not see the method's calls: %.2000s", out)
+		err = fmt.Errorf("valgrind does not see the function's calls: %.2000s", out)
 	}
 	return n, err
 }
