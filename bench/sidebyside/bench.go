@@ -59,7 +59,7 @@ func measurements() []measurement {
 		{name: "stream", scene: plain, who: contenderNames, run: stream("stream", "one TCP stream, UDP, AES-256-GCM")},
 		{name: "streams8", scene: plain, who: kernel, run: stream("streams8", "8 TCP streams", "--parallel", "8")},
 		{name: "bidir", scene: plain, who: kernel, run: bothWays},
-		{name: "smallpackets", scene: plain, who: kernel, run: smallPackets},
+		{name: "smallpackets", scene: plain, who: append(slices.Clone(kernel), plainName), run: smallPackets},
 		{name: "idleping", scene: plain, who: append(slices.Clone(kernel), plainName), run: idlePing},
 		{name: "loadedping", scene: plain, who: kernel, run: loadedPing},
 		{name: "cpu200", scene: plain, who: kernel, run: processor200},

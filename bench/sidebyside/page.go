@@ -31,6 +31,9 @@ be faster or slower by some factor from one run to the next: ratios are what cou
   ChaCha20-Poly1305 and an MTU of 1420. *veth* is the wire alone.
 - *Up* is from the client to the server. Streams are iperf3's over TCP.
 - Small packets carry 64 bytes of UDP payload. The rate is searched at which at least 99.9 % of them arrive.
+  A program that does not run for a moment lets a queue overflow, so that other work on the machine lowers this rate before
+  anything else; processor time for each packet, at a rate that all reach, stands beside it. The bare wire shows what the bench
+  itself can send and receive.
 - Processor time is that of the tunnel's processes at both ends, kernel included, without the kernel's own threads.
 - Connecting counts from the start of the program that asks (openvpn, wireguard-go, adit connect with a running service) to the
   first answered ping, asked for each millisecond. The slow wire delays every packet by 25 ms, whatever it carries. The least

@@ -141,7 +141,7 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-// Goals and measurements name the same figures.
+// Every line of the goals has bounds, and names contenders that there are.
 func TestGoals(t *testing.T) {
 	lines := map[string]int{}
 	for _, g := range goals() {
