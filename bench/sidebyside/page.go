@@ -38,7 +38,8 @@ be faster or slower by some factor from one run to the next: ratios are what cou
 - Connecting counts from the start of the program that asks (openvpn, wireguard-go, adit connect with a running service) to the
   first answered ping, asked for each millisecond. The slow wire delays every packet by 25 ms, whatever it carries. The least
   number of round trips: TCP's own where it is the transport, the resets, TLS 1.3's hellos, the keys with the configuration, the ping.
-- Crowds are shipped programs, one in each namespace, with the same certificate; the streams are the bench's own.
+- Crowds are shipped programs, one in each namespace, with the same certificate; the streams are the bench's own. All of them
+  share the processors with the endpoint, so that a crowd shows the cost of so many clients' programs, too.
 - Instructions are valgrind's (callgrind), for 1400 bytes. Its processor has AES-NI, CLMUL and AVX2, but no AVX-512.`,
 }
 
