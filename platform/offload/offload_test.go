@@ -196,6 +196,34 @@ func TestPartsHavePartialChecksum(t *testing.T) {
 	}
 }
 
+// Unverified, the checksum of the whole is made out of those of the packets: it is right exactly when they were.
+func TestUnverified(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, f := range flows() {
+		for _, n := range []int{1, 100, 101, 1399} {
+			for _, spoilt := range []bool{false, true} {
+				var pkts [][]byte
+				for i := range 5 {
+					pkts = append(pkts, f.packet(flagACK, random(r, n-i/4*n/2)))
+				}
+				if spoilt {
+					pkts[2][len(pkts[2])-1] ^= 4
+				}
+				j := &Joiner{TCP: true, UDP: true, Unverified: true}
+				runs := j.Join(pkts)
+				if runs[0].Packets < 4 { // the last one of a byte has none
+					t.Fatalf("%v: runs %+v", f, runs)
+				}
+				b := bytes.Join(j.Parts(nil, &runs[0]), nil)
+				want := bytes.Clone(b)
+				if finish(want, runs[0].IP); bytes.Equal(b, want) == spoilt {
+					t.Errorf("%v, %d bytes, spoilt %v: %x, want %x", f, n, spoilt, b[:60], want[:60])
+				}
+			}
+		}
+	}
+}
+
 // What must not be joined keeps its order and is not changed.
 func TestJoinRefuses(t *testing.T) {
 	payload := make([]byte, 100)

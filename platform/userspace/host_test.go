@@ -422,7 +422,7 @@ func BenchmarkStream(b *testing.B) {
 // stream sends total bytes, a multiple of 256 KiB, from near to far.
 func (w *world) stream(t testing.TB, total int) {
 	t.Helper()
-	l := w.listen(t, "10.9.0.1:5001")
+	l := w.listen(t, "10.9.0.1:0")
 	defer l.Close()
 	received := make(chan int64, 1)
 	go func() {
@@ -435,7 +435,7 @@ func (w *world) stream(t testing.TB, total int) {
 		n, _ := io.Copy(io.Discard, c)
 		received <- n
 	}()
-	c, err := w.near.DialContext(within(t), "tcp", "10.9.0.1:5001")
+	c, err := w.near.DialContext(within(t), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,12 @@ const (
 	// linkQueue is how many packets wait for Read before further ones are dropped,
 	// as in the queue of a real network card.
 	linkQueue = 2048
-	// linkBatch is how many packets one Read or Write moves well.
-	linkBatch = 128
+	// linkBatch is how many packets one Read or Write moves well, and linkBudget the bytes after
+	// which a Read takes no further one.
+	linkBatch  = 128
+	linkBudget = 128 << 10
+	// maxSuper is the longest super-packet, headers included.
+	maxSuper = 65535
 )
 
 // Link joins an IP stack to a packet pump. Towards the pump it is a platform.TUN:
@@ -28,7 +32,7 @@ const (
 //	link := userspace.NewLink(1500)
 //	err := stack.CreateNIC(1, link.Endpoint())
 //
-// All methods may be called from any goroutine, but only one may Read at a time.
+// All methods may be called from any goroutine, but only one may Read and one may Write at a time.
 type Link struct {
 	endpoint linkEndpoint
 
@@ -43,13 +47,17 @@ type Link struct {
 	// reading is Read's own list of packets taken from the ring, and buf what they are copied to.
 	reading [linkBatch]*stack.PacketBuffer
 	buf     []byte
+
+	// joiner and parts are Write's.
+	joiner offload.Joiner
+	parts  [][]byte
 }
 
 var _ platform.TUN = (*Link)(nil)
 
 // NewLink returns a link whose packets, IP header included, are at most mtu bytes.
 func NewLink(mtu int) *Link {
-	l := &Link{queue: make([]*stack.PacketBuffer, linkQueue)}
+	l := &Link{queue: make([]*stack.PacketBuffer, linkQueue), joiner: offload.Joiner{TCP: true, Unverified: true}}
 	l.arrived.L = &l.mu
 	l.endpoint.link = l
 	l.endpoint.mtu.Store(uint32(mtu))
@@ -61,21 +69,42 @@ func (l *Link) Endpoint() stack.LinkEndpoint { return &l.endpoint }
 
 // Read implements platform.TUN.
 func (l *Link) Read(pkts []offload.Packet) (int, error) {
-	taken := l.take(min(len(pkts), linkBatch))
-	if taken == 0 {
-		return 0, os.ErrClosed
-	}
-	l.buf = l.buf[:0]
-	for i, packet := range l.reading[:taken] {
-		l.reading[i] = nil
-		at := len(l.buf)
-		for _, part := range packet.AsSlices() {
-			l.buf = append(l.buf, part...)
+	for {
+		taken := l.take(min(len(pkts), linkBatch))
+		if taken == 0 {
+			return 0, os.ErrClosed
 		}
-		packet.DecRef()
-		pkts[i] = offload.Packet{Bytes: l.buf[at:len(l.buf):len(l.buf)]} // those before keep their memory when buf grows
+		l.buf = l.buf[:0]
+		n := 0
+		for i, packet := range l.reading[:taken] {
+			l.reading[i] = nil
+			at := len(l.buf)
+			for _, part := range packet.AsSlices() {
+				l.buf = append(l.buf, part...)
+			}
+			b := l.buf[at:len(l.buf):len(l.buf)] // those before keep their memory when buf grows
+			var ok bool
+			if pkts[n], ok = sent(b, packet.GSOOptions); ok {
+				n++
+			}
+			packet.DecRef()
+		}
+		if n > 0 {
+			return n, nil
+		}
 	}
-	return taken, nil
+}
+
+// sent is what the stack sent: a packet, whose checksum may be missing, or a super-packet.
+func sent(b []byte, gso stack.GSO) (offload.Packet, bool) {
+	if gso.Type != stack.GSOTCPv4 && gso.Type != stack.GSOTCPv6 {
+		return offload.Packet{Bytes: b}, true
+	}
+	ip := int(gso.L3HdrLen)
+	if p, ok := offload.Super(b, ip, int(gso.MSS), false); ok {
+		return p, true
+	}
+	return offload.Packet{Bytes: b}, !gso.NeedsCsum || offload.Complete(b, ip, int(gso.CsumOffset))
 }
 
 // take waits for packets and moves up to limit of them to l.reading; 0 means closed.
@@ -88,13 +117,14 @@ func (l *Link) take(limit int) int {
 	if l.closed {
 		return 0
 	}
-	n := min(limit, l.length)
-	for i := range n {
-		l.reading[i] = l.queue[l.head]
+	n := 0
+	for size := 0; n < limit && l.length > 0 && size < linkBudget; n++ {
+		size += l.queue[l.head].Size()
+		l.reading[n] = l.queue[l.head]
 		l.queue[l.head] = nil
 		l.head = (l.head + 1) % len(l.queue)
+		l.length--
 	}
-	l.length -= n
 	return n
 }
 
@@ -111,24 +141,38 @@ func (l *Link) Write(pkts [][]byte) (int, error) {
 	if dispatcher == nil {
 		return len(pkts), nil
 	}
-	for _, p := range pkts {
-		if len(p) == 0 {
+	runs := l.joiner.Join(pkts)
+	for i := range runs {
+		l.parts = l.joiner.Parts(l.parts[:0], &runs[i])
+		protocol, ok := networkProtocol(l.parts[0])
+		if !ok {
 			continue
 		}
-		var protocol tcpip.NetworkProtocolNumber
-		switch p[0] >> 4 {
-		case 4:
-			protocol = header.IPv4ProtocolNumber
-		case 6:
-			protocol = header.IPv6ProtocolNumber
-		default:
-			continue
+		size := 0
+		for _, part := range l.parts {
+			size += len(part)
 		}
-		packet := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(p)})
+		view := buffer.NewViewSize(size)
+		to := view.AsSlice()
+		for _, part := range l.parts {
+			to = to[copy(to, part):]
+		}
+		packet := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(view)})
 		dispatcher.DeliverNetworkPacket(protocol, packet)
 		packet.DecRef()
 	}
 	return len(pkts), nil
+}
+
+func networkProtocol(b []byte) (tcpip.NetworkProtocolNumber, bool) {
+	switch {
+	case len(b) == 0:
+	case b[0]>>4 == 4:
+		return header.IPv4ProtocolNumber, true
+	case b[0]>>4 == 6:
+		return header.IPv6ProtocolNumber, true
+	}
+	return 0, false
 }
 
 // BatchSize implements platform.TUN.
@@ -226,10 +270,9 @@ func (e *linkEndpoint) IsAttached() bool { return e.attached() != nil }
 func (e *linkEndpoint) MTU() uint32       { return e.mtu.Load() }
 func (e *linkEndpoint) SetMTU(mtu uint32) { e.mtu.Store(mtu) }
 
-// SupportedGSO lets TCP hand down large segments, which the stack cuts to the
-// MTU just above this endpoint.
-func (e *linkEndpoint) SupportedGSO() stack.SupportedGSO { return stack.GVisorGSOSupported }
-func (e *linkEndpoint) GSOMaxSize() uint32               { return stack.GVisorGSOMaxSize }
+// SupportedGSO lets TCP hand down super-packets, which whoever reads them cuts.
+func (e *linkEndpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+func (e *linkEndpoint) GSOMaxSize() uint32               { return maxSuper }
 
 func (e *linkEndpoint) Capabilities() stack.LinkEndpointCapabilities { return 0 }
 func (e *linkEndpoint) MaxHeaderLength() uint16                      { return 0 }

@@ -1,6 +1,7 @@
 package userspace
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"slices"
@@ -23,6 +24,7 @@ func join(t testing.TB, a, b platform.TUN) {
 	pump := func(from, to platform.TUN) {
 		read := make([]offload.Packet, from.BatchSize())
 		packets := make([][]byte, 0, len(read))
+		var cut offload.Train
 		for {
 			n, err := from.Read(read)
 			if err != nil {
@@ -32,8 +34,9 @@ func join(t testing.TB, a, b platform.TUN) {
 				return
 			}
 			packets = packets[:0]
-			for _, p := range read[:n] {
-				packets = append(packets, p.Bytes)
+			cut.Reset(read[:n])
+			for p := cut.Next(); p != nil; p = cut.Next() {
+				packets = append(packets, bytes.Clone(p))
 			}
 			if _, err := to.Write(packets); err != nil && !errors.Is(err, os.ErrClosed) {
 				t.Errorf("Write: %v", err)
