@@ -203,7 +203,8 @@ socks pass { from: 0.0.0.0/0 to: 0.0.0.0/32 command: udpassociate }
 `, at, method))
 		p := x.start(x.proxy, "danted", "danted", "-N", "1", "-f", file, "-p", filepath.Join(x.proxy.Dir, "danted-"+method+".pid"))
 		x.until(soon, "dante listens", func() bool {
-			c, err := x.client.Dial("tcp", netip.AddrPortFrom(proxyAddr, uint16(at)).String(), time.Second)
+			// Not from the client, where packets are counted.
+			c, err := x.proxy.Dial("tcp", netip.AddrPortFrom(proxyAddr, uint16(at)).String(), time.Second)
 			if err == nil {
 				c.Close()
 			}

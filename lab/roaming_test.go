@@ -226,7 +226,8 @@ func TestStrayedPackets(t *testing.T) {
 			}
 			defer conn.Close()
 			for range 20 {
-				if _, err := conn.Write([]byte("a packet that strayed")); err != nil {
+				// Behind the tunnel nobody listens, and its machine may say so.
+				if _, err := conn.Write([]byte("a packet that strayed")); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
 					return err
 				}
 			}
