@@ -145,10 +145,17 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 		p.server.leave.Network.Forget(p.lease.Addr.Addr(), p.lease.Addr6.Addr())
 		g.pool.release(p.lease, p.status.Load().identity.Name())
 	}
-	if cause := context.Cause(ctx); ctx.Err() != nil {
-		err = cause
+	p.report(why(ctx, err))
+}
+
+// why is what ended a session with err: what it found in the client's packets, even when the client, told so,
+// hung up before the end; or else what ended ctx.
+func why(ctx context.Context, err error) error {
+	var protocol *ovpn.ProtocolError
+	if ctx.Err() == nil || errors.As(err, &protocol) {
+		return err
 	}
-	p.report(err)
+	return context.Cause(ctx)
 }
 
 // report logs how the session ended.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -246,6 +247,22 @@ func TestCVE_2022_0547_AnswersStayWithTheirKey(t *testing.T) {
 	wait[ovpn.PushReply](t, d)
 	if got := p.status.Load().identity; got.Username != "ann" || got.CommonName != "ann" {
 		t.Errorf("it is %+v", got)
+	}
+}
+
+// A client that is told why it is refused may hang up before its session has ended: the log says why all the same.
+func TestWhy(t *testing.T) {
+	refused := &ovpn.ProtocolError{Cause: ovpn.CauseTLS, Text: "no certificate"}
+	live := t.Context()
+	gone, cancel := context.WithCancelCause(live)
+	cancel(errHangUp)
+	for _, c := range []struct {
+		ctx       context.Context
+		err, want error
+	}{{live, nil, nil}, {live, refused, refused}, {gone, refused, refused}, {gone, net.ErrClosed, errHangUp}, {gone, nil, errHangUp}} {
+		if got := why(c.ctx, c.err); got != c.want {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		}
 	}
 }
 
