@@ -84,9 +84,7 @@ func (c *cut) next() []byte {
 // putLengths writes the length of a packet of total bytes into its headers and returns the sum of the
 // pseudo header.
 func putLengths(head []byte, total, ip int, udp bool) uint64 {
-	proto := byte(protoTCP)
 	if udp {
-		proto = protoUDP
 		binary.BigEndian.PutUint16(head[ip+udpLength:], uint16(total-ip))
 	}
 	if head[0]>>4 == 4 {
@@ -94,5 +92,5 @@ func putLengths(head []byte, total, ip int, udp bool) uint64 {
 	} else {
 		binary.BigEndian.PutUint16(head[4:], uint16(total-ipv6Size))
 	}
-	return pseudoSum(head, proto, total-ip)
+	return pseudoSum(head, protocol(udp), total-ip)
 }

@@ -98,15 +98,11 @@ func (j *Joiner) Parts(dst [][]byte, r *Run) [][]byte {
 // payloads adds to s what the payloads of a run sum up to if their checksums are right: the complement of all
 // that stands before each of them.
 func (j *Joiner) payloads(r *Run, s uint64) uint64 {
-	proto := byte(protoTCP)
-	if r.UDP {
-		proto = protoUDP
-	}
 	at := 0
 	s = uint64(fold(s)) // so that it does not overflow below
 	for i := r.first; i >= 0; i = j.next[i] {
 		p := j.pkts[i]
-		before := ^fold(sum(p[r.IP:r.Header], pseudoSum(p, proto, len(p)-r.IP)))
+		before := ^fold(sum(p[r.IP:r.Header], pseudoSum(p, protocol(r.UDP), len(p)-r.IP)))
 		if at%2 == 1 { // its bytes come at the other place of a word
 			before = before<<8 | before>>8
 		}
@@ -192,14 +188,11 @@ func sameFlow(a *Run, x []byte, b *Run, y []byte) bool {
 	if a.IPv6 != b.IPv6 || a.UDP != b.UDP || a.IP != b.IP {
 		return false
 	}
-	at := 12
+	from, to := 12, 20
 	if a.IPv6 {
-		at = 8
+		from, to = 8, 40
 	}
-	if a.IP == ipv4Size || a.IPv6 { // the ports follow the addresses
-		return bytes.Equal(x[at:a.IP+4], y[at:a.IP+4])
-	}
-	return bytes.Equal(x[12:20], y[12:20]) && bytes.Equal(x[a.IP:a.IP+4], y[a.IP:a.IP+4])
+	return bytes.Equal(x[from:to], y[from:to]) && bytes.Equal(x[a.IP:a.IP+4], y[a.IP:a.IP+4])
 }
 
 // continues says whether p, alone in r, can be the next part of old, of the same flow.
@@ -247,9 +240,5 @@ func (j *Joiner) sound(r *Run, p []byte) bool {
 	if j.Unverified {
 		return true
 	}
-	proto := byte(protoTCP)
-	if r.UDP {
-		proto = protoUDP
-	}
-	return right(p[r.IP:], pseudoSum(p, proto, len(p)-r.IP))
+	return right(p[r.IP:], pseudoSum(p, protocol(r.UDP), len(p)-r.IP))
 }

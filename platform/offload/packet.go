@@ -48,19 +48,23 @@ const (
 // Super returns b as a super-packet whose packets carry segment bytes of payload behind a TCP or UDP header at
 // start; false when it is none that can be cut, or carries nothing. b is at most 65535 bytes.
 func Super(b []byte, start, segment int, udp bool) (Packet, bool) {
-	proto := byte(protoTCP)
-	if udp {
-		proto = protoUDP
-	}
 	if len(b) < ipv4Size || len(b) > maxJoin || start < ipv4Size || start > len(b) || segment <= 0 {
 		return Packet{}, false
 	}
-	switch n := transport(b[start:], proto); {
+	switch n := transport(b[start:], protocol(udp)); {
 	case n == 0, start+n >= len(b), start+n > maxHeader:
 	case b[0]>>4 == 4 && int(b[0]&15)*4 == start, b[0]>>4 == 6 && start >= ipv6Size:
 		return Packet{Bytes: b, Segment: segment, ip: start, header: start + n, udp: udp}, true
 	}
 	return Packet{}, false
+}
+
+// protocol is the number of UDP, or else of TCP.
+func protocol(udp bool) byte {
+	if udp {
+		return protoUDP
+	}
+	return protoTCP
 }
 
 // network is the length of b's IP header and the protocol behind it; false when b is no whole packet,
