@@ -117,23 +117,11 @@ func search(ctx context.Context, from float64, passes func(rate float64) (bool, 
 		}
 		good = rate
 	}
-	for bad > 0 && good == 0 { // even the first one was too much
-		rate := bad / 2
-		if rate < 100 {
-			return 0, errors.New("not even 100 packets a second go through without loss")
-		}
-		ok, err := try(rate)
-		if err != nil {
-			return 0, err
-		}
-		if ok {
-			good = rate
-		} else {
-			bad = rate
-		}
-	}
 	for bad > good*1.05 {
 		rate := (good + bad) / 2
+		if rate < 100 { // good is 0: even the first one was too much
+			return 0, errors.New("not even 100 packets a second go through without loss")
+		}
 		ok, err := try(rate)
 		if err != nil {
 			return 0, err
