@@ -35,16 +35,16 @@ type sessionKey struct {
 	client wire.SessionID
 }
 
-// peers finds clients. The data path reads ids and inner without a lock; the rest
-// is under mu. Safe for concurrent use.
+// peers finds clients. What packets ask for is read without a lock, and changed, like
+// the rest, under mu. Safe for concurrent use.
 type peers struct {
-	ids   []atomic.Pointer[peer]     // by peer id: established clients only
-	inner atomic.Pointer[innerAddrs] // by tunnel address: the same ones
+	ids      []atomic.Pointer[peer]     // by peer id: established clients only
+	inner    atomic.Pointer[innerAddrs] // by tunnel address: the same ones
+	sessions *table[sessionKey]
+	byAddr   *table[netip.AddrPort] // established clients on UDP
 
 	mu       sync.Mutex
-	sessions map[sessionKey]*peer
-	byAddr   map[netip.AddrPort]*peer // established clients on UDP
-	taken    map[uint32]bool
+	taken    map[uint32]*peer // by peer id: all
 	nextID   uint32
 	sources  sources
 	halfOpen list.List // of *peer, oldest first
@@ -59,8 +59,8 @@ type innerAddrs struct {
 }
 
 func newPeers(cidr netip.Prefix) *peers {
-	p := &peers{ids: make([]atomic.Pointer[peer], idSpace), sessions: map[sessionKey]*peer{},
-		byAddr: map[netip.AddrPort]*peer{}, taken: map[uint32]bool{}, sources: newSources()}
+	p := &peers{ids: make([]atomic.Pointer[peer], idSpace), sessions: newTable(bytesOfSession),
+		byAddr: newTable(bytesOfAddr), taken: map[uint32]*peer{}, sources: newSources()}
 	p.setRange(cidr)
 	return p
 }
@@ -99,20 +99,14 @@ func (ps *peers) byInner(cidr6 netip.Prefix, dst netip.Addr) *peer {
 
 // at is the established peer at an address, or nil: for packets that name none.
 func (ps *peers) at(from netip.AddrPort) *peer {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	if p := ps.byAddr[from]; p != nil && ps.byID(p.id) == p {
+	if p := ps.byAddr.get(from); p != nil && ps.byID(p.id) == p {
 		return p
 	}
 	return nil
 }
 
 // session finds a control channel.
-func (ps *peers) session(key sessionKey) *peer {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	return ps.sessions[key]
-}
+func (ps *peers) session(key sessionKey) *peer { return ps.sessions.get(key) }
 
 // add lets a new peer in: it gets an id. When there are too many handshakes, one of
 // the source that has most makes room.
@@ -122,20 +116,21 @@ func (ps *peers) add(now time.Time, p *peer) error {
 	switch {
 	case ps.closed:
 		return errDoorClosed
-	case len(ps.sessions) >= maxPeers:
+	case len(ps.taken) >= maxPeers:
 		return errFull
-	case ps.sessions[p.key] != nil:
+	case ps.sessions.get(p.key) != nil:
 		return errors.New("session exists")
 	}
 	if err := ps.sources.arrive(now, p.source, p.gen.Load().cfg.ConnectFreq); err != nil {
 		return err
 	}
-	for ps.taken[ps.nextID] {
+	for ps.taken[ps.nextID] != nil {
 		ps.nextID = (ps.nextID + 1) % idSpace
 	}
 	p.id = ps.nextID
 	ps.nextID = (ps.nextID + 1) % idSpace
-	ps.taken[p.id], ps.sessions[p.key] = true, p
+	ps.taken[p.id] = p
+	ps.sessions.put(p.key, p)
 	ps.running.Add(1)
 	p.waiting = ps.halfOpen.PushBack(p)
 	ps.sources.waiting[p.source]++
@@ -192,8 +187,8 @@ func (ps *peers) established(p *peer) (replaced *peer) {
 	if p.stream {
 		return nil // a TCP connection carries one session
 	}
-	replaced = ps.byAddr[p.key.from]
-	ps.byAddr[p.key.from] = p
+	replaced = ps.byAddr.get(p.key.from)
+	ps.byAddr.put(p.key.from, p)
 	return replaced
 }
 
@@ -204,7 +199,7 @@ func (ps *peers) move(p *peer, to *path) (replaced *peer, err error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	key := sessionKey{from: to.from, client: p.key.client}
-	there := ps.byAddr[to.from]
+	there := ps.byAddr.get(to.from)
 	switch st := p.status.Load(); {
 	case ps.ids[p.id].Load() != p || st == nil:
 		return nil, errGone
@@ -213,16 +208,17 @@ func (ps *peers) move(p *peer, to *path) (replaced *peer, err error) {
 		return nil, nil
 	case there != nil && there.status.Load().identity.Name() != st.identity.Name():
 		return nil, errElse
-	case ps.sessions[key] != nil:
+	case ps.sessions.get(key) != nil:
 		return nil, errElse
 	}
-	delete(ps.sessions, p.key)
-	if ps.byAddr[p.key.from] == p {
-		delete(ps.byAddr, p.key.from)
-	}
+	// The new place comes first: there is no moment when packets find nobody.
+	old := p.key
 	p.key = key
-	ps.sessions[key], ps.byAddr[to.from] = p, p
+	ps.sessions.put(key, p)
+	ps.byAddr.put(to.from, p)
 	p.path.Store(to)
+	ps.sessions.remove(old, p)
+	ps.byAddr.remove(old.from, p)
 	return there, nil
 }
 
@@ -258,10 +254,8 @@ func (ps *peers) remove(p *peer) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.settle(p)
-	delete(ps.sessions, p.key)
-	if ps.byAddr[p.key.from] == p {
-		delete(ps.byAddr, p.key.from)
-	}
+	ps.sessions.remove(p.key, p)
+	ps.byAddr.remove(p.key.from, p)
 	delete(ps.taken, p.id)
 	ps.running.Done()
 }
@@ -277,8 +271,8 @@ func (ps *peers) closeDoor() {
 func (ps *peers) all() []*peer {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	out := make([]*peer, 0, len(ps.sessions))
-	for _, p := range ps.sessions {
+	out := make([]*peer, 0, len(ps.taken))
+	for _, p := range ps.taken {
 		out = append(out, p)
 	}
 	slices.SortFunc(out, func(a, b *peer) int { return int(a.id) - int(b.id) })
