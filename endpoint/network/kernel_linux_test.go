@@ -443,3 +443,55 @@ func TestKernelRefusesAForeignRange(t *testing.T) {
 		}
 	})
 }
+
+// TestKernelManySlices: the largest client range costs a packet no more rules than a small one, and its
+// last slice is served as the first one is.
+func TestKernelManySlices(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		l, err := net.Listen("tcp", ":8009")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tellAddress(t, l)
+		k := openKernel(t, "many", t.TempDir(), t.TempDir())
+		w := kernelWanted()
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		rules := func() int {
+			return strings.Count(ruleset(state(t)), "iifname") + strings.Count(ruleset(state(t)), "oifname")
+		}
+		few := rules()
+		// The client's own slice comes last, and so does its gateway.
+		w.ClientCIDR = netip.MustParsePrefix("10.64.0.0/16")
+		w.Gateways, w.Associations[0].Slices, w.Associations[1].Slices = nil, nil, nil
+		for i := maxElements - 1; i >= 0; i-- {
+			v4 := netip.AddrFrom4([4]byte{10, 64, byte(i >> 3), byte(i << 5)})
+			v6 := netip.AddrFrom16([16]byte{0xfd, 0x64, 14: byte(i >> 3), 15: byte(i << 5)})
+			w.Associations[0].Slices = append(w.Associations[0].Slices, netip.PrefixFrom(v4, 27))
+			w.Associations[1].Slices = append(w.Associations[1].Slices, netip.PrefixFrom(v6, 123))
+			w.Gateways = append(w.Gateways, netip.PrefixFrom(v4.Next(), 27), netip.PrefixFrom(v6.Next(), 123))
+		}
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		if n := rules(); n != few {
+			t.Errorf("%d matches of interfaces with %d slices, %d with one", n, maxElements, few)
+		}
+		p := join(t, k)
+		for addr, want := range map[string]string{"10.0.0.9:7": "10.0.0.5", "[fd00::9]:7": "[fd00::5]"} {
+			if got, err := p.ask(addr); err != nil || got != want {
+				t.Errorf("%s saw %s, %v instead of %s", addr, got, err, want)
+			}
+		}
+		if err := p.ping("10.64.0.1", []byte("gateway"), 2*time.Second); err != nil {
+			t.Error(err)
+		}
+		if got, err := p.askBriefly("10.64.0.1:8009"); err == nil {
+			t.Errorf("the gateway's port is reached as %s", got)
+		}
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -40,6 +40,12 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	forward := chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 	input := chain("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
 	postrouting := chain("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	var failed error
+	set := func(part []netip.Prefix) *nftables.Set {
+		s := newSet(table, part)
+		failed = errors.Join(failed, c.AddSet(s, elements(part)))
+		return s
+	}
 	fromTUN := ifName(expr.MetaKeyIIFNAME, k.tun.Name(), true)
 	toTUN := ifName(expr.MetaKeyOIFNAME, k.tun.Name(), true)
 
@@ -71,8 +77,12 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	forward(toTUN, verdictOf(expr.VerdictDrop))
 
 	input(fromTUN, established(), verdictOf(expr.VerdictAccept))
+	gateways := make([]netip.Prefix, 0, len(w.Gateways))
 	for _, g := range w.Gateways {
-		input(fromTUN, inRange(netip.PrefixFrom(g.Addr(), g.Addr().BitLen()), true), echoRequest(g.Addr().Is4()), verdictOf(expr.VerdictAccept))
+		gateways = append(gateways, netip.PrefixFrom(g.Addr(), g.Addr().BitLen()))
+	}
+	for _, part := range alike(gateways) {
+		input(fromTUN, inSet(set(part), part[0], true), echoRequest(part[0].Addr().Is4()), verdictOf(expr.VerdictAccept))
 	}
 	for _, a := range w.Associations {
 		for _, n := range a.Networks {
@@ -96,14 +106,16 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	input(fromTUN, verdictOf(expr.VerdictDrop))
 
 	for _, a := range w.Associations {
-		for _, s := range a.Slices {
-			notBack := ifName(expr.MetaKeyOIFNAME, k.tun.Name(), false)
-			if a.Source.IsValid() && a.Source.Is4() == s.Addr().Is4() {
-				postrouting(out(a.Interface), notBack, inRange(s, false), snat(a.Source))
-			} else {
-				postrouting(out(a.Interface), notBack, inRange(s, false), []expr.Any{&expr.Masq{}})
+		for _, part := range alike(a.Slices) {
+			to := []expr.Any{&expr.Masq{}}
+			if a.Source.IsValid() && a.Source.Is4() == part[0].Addr().Is4() {
+				to = snat(a.Source)
 			}
+			postrouting(out(a.Interface), ifName(expr.MetaKeyOIFNAME, k.tun.Name(), false), inSet(set(part), part[0], false), to)
 		}
+	}
+	if failed != nil {
+		return fmt.Errorf("network: sets of nftables table %s: %w", table.Name, failed)
 	}
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("network: replace nftables table %s: %w", table.Name, err)
@@ -111,8 +123,50 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	return nil
 }
 
+// maxElements is how many ranges one set has: they must fit into one attribute of netlink, which has less
+// than 64 KiB, and an IPv6 address takes 36 bytes. It is enough for all slices of an endpoint.
+const maxElements = 1024
+
+// alike sorts ranges by family and length: those of one set.
+func alike(ranges []netip.Prefix) (parts [][]netip.Prefix) {
+	for _, r := range ranges {
+		i := slices.IndexFunc(parts, func(p []netip.Prefix) bool {
+			return len(p) < maxElements && p[0].Bits() == r.Bits() && p[0].Addr().Is4() == r.Addr().Is4()
+		})
+		if i < 0 {
+			parts, i = append(parts, nil), len(parts)
+		}
+		parts[i] = append(parts[i], r)
+	}
+	return parts
+}
+
+// newSet is a set for ranges of one family and length, so that a packet costs one lookup however many
+// slices the client range has: a rule for each would be read one after the other.
+func newSet(table *nftables.Table, ranges []netip.Prefix) *nftables.Set {
+	s := &nftables.Set{Table: table, Anonymous: true, Constant: true, KeyType: nftables.TypeIP6Addr}
+	if ranges[0].Addr().Is4() {
+		s.KeyType = nftables.TypeIPAddr
+	}
+	return s
+}
+
+// elements are the first addresses of ranges.
+func elements(ranges []netip.Prefix) (list []nftables.SetElement) {
+	for _, r := range ranges {
+		list = append(list, nftables.SetElement{Key: r.Masked().Addr().AsSlice()})
+	}
+	return list
+}
+
+// inSet matches the destination or source address with a set of ranges that are like one.
+func inSet(s *nftables.Set, like netip.Prefix, destination bool) []expr.Any {
+	match := inRange(like, destination)
+	return append(match[:len(match)-1:len(match)-1], &expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID})
+}
+
 // openTables talks to nftables in whole transactions: every rule is acknowledged,
-// and a client range of many slices has more rules than the usual buffers hold.
+// and the rules of an endpoint may be more than the usual buffers hold.
 func openTables() (*nftables.Conn, error) {
 	const room = 16 << 20 // bytes, for 4096 rules
 	return nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
