@@ -90,8 +90,7 @@ func used(pid int) (time.Duration, error) {
 
 // parseUsed reads the fields utime and stime, which come after the program's name in brackets.
 func parseUsed(text string) (time.Duration, error) {
-	_, rest, _ := strings.Cut(text, ") ")
-	if f := strings.Fields(rest); len(f) > 12 {
+	if f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:]); len(f) > 12 {
 		user, err := strconv.ParseInt(f[11], 10, 64)
 		system, err2 := strconv.ParseInt(f[12], 10, 64)
 		return time.Duration(user+system) * tick, errors.Join(err, err2)
