@@ -77,15 +77,20 @@ type tunReader struct {
 	pkts []offload.Packet
 	n    int
 	err  error
+
+	waited bool // in this Read
+	// single says that the last packets came one by one: then Read does not look for a second one, which
+	// would delay the first.
+	single bool
 }
 
 // Read implements TUN. It drops what the kernel hands over malformed, so that an error is always the
 // device's end.
 func (t *linuxTUN) Read(pkts []offload.Packet) (int, error) {
 	r := &t.in
-	r.pkts, r.n, r.err = pkts, 0, nil
+	r.pkts, r.n, r.err, r.waited = pkts, 0, nil, false
 	err := t.raw.Read(r.call)
-	r.pkts = nil
+	r.pkts, r.single = nil, r.waited && r.n == 1
 	if r.n > 0 {
 		return r.n, nil
 	}
@@ -110,6 +115,7 @@ func (r *tunReader) read(fd uintptr) bool {
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
+			r.waited = r.waited || r.n == 0
 			return r.n > 0
 		default:
 			r.err = errno
@@ -119,6 +125,9 @@ func (r *tunReader) read(fd uintptr) bool {
 			r.pkts[r.n] = p
 			r.n++
 			at += int(n)
+		}
+		if r.single && r.waited && r.n > 0 {
+			return true
 		}
 	}
 	return true

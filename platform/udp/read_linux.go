@@ -14,15 +14,22 @@ import (
 // any architecture.
 const receiveControl = 96
 
+// leastRead is how many messages are asked for when few come.
+const leastRead = 4
+
 // reader is the receiving half: one goroutine at a time.
 type reader struct {
 	transfer
+	// room is how many messages one call asks for: twice as many as came, so that a single datagram
+	// does not cost the preparation of a whole batch.
+	room    int
 	names   [batch]unix.RawSockaddrInet6
 	control [batch][receiveControl]byte
 }
 
 func (r *reader) init() {
 	r.prepare(unix.SYS_RECVMMSG)
+	r.room = leastRead
 	for i := range r.msgs {
 		h := &r.msgs[i].hdr
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
@@ -36,7 +43,7 @@ func (l *linuxConn) ReadBatch(ms []Message) (int, error) {
 	}
 	r := &l.r
 	for {
-		r.want = min(len(ms), batch)
+		r.want = min(len(ms), r.room)
 		for i := range r.want {
 			h := &r.msgs[i].hdr
 			h.Namelen = unix.SizeofSockaddrInet6
@@ -48,6 +55,12 @@ func (l *linuxConn) ReadBatch(ms []Message) (int, error) {
 		err := l.raw.Read(r.call)
 		for i := range r.want {
 			r.iovs[i].Base = nil // the buffers are the caller's
+		}
+		switch {
+		case r.got >= r.room:
+			r.room = min(2*r.room, batch)
+		case r.got <= r.room/4:
+			r.room = max(r.room/2, leastRead)
 		}
 		switch {
 		case err != nil:

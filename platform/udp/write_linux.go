@@ -20,6 +20,7 @@ type writer struct {
 	names   [batch]unix.RawSockaddrInet6
 	control [batch][sendControl]byte
 	ends    [batch]cursor // where in the caller's messages each entry ends
+	used    int           // entries that hold the caller's buffers
 }
 
 // cursor is a place in a slice of messages: a message and an offset in it.
@@ -135,6 +136,7 @@ func (l *linuxConn) fill(ms []Message, at cursor, split int) error {
 		}
 		w.ends[i] = at
 		w.want++
+		w.used = max(w.used, w.want)
 	}
 	return nil
 }
@@ -170,7 +172,8 @@ func putControl(b []byte, level, kind int32, size int, set func(data []byte)) in
 
 // forget drops the caller's buffers.
 func (w *writer) forget() {
-	for i := range w.iovs {
+	for i := range w.used {
 		w.iovs[i].Base = nil
 	}
+	w.used = 0
 }
