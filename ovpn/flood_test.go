@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,6 +92,51 @@ func TestFloodOfFirstPackets(t *testing.T) {
 			}
 			runtime.KeepAlive(gate)
 		})
+	}
+}
+
+// The sockets of one port share a gate: the limit counts for all together, whichever of them is a
+// moment behind, and each knows the cookies that went out through another one.
+func TestGateIsShared(t *testing.T) {
+	const sockets, window = 4, 10 * time.Second
+	gate := ovpn.NewGate(ovpn.GateConfig{Window: window})
+	c, _ := setup(t)
+	c.Role = ovpn.Client
+	from, now := netip.MustParseAddrPort("192.0.2.1:1000"), ovpntest.Epoch()
+	s, err := ovpn.New(now, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abort()
+	reply, _, err := gate.Handle(now, from, s.NextPacket(now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Handle(now, reply); err != nil {
+		t.Fatal(err)
+	}
+	third, reset := s.NextPacket(now), firstPacket(t, nil)
+	for w := range 3 {
+		start := now.Add(time.Duration(1+w) * window)
+		var answers, hellos atomic.Int64
+		var all sync.WaitGroup
+		for k := range sockets {
+			all.Go(func() {
+				for i := range 1000 {
+					at := start.Add(time.Duration(i*10+(k*7)%10) * time.Microsecond)
+					if reply, _, _ := gate.Handle(at, strangers(k*1000+i), reset); reply != nil {
+						answers.Add(1)
+					}
+				}
+				if _, hello, _ := gate.Handle(now, from, third); hello != nil {
+					hellos.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if answers.Load() != 100 || hellos.Load() != sockets {
+			t.Errorf("window %d: %d answers, want 100; %d cookies taken, want %d", w, answers.Load(), hellos.Load(), sockets)
+		}
 	}
 }
 

@@ -18,11 +18,12 @@ import (
 // Gate answers the first packets of UDP clients without keeping state, with a
 // keyed hash of address and session id as cookie (openvpn's ssl_pkt.c,
 // calculate_session_id_hmac; mudp.c, do_pre_decrypt_check). It never allocates
-// per client, and answers a flood only up to a limit. Not safe for concurrent use.
+// per client, and answers a flood only up to a limit. Safe for concurrent use: the sockets of one
+// port share one, so that a cookie counts at each of them and a limit for all together.
 type Gate struct {
 	cfg    GateConfig
 	secret [32]byte
-	limit  limiter
+	limit  *limiter
 }
 
 // GateConfig is how a Gate works. Zero numbers mean the default.
