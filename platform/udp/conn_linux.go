@@ -43,17 +43,11 @@ type linuxConn struct {
 }
 
 // Control sets what must be set before a socket is bound or connected, for net.Dialer and
-// net.ListenConfig. Mark and ReusePort mean the same to TCP sockets.
+// net.ListenConfig. Mark means the same to TCP sockets.
 func Control(o Options) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		err := c.Control(func(fd uintptr) {
-			if o.ReusePort {
-				if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-					failed = fmt.Errorf("share the port: %w", err)
-					return
-				}
-			}
 			if o.Mark != 0 {
 				if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, o.Mark); err != nil {
 					failed = fmt.Errorf("%w %d: %w", ErrMark, o.Mark, err)

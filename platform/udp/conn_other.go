@@ -3,19 +3,22 @@
 package udp
 
 import (
-	"errors"
+	"context"
 	"net"
+	"net/netip"
 	"syscall"
 )
 
-// Control refuses what this system's sockets cannot do. Mark is ignored: there is nothing like it.
-func Control(o Options) func(network, address string, c syscall.RawConn) error {
-	return func(string, string, syscall.RawConn) error {
-		if o.ReusePort {
-			return errors.New("sharing a port is not supported on this system")
-		}
-		return nil
+// Control has nothing to set: Mark is ignored, as there is nothing like it.
+func Control(Options) func(network, address string, c syscall.RawConn) error { return nil }
+
+// ListenShared is Listen: these systems do not spread datagrams over sockets.
+func ListenShared(ctx context.Context, local netip.AddrPort, _ int, o Options) ([]Conn, error) {
+	c, err := Listen(ctx, local, o)
+	if err != nil {
+		return nil, err
 	}
+	return []Conn{c}, nil
 }
 
 func newConn(c *net.UDPConn, o Options, connected, _ bool) (Conn, error) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
 // Message is one datagram or one train of them.
@@ -64,9 +65,6 @@ type Options struct {
 	// Mark is the routing mark (SO_MARK) of everything sent; Linux only, where it needs CAP_NET_ADMIN
 	// (ErrMark without). Ignored elsewhere. 0 is none.
 	Mark int
-	// ReusePort lets several sockets share one local port, datagrams being spread
-	// over them by the peer's address (SO_REUSEPORT); Linux only, an error elsewhere.
-	ReusePort bool
 }
 
 // ErrMark is wrapped when the system does not let us mark packets.
@@ -76,6 +74,16 @@ const (
 	defaultBuffer = 4 << 20 // of the kernel, each direction
 	maxDatagram   = 65535   // the most that one receive gives, and a buffer for it
 )
+
+// Grow returns ms with room for twice as many messages as before, each with a buffer, up to what one
+// ReadBatch of c moves well. A reader that grows it whenever a call filled all of it has no
+// more memory than its traffic ever needed.
+func Grow(ms []Message, c Conn) []Message {
+	for range min(max(len(ms), 1), c.BatchSize()-len(ms)) {
+		ms = append(ms, Message{Buf: make([]byte, c.BufferSize())})
+	}
+	return ms
+}
 
 // Dial returns a socket that is connected to remote: it receives from nobody
 // else. It sends nothing, so an absent peer is not noticed.
@@ -102,6 +110,11 @@ func Dial(ctx context.Context, remote netip.AddrPort, o Options) (Conn, error) {
 // Listen returns a socket that receives from anybody at local. An IPv6 wildcard
 // ("[::]:1194") or the zero address receives IPv4 too where the system can.
 func Listen(ctx context.Context, local netip.AddrPort, o Options) (Conn, error) {
+	return listen(ctx, local, o, Control(o))
+}
+
+// listen is Listen with what must be set before the socket is bound.
+func listen(ctx context.Context, local netip.AddrPort, o Options, control func(network, address string, c syscall.RawConn) error) (Conn, error) {
 	addr := local.Addr().Unmap()
 	network := "udp6"
 	switch {
@@ -112,7 +125,7 @@ func Listen(ctx context.Context, local netip.AddrPort, o Options) (Conn, error) 
 	case addr.IsUnspecified():
 		network = "udp"
 	}
-	lc := net.ListenConfig{Control: Control(o)}
+	lc := net.ListenConfig{Control: control}
 	c, err := lc.ListenPacket(ctx, network, netip.AddrPortFrom(addr, local.Port()).String())
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -94,20 +95,119 @@ func TestWildcardAnswersFromTheAddressAsked(t *testing.T) {
 	}
 }
 
-func TestReusePort(t *testing.T) {
-	first, err := Listen(context.Background(), netip.MustParseAddrPort("127.0.0.1:0"), Options{ReusePort: true})
+// TestListenShared: each peer has a socket of its own, for all its datagrams, and peers are spread over all
+// sockets, each of which can answer anybody.
+func TestListenShared(t *testing.T) {
+	for _, c := range []struct{ listen, ask string }{{"127.0.0.1:0", "127.0.0.1"}, {"[::]:0", "127.0.0.1"}, {"[::]:0", "::1"}} {
+		t.Run(c.listen+" "+c.ask, func(t *testing.T) {
+			const shared, peers, each = 3, 40, 5
+			conns, err := ListenShared(t.Context(), netip.MustParseAddrPort(c.listen), shared, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(conns) != shared {
+				t.Fatalf("%d sockets", len(conns))
+			}
+			type heard struct {
+				socket int
+				from   netip.AddrPort
+				local  netip.Addr
+			}
+			all := make(chan heard, peers*each)
+			var readers sync.WaitGroup
+			for i, conn := range conns {
+				if conn.LocalAddr() != conns[0].LocalAddr() {
+					t.Errorf("one socket is at %v, one at %v", conns[0].LocalAddr(), conn.LocalAddr())
+				}
+				readers.Go(func() {
+					var ms []Message
+					for n := 0; ; {
+						if n == len(ms) {
+							ms = Grow(ms, conn)
+						}
+						var err error
+						if n, err = conn.ReadBatch(ms); err != nil {
+							return
+						}
+						for _, m := range ms[:n] {
+							for range max(1, m.N/10) { // a train is several datagrams
+								all <- heard{i, m.Addr, m.Local}
+							}
+						}
+					}
+				})
+			}
+			defer readers.Wait()
+			defer func() {
+				for _, conn := range conns {
+					conn.Close()
+				}
+			}()
+			at := netip.AddrPortFrom(netip.MustParseAddr(c.ask), conns[0].LocalAddr().Port())
+			dialers := map[netip.AddrPort]Conn{}
+			for range peers {
+				d, err := Dial(t.Context(), at, Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer d.Close()
+				dialers[d.LocalAddr()] = d
+				for range each {
+					if err := d.WriteBatch([]Message{{Buf: make([]byte, 10), N: 10}}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			of, used := map[netip.AddrPort]heard{}, map[int]bool{}
+			for range peers * each {
+				h := <-all
+				if before, ok := of[h.from]; ok && before != h {
+					t.Errorf("a peer is heard by sockets %d and %d", before.socket, h.socket)
+				}
+				of[h.from], used[h.socket] = h, true
+			}
+			if len(of) != peers || len(used) != shared {
+				t.Errorf("%d peers on %d sockets", len(of), len(used))
+			}
+			for from, h := range of {
+				answer := Message{Addr: from, Local: h.local, Buf: []byte("answer"), N: 6}
+				if err := conns[(h.socket+1)%shared].WriteBatch([]Message{answer}); err != nil {
+					t.Fatal(err)
+				}
+				if got := reads(dialers[from]).next(t); string(got.data) != "answer" {
+					t.Errorf("%q", got.data)
+				}
+			}
+		})
+	}
+}
+
+// TestListenSharedIsExclusive: who shares a port with himself shares it with nobody else, though it were
+// another one of the same user who does the same.
+func TestListenSharedIsExclusive(t *testing.T) {
+	conns, err := ListenShared(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"), 2, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.Close()
-	second, err := Listen(context.Background(), first.LocalAddr(), Options{ReusePort: true})
+	at := conns[0].LocalAddr()
+	for _, n := range []int{1, 2} {
+		for _, addr := range []netip.Addr{at.Addr(), netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+			if more, err := ListenShared(t.Context(), netip.AddrPortFrom(addr, at.Port()), n, Options{}); !errors.Is(err, unix.EADDRINUSE) {
+				t.Errorf("%d sockets at %v: %d, %v", n, addr, len(more), err)
+			}
+		}
+	}
+	conns[0].Close() // the one that was bound alone
+	if _, err := ListenShared(t.Context(), at, 2, Options{}); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("beside the second socket: %v", err)
+	}
+	conns[1].Close()
+	again, err := ListenShared(t.Context(), at, 2, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer second.Close()
-	if c, err := Listen(context.Background(), first.LocalAddr(), Options{}); err == nil {
+	for _, c := range again {
 		c.Close()
-		t.Error("a port in use was bound again without ReusePort")
 	}
 }
 
