@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn/framing"
@@ -48,32 +49,22 @@ const (
 	triesPerListener = 4096
 )
 
-// budget counts what happens within one second.
-type budget struct {
-	second int64
-	n      int
-}
+// budget counts what happens within one second. Safe for concurrent use.
+type budget struct{ used atomic.Uint64 } // the second, and the count in the lowest bits
 
-func (b *budget) take(now time.Time, limit int) bool {
-	if s := now.Unix(); s != b.second {
-		*b = budget{second: s}
-	}
-	b.n++
-	return b.n <= limit
-}
-
-// mayTry is the budget of one peer, which several listeners share.
-func (p *peer) mayTry(now time.Time) bool {
+// take counts one more; false means that there were limit of them already, which must fit 16 bits.
+func (b *budget) take(now time.Time, limit uint64) bool {
 	const count = 16 // bits
 	for {
-		old, next := p.tries.Load(), uint64(now.Unix())<<count
-		if old>>count == next>>count {
+		old, next := b.used.Load(), uint64(now.Unix())<<count
+		// Who is a moment behind the others does not begin the last second anew.
+		if s := old >> count; s == next>>count || s == next>>count+1 {
 			next = old
 		}
-		if next&(1<<count-1) >= triesPerPeer {
+		if next&(1<<count-1) >= limit {
 			return false
 		}
-		if p.tries.CompareAndSwap(old, next+1) {
+		if b.used.CompareAndSwap(old, next+1) {
 			return true
 		}
 	}
@@ -82,18 +73,17 @@ func (p *peer) mayTry(now time.Time) bool {
 // float judges a data packet that names p and came from elsewhere, or to another of our
 // addresses. False means that it was not even opened. The packet is forwarded when it is
 // authentic.
-func (l *udpListener) float(now time.Time, p *peer, from netip.AddrPort, local netip.Addr, b []byte) bool {
-	s := l.server
-	if !s.gen.Load().cfg.Floating || !l.tries.take(now, triesPerListener) || !p.mayTry(now) {
+func (s *udpShard) float(now time.Time, p *peer, from netip.AddrPort, local netip.Addr, b []byte) bool {
+	if !s.server.gen.Load().cfg.Floating || !s.listener.tries.take(now, triesPerListener) || !p.tries.take(now, triesPerPeer) {
 		return false
 	}
-	l.trial.add(now, p, b)
-	if l.trial.flush(now) == 0 {
+	s.trial.add(now, p, b)
+	if s.trial.flush(now) == 0 {
 		return true
 	}
 	was := p.from()
-	replaced, err := s.peers.move(p, p.fit(path{from: from, local: local, conn: l.conn}))
-	log := s.log.With("connection", p.name, "from", was.String(), "to", from.String())
+	replaced, err := s.server.peers.move(p, p.fit(path{from: from, local: local, conn: s.conn}))
+	log := s.server.log.With("connection", p.name, "from", was.String(), "to", from.String())
 	switch {
 	case errors.Is(err, errGone):
 	case err != nil:

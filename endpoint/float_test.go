@@ -11,6 +11,7 @@ import (
 
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/wire"
+	"github.com/adit-vpn/adit/platform/udp"
 )
 
 // nat stands between a client and the endpoint and changes the client's outer port.
@@ -140,9 +141,14 @@ func TestFloat(t *testing.T) {
 	d.ping(t, me)
 	first := r.from(t)
 	var now string
+	shards := map[udp.Conn]bool{}
 	for range 20 {
 		now = n.rebind().String()
 		d.ping(t, me) // the answer comes to the new port only
+		shards[shardOf(r.peers.all()[0])] = true
+	}
+	if len(shards) < 2 {
+		t.Error("it never moved to another socket")
 	}
 	if got := r.from(t); got == first || got != now {
 		t.Errorf("the client is at %s, was at %s, should be at %s", got, first, now)

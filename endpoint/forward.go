@@ -2,26 +2,37 @@ package endpoint
 
 import (
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/framing"
+	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
 const runSize = 128 // packets that are opened and written together
 
+// queue is one door to the network. One goroutine reads from it; writers take turns, which costs
+// nothing where each has a queue of its own.
+type queue struct {
+	tun     platform.TUN
+	writing sync.Mutex // once per batch
+}
+
 // inBatch takes datagrams of one peer after the other, opens them, checks them,
-// and writes what is left to the network. Not safe for concurrent use.
+// and writes what is left to one queue. Not safe for concurrent use.
 type inBatch struct {
 	server *Server
+	queue  *queue
 	peer   *peer
 	in     [][]byte // borrowed until flush
 }
 
-func newInBatch(s *Server) *inBatch {
-	return &inBatch{server: s, in: make([][]byte, 0, runSize)}
+// newInBatch makes one for the shard's queue, or for that of the shard before it where there are fewer.
+func newInBatch(s *Server, shard int) *inBatch {
+	return &inBatch{server: s, queue: s.queues[shard%len(s.queues)], in: make([][]byte, 0, runSize)}
 }
 
 // add appends one datagram; a full run or another peer's is flushed first.
@@ -77,16 +88,16 @@ func (b *inBatch) flush(now time.Time) (authentic int) {
 		b.server.drops.denied.Add(denied)
 	}
 	if n > 0 {
-		b.server.toNetwork(pkts[:n])
+		b.server.toNetwork(b.queue, pkts[:n])
 	}
 	return authentic
 }
 
-// toNetwork writes a batch; the TUN takes one writer at a time.
-func (s *Server) toNetwork(packets [][]byte) {
-	s.tunMu.Lock()
-	_, err := s.leave.Network.TUN().Write(packets)
-	s.tunMu.Unlock()
+// toNetwork writes a batch.
+func (s *Server) toNetwork(q *queue, packets [][]byte) {
+	q.writing.Lock()
+	_, err := q.tun.Write(packets)
+	q.writing.Unlock()
 	if err != nil && !closed(err) {
 		s.drops.full.Add(1)
 		s.log.Debug("the network did not take packets", "error", err)
@@ -104,7 +115,7 @@ func addresses(b []byte) (src, dst netip.Addr, ok bool) {
 	return netip.Addr{}, netip.Addr{}, false
 }
 
-// outBatch seals packets of the network and sends them. Only fromNetwork uses it.
+// outBatch seals packets of one queue and sends them. Only fromNetwork uses it.
 type outBatch struct {
 	server   *Server
 	cut      offload.Train
@@ -112,15 +123,15 @@ type outBatch struct {
 	sizes    []int
 	messages []udp.Message
 	conn     udp.Conn // of messages
+	held     []*peer  // of messages
 }
 
-// fromNetwork moves packets to clients until the TUN is closed.
-func (s *Server) fromNetwork() error {
-	door := s.leave.Network.TUN()
-	pkts := make([]offload.Packet, door.BatchSize())
+// fromNetwork moves packets of one queue to clients until the queue is closed.
+func (s *Server) fromNetwork(q *queue) error {
+	pkts := make([]offload.Packet, q.tun.BatchSize())
 	b := &outBatch{server: s}
 	for {
-		got, err := door.Read(pkts)
+		got, err := q.tun.Read(pkts)
 		if closed(err) {
 			return nil
 		}
@@ -171,12 +182,27 @@ func (b *outBatch) add(now time.Time, p *peer, packets []offload.Packet) {
 		b.flush()
 		b.conn = path.conn
 	}
+	b.hold(p)
 	start, first := len(b.sealed), len(b.messages)
 	b.sealed, b.sizes = p.data.Seal(now, b.sealed, 0, &b.cut, b.sizes)
 	b.messages = udp.AppendTrains(b.messages, path.from, b.sealed[start:], b.sizes)
 	for i := range b.messages[first:] {
 		b.messages[first+i].Local = path.local
 	}
+}
+
+// hold keeps the other queues from sending to p until flush: what was sealed first must leave first, or
+// p's client takes it for replayed.
+func (b *outBatch) hold(p *peer) {
+	if p.sender.Load() == b {
+		return
+	}
+	if !p.sending.TryLock() {
+		b.flush() // who waits holds nobody, so that two never wait for each other
+		p.sending.Lock()
+	}
+	p.sender.Store(b)
+	b.held = append(b.held, p)
 }
 
 // flush sends what was sealed.
@@ -189,6 +215,12 @@ func (b *outBatch) flush() {
 		b.messages = b.messages[:0]
 	}
 	b.sealed = b.sealed[:0]
+	for i, p := range b.held {
+		p.sender.Store(nil)
+		p.sending.Unlock()
+		b.held[i] = nil
+	}
+	b.held = b.held[:0]
 }
 
 // seal queues packets for a stream, each behind its length, or drops them when

@@ -18,11 +18,11 @@ func TestTrainsStayTogether(t *testing.T) {
 		t.Fatal("the pair did not come up")
 	}
 	now := time.Now()
-	s := &Server{}
+	s := &Server{queues: []*queue{nil}}
 	p := &peer{server: s, data: pair.Server.Session.Data(), lease: lease{Addr: netip.MustParsePrefix("10.64.0.2/27")}}
 	p.access.Store(&access{})
 	p.path.Store(&path{})
-	b := newInBatch(s)
+	b := newInBatch(s, 0)
 	var held []int // by the batch, after each train
 	var opened uint64
 	for _, length := range []int{50, 50, 50, 78, 1, 2 * runSize} {

@@ -6,6 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn"
@@ -13,7 +16,7 @@ import (
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
-// listener is one socket. serve returns after close.
+// listener is one address. serve returns after close.
 type listener interface {
 	serve(ctx context.Context) error
 	close()
@@ -23,47 +26,104 @@ type listener interface {
 // readRetry is the pause after a failed read that may pass (no memory).
 const readRetry = 50 * time.Millisecond
 
-// udpListener receives everything that arrives on one UDP socket. Its goroutine
-// alone uses gate, the batches and tries.
+// maxShards bounds what an idle endpoint costs on a large machine.
+const maxShards = 8
+
+// Shards is how many sockets of one port, and queues of a TUN device, are worth having on this
+// machine: one for each processor that it lets us use, up to 8.
+func Shards() int { return min(runtime.GOMAXPROCS(0), maxShards) }
+
+// udpListener is one UDP address, whose clients are spread over several sockets: all packets of one
+// arrive at one of them, until it moves. What the sockets share is safe for concurrent use.
 type udpListener struct {
 	server *Server
-	conn   udp.Conn
-	gate   *ovpn.Gate
-	gateOf *generation
-	batch  *inBatch
-	trial  *inBatch // of one packet that came from an unknown address
+	shards []*udpShard
 	tries  budget
-	// flooded is when a flood was logged last.
-	flooded time.Time
-	old     *peer // the client of DATA_V1 that was heard last
+	// flooded is when a flood was logged last: Unix time.
+	flooded atomic.Int64
+
+	gate    atomic.Pointer[entrance]
+	renewal sync.Mutex // guards changes of gate
 }
 
-func newUDPListener(s *Server, conn udp.Conn) *udpListener {
-	return &udpListener{server: s, conn: conn}
+// entrance is the gate for a generation's clients.
+type entrance struct {
+	*ovpn.Gate
+	gen *generation
 }
 
-func (l *udpListener) addr() net.Addr { return net.UDPAddrFromAddrPort(l.conn.LocalAddr()) }
-func (l *udpListener) close()         { l.conn.Close() }
+// udpShard receives everything that arrives on one socket. Its goroutine alone uses it.
+type udpShard struct {
+	listener *udpListener
+	server   *Server
+	conn     udp.Conn
+	batch    *inBatch
+	trial    *inBatch // of one packet that came from an unknown address
+	old      *peer    // the client of DATA_V1 that was heard last
+}
+
+func newUDPListener(s *Server, conns []udp.Conn) *udpListener {
+	l := &udpListener{server: s}
+	for i, conn := range conns {
+		l.shards = append(l.shards, &udpShard{listener: l, server: s, conn: conn, batch: newInBatch(s, i), trial: newInBatch(s, i)})
+	}
+	return l
+}
+
+func (l *udpListener) addr() net.Addr { return net.UDPAddrFromAddrPort(l.shards[0].conn.LocalAddr()) }
+
+func (l *udpListener) close() {
+	for _, s := range l.shards {
+		s.conn.Close()
+	}
+}
 
 func (l *udpListener) serve(ctx context.Context) error {
-	ms := make([]udp.Message, l.conn.BatchSize())
-	for i := range ms {
-		ms[i].Buf = make([]byte, l.conn.BufferSize())
+	var all sync.WaitGroup
+	for _, s := range l.shards {
+		all.Go(func() { s.serve(ctx) })
 	}
-	l.batch, l.trial = newInBatch(l.server), newInBatch(l.server)
-	for {
-		n, err := l.conn.ReadBatch(ms)
+	all.Wait()
+	return nil
+}
+
+// door is the gate for new clients.
+func (l *udpListener) door() *ovpn.Gate {
+	g := l.server.gen.Load()
+	if at := l.gate.Load(); at != nil && at.gen == g {
+		return at.Gate
+	}
+	l.renewal.Lock()
+	defer l.renewal.Unlock()
+	next := &entrance{gen: g}
+	if at := l.gate.Load(); at != nil && at.gen.wrap == g.wrap {
+		next.Gate = at.Gate
+	} else {
+		next.Gate = ovpn.NewGate(ovpn.GateConfig{Wrap: g.wrap, ForceCookie: g.cfg.ControlWrap.ForceCookie})
+	}
+	l.gate.Store(next)
+	return next.Gate
+}
+
+func (s *udpShard) serve(ctx context.Context) {
+	var ms []udp.Message
+	for n := 0; ; {
+		if n == len(ms) {
+			ms = udp.Grow(ms, s.conn)
+		}
+		var err error
+		n, err = s.conn.ReadBatch(ms)
 		if closed(err) {
-			return nil
+			return
 		}
 		if err != nil {
-			l.server.log.Warn("cannot read", "listener", l.addr().String(), "error", err)
+			s.server.log.Warn("cannot read", "listener", s.conn.LocalAddr().String(), "error", err)
 			if !pause(ctx, readRetry) {
-				return nil
+				return
 			}
 			continue
 		}
-		now := l.server.leave.Now()
+		now := s.server.leave.Now()
 		for i := range ms[:n] {
 			m := &ms[i]
 			from := netip.AddrPortFrom(m.Addr.Addr().Unmap(), m.Addr.Port())
@@ -71,17 +131,17 @@ func (l *udpListener) serve(ctx context.Context) error {
 			if size <= 0 {
 				size = m.N
 			} else {
-				l.batch.together(now, (m.N+size-1)/size)
+				s.batch.together(now, (m.N+size-1)/size)
 			}
 			for b := m.Buf[:m.N]; len(b) > 0; {
 				k := min(size, len(b))
 				// The capacity ends with the packet: Open may use bytes behind it
 				// only within it.
-				l.packet(ctx, now, from, m.Local, b[:k])
+				s.packet(ctx, now, from, m.Local, b[:k])
 				b = b[k:]
 			}
 		}
-		l.batch.flush(now)
+		s.batch.flush(now)
 	}
 }
 
@@ -101,85 +161,82 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // packet sorts one datagram, which is borrowed until the batch is flushed. local is
 // the address of ours that it was sent to.
-func (l *udpListener) packet(ctx context.Context, now time.Time, from netip.AddrPort, local netip.Addr, b []byte) {
+func (s *udpShard) packet(ctx context.Context, now time.Time, from netip.AddrPort, local netip.Addr, b []byte) {
 	switch op, _ := wire.SplitHeader(b[0]); {
 	case op == wire.DataV2 && len(b) > 4:
-		p := l.server.peers.byID(wire.PeerID(b))
+		p := s.server.peers.byID(wire.PeerID(b))
 		switch {
 		case p == nil || p.stream:
-			l.server.drops.unknown.Add(1)
+			s.server.drops.unknown.Add(1)
 		case p.path.Load().same(from, local):
-			l.batch.add(now, p, b)
-		case !l.float(now, p, from, local, b):
-			l.server.drops.unknown.Add(1)
+			s.batch.add(now, p, b)
+		case !s.float(now, p, from, local, b):
+			s.server.drops.unknown.Add(1)
 		}
 	case op == wire.DataV1 && len(b) > 1:
 		// No peer id: the address alone says whose it is.
-		if l.old == nil || l.old.from() != from || l.server.peers.byID(l.old.id) != l.old {
-			l.old = l.server.peers.at(from)
+		if s.old == nil || s.old.from() != from || s.server.peers.byID(s.old.id) != s.old {
+			s.old = s.server.peers.at(from)
 		}
-		if l.old == nil {
-			l.server.drops.unknown.Add(1)
+		if s.old == nil {
+			s.server.drops.unknown.Add(1)
 			return
 		}
-		l.batch.add(now, l.old, b)
+		s.batch.add(now, s.old, b)
 	case wire.IsData(b[0]) || len(b) < 1+len(wire.SessionID{}):
-		l.server.drops.unknown.Add(1)
+		s.server.drops.unknown.Add(1)
 	default:
-		l.control(ctx, now, from, local, b)
+		s.control(ctx, now, from, local, b)
 	}
 }
 
 // control finds the session of a control packet, or lets the gate answer.
-func (l *udpListener) control(ctx context.Context, now time.Time, from netip.AddrPort, local netip.Addr, b []byte) {
+func (s *udpShard) control(ctx context.Context, now time.Time, from netip.AddrPort, local netip.Addr, b []byte) {
 	key := sessionKey{from: from, client: wire.SessionID(b[1:9])}
-	if p := l.server.peers.session(key); p != nil {
-		if p.opener == l && p.proved.CompareAndSwap(true, false) {
-			l.gate.Proved(p.start, p.source.Addr())
-		}
+	if p := s.server.peers.session(key); p != nil {
 		p.control(append([]byte(nil), b...))
 		return
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	if g := l.server.gen.Load(); l.gateOf != g {
-		if l.gateOf == nil || l.gateOf.wrap != g.wrap {
-			l.gate = ovpn.NewGate(ovpn.GateConfig{Wrap: g.wrap, ForceCookie: g.cfg.ControlWrap.ForceCookie})
-		}
-		l.gateOf = g
-	}
-	reply, hello, err := l.gate.Handle(now, from, b)
+	gate := s.listener.door()
+	reply, hello, err := gate.Handle(now, from, b)
 	switch {
-	case errors.Is(err, ovpn.ErrFlood) && now.Sub(l.flooded) > time.Minute:
-		l.flooded = now
-		l.server.log.Warn("too many clients begin and do not go on: some are not answered", "listener", l.addr().String(), "from", from.String())
+	case errors.Is(err, ovpn.ErrFlood) && s.listener.tellFlood(now):
+		s.server.log.Warn("too many clients begin and do not go on: some are not answered", "listener", s.conn.LocalAddr().String(), "from", from.String())
 	case err != nil:
-		l.server.log.Debug("packet ignored", "from", from.String(), "reason", err)
+		s.server.log.Debug("packet ignored", "from", from.String(), "reason", err)
 	case reply != nil:
-		if err := l.conn.WriteBatch([]udp.Message{{Addr: from, Local: local, Buf: reply, N: len(reply)}}); err != nil {
-			l.server.log.Debug("cannot answer", "from", from.String(), "error", err)
+		if err := s.conn.WriteBatch([]udp.Message{{Addr: from, Local: local, Buf: reply, N: len(reply)}}); err != nil {
+			s.server.log.Debug("cannot answer", "from", from.String(), "error", err)
 		}
 	case hello != nil:
-		l.start(ctx, key, local, hello, append([]byte(nil), b...))
+		s.start(ctx, gate, key, local, hello, append([]byte(nil), b...))
 	}
+}
+
+// tellFlood says whether a flood that happens now is worth a line in the log.
+func (l *udpListener) tellFlood(now time.Time) bool {
+	last := l.flooded.Load()
+	return now.Unix()-last > 60 && l.flooded.CompareAndSwap(last, now.Unix())
 }
 
 // start makes a session for a client that proved its address, or cannot go on
 // without one.
-func (l *udpListener) start(ctx context.Context, key sessionKey, local netip.Addr, hello *ovpn.Hello, first []byte) {
-	p, pctx := l.server.newPeer(key, local, l.conn)
+func (s *udpShard) start(ctx context.Context, gate *ovpn.Gate, key sessionKey, local netip.Addr, hello *ovpn.Hello, first []byte) {
+	p, pctx := s.server.newPeer(key, local, s.conn)
 	if hello.Server == (wire.SessionID{}) {
-		p.opener = l
+		p.unproved = gate
 	}
-	if err := l.server.peers.add(l.server.leave.Now(), p); err != nil {
+	if err := s.server.peers.add(s.server.leave.Now(), p); err != nil {
 		p.cancel(err)
-		l.server.turnedAway(p, err)
+		s.server.turnedAway(p, err)
 		return
 	}
 	p.control(first)
 	go func() { // ends before peers.running
-		defer l.server.peers.remove(p)
+		defer s.server.peers.remove(p)
 		defer context.AfterFunc(ctx, p.stop)()
 		p.run(pctx, hello)
 	}()

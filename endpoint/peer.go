@@ -50,15 +50,18 @@ type peer struct {
 	inbox  chan []byte
 	do     chan func(now time.Time, s *ovpn.Session) error
 
-	waiting *list.Element // in peers.halfOpen
-	opener  *udpListener  // whose gate let it in without a proof of its address; else nil
-	proved  atomic.Bool   // the proof came, and opener does not know yet
+	waiting  *list.Element // in peers.halfOpen
+	unproved *ovpn.Gate    // that let it in without a proof of its address; else nil
 
-	path   atomic.Pointer[path]
-	tries  atomic.Uint64 // packets from elsewhere that were opened: float.go
-	moves  atomic.Uint64
-	data   *ovpn.Data
-	out    *streamOut  // nil on UDP
+	path  atomic.Pointer[path]
+	tries budget // for packets from elsewhere: float.go
+	moves atomic.Uint64
+	data  *ovpn.Data
+	out   *streamOut // nil on UDP
+
+	sending sync.Mutex               // held by the outBatch that has sealed packets for it
+	sender  atomic.Pointer[outBatch] // who that is
+
 	holds  atomic.Bool // lease: whoever makes it false gives it back, or takes it over
 	lease  lease
 	later  *time.Timer // of await; nil: none
@@ -196,7 +199,9 @@ func (p *peer) handle(now time.Time, s *ovpn.Session, ev ovpn.Event) error {
 	switch ev := ev.(type) {
 	case ovpn.Established:
 		if !ev.Renegotiation {
-			p.proved.Store(true)
+			if p.unproved != nil {
+				p.unproved.Proved(p.start, p.source.Addr())
+			}
 			p.compare(ev.PeerOptions)
 		}
 	case ovpn.Credentials:

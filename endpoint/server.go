@@ -3,8 +3,8 @@
 // does. Proving who a client is belongs to endpoint/auth, what lies behind to
 // endpoint/network, the protocol to ovpn.
 //
-// Goroutines: Run starts one per listener, one that reads the network, one per
-// client (two more on TCP) and one per sign-in that is being checked, and waits for all of them.
+// Goroutines: Run starts one per listener and one per UDP socket of it, one per queue of the network, one
+// per client (two more on TCP) and one per sign-in that is being checked, and waits for all of them.
 package endpoint
 
 import (
@@ -28,10 +28,12 @@ import (
 
 // Leaves is what a Server needs from outside. All are required but Log.
 type Leaves struct {
-	Log       *slog.Logger
-	Now       func() time.Time
-	ReadFile  func(name string) ([]byte, error)
-	ListenUDP func(addr netip.AddrPort) (udp.Conn, error)
+	Log      *slog.Logger
+	Now      func() time.Time
+	ReadFile func(name string) ([]byte, error)
+	// ListenUDP opens the sockets of one address, one at least: they share its port, and each packet arrives
+	// at one of them, those of one client at the same. Each has a goroutine.
+	ListenUDP func(addr netip.AddrPort) ([]udp.Conn, error)
 	ListenTCP func(addr netip.AddrPort) (net.Listener, error)
 	// TestIdP is the metadata of the built-in identity provider, which the caller runs; nil: none.
 	TestIdP []byte
@@ -55,7 +57,7 @@ type Server struct {
 	reload  sync.Mutex // one Reload at a time
 	started atomic.Bool
 	ready   chan struct{} // closed when the listeners are open
-	tunMu   sync.Mutex    // one writer at a time, once per batch
+	queues  []*queue      // of the network, one at least
 
 	mu        sync.Mutex
 	listening []net.Addr
@@ -77,6 +79,9 @@ func New(cfg Config, l Leaves) (*Server, error) {
 	}
 	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn()}
 	s.gen.Store(g)
+	for _, tun := range l.Network.Queues() {
+		s.queues = append(s.queues, &queue{tun: tun})
+	}
 	if err := s.signedIn.restore(g.proof, l.SignIns); err != nil {
 		s.log.Warn("people must sign in again", "error", err)
 	}
@@ -129,11 +134,13 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	readers.Go(func() {
-		if err := s.fromNetwork(); err != nil && ctx.Err() == nil {
-			cancel(fmt.Errorf("target network: %w", err))
-		}
-	})
+	for _, q := range s.queues {
+		readers.Go(func() {
+			if err := s.fromNetwork(q); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("target network: %w", err))
+			}
+		})
+	}
 	<-ctx.Done()
 	s.peers.closeDoor()
 	s.peers.running.Wait()
@@ -167,9 +174,9 @@ func (s *Server) listen(cfg Config) ([]listener, error) {
 				l = newTCPListener(s, ln)
 			}
 		} else {
-			var conn udp.Conn
-			if conn, err = s.leave.ListenUDP(addr); err == nil {
-				l = newUDPListener(s, conn)
+			var conns []udp.Conn
+			if conns, err = s.leave.ListenUDP(addr); err == nil {
+				l = newUDPListener(s, conns)
 			}
 		}
 		if err != nil {

@@ -117,7 +117,9 @@ func startOn(t *testing.T, listen netip.AddrPort, transport, more string) *runni
 	ctx, cancel := context.WithCancel(context.Background())
 	r.Server, err = New(cfg, Leaves{
 		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw,
-		ListenUDP: func(a netip.AddrPort) (udp.Conn, error) { return udp.Listen(ctx, anyPort(a), udp.Options{}) },
+		ListenUDP: func(a netip.AddrPort) ([]udp.Conn, error) {
+			return udp.ListenShared(ctx, anyPort(a), 2, udp.Options{})
+		},
 		ListenTCP: func(a netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", anyPort(a).String()) },
 	})
 	if err != nil {

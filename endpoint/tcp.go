@@ -80,7 +80,7 @@ func (p *peer) readStream(ctx context.Context, conn net.Conn) {
 	in := framing.NewReaderSize(conn, handshakeBuffer)
 	small := true
 	packets := make([][]byte, 0, runSize)
-	batch := newInBatch(p.server)
+	batch := newInBatch(p.server, int(p.id))
 	for {
 		got, err := in.ReadBatch(packets[:0])
 		now := p.server.leave.Now()

@@ -42,9 +42,9 @@ func (s *site) timedUp(file string, disconnect bool) *timed {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.Server, err = endpoint.New(cfg, endpoint.Leaves{
 		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw,
-		ListenUDP: func(addr netip.AddrPort) (c udp.Conn, err error) {
-			err = s.server.Do(func() error { c, err = udp.Listen(ctx, addr, udp.Options{}); return err })
-			return c, err
+		ListenUDP: func(addr netip.AddrPort) (all []udp.Conn, err error) {
+			err = s.server.Do(func() error { all, err = udp.ListenShared(ctx, addr, 2, udp.Options{}); return err })
+			return all, err
 		},
 		ListenTCP: func(addr netip.AddrPort) (net.Listener, error) { return s.server.Listen("tcp", addr.String()) },
 	})

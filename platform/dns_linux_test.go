@@ -357,20 +357,33 @@ func TestResolved(t *testing.T) {
 
 func TestCreateTUN(t *testing.T) {
 	nl := enterNS(t)
-	a, err := CreateTUN("office", 1400)
-	must(t, err)
-	b, err := CreateTUN("", 1300)
-	must(t, err)
-	c, err := CreateTUN("office", 0)
-	must(t, err)
+	create := func(name string, mtu, queues int) []TUN {
+		all, err := CreateTUN(name, mtu, queues)
+		must(t, err)
+		for _, q := range all {
+			if len(all) != queues || q.Name() != all[0].Name() || q.MTU() != all[0].MTU() {
+				t.Errorf("%d queues, wanted %d: %s %d beside %s %d", len(all), queues, q.Name(), q.MTU(), all[0].Name(), all[0].MTU())
+			}
+		}
+		return all
+	}
+	as := create("office", 1400, 2)
+	a, b, c := as[0], create("", 1300, 1)[0], create("office", 0, 1)[0]
 	defer c.Close()
+	for _, q := range create("office", 1500, 2) { // a device that shares its queues with nobody, though it could
+		if q.Name() != "tun2" {
+			t.Errorf("the name of another device is taken: %s", q.Name())
+		}
+		defer q.Close()
+	}
 	if a.Name() != "office" || b.Name() != "tun0" || c.Name() != "tun1" || a.MTU() != 1400 || b.MTU() != 1300 || c.MTU() != 1500 || a.BatchSize() < 2 {
 		t.Errorf("%s %d, %s %d, %s %d", a.Name(), a.MTU(), b.Name(), b.MTU(), c.Name(), c.MTU())
 	}
 	if l, err := nl.LinkByName("office"); err != nil || l.Attrs().MTU != 1400 || l.Attrs().Flags&1 == 0 {
 		t.Errorf("%v %v", l, err)
 	}
-	if _, err := a.Write([][]byte{make([]byte, 50)}); err == nil || errors.Is(err, os.ErrClosed) {
+	_, err := a.Write([][]byte{make([]byte, 50)})
+	if err == nil || errors.Is(err, os.ErrClosed) {
 		t.Errorf("a packet of zeros: %v", err)
 	}
 	// Close ends a blocked Read.
@@ -392,6 +405,10 @@ func TestCreateTUN(t *testing.T) {
 	if _, err := a.Write([][]byte{make([]byte, 50)}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Write after Close: %v", err)
 	}
+	if _, err := nl.LinkByName("office"); err != nil {
+		t.Errorf("the device went with one of its queues: %v", err)
+	}
+	must(t, as[1].Close())
 	var gone netlink.LinkNotFoundError
 	if _, err := nl.LinkByName("office"); !errors.As(err, &gone) {
 		t.Errorf("the device stays: %v", err)
@@ -399,7 +416,7 @@ func TestCreateTUN(t *testing.T) {
 	// Somebody else deletes the device.
 	l, _ := nl.LinkByName(b.Name())
 	must(t, nl.LinkDel(l))
-	for err == nil {
+	for err = nil; err == nil; {
 		_, err = b.Read(make([]offload.Packet, b.BatchSize()))
 	}
 	if !errors.Is(err, os.ErrClosed) {
@@ -411,7 +428,7 @@ func TestCreateTUN(t *testing.T) {
 	if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); e != 0 {
 		t.Fatal(e)
 	}
-	if _, err := CreateTUN("", 1500); !errors.Is(err, ErrTUNNotPermitted) {
+	if _, err := CreateTUN("", 1500, 1); !errors.Is(err, ErrTUNNotPermitted) {
 		t.Errorf("as nobody: %v", err)
 	}
 }

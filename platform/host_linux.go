@@ -100,10 +100,11 @@ func (h *linuxHost) OpenTUN(name string, mtu int) (TUN, error) {
 	if h.tun != nil && !h.tun.closed.Load() {
 		return nil, fmt.Errorf("the TUN device %s is open already", h.tun.name)
 	}
-	t, err := createTUN(h.nl, name, mtu, h.watch.ignore)
+	queues, err := createTUN(h.nl, name, mtu, 1, h.watch.ignore)
 	if err != nil {
 		return nil, err
 	}
+	t := queues[0]
 	h.tun, h.addrs = t, nil
 	// A new address in the old one's network must not vanish with the old one.
 	if err := sysctl("net/ipv4/conf/"+t.name+"/promote_secondaries", "1"); err != nil {

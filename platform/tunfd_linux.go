@@ -14,9 +14,9 @@ import (
 	"github.com/adit-vpn/adit/platform/offload"
 )
 
-// linuxTUN is a TUN device whose file descriptor gives and takes super-packets, each behind a struct
-// virtio_net_hdr (linux/virtio_net.h; Documentation/networking/tuntap.rst). One Read and one
-// Write may run at once.
+// linuxTUN is a queue of a TUN device, which may have several. Its file descriptor gives and takes
+// super-packets, each behind a struct virtio_net_hdr (linux/virtio_net.h; Documentation/networking/tuntap.rst).
+// One Read and one Write may run at once.
 type linuxTUN struct {
 	file   *os.File
 	raw    syscall.RawConn

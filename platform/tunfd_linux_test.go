@@ -25,8 +25,9 @@ import (
 
 // machine is a thread in a network namespace of its own, with a TUN.
 type machine struct {
-	tun  *linuxTUN
-	work chan func()
+	tun    *linuxTUN
+	queues []*linuxTUN // tun is the first of them
+	work   chan func()
 }
 
 // do runs f on the thread and waits.
@@ -36,7 +37,7 @@ func (m *machine) do(f func()) {
 	<-done
 }
 
-func newMachine(t *testing.T, addresses ...string) *machine {
+func newMachine(t *testing.T, queues int, addresses ...string) *machine {
 	t.Helper()
 	m := &machine{work: make(chan func())}
 	go func() {
@@ -56,9 +57,10 @@ func newMachine(t *testing.T, addresses ...string) *machine {
 			return
 		}
 		defer nl.Close()
-		if m.tun, err = createTUN(nl, "tun0", 1400, func(int) {}); err != nil {
+		if m.queues, err = createTUN(nl, "tun0", 1400, queues, func(int) {}); err != nil {
 			return
 		}
+		m.tun = m.queues[0]
 		link, _ := nl.LinkByName("tun0")
 		for _, a := range addresses {
 			x, _ := netlink.ParseAddr(a)
@@ -81,7 +83,7 @@ func newMachine(t *testing.T, addresses ...string) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { m.tun.Close() })
+	t.Cleanup(func() { closeAll(m.queues) })
 	return m
 }
 
@@ -130,86 +132,164 @@ func carry(from, to *linuxTUN, s *seen) {
 	}
 }
 
-// pairOfMachines joins two by their TUNs. The result of the function is what went each way, when both are closed.
-func pairOfMachines(t *testing.T) (a, b *machine, way [2]*seen) {
+// pairOfMachines joins two by their TUNs, queue by queue; with join they join super-packets. The result of the
+// function is what went each way, when both are closed.
+func pairOfMachines(t *testing.T, queues int, join bool) (a, b *machine, way [2]*seen) {
 	enterNS(t) // for its word about root
-	a = newMachine(t, "10.9.0.1/24", "fd09::1/64")
-	b = newMachine(t, "10.9.0.2/24", "fd09::2/64")
+	a = newMachine(t, queues, "10.9.0.1/24", "fd09::1/64")
+	b = newMachine(t, queues, "10.9.0.2/24", "fd09::2/64")
 	way = [2]*seen{{}, {}}
 	var both sync.WaitGroup
-	both.Go(func() { carry(a.tun, b.tun, way[0]) })
-	both.Go(func() { carry(b.tun, a.tun, way[1]) })
-	t.Cleanup(func() { a.tun.Close(); b.tun.Close(); both.Wait() })
+	for i := range queues {
+		for _, q := range []*linuxTUN{a.queues[i], b.queues[i]} {
+			if !q.out.joiner.TCP {
+				t.Fatalf("queue %d: this kernel takes no super-packets", i)
+			}
+			q.out.joiner.TCP = join
+		}
+		both.Go(func() { carry(a.queues[i], b.queues[i], way[0]) })
+		both.Go(func() { carry(b.queues[i], a.queues[i], way[1]) })
+	}
+	t.Cleanup(func() { closeAll(a.queues); closeAll(b.queues); both.Wait() })
 	return a, b, way
 }
 
 // TestTUNCarriesStreams sends TCP both ways at once through two real kernels' TUNs. What arrives is what was
-// sent, whether super-packets are joined or not.
+// sent, whether super-packets are joined or not, and by how many queues.
 func TestTUNCarriesStreams(t *testing.T) {
-	for _, join := range []bool{true, false} {
-		for _, family := range []string{"10.9.0.2", "fd09::2"} {
-			t.Run(fmt.Sprintf("%s, join %v", family, join), func(t *testing.T) {
-				a, b, way := pairOfMachines(t)
-				if !a.tun.out.joiner.TCP {
-					t.Fatal("this kernel takes no super-packets")
-				}
-				a.tun.out.joiner.TCP, b.tun.out.joiner.TCP = join, join
-				var l net.Listener
-				var err error
-				b.do(func() { l, err = net.Listen("tcp", net.JoinHostPort(family, "80")) })
-				must(t, err)
-				defer l.Close()
-				const size = 8 << 20
-				sent := [2][]byte{make([]byte, size), make([]byte, size)}
-				r := rand.NewChaCha8([32]byte{9})
-				r.Read(sent[0])
-				r.Read(sent[1])
-				var got [2][]byte
-				exchange := func(c net.Conn, i int) error {
-					c.SetDeadline(time.Now().Add(30 * time.Second))
-					failed := make(chan error, 1)
-					go func() {
-						_, err := c.Write(sent[i])
-						failed <- errors.Join(err, c.(*net.TCPConn).CloseWrite())
-					}()
+	for _, tc := range []struct{ queues, streams int }{{1, 1}, {2, 6}} {
+		for _, join := range []bool{true, false} {
+			for _, family := range []string{"10.9.0.2", "fd09::2"} {
+				t.Run(fmt.Sprintf("%s, join %v, %d queues", family, join, tc.queues), func(t *testing.T) {
+					a, b, way := pairOfMachines(t, tc.queues, join)
+					var l net.Listener
 					var err error
-					got[i], err = io.ReadAll(c)
-					return errors.Join(err, <-failed, c.Close())
-				}
-				server := make(chan error, 1)
-				go func() {
-					c, err := l.Accept()
-					if err == nil {
-						err = exchange(c, 1)
+					b.do(func() { l, err = net.Listen("tcp", net.JoinHostPort(family, "80")) })
+					must(t, err)
+					defer l.Close()
+					var all sync.WaitGroup
+					for range tc.streams {
+						var c net.Conn
+						a.do(func() { c, err = net.DialTimeout("tcp", l.Addr().String(), 10*time.Second) })
+						must(t, err)
+						far, err := l.Accept()
+						must(t, err)
+						all.Go(func() { exchange(t, c, far, 4<<20/tc.streams) })
 					}
-					server <- err
-				}()
-				var c net.Conn
-				a.do(func() { c, err = net.DialTimeout("tcp", l.Addr().String(), 10*time.Second) })
-				must(t, err)
-				must(t, exchange(c, 0))
-				must(t, <-server)
-				if !bytes.Equal(got[0], sent[1]) || !bytes.Equal(got[1], sent[0]) {
-					t.Error("something else arrived")
-				}
-				for i, s := range way {
-					s.mu.Lock()
-					if s.longest > 1400 {
-						t.Errorf("way %d: a packet of %d bytes", i, s.longest)
+					all.Wait()
+					for i, s := range way {
+						s.mu.Lock()
+						if s.longest > 1400 {
+							t.Errorf("way %d: a packet of %d bytes", i, s.longest)
+						}
+						if n := s.tcp4 + s.tcp6; n == 0 || s.packets < 2*n {
+							t.Errorf("way %d: %d super-packets of %d packets", i, n, s.packets)
+						}
+						s.mu.Unlock()
 					}
-					if n := s.tcp4 + s.tcp6; n == 0 || s.packets < 4*n {
-						t.Errorf("way %d: %d super-packets of %d packets", i, n, s.packets)
-					}
-					s.mu.Unlock()
+				})
+			}
+		}
+	}
+}
+
+// exchange sends size bytes each way at once, and closes both ends.
+func exchange(t *testing.T, a, b net.Conn, size int) {
+	sent := [2][]byte{make([]byte, size), make([]byte, size)}
+	r := rand.NewChaCha8([32]byte{9})
+	r.Read(sent[0])
+	r.Read(sent[1])
+	var got [2][]byte
+	var all sync.WaitGroup
+	for i, c := range []net.Conn{a, b} {
+		c.SetDeadline(time.Now().Add(30 * time.Second))
+		all.Go(func() {
+			_, err := c.Write(sent[i])
+			if err = errors.Join(err, c.(*net.TCPConn).CloseWrite()); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			var err error
+			if got[i], err = io.ReadAll(c); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	a.Close()
+	b.Close()
+	if !bytes.Equal(got[0], sent[1]) || !bytes.Equal(got[1], sent[0]) {
+		t.Error("something else arrived")
+	}
+}
+
+// TestTUNQueueOfAFlow: what answers a packet comes out of the queue into which the packet went.
+func TestTUNQueueOfAFlow(t *testing.T) {
+	enterNS(t)
+	const queues = 3
+	a, b := newMachine(t, 1, "10.9.0.1/24"), newMachine(t, queues, "10.9.0.2/24")
+	var at net.PacketConn
+	var err error
+	b.do(func() { at, err = net.ListenPacket("udp4", "10.9.0.2:53") })
+	must(t, err)
+	defer at.Close()
+	type answer struct {
+		queue int
+		text  string
+	}
+	answers := make(chan answer, 1)
+	var readers sync.WaitGroup
+	for i, q := range b.queues {
+		readers.Go(func() {
+			pkts := make([]offload.Packet, q.BatchSize())
+			for {
+				n, err := q.Read(pkts)
+				if err != nil {
+					return
 				}
-			})
+				for _, p := range pkts[:n] {
+					if len(p.Bytes) > 28 && p.Bytes[0]>>4 == 4 && p.Bytes[9] == unix.IPPROTO_UDP {
+						answers <- answer{i, string(p.Bytes[28:])}
+					}
+				}
+			}
+		})
+	}
+	defer readers.Wait()
+	defer closeAll(b.queues)
+	buf := make([]byte, 100)
+	for flow := range 4 {
+		var from net.Conn
+		a.do(func() { from, err = net.Dial("udp4", "10.9.0.2:53") })
+		must(t, err)
+		defer from.Close()
+		for _, queue := range []int{2, 0, 1, 1} {
+			want := fmt.Sprintf("flow %d by queue %d", flow, queue)
+			_, err := from.Write([]byte(want))
+			must(t, err)
+			_, err = b.queues[queue].Write([][]byte{readPacket(t, a.tun, unix.IPPROTO_UDP)})
+			must(t, err)
+			must(t, at.SetReadDeadline(time.Now().Add(10*time.Second)))
+			n, sender, err := at.ReadFrom(buf)
+			must(t, err)
+			_, err = at.WriteTo(buf[:n], sender)
+			must(t, err)
+			select {
+			case got := <-answers:
+				if got.queue != queue || got.text != want {
+					t.Errorf("%s: %q came by queue %d", want, got.text, got.queue)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal(want + ": no answer")
+			}
 		}
 	}
 }
 
 // TestTUNCarriesDatagrams sends trains of datagrams: the receiver gets each of them, as it was.
 func TestTUNCarriesDatagrams(t *testing.T) {
-	a, b, way := pairOfMachines(t)
+	a, b, way := pairOfMachines(t, 2, true)
 	for _, to := range []string{"10.9.0.2:53", "[fd09::2]:53"} {
 		var from, at udp.Conn
 		var err error
@@ -265,7 +345,7 @@ func TestTUNCarriesDatagrams(t *testing.T) {
 // joined no more.
 func TestTUNGoesOnWithoutSuperPackets(t *testing.T) {
 	enterNS(t)
-	a, b := newMachine(t, "10.9.0.1/24"), newMachine(t, "10.9.0.2/24")
+	a, b := newMachine(t, 1, "10.9.0.1/24"), newMachine(t, 1, "10.9.0.2/24")
 	var at net.PacketConn
 	var from net.Conn
 	var err error

@@ -19,6 +19,6 @@ func openKernel(cfg endpoint.Config, log *slog.Logger) (network.Network, error) 
 	}
 	sum := sha256.Sum256([]byte(dir))
 	return network.NewKernel(network.KernelConfig{
-		ID: hex.EncodeToString(sum[:5]), MTU: cfg.TunMTU, StateDir: dir, Own: cfg.Listen, Log: log,
+		ID: hex.EncodeToString(sum[:5]), MTU: cfg.TunMTU, Queues: endpoint.Shards(), StateDir: dir, Own: cfg.Listen, Log: log,
 	})
 }

@@ -203,8 +203,8 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 	}
 	srv, err := endpoint.New(cfg, endpoint.Leaves{
 		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, TestIdP: provider.metadata(), SignIns: kept,
-		ListenUDP: func(addr netip.AddrPort) (udp.Conn, error) {
-			return udp.Listen(cmd.Context(), addr, udp.Options{})
+		ListenUDP: func(addr netip.AddrPort) ([]udp.Conn, error) {
+			return udp.ListenShared(cmd.Context(), addr, endpoint.Shards(), udp.Options{})
 		},
 		ListenTCP: func(addr netip.AddrPort) (net.Listener, error) {
 			var lc net.ListenConfig

@@ -12,6 +12,8 @@ type KernelConfig struct {
 	ID   string
 	Name string // the TUN device's; "" lets the system choose
 	MTU  int    // 1500 if 0
+	// Queues is how many the TUN device has, for as many processors; 1 if 0.
+	Queues int
 	// StateDir holds the journal for CleanUp. It exists and is the endpoint's own.
 	StateDir string
 	// SharedDir is common to all endpoints of the machine and forgotten at boot:

@@ -38,7 +38,7 @@ const (
 type Kernel struct {
 	cfg    KernelConfig
 	log    *slog.Logger
-	tun    platform.TUN
+	queues []platform.TUN // of one TUN device
 	shared shared
 	filter *netlink.Handle // of connection tracking
 
@@ -105,7 +105,7 @@ func newKernel(c KernelConfig, filter *netlink.Handle) (*Kernel, error) {
 	if err := durable.Write(filepath.Join(c.StateDir, journalName), b, 0o600); err != nil {
 		return nil, fmt.Errorf("network: journal: %w", err)
 	}
-	if k.tun, err = platform.CreateTUN(c.Name, c.MTU); err != nil {
+	if k.queues, err = platform.CreateTUN(c.Name, c.MTU, max(c.Queues, 1)); err != nil {
 		return nil, errors.Join(err, CleanUp(c.StateDir))
 	}
 	return k, nil
@@ -129,8 +129,11 @@ func (k *Kernel) free() error {
 	return nil
 }
 
-// TUN implements Network.
-func (k *Kernel) TUN() platform.TUN { return k.tun }
+// Queues implements Network.
+func (k *Kernel) Queues() []platform.TUN { return k.queues }
+
+// device is the TUN device's name.
+func (k *Kernel) device() string { return k.queues[0].Name() }
 
 // Apply implements Network: forwarding, addresses and routes come first, then the
 // whole table is replaced in one transaction, then what is not wanted goes.
@@ -153,9 +156,9 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 	if k.closed {
 		return os.ErrClosed
 	}
-	link, err := netlink.LinkByName(k.tun.Name())
+	link, err := netlink.LinkByName(k.device())
 	if err != nil {
-		return fmt.Errorf("network: find %s: %w", k.tun.Name(), err)
+		return fmt.Errorf("network: find %s: %w", k.device(), err)
 	}
 	for _, c := range []netip.Prefix{w.ClientCIDR, w.ClientCIDR6} {
 		if err := unclaimed(link, c); err != nil {
@@ -169,7 +172,7 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 	var addrs, routes []netip.Prefix
 	for _, g := range w.Gateways {
 		if err := netlink.AddrReplace(link, tunAddr(g)); err != nil {
-			return fmt.Errorf("network: add address %s to %s: %w", g, k.tun.Name(), err)
+			return fmt.Errorf("network: add address %s to %s: %w", g, k.device(), err)
 		}
 		addrs = append(addrs, g)
 		if !slices.Contains(k.addrs, g) {
@@ -181,7 +184,7 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 			continue
 		}
 		if err := netlink.RouteReplace(tunRoute(link, c)); err != nil {
-			return fmt.Errorf("network: add route %s to %s: %w", c, k.tun.Name(), err)
+			return fmt.Errorf("network: add route %s to %s: %w", c, k.device(), err)
 		}
 		routes = append(routes, c)
 		if !slices.Contains(k.routes, c) {
@@ -232,7 +235,7 @@ func (k *Kernel) forward(w Wanted) ([]string, error) {
 	interfaces := k.interfaces(w)
 	if w.ClientCIDR.IsValid() {
 		// The TUN's own setting goes with the TUN.
-		if err := setSysctl("net/ipv4/conf/"+k.tun.Name()+"/forwarding", "1"); err != nil {
+		if err := setSysctl("net/ipv4/conf/"+k.device()+"/forwarding", "1"); err != nil {
 			return nil, err
 		}
 		for _, name := range interfaces {
@@ -242,7 +245,7 @@ func (k *Kernel) forward(w Wanted) ([]string, error) {
 		}
 	}
 	if w.ClientCIDR6.IsValid() {
-		force := "net/ipv6/conf/" + k.tun.Name() + "/force_forwarding"
+		force := "net/ipv6/conf/" + k.device() + "/force_forwarding"
 		if _, err := getSysctl(force); err == nil { // Linux 6.17
 			if err := setSysctl(force, "1"); err != nil {
 				return nil, err
@@ -263,7 +266,7 @@ func (k *Kernel) forward(w Wanted) ([]string, error) {
 func (k *Kernel) interfaces(w Wanted) []string {
 	var names []string
 	add := func(n string) {
-		if n != "" && n != "lo" && n != k.tun.Name() && !slices.Contains(names, n) {
+		if n != "" && n != "lo" && n != k.device() && !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}
@@ -362,7 +365,11 @@ func (k *Kernel) Close() error {
 	k.filter.Close()
 	// The TUN takes its addresses and routes along. It goes before the table, so
 	// that no packet passes unfiltered.
-	return errors.Join(k.tun.Close(), CleanUp(k.cfg.StateDir))
+	var errs []error
+	for _, q := range k.queues {
+		errs = append(errs, q.Close())
+	}
+	return errors.Join(errors.Join(errs...), CleanUp(k.cfg.StateDir))
 }
 
 // CleanUp removes what a crashed Kernel network with this state directory left

@@ -27,6 +27,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
+	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/userspace"
 )
 
@@ -167,16 +168,39 @@ func join(t *testing.T, k Network) *pair {
 		s.AddRoute(tcpip.Route{Destination: sub, NIC: 1})
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { pump(t, k.TUN(), link) })
-	wg.Go(func() { pump(t, link, k.TUN()) })
+	queues := k.Queues()
+	wg.Go(func() { pump(t, queues[0], link) })
+	to := &oneWriter{TUN: link}
+	for _, q := range queues {
+		wg.Go(func() { pump(t, to, q) })
+	}
 	t.Cleanup(func() {
 		link.Close()
-		k.TUN().Close()
+		closeQueues(k)
 		wg.Wait()
 		s.Close()
 		s.Wait()
 	})
 	return &pair{t: t, client: s}
+}
+
+// oneWriter lets several write to one TUN.
+type oneWriter struct {
+	platform.TUN
+	mu sync.Mutex
+}
+
+func (w *oneWriter) Write(pkts [][]byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.TUN.Write(pkts)
+}
+
+// closeQueues takes the TUN away, as the kernel does when a process dies.
+func closeQueues(k Network) {
+	for _, q := range k.Queues() {
+		q.Close()
+	}
 }
 
 // ask connects from the client and returns what the server says of it.
@@ -197,7 +221,7 @@ func (p *pair) ask(addr string) (string, error) {
 
 func openKernel(t *testing.T, id, dir, shared string) Network {
 	t.Helper()
-	k, err := NewKernel(KernelConfig{ID: id, Name: "adit-" + id, MTU: 1400, StateDir: dir, SharedDir: shared,
+	k, err := NewKernel(KernelConfig{ID: id, Name: "adit-" + id, MTU: 1400, Queues: 2, StateDir: dir, SharedDir: shared,
 		Own: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:8008")}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -376,7 +400,7 @@ func TestKernelCleanUpBesideAnother(t *testing.T) {
 		if _, err := NewKernel(KernelConfig{ID: "two", StateDir: t.TempDir(), SharedDir: shared}); err == nil {
 			t.Error("a second endpoint with the same id was made")
 		}
-		one.TUN().Close() // as the kernel does when a process dies
+		closeQueues(one)
 		if err := CleanUp(dir1); err != nil {
 			t.Fatal(err)
 		}

@@ -18,11 +18,12 @@ import (
 )
 
 // Network is where the packets of clients go. Apply and Close may be called
-// from any goroutine, one at a time; the TUN follows the rules of platform.TUN.
+// from any goroutine, one at a time; each queue follows the rules of platform.TUN.
 type Network interface {
-	// TUN is the packet door: the endpoint Writes packets from clients and Reads
-	// packets to them. It belongs to the Network: Close closes it.
-	TUN() platform.TUN
+	// Queues are the packet doors, one at least, always the same: the endpoint Writes packets from
+	// clients into any of them, and must Read all, for any may give packets to any client; those of one flow
+	// come from one queue. They belong to the Network: Close closes them.
+	Queues() []platform.TUN
 	// Apply makes the network serve exactly these attachments, adding before it
 	// deletes. On error what was served before is still served.
 	Apply(ctx context.Context, w Wanted) error

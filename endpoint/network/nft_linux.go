@@ -46,8 +46,8 @@ func (k *Kernel) replaceTable(w Wanted) error {
 		failed = errors.Join(failed, c.AddSet(s, elements(part)))
 		return s
 	}
-	fromTUN := ifName(expr.MetaKeyIIFNAME, k.tun.Name(), true)
-	toTUN := ifName(expr.MetaKeyOIFNAME, k.tun.Name(), true)
+	fromTUN := ifName(expr.MetaKeyIIFNAME, k.device(), true)
+	toTUN := ifName(expr.MetaKeyOIFNAME, k.device(), true)
 
 	// No way from client to client, and none to the machine's credentials, however wide
 	// a range or route is.
@@ -111,7 +111,7 @@ func (k *Kernel) replaceTable(w Wanted) error {
 			if a.Source.IsValid() && a.Source.Is4() == part[0].Addr().Is4() {
 				to = snat(a.Source)
 			}
-			postrouting(out(a.Interface), ifName(expr.MetaKeyOIFNAME, k.tun.Name(), false), inSet(set(part), part[0], false), to)
+			postrouting(out(a.Interface), ifName(expr.MetaKeyOIFNAME, k.device(), false), inSet(set(part), part[0], false), to)
 		}
 	}
 	if failed != nil {

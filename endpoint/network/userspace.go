@@ -189,8 +189,8 @@ func (u *Userspace) permits(dst netip.AddrPort) bool {
 	return p.allows(dst, u.local)
 }
 
-// TUN implements Network.
-func (u *Userspace) TUN() platform.TUN { return (*door)(u) }
+// Queues implements Network: there is one.
+func (u *Userspace) Queues() []platform.TUN { return []platform.TUN{(*door)(u)} }
 
 // Apply implements Network. Connections to what is no longer served are cut.
 func (u *Userspace) Apply(_ context.Context, w Wanted) error {

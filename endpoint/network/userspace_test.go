@@ -92,8 +92,8 @@ func newPair(t *testing.T, c UserspaceConfig, w Wanted) *pair {
 	zero6, _ := tcpip.NewSubnet(tcpip.AddrFrom16([16]byte{}), tcpip.MaskFromBytes(make([]byte, 16)))
 	s.SetRouteTable([]tcpip.Route{{Destination: zero4, NIC: 1}, {Destination: zero6, NIC: 1}})
 	var wg sync.WaitGroup
-	wg.Go(func() { pump(t, u.TUN(), link) })
-	wg.Go(func() { pump(t, link, u.TUN()) })
+	wg.Go(func() { pump(t, u.Queues()[0], link) })
+	wg.Go(func() { pump(t, link, u.Queues()[0]) })
 	t.Cleanup(func() {
 		if err := u.Close(); err != nil {
 			t.Error(err)
@@ -611,7 +611,7 @@ func FuzzPackets(f *testing.F) {
 		if len(b) > 1500 {
 			return
 		}
-		if n, err := u.TUN().Write([][]byte{b, b}); n != 2 || err != nil {
+		if n, err := u.Queues()[0].Write([][]byte{b, b}); n != 2 || err != nil {
 			t.Fatal(n, err)
 		}
 	})
