@@ -90,6 +90,18 @@ func inNamespaces(t *testing.T, do func(t *testing.T)) {
 		for _, behind := range []string{"10.0.9.0/24", "169.254.169.254/32"} {
 			must(netlink.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix(behind)), Gw: net.IPv4(10, 0, 0, 9)}))
 		}
+		// The kernel takes an IPv6 address for its own a moment later.
+		for _, own := range []string{"fd00::1", "fd00::5"} {
+			for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+				if r, _ := netlink.RouteGet(net.ParseIP(own)); len(r) > 0 && r[0].Type == unix.RTN_LOCAL {
+					break
+				}
+				if time.Now().After(end) {
+					t.Errorf("%s is not there", own)
+					return
+				}
+			}
+		}
 		do(t)
 	}()
 	<-done
