@@ -41,6 +41,9 @@ type memConn struct {
 	closed chan struct{}
 	once   sync.Once
 	reset  chan struct{} // a value makes the next ReadBatch say "connection refused"
+
+	most      atomic.Int64 // the longest whole datagram that passes, bytes; 0 = any
+	complaint int          // PathMTU
 }
 
 func memPair() (a, b *memConn) {
@@ -86,6 +89,14 @@ func (c *memConn) WriteBatch(ms []udp.Message) error {
 	return nil
 }
 
+func (c *memConn) WriteWhole(m udp.Message) error {
+	if most := int(c.most.Load()); most > 0 && m.N > most {
+		return nil // lost
+	}
+	return c.WriteBatch([]udp.Message{m})
+}
+
+func (c *memConn) PathMTU() int              { return c.complaint }
 func (c *memConn) BatchSize() int            { return 8 }
 func (c *memConn) BufferSize() int           { return 65535 }
 func (c *memConn) LocalAddr() netip.AddrPort { return c.local }
@@ -96,21 +107,23 @@ type server struct {
 	t   *testing.T
 	pki *ovpntest.PKI
 
-	mu       sync.Mutex
-	config   func(*ovpn.Config)                    // edits the configuration of new sessions
-	answer   func(*ovpn.Session, ovpn.Event) error // instead of the usual answer when it returns errHandled
-	silent   bool                                  // packets to it vanish
-	refused  bool                                  // nobody listens
-	noRoute  bool                                  // no network leads to anybody
-	noDNS    bool                                  // the resolver does not answer
-	noUDP    bool                                  // as silent, for UDP alone
-	float    bool                                  // a new socket goes on with the session of the last one
-	proxy    func(net.Conn) bool                   // what a TCP connection meets first; false ends it
-	source   netip.Addr                            // of new sockets
-	sessions map[*memConn]chan func(*ovpn.Session) // that run
-	dialed   []netip.AddrPort
-	names    map[string][]netip.Addr // of the resolver
-	asked    []string
+	mu        sync.Mutex
+	config    func(*ovpn.Config)                    // edits the configuration of new sessions
+	answer    func(*ovpn.Session, ovpn.Event) error // instead of the usual answer when it returns errHandled
+	silent    bool                                  // packets to it vanish
+	refused   bool                                  // nobody listens
+	noRoute   bool                                  // no network leads to anybody
+	noDNS     bool                                  // the resolver does not answer
+	noUDP     bool                                  // as silent, for UDP alone
+	float     bool                                  // a new socket goes on with the session of the last one
+	proxy     func(net.Conn) bool                   // what a TCP connection meets first; false ends it
+	source    netip.Addr                            // of new sockets
+	most      int                                   // of new sockets
+	deviceMTU int                                   // of new sockets
+	sessions  map[*memConn]chan func(*ovpn.Session) // that run
+	dialed    []netip.AddrPort
+	names     map[string][]netip.Addr // of the resolver
+	asked     []string
 
 	wg sync.WaitGroup
 }
@@ -146,6 +159,8 @@ func (s *server) DialUDP(_ context.Context, addr netip.AddrPort, _ udp.Options) 
 	}
 	ours, theirs := memPair()
 	ours.local = netip.AddrPortFrom(s.source, 40000)
+	ours.complaint = s.deviceMTU
+	ours.most.Store(int64(s.most))
 	if s.float {
 		for old := range s.sessions {
 			ours.peer.Store(old)

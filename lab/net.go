@@ -158,6 +158,46 @@ func (n *Node) NoTrains(device string) error {
 	})
 }
 
+// MTU sets the largest packet in bytes that one of the node's devices sends. Give both ends of a wire the same.
+func (n *Node) MTU(device string, bytes int) error {
+	return n.Do(func() error {
+		link, err := netlink.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMTU(link, bytes)
+	})
+}
+
+// Mute keeps the node from telling senders that their packets are too big for the next wire, as many
+// firewalls do: it drops such packets silently.
+func (n *Node) Mute() error {
+	return n.Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		table := c.AddTable(&nftables.Table{Name: "lab_mute", Family: nftables.TableFamilyINet})
+		chain := c.AddChain(&nftables.Chain{
+			Name: "out", Table: table, Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityFilter,
+		})
+		for _, of := range []struct {
+			proto byte
+			kind  []byte // type, and the code where the type says too little
+		}{{unix.IPPROTO_ICMP, []byte{3, 4}}, {unix.IPPROTO_ICMPV6, []byte{2}}} {
+			c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+				&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+				&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{of.proto}},
+				&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: uint32(len(of.kind))},
+				&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: of.kind},
+				&expr.Verdict{Kind: expr.VerdictDrop},
+			}})
+		}
+		return c.Flush()
+	})
+}
+
 // Loss drops one in n of the packets that arrive at the node over UDP, at
 // random; 0 ends it.
 func (n *Node) Loss(one uint32) error {

@@ -38,8 +38,9 @@ type linuxConn struct {
 
 	r reader
 
-	writing sync.Mutex // guards w
+	writing sync.Mutex // guards what follows
 	w       writer
+	refused refusals
 }
 
 // Control sets what must be set before a socket is bound or connected, for net.Dialer and
@@ -77,6 +78,10 @@ func newConn(c *net.UDPConn, o Options, connected, wildcard bool) (Conn, error) 
 		raise(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, wish(o.SendBuffer))
 		if _, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT); err == nil {
 			l.gso.Store(true)
+		}
+		if err := mayCut(fd, l.inet6, true); err != nil {
+			failed = err
+			return
 		}
 		l.gro = groIsSound() && unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) == nil
 		if wildcard {

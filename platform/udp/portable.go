@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 )
 
 // portableConn moves datagrams one by one through the net package: the
@@ -12,13 +13,17 @@ type portableConn struct {
 	c         *net.UDPConn
 	local     netip.AddrPort
 	connected bool
+	inet6     bool // the socket's family
+
+	whole sync.Mutex // held by WriteWhole
 }
 
 func newPortable(c *net.UDPConn, o Options, connected bool) *portableConn {
 	// A smaller buffer than wished for is still a buffer.
 	_ = c.SetReadBuffer(wish(o.ReceiveBuffer))
 	_ = c.SetWriteBuffer(wish(o.SendBuffer))
-	return &portableConn{c: c, local: localAddr(c), connected: connected}
+	local := localAddr(c)
+	return &portableConn{c: c, local: local, connected: connected, inet6: local.Addr().Is6()}
 }
 
 func wish(bytes int) int {
@@ -85,6 +90,19 @@ func (p *portableConn) write(b []byte, to netip.AddrPort) error {
 	}
 	return err
 }
+
+// WriteWhole sets the bit for a moment: what others write meanwhile has it, too.
+func (p *portableConn) WriteWhole(m Message) error {
+	p.whole.Lock()
+	defer p.whole.Unlock()
+	if err := dontFragment(p.c, p.inet6, true); err != nil {
+		return err
+	}
+	return errors.Join(p.WriteBatch([]Message{m}), dontFragment(p.c, p.inet6, false))
+}
+
+// PathMTU is not known: systems that say it do so each in another way.
+func (p *portableConn) PathMTU() int { return 0 }
 
 func (p *portableConn) BatchSize() int            { return 1 }
 func (p *portableConn) BufferSize() int           { return maxDatagram }

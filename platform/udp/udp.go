@@ -47,6 +47,15 @@ type Conn interface {
 	// an error may have been caused by an earlier datagram; the message that met
 	// it has then been tried once more. After Close it returns net.ErrClosed.
 	WriteBatch(ms []Message) error
+	// WriteWhole sends one datagram that neither the system nor a router may cut into fragments:
+	// it arrives as it is or not at all. EMSGSIZE and the like mean that it does not even fit our own
+	// device. All other datagrams may be cut on their way, so that none is lost for its length alone; but
+	// routers cut IPv4 only.
+	// errors.ErrUnsupported where the system cannot.
+	WriteWhole(m Message) error
+	// PathMTU is the largest IP packet in bytes that passes uncut to the peer of a connected socket
+	// as far as the system knows: the MTU of the device, or less once a router complained. 0 = unknown.
+	PathMTU() int
 	// BatchSize is the most messages that one call moves well.
 	BatchSize() int
 	// BufferSize is the size that each read buffer needs (64 KiB with GRO).

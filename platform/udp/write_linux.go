@@ -21,6 +21,7 @@ type writer struct {
 	control [batch][sendControl]byte
 	ends    [batch]cursor // where in the caller's messages each entry ends
 	used    int           // entries that hold the caller's buffers
+	trains  [batch]bool   // which entries the kernel is to cut
 }
 
 // cursor is a place in a slice of messages: a message and an offset in it.
@@ -31,21 +32,26 @@ func (w *writer) init() { w.prepare(unix.SYS_SENDMMSG) }
 func (l *linuxConn) WriteBatch(ms []Message) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
+	return l.write(ms)
+}
+
+// write is WriteBatch; the caller holds writing.
+func (l *linuxConn) write(ms []Message) error {
 	w := &l.w
 	defer w.forget()
 	var (
 		first   error
 		at      cursor
-		split   = -1    // a message that the kernel refused as a train
 		retried = false // the entry at the cursor was tried before
 	)
+	l.refused.expire()
 	note := func(err error) {
 		if first == nil {
 			first = err
 		}
 	}
 	for at.message < len(ms) {
-		if err := l.fill(ms, at, split); err != nil {
+		if err := l.fill(ms, at); err != nil {
 			note(err)
 			at = cursor{at.message + 1, 0}
 			continue
@@ -62,12 +68,11 @@ func (l *linuxConn) WriteBatch(ms []Message) error {
 			}
 			continue
 		}
-		train := w.msgs[0].hdr.Control != nil && ms[at.message].Segment > 0 && split != at.message && l.gso.Load()
 		switch {
-		case train && w.err == unix.EIO: // the device below cannot do checksums
+		case w.trains[0] && w.err == unix.EIO: // the device below cannot do checksums, or transforms packets
 			l.gso.Store(false)
-		case train && (w.err == unix.EINVAL || w.err == unix.EMSGSIZE): // not to this peer: its path is narrower
-			split = at.message
+		case w.trains[0] && (w.err == unix.EINVAL || w.err == unix.EMSGSIZE): // not to this peer: its path is narrower
+			l.refused.add(ms[at.message].Addr, ms[at.message].Segment)
 		case passing(w.err) && !retried:
 			note(w.err)
 			retried = true
@@ -81,7 +86,7 @@ func (l *linuxConn) WriteBatch(ms []Message) error {
 
 // fill prepares entries from the cursor on. It fails only if the message at the
 // cursor cannot be sent at all, and stops before such a message otherwise.
-func (l *linuxConn) fill(ms []Message, at cursor, split int) error {
+func (l *linuxConn) fill(ms []Message, at cursor) error {
 	w := &l.w
 	w.want = 0
 	gso := l.gso.Load()
@@ -105,7 +110,7 @@ func (l *linuxConn) fill(ms []Message, at cursor, split int) error {
 		train := false
 		if s := m.Segment; s > 0 && m.N-at.offset > s {
 			end = at.offset + s
-			if gso && split != at.message {
+			if gso && l.refused.allow(m.Addr, s) {
 				end = min(m.N, at.offset+s*max(1, min(maxSegments, maxTrain/s)))
 				train = end-at.offset > s
 			}
@@ -115,6 +120,7 @@ func (l *linuxConn) fill(ms []Message, at cursor, split int) error {
 		w.iovs[i].SetLen(end - at.offset)
 
 		size := 0
+		w.trains[i] = train
 		if train {
 			size += putControl(w.control[i][size:], unix.SOL_UDP, unix.UDP_SEGMENT, 2, func(data []byte) {
 				binary.NativeEndian.PutUint16(data, uint16(m.Segment))
