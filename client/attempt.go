@@ -85,7 +85,7 @@ func (c *connection) attempt(ctx context.Context) *failure {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a := &running{c: c, cr: cr, at: at, address: address, around: around, poll: c.pollTimeout(r), cancel: cancel, inbox: make(chan []byte, inboxSize), do: make(chan work), secured: make(chan struct{}), keyed: make(chan struct{})}
+	a := &running{c: c, cr: cr, at: at, address: address, around: around, poll: c.pollTimeout(r), cancel: cancel, inbox: make(chan []byte, inboxSize), do: make(chan work), secured: make(chan struct{}), keyed: make(chan struct{}), elsewhere: make(chan struct{}, 1)}
 	a.noticeTLS(cfg.TLS)
 	if err := a.dial(ctx, r, behind); err != nil {
 		return failureOf(err, at)
@@ -180,8 +180,13 @@ type running struct {
 	keyed   chan struct{} // closed when the key exchange was answered
 	pending pending       // what the server asks while it waits
 
-	link     link
-	track    track
+	link  link
+	track track
+	// What the path carries, in bytes of a packet outside: what the profile means, what was found out (0: nothing
+	// yet), and what TCP inside is fitted to (0: what the profile means).
+	wanted, pathMTU, packets int
+	elsewhere                chan struct{} // a value: the path may be another one
+
 	floats   bool // the server knows us by a peer id, over UDP
 	receive  func(in *inbound) error
 	lost     func() error // nil, or blocks until the link is lost in a way that receive cannot see
@@ -308,10 +313,14 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	for _, note := range ev.Reply.Notes {
 		c.log.Warn("push reply: " + note)
 	}
+	measures := a.measure(s.Data())
 	if err := c.bringUp(ctx, ev.Reply, a.around, a.path(s, ev.Reply)); err != nil {
 		return err
 	}
 	a.up.Store(true)
+	if measures {
+		a.loops.Go(func() { a.discover(ctx, s.Data()) })
+	}
 	a.track.way, a.track.known = c.facts.Way(a.address.Addr())
 	a.floats = !a.streams() && a.lost == nil && s.HasPeerID() // a relay knows us by our address
 	a.began(ev.Reply)
@@ -346,10 +355,13 @@ func control(r remote, dynamic bool) string {
 // path is the way of packets through the session.
 func (a *running) path(s *ovpn.Session, reply push.Reply) *path {
 	c := a.c
-	headers := mss.Headers(a.address.Addr(), a.streams())
+	inner := c.remotes.current().fit.inner(s.Data().Payload, a.headers(), a.link.gap())
+	if a.packets > 0 && inner > 0 {
+		inner = min(inner, a.room(s.Data(), a.packets))
+	}
 	return &path{
 		data: s.Data(), link: a.link,
-		mss:  mss.New(c.remotes.current().fit.inner(s.Data().Payload, headers, a.link.gap()), 0),
+		mss:  mss.New(inner, 0),
 		loop: newLoopGuard(a.address, a.streams()),
 		nat:  c.spec.nat(reply),
 	}

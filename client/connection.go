@@ -65,6 +65,9 @@ type connection struct {
 	facts   routes.Facts // that plan was made for
 	reply   push.Reply
 	server  netip.Addr // that plan goes around
+	mtu     int        // of the TUN as it was opened
+	room    int        // for packets inside: what the path outside carries; 0 = any
+	pathMTU int        // outside, as found out; 0 = not yet
 	kept    kept
 	windows []time.Time // when servers had a browser opened lately, unasked
 	scene   scene       // of the newest attempt
@@ -271,7 +274,7 @@ func (c *connection) pollTimeout(r remote) time.Duration {
 func (c *connection) policy(server netip.Addr) routes.Policy {
 	return routes.Policy{
 		Server: server, Own: c.spec.own, NoPull: c.spec.noPull,
-		Add: c.settings.RouteAdd, Remove: c.settings.RouteRemove,
+		Add: c.settings.RouteAdd, Remove: c.settings.RouteRemove, MTU: c.room,
 	}
 }
 
@@ -318,7 +321,7 @@ func (c *connection) openTUN(mtu int) error {
 	if err != nil {
 		return hostFailure(api.CodeTUNFailed, "open the tunnel device", err)
 	}
-	c.out = &outbound{tun: tun}
+	c.out, c.mtu = &outbound{tun: tun}, tun.MTU()
 	go func() { // undo waits for it
 		defer close(c.outDone)
 		c.outErr = c.out.run()
@@ -453,7 +456,7 @@ func (c *connection) showPlan(plan routes.Plan) {
 	if mtu == 0 {
 		mtu = c.out.tun.MTU()
 	}
-	c.status.Tunnel = api.Tunnel{Device: device, Addresses: append([]netip.Prefix{}, plan.Addresses...), MTU: mtu}
+	c.status.Tunnel = api.Tunnel{Device: device, Addresses: append([]netip.Prefix{}, plan.Addresses...), MTU: mtu, PathMTU: c.pathMTU}
 	c.status.FullTunnel = routes.FullTunnel(plan)
 	c.status.Routes = []api.Route{}
 	if device == "" {

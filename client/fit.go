@@ -37,3 +37,15 @@ func (f fit) inner(payload func(size int) int, headers, front int) int {
 	}
 	return payload(f.size - front)
 }
+
+// outer is the size of the packet outside that the largest of those makes, for a limit that is set. Overhead is what a datagram
+// adds at most.
+func (f fit) outer(overhead, headers, front int) int {
+	switch f.of {
+	case "fixed":
+		return f.size + overhead + front + headers
+	case "mtu":
+		return f.size
+	}
+	return f.size + headers
+}

@@ -258,6 +258,10 @@ func (a *running) float() (again bool) {
 			case s.LastHeard().After(begin.Add(probeGrace)):
 				over = true
 				a.c.log.Info("the tunnel goes on", "after", now.Sub(begin).Round(time.Millisecond))
+				select {
+				case a.elsewhere <- struct{}{}:
+				default: // said already
+				}
 				return nil
 			case now.Sub(begin) >= floatWait:
 				return a.moved(s, "nothing comes back")
@@ -340,6 +344,13 @@ func (l *udpLink) write(buf []byte, sizes []int) error {
 func (l *udpLink) send(packet []byte) error {
 	return (*l.conn.Load()).WriteBatch([]udp.Message{{Buf: packet, N: len(packet)}})
 }
+
+// whole implements measurable; safe beside write.
+func (l *udpLink) whole(packet []byte) error {
+	return (*l.conn.Load()).WriteWhole(udp.Message{Buf: packet, N: len(packet)})
+}
+
+func (l *udpLink) mtu() int { return (*l.conn.Load()).PathMTU() }
 
 func (l *udpLink) local() netip.Addr { return (*l.conn.Load()).LocalAddr().Addr() }
 

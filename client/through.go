@@ -85,9 +85,13 @@ func (l *relayLink) write(buf []byte, sizes []int) error {
 	return l.udpLink.write(buf[:l.relay.PutEach(buf, sizes)], sizes)
 }
 
-func (l *relayLink) send(packet []byte) error {
-	b := l.relay.Append(make([]byte, 0, l.gap()+len(packet)), packet)
-	return l.udpLink.send(b)
+func (l *relayLink) send(packet []byte) error { return l.udpLink.send(l.wrap(packet)) }
+
+// whole goes whole to the relay, which may cut it.
+func (l *relayLink) whole(packet []byte) error { return l.udpLink.whole(l.wrap(packet)) }
+
+func (l *relayLink) wrap(packet []byte) []byte {
+	return l.relay.Append(make([]byte, 0, l.gap()+len(packet)), packet)
 }
 
 func (l *relayLink) close() error { return l.relay.Close() }

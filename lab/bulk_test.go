@@ -117,12 +117,7 @@ func sizes(a, b *Node, addr netip.AddrPort) error {
 		return err
 	}
 	defer c.Close()
-	largest := 1500 - 28 // of the tunnel's MTU, without headers
-	if addr.Addr().Is6() {
-		largest = 1500 - 48
-	}
-	// The last ones are fragments inside, too.
-	for _, n := range []int{0, 1, 100, 1000, 1300, 1400, 1420, largest - 1, largest, largest + 1, 8000} {
+	for _, n := range datagramSizes(addr) {
 		sent := make([]byte, n)
 		io.ReadFull(seeded(byte(n)), sent)
 		if _, err := c.Write(sent); err != nil {
@@ -136,6 +131,40 @@ func sizes(a, b *Node, addr netip.AddrPort) error {
 		}
 		if !bytes.Equal(got[:k], sent) {
 			return fmt.Errorf("datagram of %d bytes to %s came back with %d, or changed", n, addr, k)
+		}
+	}
+	return nil
+}
+
+// datagramSizes are sizes around those where something changes; the last ones are fragments inside, too.
+func datagramSizes(addr netip.AddrPort) []int {
+	largest := 1500 - 28 // of the tunnel's MTU, without headers
+	if addr.Addr().Is6() {
+		largest = 1500 - 48
+	}
+	return []int{0, 1, 100, 1000, 1300, 1400, 1420, largest - 1, largest, largest + 1, 8000}
+}
+
+// sizesTo sends datagrams of several sizes to b, where each must arrive.
+func sizesTo(a, b *Node, addr netip.AddrPort) error {
+	far, err := b.ListenPacket("udp", addr.String())
+	if err != nil {
+		return err
+	}
+	defer far.Close()
+	c, err := a.Dial("udp", addr.String(), time.Second)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	buf := make([]byte, 64<<10)
+	for _, n := range datagramSizes(addr) {
+		if _, err := c.Write(make([]byte, n)); err != nil {
+			return fmt.Errorf("datagram of %d bytes to %s: %w", n, addr, err)
+		}
+		far.SetReadDeadline(time.Now().Add(2 * time.Second))
+		if got, _, err := far.ReadFrom(buf); err != nil || got != n {
+			return fmt.Errorf("datagram of %d bytes to %s: %d arrived, %v", n, addr, got, err)
 		}
 	}
 	return nil

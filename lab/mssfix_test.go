@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,9 @@ func TestMssfix(t *testing.T) {
 
 			s.aditd()
 			s.connect(cellProfile(p, k, c.cell, lines...))
+			if c.cell.Transport == "udp" && c.line != "mssfix 0" && c.lines == nil || slices.Contains(c.lines, "tun-mtu 1400") {
+				s.until(soon, "the client knows what the path carries", func() bool { return s.status().Tunnel.PathMTU > 0 })
+			}
 			if got := s.segment(); got != want {
 				t.Errorf("segments of %d bytes, openvpn's have %d", got, want)
 			}

@@ -16,7 +16,7 @@ const (
 	occRequest     = 0 // send your options
 	occReply       = 1 // here they are, with a NUL at the end
 	occLoadRequest = 2 // send a datagram of this size (16 bits)
-	occLoad        = 3 // here it is
+	occLoad        = 3 // here it is, filled with anything
 	occMTURequest  = 4 // what were the longest datagrams?
 	occMTUReply    = 5 // received and sent, 16 bits each
 	occExit        = 6 // goodbye (explicit-exit-notify)
@@ -44,8 +44,9 @@ type asked struct {
 	load         atomic.Uint32 // size of the datagram plus 1; 0 for none
 }
 
-// occ takes one message without its magic, and says whether the Session must know.
-func (d *Data) occ(b []byte) bool {
+// occ takes one message without its magic, which came in a datagram of size bytes, and says whether the
+// Session must know.
+func (d *Data) occ(b []byte, size int) bool {
 	switch b[0] {
 	case occRequest:
 		return !d.asked.options.Swap(true)
@@ -55,9 +56,33 @@ func (d *Data) occ(b []byte) bool {
 		return len(b) >= 3 && d.asked.load.Swap(1+uint32(binary.BigEndian.Uint16(b[1:]))) == 0
 	case occExit:
 		return !d.exit.Swap(true)
+	case occLoad:
+		select {
+		case d.loads <- size:
+		default: // who asked has enough answers
+		}
 	}
 	return false // answers to questions of ours
 }
+
+// LoadRequest is a datagram of size bytes, or a little less for the cipher's blocks, that asks the peer to send one
+// of ask bytes, which Loads then tells (openvpn's --mtu-test, occ.c). An answer proves that datagrams of such
+// sizes pass both ways. Not every peer answers, whatever the sizes. It is nil while there is no key, with fragments, which would be what passes, and
+// where size is less than an empty request or more than maxLoad. Safe beside Seal.
+func (d *Data) LoadRequest(now time.Time, size, ask int) []byte {
+	key := d.ring.Load().newest
+	room := d.Payload(size) - len(occMagic) - 3
+	if key == nil || key.format.fragment > 0 || room < 0 || size > maxLoad {
+		return nil
+	}
+	// Who answers reads two bytes, and no further.
+	rest := binary.BigEndian.AppendUint16(make([]byte, 0, 2+room), uint16(min(max(ask, 0), 1<<16-1)))
+	return d.sealControl(now, occPayload(occLoadRequest, rest[:2+room]...))
+}
+
+// Loads gives the sizes in bytes of the datagrams that came for LoadRequest; those that nobody takes are forgotten.
+// Peers count a datagram's bytes in their own ways: openvpn with the cipher of its configuration, not the one in use.
+func (d *Data) Loads() <-chan int { return d.loads }
 
 // answers are the datagrams that the peer asked for. options returns our options string.
 func (d *Data) answers(now time.Time, options func() string) (datagrams [][]byte) {

@@ -20,6 +20,7 @@ type Data struct {
 	wake   chan struct{}
 	exit   atomic.Bool // the peer said goodbye
 	asked  asked       // by the peer, for the Session to answer
+	loads  chan int    // sizes of datagrams that we asked for
 
 	rxBytes, txBytes, rxPackets, txPackets, dropped atomic.Uint64
 
@@ -66,7 +67,7 @@ const (
 // newData returns a Data without keys. peerID goes into every datagram sent
 // (wire.NoPeerID for none).
 func newData(role Role, peerID uint32, window replayLimit) *Data {
-	d := &Data{role: role, window: window, wake: make(chan struct{}, 1)}
+	d := &Data{role: role, window: window, wake: make(chan struct{}, 1), loads: make(chan int, 4)}
 	d.setPeerID(peerID)
 	d.ring.Store(&keyRing{})
 	return d
@@ -318,7 +319,7 @@ func (d *Data) Open(now time.Time, pkts [][]byte) (delivered, authentic int) {
 				continue
 			}
 		}
-		if d.forSession(plain) {
+		if d.forSession(plain, len(b)) {
 			continue
 		}
 		pkts[i] = plain
@@ -339,13 +340,13 @@ func (d *Data) Open(now time.Time, pkts [][]byte) (delivered, authentic int) {
 	return delivered, authentic
 }
 
-// forSession consumes what is not an inner packet.
-func (d *Data) forSession(plain []byte) bool {
+// forSession consumes what is not an inner packet, but came in a datagram of size bytes.
+func (d *Data) forSession(plain []byte, size int) bool {
 	switch {
 	case len(plain) == 0 || string(plain) == pingMagic:
 		return true
 	case len(plain) >= len(occMagic) && string(plain[:len(occMagic)]) == occMagic:
-		if b := plain[len(occMagic):]; len(b) > 0 && d.occ(b) {
+		if b := plain[len(occMagic):]; len(b) > 0 && d.occ(b, size) {
 			d.signal()
 		}
 		return true

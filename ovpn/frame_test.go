@@ -222,6 +222,9 @@ func TestMTUTest(t *testing.T) {
 			t.Errorf("asked for %d bytes, got %d datagrams", size, len(d))
 		} else {
 			expect(t, "load", openEach(client, d[0]), "")
+			if got := <-client.Loads(); got != want {
+				t.Errorf("asked for %d bytes, a load of %d is said to have come", size, got)
+			}
 		}
 	}
 	d := ask(occMTURequest)
@@ -238,5 +241,39 @@ func TestMTUTest(t *testing.T) {
 	}
 	if d := ask(9); d != nil {
 		t.Error("answered what is not asked")
+	}
+}
+
+// LoadRequest is as long as what it asks for, in every format.
+func TestLoadRequest(t *testing.T) {
+	for _, f := range formats(t) {
+		client, server := formatPair(t, f)
+		for _, size := range []int{200, 1001, 1464} {
+			ask := client.LoadRequest(dataTime, size, size)
+			if f.fragment > 0 {
+				if ask != nil {
+					t.Errorf("%v: a test of the path with fragments", f)
+				}
+				continue
+			}
+			expect(t, "request", openEach(server, ask), "")
+			answers := server.answers(dataTime, func() string { return "V4" })
+			if len(ask) > size || len(ask) <= size-20 || len(answers) != 1 || len(answers[0]) > size || len(answers[0]) <= size-20 {
+				t.Fatalf("%v: %d bytes ask for %d, %d answers", f, len(ask), size, len(answers))
+			}
+			expect(t, "load", openEach(client, answers[0]), "")
+			if got := <-client.Loads(); got != len(answers[0]) {
+				t.Errorf("%v: %d bytes came, not %d", f, len(answers[0]), got)
+			}
+		}
+		for range 10 { // nobody listens
+			openEach(client, server.sealControl(dataTime, occPayload(occLoad)))
+		}
+		if client.LoadRequest(dataTime, 30, 30) != nil || client.LoadRequest(dataTime, maxLoad+1, 100) != nil {
+			t.Errorf("%v: a request of an impossible size", f)
+		}
+	}
+	if newData(Client, 0, replayLimit{packets: 64}).LoadRequest(dataTime, 1000, 1000) != nil {
+		t.Error("a request without a key")
 	}
 }

@@ -228,12 +228,17 @@ func (b *builder) checkAddress(p netip.Prefix, least int, family string) error {
 
 func (b *builder) mtu() {
 	m := b.all.TunMTU
-	if m == 0 {
-		return
-	}
-	if m < 68 || m > 65535 {
+	if m != 0 && (m < 68 || m > 65535) {
 		b.note("tun-mtu %d is out of range and ignored", m)
-		return
+		m = 0
+	}
+	if most := b.policy.MTU; most > 0 {
+		if slices.ContainsFunc(b.plan.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+			most = max(most, 1280) // with less, systems take the addresses away
+		}
+		if m == 0 || most < m {
+			m = most
+		}
 	}
 	b.plan.MTU = m
 }

@@ -74,4 +74,7 @@ type Policy struct {
 	NoPull bool           // route-nopull: pushed routes and DNS are ignored
 	Add    []netip.Prefix // settings route+=
 	Remove []netip.Prefix // settings route-=: a route equal to or inside it is dropped; 0.0.0.0/0 also drops a redirect
+	// MTU is the largest packet in bytes that the path outside carries, whatever the server says; but IPv6 keeps
+	// its 1280. 0 = no limit.
+	MTU int
 }

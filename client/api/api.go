@@ -65,6 +65,8 @@ type Tunnel struct {
 	Device    string         `json:"device"`
 	Addresses []netip.Prefix `json:"addresses"`
 	MTU       int            `json:"mtu"`
+	// PathMTU is the largest packet outside in bytes that was found to arrive; 0 = not found out.
+	PathMTU int `json:"path_mtu,omitempty"`
 }
 
 // Protection says how the tunnel is protected, in words that people know from their profiles.

@@ -262,7 +262,11 @@ func (p printer) details(c api.Connection, live bool) {
 		if c.Tunnel.Device != "" {
 			device = " on " + c.Tunnel.Device
 		}
-		p.line("  address  %s%s, MTU %d", prefixes(c.Tunnel.Addresses), device, c.Tunnel.MTU)
+		path := ""
+		if n := c.Tunnel.PathMTU; c.Tunnel.MTU <= n { // else the path is no narrower than usual
+			path = fmt.Sprintf(", path MTU %d", n)
+		}
+		p.line("  address  %s%s, MTU %d%s", prefixes(c.Tunnel.Addresses), device, c.Tunnel.MTU, path)
 	}
 	if x := c.Protection; c.State == api.Connected && x.Data != "" {
 		p.line("  keys     %s; control %s; %s", x.Data, x.Control, x.TLS)
