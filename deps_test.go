@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"routes":             {"ovpn/push"},
 	"platform/ipc":       {},
 	"platform/udp":       {},
+	"platform/tcp":       {},
 	"platform/lock":      {},
 	"platform/durable":   {},
 	"platform/offload":   {},
@@ -48,10 +49,10 @@ var allowed = map[string][]string{
 	"client/api":   {"platform/ipc", "ovpn/push", "routes"},
 	"client/proxy": {"ovpn/push", "platform/udp"},
 	"client": {
-		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
+		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 	"endpoint/...": {
-		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
+		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 
 	"cmd/adit":          {"client/api", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},

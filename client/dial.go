@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/adit-vpn/adit/platform/tcp"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -30,7 +31,11 @@ func (SystemDialer) DialTCP(ctx context.Context, server netip.AddrPort, o udp.Op
 	if o.Local.IsValid() || o.Local.Port() != 0 {
 		d.LocalAddr = net.TCPAddrFromAddrPort(o.Local)
 	}
-	return d.DialContext(ctx, "tcp", server.String())
+	c, err := d.DialContext(ctx, "tcp", server.String())
+	if err != nil {
+		return nil, err
+	}
+	return tcp.Direct(c), nil
 }
 
 func tlsVersion(s tls.ConnectionState) string { return tls.VersionName(s.Version) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/adit-vpn/adit/ovpn/framing"
 	"github.com/adit-vpn/adit/ovpn/wire"
+	"github.com/adit-vpn/adit/platform/tcp"
 )
 
 // tcpListener accepts connections; each carries one session.
@@ -38,7 +39,7 @@ func (l *tcpListener) serve(ctx context.Context) error {
 			}
 			continue
 		}
-		l.start(ctx, conn)
+		l.start(ctx, tcp.Direct(conn))
 	}
 }
 
