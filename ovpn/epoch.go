@@ -73,7 +73,7 @@ type epochSealer struct {
 // epochKey is the receiving half of one epoch.
 type epochKey struct {
 	epoch  uint16
-	aead   cipher.AEAD
+	aead   cipher.AEAD // nil in an epoch to come: made when a packet asks for it
 	iv     [12]byte
 	blocks uint64
 	forged uint64
@@ -84,13 +84,14 @@ type epochOpener struct {
 	cipher  Cipher
 	window  replayLimit
 	limit   uint64
-	last    epochSecret // of the newest epoch in keys
+	secret  epochSecret // of current
 	current epochKey
-	old     epochKey              // epoch 0 for none
-	future  [epochFuture]epochKey // in order, after current
-	nonce   [12]byte
-	link    *epochLink
-	_       [64]byte
+	old     epochKey // epoch 0 for none
+	// future are the epochs after current, in order. Most keys never see one, so that they are made late.
+	future [epochFuture]epochKey
+	nonce  [12]byte
+	link   *epochLink
+	_      [64]byte
 }
 
 // newEpochPair makes both directions of a negotiated key, in epoch 1. The secrets are the first 32 bytes
@@ -106,17 +107,11 @@ func newEpochPair(id uint8, c Cipher, send, recv []byte, window replayLimit) (*e
 	link.sent.Store(1)
 
 	o := &epochOpener{cipher: c, window: window, limit: c.limit, link: link}
-	copy(o.last[:], recv)
-	if o.current, err = o.last.recvKey(c, 1); err != nil {
+	copy(o.secret[:], recv)
+	if o.current, err = o.secret.recvKey(c, 1); err != nil {
 		return nil, nil, err
 	}
 	o.current.replay = newReplayWindow(window)
-	for i := range o.future {
-		o.last = o.last.next()
-		if o.future[i], err = o.last.recvKey(c, uint16(2+i)); err != nil {
-			return nil, nil, err
-		}
-	}
 	return s, o, nil
 }
 
@@ -211,9 +206,30 @@ func (o *epochOpener) find(epoch uint16) *epochKey {
 	case epoch == o.old.epoch:
 		return &o.old
 	case epoch > o.current.epoch && int(epoch-o.current.epoch) <= len(o.future) && epoch <= epochLastRecv:
-		return &o.future[epoch-o.current.epoch-1]
+		return o.ahead(int(epoch - o.current.epoch))
 	}
 	return nil
+}
+
+// ahead is the key that is some steps after current, at least one and at most epochFuture.
+func (o *epochOpener) ahead(steps int) *epochKey {
+	k := &o.future[steps-1]
+	if k.aead != nil {
+		return k
+	}
+	secret := o.secretAhead(steps)
+	// The error is that of a wrong key length, which the first epoch would have had.
+	*k, _ = secret.recvKey(o.cipher, o.current.epoch+uint16(steps))
+	return k
+}
+
+// secretAhead is the link of the chain that is some steps after current's.
+func (o *epochOpener) secretAhead(steps int) epochSecret {
+	secret := o.secret
+	for range steps {
+		secret = secret.next()
+	}
+	return secret
 }
 
 // follow makes the key of a future epoch, proven by a packet, the current one. Epochs
@@ -222,12 +238,8 @@ func (o *epochOpener) follow(k *epochKey) *epochKey {
 	steps := int(k.epoch - o.current.epoch)
 	o.old, o.current = o.current, *k
 	o.current.replay = newReplayWindow(o.window)
-	kept := copy(o.future[:], o.future[steps:])
-	for i := kept; i < len(o.future); i++ {
-		o.last = o.last.next()
-		// The error is that of a wrong key length, which the first epochs would have had.
-		o.future[i], _ = o.last.recvKey(o.cipher, o.current.epoch+uint16(i)+1)
-	}
+	o.secret = o.secretAhead(steps)
+	clear(o.future[copy(o.future[:], o.future[steps:]):])
 	o.want(uint32(o.current.epoch))
 	return &o.current
 }

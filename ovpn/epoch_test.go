@@ -190,7 +190,7 @@ func TestCVE_2025_15497_EpochJump(t *testing.T) {
 				t.Errorf("from %d: a refused packet of %d moved the receiver to %d", start, target, o.current.epoch)
 			}
 			for i, k := range o.future {
-				if k.epoch != o.current.epoch+uint16(i)+1 {
+				if k.aead != nil && k.epoch != o.current.epoch+uint16(i)+1 {
 					t.Errorf("from %d to %d: future key %d is of epoch %d", start, target, i, k.epoch)
 				}
 			}
@@ -217,7 +217,7 @@ func (o *epochOpener) at(t testing.TB, epoch uint16) {
 	for i := range o.future {
 		o.future[i] = key(epoch + uint16(i) + 1)
 	}
-	o.last = secretOf(epoch + epochFuture)
+	o.secret = secretOf(epoch)
 }
 
 // secretOf is a secret for one epoch of tests that leave the chain out.
