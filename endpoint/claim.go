@@ -64,9 +64,9 @@ func (ps *peers) rivals(now time.Time, p *peer) (out []*peer) {
 	same := func(q *peer) bool {
 		return me.machine != "" && q.status.Load().machine == me.machine || p.signedInAs(q)
 	}
-	for _, q := range ps.all() {
+	for _, q := range ps.namesakes(me.identity.Name()) {
 		st := q.status.Load()
-		if q == p || st == nil || ps.byID(q.id) != q || q.gen.Load().pool != pool || st.identity.Name() != me.identity.Name() {
+		if q == p || st == nil || ps.byID(q.id) != q || q.gen.Load().pool != pool {
 			continue
 		}
 		others := me.machine != "" && st.machine != "" && me.machine != st.machine

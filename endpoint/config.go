@@ -260,7 +260,7 @@ func defaults() Config {
 		Mssfix:         1492, // openvpn's default
 		TLSVersionMin:  tls.VersionTLS12,
 		Floating:       true,
-		ConnectFreq:    Freq{Sessions: 100, Seconds: 10}, // openvpn's connect-freq-initial
+		ConnectFreq:    Freq{Sessions: 6000, Seconds: 10}, // an office that comes back
 		ControlWrap:    ControlWrap{Type: "none"},
 		Ciphers:        ovpn.DefaultCiphers(),
 		Authentication: []Authentication{{Mutual: &Mutual{}}},

@@ -108,7 +108,7 @@ const maxMovesLogged = 100
 // turnedAway logs that p was not let in.
 func (s *Server) turnedAway(p *peer, err error) {
 	level := slog.LevelWarn
-	if errors.Is(err, errStillTooOften) {
+	if errors.Is(err, errStillTooOften) || errors.Is(err, errStillCrowd) {
 		level = slog.LevelDebug
 	}
 	s.log.Log(context.Background(), level, "client turned away", "from", p.from().String(), "reason", err)

@@ -99,7 +99,9 @@ func (l *udpListener) door() *ovpn.Gate {
 	if at := l.gate.Load(); at != nil && at.gen.wrap == g.wrap {
 		next.Gate = at.Gate
 	} else {
-		next.Gate = ovpn.NewGate(ovpn.GateConfig{Wrap: g.wrap, ForceCookie: g.cfg.ControlWrap.ForceCookie})
+		next.Gate = ovpn.NewGate(ovpn.GateConfig{
+			Wrap: g.wrap, ForceCookie: g.cfg.ControlWrap.ForceCookie, Resets: maxResets, Source: maxResetsSource,
+		})
 	}
 	l.gate.Store(next)
 	return next.Gate

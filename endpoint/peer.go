@@ -50,8 +50,12 @@ type peer struct {
 	inbox  chan []byte
 	do     chan func(now time.Time, s *ovpn.Session) error
 
-	waiting  *list.Element // in peers.halfOpen
-	unproved *ovpn.Gate    // that let it in without a proof of its address; else nil
+	// Of a handshake that is not finished, in peers.halfOpen.
+	waiting    *list.Element
+	waitsIn    *list.List
+	waitsSince time.Time
+
+	unproved *ovpn.Gate // that let it in without a proof of its address; else nil
 
 	path  atomic.Pointer[path]
 	tries budget // for packets from elsewhere: float.go
@@ -79,6 +83,7 @@ type peer struct {
 	expiry    *time.Timer // ends the session's time; nil: not yet
 
 	status atomic.Pointer[status]
+	begun  bool   // a packet of the client has been worked on
 	ended  string // why, for the log
 }
 
@@ -138,7 +143,7 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 	}
 	p.data = session.Data()
 	log.Debug("handshake started")
-	err = drive.Run(ctx, session, drive.Config{In: p.inbox, Send: p.send, Handle: p.handle, Do: p.do})
+	err = drive.Run(ctx, session, drive.Config{In: p.inbox, Send: p.send, Handle: p.handle, Do: p.do, Around: p.inTurn})
 	p.server.peers.withdraw(p)
 	if p.later != nil {
 		p.later.Stop()
@@ -149,6 +154,24 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 		g.pool.release(p.lease, p.status.Load().identity.Name())
 	}
 	p.report(why(ctx, err))
+}
+
+// inTurn works on a control packet, of which few are at a time. Never on a goroutine that moves packets.
+func (p *peer) inTurn(work func()) {
+	unfinished := p.status.Load() == nil
+	if unfinished {
+		p.server.peers.waits(p.server.leave.Now(), p, false)
+	}
+	// Who is ending waits for nothing: what the client said last may be why.
+	turn := p.server.turns.take(p.ctx, p.source, p.begun)
+	p.begun = true
+	work()
+	if turn {
+		p.server.turns.give()
+	}
+	if unfinished {
+		p.server.peers.waits(p.server.leave.Now(), p, true)
+	}
 }
 
 // why is what ended a session with err: what it found in the client's packets, even when the client, told so,

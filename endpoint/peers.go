@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"container/list"
 	"errors"
 	"net/netip"
 	"slices"
@@ -14,11 +13,8 @@ import (
 
 // Bounds of one endpoint.
 const (
-	maxPeers    = 16384
-	maxHalfOpen = 256
-	// A source may have this many of them: enough for an office behind one address.
-	maxHalfOpenSource = 64
-	idSpace           = 1 << 16 // peer ids in use are below; ids are reused as late as possible
+	maxPeers = 1 << 15 // more than maxSlices has addresses for
+	idSpace  = 1 << 16 // peer ids in use are below; ids are reused as late as possible
 )
 
 var (
@@ -44,10 +40,11 @@ type peers struct {
 	byAddr   *table[netip.AddrPort] // established clients on UDP
 
 	mu       sync.Mutex
-	taken    map[uint32]*peer // by peer id: all
+	taken    map[uint32]*peer   // by peer id: all
+	named    map[string][]*peer // by the name of the identity: established clients
 	nextID   uint32
 	sources  sources
-	halfOpen list.List // of *peer, oldest first
+	halfOpen halfOpen
 	closed   bool
 	running  sync.WaitGroup // one for each peer that add let in, until remove
 }
@@ -60,7 +57,7 @@ type innerAddrs struct {
 
 func newPeers(cidr netip.Prefix) *peers {
 	p := &peers{ids: make([]atomic.Pointer[peer], idSpace), sessions: newTable(bytesOfSession),
-		byAddr: newTable(bytesOfAddr), taken: map[uint32]*peer{}, sources: newSources()}
+		byAddr: newTable(bytesOfAddr), taken: map[uint32]*peer{}, named: map[string][]*peer{}, sources: newSources(), halfOpen: newHalfOpen()}
 	p.setRange(cidr)
 	return p
 }
@@ -108,8 +105,7 @@ func (ps *peers) at(from netip.AddrPort) *peer {
 // session finds a control channel.
 func (ps *peers) session(key sessionKey) *peer { return ps.sessions.get(key) }
 
-// add lets a new peer in: it gets an id. When there are too many handshakes, one of
-// the source that has most makes room.
+// add lets a new peer in: it gets an id. When there are too many handshakes, others may have to make room.
 func (ps *peers) add(now time.Time, p *peer) error {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -124,6 +120,10 @@ func (ps *peers) add(now time.Time, p *peer) error {
 	if err := ps.sources.arrive(now, p.source, p.gen.Load().cfg.ConnectFreq); err != nil {
 		return err
 	}
+	err := ps.halfOpen.add(now, p, func(old *peer) { old.cancel(errEvicted) })
+	if err != nil {
+		return err
+	}
 	for ps.taken[ps.nextID] != nil {
 		ps.nextID = (ps.nextID + 1) % idSpace
 	}
@@ -132,50 +132,21 @@ func (ps *peers) add(now time.Time, p *peer) error {
 	ps.taken[p.id] = p
 	ps.sessions.put(p.key, p)
 	ps.running.Add(1)
-	p.waiting = ps.halfOpen.PushBack(p)
-	ps.sources.waiting[p.source]++
-	if ps.halfOpen.Len() > maxHalfOpen || ps.sources.waiting[p.source] > maxHalfOpenSource {
-		ps.evict(p.source)
-	}
 	return nil
 }
 
-// evict ends the oldest handshake of source when that has too many, or else of the
-// source that has most: who fills the table loses its own places, nobody else's.
-func (ps *peers) evict(source netip.Prefix) {
-	if n := ps.sources.waiting; n[source] <= maxHalfOpenSource {
-		for e := ps.halfOpen.Front(); e != nil; e = e.Next() {
-			if s := e.Value.(*peer).source; n[s] > n[source] {
-				source = s
-			}
-		}
-	}
-	for e := ps.halfOpen.Front(); e != nil; e = e.Next() {
-		if old := e.Value.(*peer); old.source == source {
-			ps.settle(old)
-			old.cancel(errEvicted)
-			return
-		}
-	}
-}
-
-// settle takes p out of the handshakes.
-func (ps *peers) settle(p *peer) {
-	if p.waiting == nil {
-		return
-	}
-	ps.halfOpen.Remove(p.waiting)
-	p.waiting = nil
-	if ps.sources.waiting[p.source]--; ps.sources.waiting[p.source] == 0 {
-		delete(ps.sources.waiting, p.source)
-	}
+// waits says whom p's handshake waits for from now on: its client, or the endpoint.
+func (ps *peers) waits(now time.Time, p *peer, client bool) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.halfOpen.wait(now, p, client)
 }
 
 // settled says that p's handshake waits for the endpoint alone.
 func (ps *peers) settled(p *peer) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.settle(p)
+	ps.halfOpen.remove(p)
 }
 
 // established moves p out of the handshakes and returns the session from the
@@ -183,7 +154,9 @@ func (ps *peers) settled(p *peer) {
 func (ps *peers) established(p *peer) (replaced *peer) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.settle(p)
+	ps.halfOpen.remove(p)
+	name := p.status.Load().identity.Name()
+	ps.named[name] = append(ps.named[name], p)
 	if p.stream {
 		return nil // a TCP connection carries one session
 	}
@@ -253,10 +226,17 @@ func (ps *peers) remove(p *peer) {
 	ps.withdraw(p)
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.settle(p)
+	ps.halfOpen.remove(p)
 	ps.sessions.remove(p.key, p)
 	ps.byAddr.remove(p.key.from, p)
 	delete(ps.taken, p.id)
+	if st := p.status.Load(); st != nil {
+		name := st.identity.Name()
+		list := slices.DeleteFunc(ps.named[name], func(q *peer) bool { return q == p })
+		if ps.named[name] = list; len(list) == 0 {
+			delete(ps.named, name)
+		}
+	}
 	ps.running.Done()
 }
 
@@ -265,6 +245,13 @@ func (ps *peers) closeDoor() {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	ps.closed = true
+}
+
+// namesakes lists the established clients with one name, in the order in which they became that.
+func (ps *peers) namesakes(name string) []*peer {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return slices.Clone(ps.named[name])
 }
 
 // all lists the peers in the order of their ids.

@@ -19,7 +19,8 @@ type pool struct {
 	topology string
 
 	mu     sync.Mutex
-	groups []group // one per association
+	groups []group        // one per association
+	had    map[string]int // how many free addresses a name had last: most clients had none
 	next   int
 }
 
@@ -60,7 +61,7 @@ var (
 )
 
 func newPool(cidr, cidr6 netip.Prefix, associations int, topology string) *pool {
-	p := &pool{cidr: cidr, cidr6: cidr6, topology: topology, groups: make([]group, associations)}
+	p := &pool{cidr: cidr, cidr6: cidr6, topology: topology, groups: make([]group, associations), had: map[string]int{}}
 	if associations == 0 {
 		return p
 	}
@@ -81,10 +82,14 @@ func (p *pool) lease(name string) (lease, error) {
 		return lease{}, errNoNetwork
 	}
 	for i := range p.groups {
+		if p.had[name] == 0 {
+			break
+		}
 		free := p.groups[i].free
 		for k := len(free) - 1; k >= 0; k-- {
 			if off := free[k].offset; free[k].name == name {
 				p.groups[i].free = slices.Delete(free, k, k+1)
+				p.forget(name)
 				return p.at(i, off), nil
 			}
 		}
@@ -92,14 +97,22 @@ func (p *pool) lease(name string) (lease, error) {
 	for range p.groups {
 		i := p.next
 		p.next = (p.next + 1) % len(p.groups)
-		if off, ok := p.groups[i].take(p.topology); ok {
+		if off, ok := p.groups[i].take(p.topology, p.forget); ok {
 			return p.at(i, off), nil
 		}
 	}
 	return lease{}, errPoolExhausted
 }
 
-func (g *group) take(topology string) (uint32, bool) {
+// forget counts one free address less that name had.
+func (p *pool) forget(name string) {
+	if p.had[name]--; p.had[name] == 0 {
+		delete(p.had, name)
+	}
+}
+
+// take gives out one address; forget hears whose it was, if it was somebody's.
+func (g *group) take(topology string, forget func(name string)) (uint32, bool) {
 	perSlice, first, step := sliceClients, 2, 1
 	if topology == "net30" {
 		perSlice, first, step = slicePairs, pairSize+2, pairSize
@@ -111,6 +124,7 @@ func (g *group) take(topology string) (uint32, bool) {
 	}
 	if len(g.free) > 0 {
 		off := g.free[0].offset
+		forget(g.free[0].name)
 		g.free = g.free[1:]
 		return off, true
 	}
@@ -141,6 +155,7 @@ func (p *pool) release(l lease, name string) {
 	defer p.mu.Unlock()
 	g := &p.groups[l.association]
 	g.free = append(g.free, freed{l.offset, name})
+	p.had[name]++
 }
 
 // slices lists the parts of the client ranges that association i serves, and the

@@ -50,6 +50,7 @@ type Server struct {
 	gen   atomic.Pointer[generation]
 	peers *peers
 	drops drops
+	turns *turns
 
 	signins  *signins
 	signedIn *signedIn
@@ -77,7 +78,7 @@ func New(cfg Config, l Leaves) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn()}
+	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), turns: newTurns(handshakeWorkers()), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn()}
 	s.gen.Store(g)
 	for _, tun := range l.Network.Queues() {
 		s.queues = append(s.queues, &queue{tun: tun})

@@ -9,7 +9,6 @@ import (
 // sources counts what each source address does that may be one attacker. An IPv6
 // source is a /64, which anybody has whole. It belongs to peers, under its lock.
 type sources struct {
-	waiting  map[netip.Prefix]int     // handshakes under way
 	arrivals map[netip.Prefix]arrived // new sessions lately
 }
 
@@ -34,7 +33,7 @@ var (
 )
 
 func newSources() sources {
-	return sources{waiting: map[netip.Prefix]int{}, arrivals: map[netip.Prefix]arrived{}}
+	return sources{arrivals: map[netip.Prefix]arrived{}}
 }
 
 func sourceOf(a netip.Addr) netip.Prefix {

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"net"
@@ -13,10 +14,11 @@ import (
 	"github.com/adit-vpn/adit/ovpn/wire"
 )
 
-func (r *running) waitingPeer(t *testing.T, addr string, sid byte) (*peer, context.Context, error) {
+// waitingPeer lets a client in whose handshake goes no further.
+func (r *running) waitingPeer(t *testing.T, now time.Time, addr string, sid byte) (*peer, context.Context, error) {
 	t.Helper()
 	p, ctx := r.newPeer(sessionKey{from: netip.MustParseAddrPort(addr), client: wire.SessionID{sid}}, netip.Addr{}, nil)
-	err := r.peers.add(time.Now(), p)
+	err := r.peers.add(now, p)
 	t.Cleanup(func() { p.cancel(nil) })
 	if err == nil {
 		t.Cleanup(func() { r.peers.remove(p) })
@@ -24,60 +26,137 @@ func (r *running) waitingPeer(t *testing.T, addr string, sid byte) (*peer, conte
 	return p, ctx, err
 }
 
-// TestHalfOpen: an attacker's unfinished handshakes make room for each other, never
-// for those of others.
-func TestHalfOpen(t *testing.T) {
+func evicted(all []context.Context) (n int) {
+	for _, ctx := range all {
+		if errors.Is(context.Cause(ctx), errEvicted) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestSilentHandshakes: handshakes that an attacker leaves behind make room for each other, never
+// for those of others. Those of clients that are just slow are left alone.
+func TestSilentHandshakes(t *testing.T) {
 	r := start(t, "udp")
-	_, honest, err := r.waitingPeer(t, "192.0.2.9:1000", 1) // the oldest of all
+	now := time.Now()
+	_, honest, err := r.waitingPeer(t, now, "192.0.2.9:1000", 1) // the oldest of all
 	if err != nil {
 		t.Fatal(err)
 	}
-	evicted := 0
 	var evil []context.Context
-	// Several addresses, each within its own limit of new sessions and handshakes.
-	for i := range 6 * maxHalfOpenSource {
+	// Several addresses, each within its own limit.
+	for i := range 6 * maxSilentSource {
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i % 6)}), uint16(1000+i))
-		_, ctx, err := r.waitingPeer(t, addr.String(), 2)
+		_, ctx, err := r.waitingPeer(t, now, addr.String(), 2)
 		if err != nil {
 			t.Fatal(err)
 		}
 		evil = append(evil, ctx)
 	}
-	for _, ctx := range evil {
-		if errors.Is(context.Cause(ctx), errEvicted) {
-			evicted++
-		}
+	if n := evicted(evil); n != 0 {
+		t.Errorf("%d were evicted at once", n)
 	}
-	if want := 6*maxHalfOpenSource + 1 - maxHalfOpen; evicted != want {
-		t.Errorf("%d evicted, want %d", evicted, want)
+	now = now.Add(silentAfter)
+	if _, _, err := r.waitingPeer(t, now, "192.0.2.8:1000", 3); err != nil {
+		t.Fatal(err)
+	}
+	if n, want := evicted(evil), 6*maxSilentSource+1-maxSilent; n != want {
+		t.Errorf("%d evicted, want %d", n, want)
 	}
 	if honest.Err() != nil {
 		t.Error("the honest client was evicted")
 	}
 }
 
-// TestHalfOpenOfOneSource: the whole of an IPv6 network is one source, and each has
+// TestSilentHandshakesOfOneSource: the whole of an IPv6 network is one source, and each has
 // its limit.
-func TestHalfOpenOfOneSource(t *testing.T) {
+func TestSilentHandshakesOfOneSource(t *testing.T) {
 	r := start(t, "udp")
-	_, honest, err := r.waitingPeer(t, "192.0.2.9:1000", 1)
+	now := time.Now()
+	_, honest, err := r.waitingPeer(t, now, "192.0.2.9:1000", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var six []context.Context
-	for i := range maxHalfOpenSource + 1 {
+	for i := range maxSilentSource + 1 {
 		addr := netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}), 1000)
-		_, ctx, err := r.waitingPeer(t, addr.String(), 3)
+		_, ctx, err := r.waitingPeer(t, now, addr.String(), 3)
 		if err != nil {
 			t.Fatal(err)
 		}
 		six = append(six, ctx)
+	}
+	if _, _, err := r.waitingPeer(t, now.Add(silentAfter), "192.0.2.8:1000", 3); err != nil {
+		t.Fatal(err)
 	}
 	if !errors.Is(context.Cause(six[0]), errEvicted) || six[1].Err() != nil {
 		t.Error("the oldest handshake of the source did not make room")
 	}
 	if honest.Err() != nil {
 		t.Error("the honest client was evicted")
+	}
+}
+
+// TestOfficeComesBack: thousands of clients behind one address are let in at once, and none of
+// them makes room for another, however long the endpoint needs for them. Others are let in beside them.
+func TestOfficeComesBack(t *testing.T) {
+	h := newHalfOpen()
+	now := time.Unix(1000, 0)
+	var gone []*peer
+	evict := func(p *peer) { gone = append(gone, p) }
+	of := func(source string) *peer { return &peer{source: netip.MustParsePrefix(source)} }
+	var office []*peer
+	for range maxHalfOpenSource {
+		p := of("192.0.2.1/32")
+		if err := h.add(now, p, evict); err != nil {
+			t.Fatal(err)
+		}
+		h.wait(now, p, false)
+		office = append(office, p)
+	}
+	if err := h.add(now, of("192.0.2.1/32"), evict); !errors.Is(err, errCrowd) {
+		t.Errorf("one more of the office: %v", err)
+	}
+	if err := h.add(now, of("192.0.2.1/32"), evict); !errors.Is(err, errStillCrowd) {
+		t.Errorf("and another one: %v", err)
+	}
+	now = now.Add(10 * silentAfter) // all wait for the endpoint
+	for i := range maxHalfOpen - maxHalfOpenSource {
+		if err := h.add(now, of(netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 32).String()), evict); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(gone) != 0 {
+		t.Errorf("%d made room", len(gone))
+	}
+	// The table is full: the source that has most makes room, those who keep us waiting first.
+	h.wait(now, office[7], true)
+	for range 2 {
+		if err := h.add(now, of("203.0.113.1/32"), evict); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(gone) != 2 || gone[0] != office[7] || gone[1] != office[0] {
+		t.Errorf("%d made room", len(gone))
+	}
+	if h.len() != maxHalfOpen {
+		t.Errorf("%d handshakes", h.len())
+	}
+	for _, p := range office {
+		h.wait(now, p, true)
+	}
+	h.sweep(now.Add(silentAfter), evict)
+	if n := h.silentOf[office[1].source]; n > maxSilentSource || h.silent.Len() != maxSilent {
+		t.Errorf("%d of the office are silent, %d in all", n, h.silent.Len())
+	}
+	for _, l := range []*list.List{&h.busy, &h.idle, &h.silent} {
+		for l.Len() > 0 {
+			h.remove(l.Front().Value.(*peer))
+		}
+	}
+	if len(h.of)+len(h.silentOf) != 0 {
+		t.Errorf("left: %v %v", h.of, h.silentOf)
 	}
 }
 

@@ -216,7 +216,7 @@ func TestProvedClientGivesItsAnswerBack(t *testing.T) {
 	client, server := cryptV2(t, nil, nil)
 	now := ovpntest.Epoch()
 	one, two := netip.MustParseAddrPort("192.0.2.1:1000"), netip.MustParseAddrPort("192.0.2.2:1000")
-	gate := ovpn.NewGate(ovpn.GateConfig{Wrap: server, Resets: 4, Source: 2})
+	gate := ovpn.NewGate(ovpn.GateConfig{Wrap: server, Begun: 4, BegunSource: 2})
 	reset := firstPacket(t, unmarked{client})
 	let := func(from netip.AddrPort, n int) (got int) {
 		for range n {

@@ -23,7 +23,8 @@ import (
 type Gate struct {
 	cfg    GateConfig
 	secret [32]byte
-	limit  *limiter
+	limit  *limiter // of answers
+	begun  *limiter // of sessions without a proof
 }
 
 // GateConfig is how a Gate works. Zero numbers mean the default.
@@ -36,7 +37,10 @@ type GateConfig struct {
 	// them from one address (IPv6: one /64). A client that completes the handshake
 	// gives its answer back (see Proved). Defaults: 100, 50, 10 s (openvpn's connect-freq-initial).
 	Resets, Source int
-	Window         time.Duration
+	// Begun and BegunSource are the same for resets that begin a session, without a proof of the
+	// address (see Proved). Defaults: 100, 50.
+	Begun, BegunSource int
+	Window             time.Duration
 }
 
 // cookieSlot is how long one cookie value lives; two earlier ones are taken too.
@@ -49,8 +53,12 @@ var ErrFlood = fmt.Errorf("%w: too many resets without a handshake", ErrDropped)
 func NewGate(cfg GateConfig) *Gate {
 	cfg.Resets = orDefault(cfg.Resets, 100)
 	cfg.Source = orDefault(cfg.Source, 50)
+	cfg.Begun = orDefault(cfg.Begun, 100)
+	cfg.BegunSource = orDefault(cfg.BegunSource, 50)
 	cfg.Window = orDefault(cfg.Window, 10*time.Second)
-	g := &Gate{cfg: cfg, limit: newLimiter(cfg.Resets, cfg.Source, cfg.Window)}
+	g := &Gate{
+		cfg: cfg, limit: newLimiter(cfg.Resets, cfg.Source, cfg.Window), begun: newLimiter(cfg.Begun, cfg.BegunSource, cfg.Window),
+	}
 	rand.Read(g.secret[:])
 	return g
 }
@@ -68,7 +76,7 @@ func (g *Gate) Handle(now time.Time, from netip.AddrPort, packet []byte) (reply 
 	case keyID != 0:
 		return nil, nil, fmt.Errorf("%w: key %d without a session", ErrDropped, keyID)
 	case op == wire.HardResetClientV2 || op == wire.HardResetClientV3:
-		if reset = true; g.limit.full(now) {
+		if reset = true; g.limit.full(now) && (op == wire.HardResetClientV2 || g.begun.full(now)) {
 			return nil, nil, ErrFlood
 		}
 	case op != wire.ControlV1 && op != wire.AckV1 && op != wire.ControlWKCV1:
@@ -95,13 +103,16 @@ func (g *Gate) Handle(now time.Time, from netip.AddrPort, packet []byte) (reply 
 			return nil, nil, fmt.Errorf("%w: the client cannot send its tls-crypt-v2 key twice", ErrDropped)
 		}
 	}
-	if !g.limit.take(now, from.Addr()) {
-		return nil, nil, ErrFlood
-	}
 	if c.Op == wire.HardResetClientV3 && !early.ResendWKC {
+		if !g.begun.take(now, from.Addr()) {
+			return nil, nil, ErrFlood
+		}
 		// Its later packets will not say which key they need: the session must
 		// begin here and remember.
 		return nil, &Hello{Client: c.Session}, nil
+	}
+	if !g.limit.take(now, from.Addr()) {
+		return nil, nil, ErrFlood
 	}
 	plain := wire.AppendControl(nil, wire.Control{
 		Op: wire.HardResetServerV2, Session: g.cookie(c.Session, from, slotOf(now)), Acks: []uint32{0}, Peer: c.Session,
@@ -116,7 +127,7 @@ func (g *Gate) Handle(now time.Time, from netip.AddrPort, packet []byte) (reply 
 // Proved says that a client to which Handle gave a session without a handshake (Hello.Server is
 // zero), at the time began, has turned out to be at its address: its session is Established. Its
 // answer counts no longer against those who may follow. Once for each session.
-func (g *Gate) Proved(began time.Time, from netip.Addr) { g.limit.giveBack(began, from) }
+func (g *Gate) Proved(began time.Time, from netip.Addr) { g.begun.giveBack(began, from) }
 
 // open reads packet with a Wrapper of its own, nil when there is no protection.
 func (g *Gate) open(now time.Time, packet []byte) (c wire.Control, w wrap.Wrapper, err error) {

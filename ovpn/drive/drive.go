@@ -21,6 +21,9 @@ type Config struct {
 	// Handle takes one event and may call s. An error closes the session
 	// gracefully and is what Run returns.
 	Handle func(now time.Time, s *ovpn.Session, ev ovpn.Event) error
+	// Around, if set, must run work, which is what one packet of In leads to, Send and Handle included: a server
+	// bounds how many of its sessions calculate at a time.
+	Around func(work func())
 	// Do brings work from other goroutines; an error ends Run as Handle's does.
 	Do <-chan func(now time.Time, s *ovpn.Session) error
 }
@@ -46,7 +49,10 @@ func Run(ctx context.Context, s *ovpn.Session, cfg Config) error {
 		var err error
 		select {
 		case p := <-cfg.In:
-			err = s.Handle(time.Now(), p)
+			var broken error
+			if err, broken = r.packet(p); broken != nil {
+				return r.result(broken)
+			}
 		case f := <-cfg.Do:
 			if ferr := f(time.Now(), s); ferr != nil {
 				r.close(ferr)
@@ -73,6 +79,22 @@ type runner struct {
 	cfg   Config
 	s     *ovpn.Session
 	cause error
+}
+
+// packet does all that one control packet leads to. err is the session's, broken that of Send.
+func (r *runner) packet(p []byte) (err, broken error) {
+	work := func() {
+		now := time.Now()
+		if err = r.s.Handle(now, p); err == nil || errors.Is(err, ovpn.ErrDropped) {
+			broken = r.drain(now)
+		}
+	}
+	if r.cfg.Around == nil {
+		work()
+	} else {
+		r.cfg.Around(work)
+	}
+	return err, broken
 }
 
 // rest takes what had come before the end: a stream that ended may have said why.
