@@ -125,22 +125,26 @@ func (p *peer) streamPacket(ctx context.Context, now time.Time, batch *inBatch, 
 }
 
 // streamOut writes to one TCP connection on a goroutine of its own, so that a
-// slow client delays nobody else. Data and control packets are appended to pending, already
-// framed; run swaps it with the buffer that it has written. Safe for concurrent use.
+// slow client delays nobody else. Data and control packets are appended to pending and urgent, already
+// framed; run swaps pending with the buffer that it has written, and sends what is urgent before each piece of
+// it. Safe for concurrent use.
 type streamOut struct {
 	conn net.Conn
 
 	mu      sync.Mutex
 	wake    *sync.Cond
+	urgent  []byte
 	pending []byte
 	sizes   []int // of seal
-	spare   []byte
 	closing bool
 	failed  bool
 }
 
 // maxPending is how much waits for one client; more is dropped, as a full link would.
 const maxPending = 512 << 10
+
+// pieceSize is how much data one write gives to the system, bytes: what a control packet waits for.
+const pieceSize = 64 << 10
 
 // writeTimeout is how long a client may leave everything unread.
 const writeTimeout = 15 * time.Second
@@ -157,17 +161,18 @@ func newStreamOut(conn net.Conn) *streamOut {
 // run writes until close or an error, then closes the connection.
 func (o *streamOut) run() {
 	defer o.conn.Close()
+	var data, spare []byte // what is being written; spare holds its bytes
 	for {
 		o.mu.Lock()
-		for len(o.pending) == 0 && !o.closing && !o.failed {
+		for len(data)+len(o.urgent)+len(o.pending) == 0 && !o.closing {
 			o.wake.Wait()
 		}
-		if len(o.pending) == 0 || o.failed {
-			o.mu.Unlock()
-			return
+		if len(data) == 0 {
+			data, o.pending = o.pending, spare[:0]
+			spare = data
 		}
-		b := o.pending
-		o.pending, o.spare = o.spare[:0], nil
+		urgent := o.urgent
+		o.urgent = nil
 		timeout := writeTimeout
 		if o.closing {
 			timeout = lingerTimeout
@@ -175,12 +180,26 @@ func (o *streamOut) run() {
 		// Under the lock, so that it does not undo close's.
 		o.conn.SetWriteDeadline(time.Now().Add(timeout))
 		o.mu.Unlock()
-		_, err := o.conn.Write(b)
-		o.mu.Lock()
-		o.spare = b
-		o.failed = err != nil
-		o.mu.Unlock()
+		piece := data[:framing.Whole(data, pieceSize)]
+		if len(urgent)+len(piece) == 0 {
+			return // closing
+		}
+		data = data[len(piece):]
+		if o.write(urgent) != nil || o.write(piece) != nil {
+			o.mu.Lock()
+			o.failed = true
+			o.mu.Unlock()
+			return
+		}
 	}
+}
+
+func (o *streamOut) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := o.conn.Write(b)
+	return err
 }
 
 // close lets run write what is pending and end.
@@ -192,14 +211,14 @@ func (o *streamOut) close() {
 	o.wake.Signal()
 }
 
-// control queues one packet, framed here.
+// control queues one packet, framed here: it goes before data that has not gone yet.
 func (o *streamOut) control(packet []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.failed || o.closing {
 		return net.ErrClosed
 	}
-	o.pending = framing.Append(o.pending, packet)
+	o.urgent = framing.Append(o.urgent, packet)
 	o.wake.Signal()
 	return nil
 }

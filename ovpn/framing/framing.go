@@ -32,6 +32,20 @@ func PutEach(b []byte, sizes []int) int {
 	return at
 }
 
+// Whole is how many bytes at the start of b hold whole packets with their lengths: at most most bytes, but one packet
+// at least. b begins with a packet and ends with one.
+func Whole(b []byte, most int) int {
+	at := 0
+	for at+HeaderSize <= len(b) {
+		n := HeaderSize + int(binary.BigEndian.Uint16(b[at:]))
+		if at > 0 && at+n > most || at+n > len(b) {
+			break
+		}
+		at += n
+	}
+	return at
+}
+
 // ErrTooLong is returned for a frame that does not fit the Reader's buffer. After
 // Resize reading may go on.
 var ErrTooLong = errors.New("a frame is longer than expected here")

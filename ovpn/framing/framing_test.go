@@ -72,3 +72,18 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+func TestWhole(t *testing.T) {
+	b := Append(Append(Append(nil, make([]byte, 100)), make([]byte, 200)), make([]byte, 300))
+	for most, want := range map[int]int{0: 102, 1: 102, 102: 102, 303: 102, 304: 304, 605: 304, 606: 606, 1 << 20: 606} {
+		if n := Whole(b, most); n != want {
+			t.Errorf("most %d: %d bytes, want %d", most, n, want)
+		}
+	}
+	if n := Whole(nil, 100); n != 0 {
+		t.Errorf("nothing: %d", n)
+	}
+	if n := Whole(b[:150], 1000); n != 102 {
+		t.Errorf("a packet that is not whole: %d", n)
+	}
+}

@@ -1,0 +1,66 @@
+package endpoint
+
+import (
+	"bytes"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/adit-vpn/adit/ovpn/framing"
+)
+
+// TestControlOvertakesData: a control packet does not wait behind all the data of a slow client, and no packet
+// is torn or lost.
+func TestControlOvertakesData(t *testing.T) {
+	near, far := net.Pipe() // which holds nothing back: what is read is what was written
+	defer far.Close()
+	o := newStreamOut(near)
+	const packets, size = 400, 1000
+	for i := range packets {
+		o.pending = framing.Append(o.pending, bytes.Repeat([]byte{byte(i), 1}, size/2))
+	}
+	var wg sync.WaitGroup
+	wg.Go(o.run)
+	defer wg.Wait()
+	defer o.close()
+
+	in := framing.NewReaderSize(far, 2*size) // one packet a read, or few
+	data, after := 0, -1
+	for data < packets || after < 0 {
+		batch, err := in.ReadBatch(make([][]byte, 0, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := batch[0]
+		if len(b) == 3 && string(b) == "now" {
+			after = data
+			continue
+		}
+		if len(b) != size || b[0] != byte(data) || b[1] != 1 {
+			t.Fatalf("packet %d came as %d bytes, %v", data, len(b), b[:min(4, len(b))])
+		}
+		if data++; data == 10 {
+			if err := o.control([]byte("now")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// It may meet one piece that is being written.
+	if most := 10 + pieceSize/size + 1; after > most {
+		t.Errorf("the control packet came after %d packets, want at most %d", after, most)
+	}
+}
+
+// TestFailedStream takes nothing more.
+func TestFailedStream(t *testing.T) {
+	near, far := net.Pipe()
+	o := newStreamOut(near)
+	far.Close()
+	if err := o.control([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	o.run() // ends by itself
+	if err := o.control([]byte("y")); err == nil {
+		t.Error("a packet for a connection that failed was taken")
+	}
+}
