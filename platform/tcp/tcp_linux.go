@@ -39,6 +39,8 @@ func direct(c net.Conn) net.Conn {
 	if err != nil {
 		return c
 	}
+	// Without it, only longer waits: the kernel keeps megabytes.
+	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) })
 	d := &conn{TCPConn: t, raw: raw}
 	d.in.number, d.in.call = unix.SYS_RECVFROM, d.in.move
 	d.out.number, d.out.call, d.out.all = unix.SYS_SENDTO, d.out.move, true
