@@ -4,7 +4,6 @@ package udp
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"syscall"
 )
@@ -19,8 +18,4 @@ func ListenShared(ctx context.Context, local netip.AddrPort, _ int, o Options) (
 		return nil, err
 	}
 	return []Conn{c}, nil
-}
-
-func newConn(c *net.UDPConn, o Options, connected, _ bool) (Conn, error) {
-	return newPortable(c, o, connected), nil
 }

@@ -1,7 +1,6 @@
 package udp
 
 import (
-	"errors"
 	"net"
 
 	"golang.org/x/sys/windows"
@@ -12,10 +11,6 @@ const optionDontFragment = 14
 
 // dontFragment sets or clears the don't-fragment bit of what c sends. Windows leaves it clear by default.
 func dontFragment(c *net.UDPConn, inet6, on bool) error {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
 	level, value := windows.IPPROTO_IP, 0
 	if inet6 {
 		level = windows.IPPROTO_IPV6
@@ -23,9 +18,5 @@ func dontFragment(c *net.UDPConn, inet6, on bool) error {
 	if on {
 		value = 1
 	}
-	var failed error
-	err = raw.Control(func(fd uintptr) {
-		failed = windows.SetsockoptInt(windows.Handle(fd), level, optionDontFragment, value)
-	})
-	return errors.Join(err, failed)
+	return optionErr(c, func(h windows.Handle) error { return windows.SetsockoptInt(h, level, optionDontFragment, value) })
 }

@@ -216,3 +216,59 @@ func noChecksums(device string) error {
 	}
 	return nil
 }
+
+// TestBurst: a receiver that is busy for a moment keeps a burst of some megabytes, packet by packet as a network
+// card gives it; with the buffer that Linux gives by itself most of it is lost.
+func TestBurst(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		options Options
+		lossy   bool
+	}{{"ours", Options{}, false}, {"usual", Options{ReceiveBuffer: 212992 / 2}, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newNarrowWay(t, 1500)
+			w.ok(w.sender.NoTrains("eth0"))
+			var l, d Conn
+			addr := netip.MustParseAddrPort(receiver4)
+			w.ok(w.receiver.Do(func() (err error) { l, err = Listen(context.Background(), addr, c.options); return err }))
+			defer l.Close()
+			w.ok(w.sender.Do(func() (err error) { d, err = Dial(context.Background(), addr, Options{}); return err }))
+			defer d.Close()
+			const trains, each, size = 30, 46, 1400
+			for range trains {
+				w.ok(d.WriteBatch([]Message{train(each, size, size)}))
+			}
+			lost := dropped(t, l)
+			for n := -1; n != lost; time.Sleep(50 * time.Millisecond) { // until all are there
+				n, lost = lost, dropped(t, l)
+			}
+			for in, n := reads(l), lost; n < trains*each; n++ {
+				if got := len(in.next(t).data); got != size {
+					t.Fatalf("%d bytes", got)
+				}
+			}
+			t.Logf("%d of %d datagrams were lost", lost, trains*each)
+			if (lost > 0) != c.lossy {
+				t.Errorf("%d of %d datagrams were lost", lost, trains*each)
+			}
+		})
+	}
+}
+
+// dropped is how many datagrams found no room in a socket's buffer (SO_MEMINFO, SK_MEMINFO_DROPS).
+func dropped(t *testing.T, c Conn) int {
+	t.Helper()
+	var info [9]uint32
+	size := uint32(unsafe.Sizeof(info))
+	err := c.(*linuxConn).control(func(fd int) error {
+		if _, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0); errno != 0 {
+			return errno
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(info[8])
+}

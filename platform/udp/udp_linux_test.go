@@ -26,8 +26,27 @@ func variants() map[string]func(testing.TB, Conn) Conn {
 			c.(*linuxConn).gso.Store(false)
 			return c
 		},
-		"refused GSO": func(t testing.TB, c Conn) Conn { return refuseTrains(t, c.(*linuxConn)) },
+		"control messages":         func(_ testing.TB, c Conn) Conn { return msgConnOf(c) },
+		"refused control messages": func(t testing.TB, c Conn) Conn { return msgConnOf(refuseTrains(t, c.(*linuxConn))) },
+		"refused GSO":              func(t testing.TB, c Conn) Conn { return refuseTrains(t, c.(*linuxConn)) },
 	}
+}
+
+// msgConnOf is the implementation of Windows, in Linux's words.
+func msgConnOf(c Conn) *msgConn {
+	l := c.(*linuxConn)
+	return newMsgConn(newPortable(l.c, Options{}, l.connected), dialect{
+		level: unix.SOL_UDP, cut: unix.UDP_SEGMENT, cutSize: 2, joined: unix.UDP_GRO,
+		join: func(_ *net.UDPConn, on bool) error {
+			value := 0
+			if on {
+				value = 1
+			}
+			return l.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, value) })
+		},
+		unable: func(err error) bool { return errors.Is(err, unix.EIO) },
+		narrow: func(err error) bool { return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EMSGSIZE) },
+	}, true)
 }
 
 // refuseTrains makes the kernel itself refuse each train, as it does when a path is
@@ -58,6 +77,58 @@ func TestKernelTrains(t *testing.T) {
 	if err != nil || n != 1 || in.ms[0].Segment != 1400 || in.ms[0].N != 39*1400+200 {
 		t.Errorf("ReadBatch: %d messages, %v, segment %d, %d bytes", n, err, in.ms[0].Segment, in.ms[0].N)
 	}
+}
+
+// TestControlMessages: trains go out and come in whole, until the system refuses them or says no more of what
+// size their datagrams are.
+func TestControlMessages(t *testing.T) {
+	// exchange sends a train, which is to arrive as one.
+	exchange := func(t *testing.T, listener, dialer Conn, whole bool) {
+		t.Helper()
+		if err := dialer.WriteBatch([]Message{train(40, 1400, 200)}); err != nil {
+			t.Fatal(err)
+		}
+		in := reads(listener)
+		n, err := listener.ReadBatch(in.ms)
+		if err != nil || n != 1 || (in.ms[0].Segment == 1400 && in.ms[0].N == 39*1400+200) != whole {
+			t.Errorf("ReadBatch: %d messages, %v, segment %d, %d bytes", n, err, in.ms[0].Segment, in.ms[0].N)
+		}
+	}
+	ours := func(_ testing.TB, c Conn) Conn { return msgConnOf(c) }
+	refusing := func(t testing.TB, c Conn) Conn { return msgConnOf(refuseTrains(t, c.(*linuxConn))) }
+	t.Run("trains", func(t *testing.T) {
+		listener, dialer := pair(t, "127.0.0.1:0", ours)
+		exchange(t, listener, dialer, true)
+	})
+	t.Run("unable", func(t *testing.T) {
+		listener, dialer := pair(t, "127.0.0.1:0", refusing)
+		d := dialer.(*msgConn)
+		d.system.unable = d.system.narrow
+		exchange(t, listener, dialer, false)
+		if d.cuts {
+			t.Error("goes on with trains")
+		}
+	})
+	t.Run("narrow", func(t *testing.T) {
+		listener, dialer := pair(t, "127.0.0.1:0", refusing)
+		exchange(t, listener, dialer, false)
+		if d := dialer.(*msgConn); !d.cuts || d.refused.allow(netip.AddrPort{}, 1400) || !d.refused.allow(netip.AddrPort{}, 1399) {
+			t.Error("has not learned how long is too long")
+		}
+	})
+	t.Run("unlabelled", func(t *testing.T) {
+		listener, dialer := pair(t, "127.0.0.1:0", ours)
+		l := listener.(*msgConn)
+		l.system.longest, l.system.joined = 1472, 9999 // as with a driver that joins and says nothing
+		exchange(t, listener, dialer, false)
+		if l.joined {
+			t.Error("goes on with trains whose sizes are not known")
+		}
+		if err := dialer.WriteBatch([]Message{train(5, 1400, 200)}); err != nil {
+			t.Fatal(err)
+		}
+		checkTrain(t, reads(listener), 5, 1400, 200)
+	})
 }
 
 func TestWildcardAnswersFromTheAddressAsked(t *testing.T) {
