@@ -21,8 +21,5 @@ func (notYet) Is(target error) bool { return target == ErrNotSupported }
 // NewHost says that this system has no kernel tunnels yet.
 func NewHost(HostConfig) (Host, error) { return nil, notYet{} }
 
-// CreateTUN says that this system has no kernel tunnels yet.
-func CreateTUN(name string, mtu, queues int) ([]TUN, error) { return nil, notYet{} }
-
 // CleanUp has nothing to undo where no Host can be made.
 func CleanUp(context.Context, string, *slog.Logger) (int, error) { return 0, nil }
