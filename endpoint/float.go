@@ -25,6 +25,7 @@ type path struct {
 	local netip.Addr // that the client sends to, which answers come from; zero: the only one, or the system's choice
 	conn  udp.Conn   // nil on TCP
 	mss   mss.Clamp  // none before there are keys
+	since time.Time  // when the packet that came from there was read; zero: it was the first one
 }
 
 // same says whether a packet came the usual way.
@@ -82,7 +83,7 @@ func (s *udpShard) float(now time.Time, p *peer, from netip.AddrPort, local neti
 		return true
 	}
 	was := p.from()
-	replaced, err := s.server.peers.move(p, p.fit(path{from: from, local: local, conn: s.conn}))
+	replaced, err := s.server.peers.move(p, p.fit(path{from: from, local: local, conn: s.conn, since: now}))
 	log := s.server.log.With("connection", p.name, "from", was.String(), "to", from.String())
 	switch {
 	case errors.Is(err, errGone):

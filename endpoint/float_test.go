@@ -283,6 +283,31 @@ func TestFloatOntoAnother(t *testing.T) {
 	}
 }
 
+// TestFloatIsNotUndone: a socket that is behind the others with its reading does not take a client back to where it was.
+func TestFloatIsNotUndone(t *testing.T) {
+	r := start(t, "udp")
+	ann, anns := r.connect(t, "ann")
+	ann.ping(t, anns.Address.Addr())
+	p := r.peers.all()[0]
+	conn, now := shardOf(p), time.Now()
+	for _, step := range []struct {
+		to    string
+		since time.Duration
+		want  error
+		at    string
+	}{
+		{"192.0.2.1:1", 2, nil, "192.0.2.1:1"},
+		{"192.0.2.2:2", 1, errLate, "192.0.2.1:1"},
+		{"192.0.2.3:3", 2, nil, "192.0.2.3:3"},
+		{"192.0.2.1:1", 3, nil, "192.0.2.1:1"},
+	} {
+		to := p.fit(path{from: netip.MustParseAddrPort(step.to), conn: conn, since: now.Add(step.since * time.Second)})
+		if _, err := r.peers.move(p, to); !errors.Is(err, step.want) || p.from().String() != step.at {
+			t.Errorf("to %s: %v, it is at %s", step.to, err, p.from())
+		}
+	}
+}
+
 // TestCVE_2020_11810_FloatTooEarly is CVE-2020-11810: a client that is not established has no place
 // to be moved from, and one that ended neither.
 func TestCVE_2020_11810_FloatTooEarly(t *testing.T) {

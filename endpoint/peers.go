@@ -21,6 +21,7 @@ var (
 	errDoorClosed = errors.New("the endpoint is stopping")
 	errFull       = errors.New("too many clients")
 	errGone       = errors.New("the session is ending")
+	errLate       = errors.New("it has moved on since that packet came")
 	errElse       = errors.New("another client is at that address")
 )
 
@@ -166,7 +167,8 @@ func (ps *peers) established(p *peer) (replaced *peer) {
 }
 
 // move makes p's client be at another address, where its control packets are
-// accepted from now on too. A client with the same identity that is there is
+// accepted from now on too. A packet from its last place that another socket had read before, and opens only
+// now, does not take it back. A client with the same identity that is there is
 // replaced; another one is left alone, and p stays where it was.
 func (ps *peers) move(p *peer, to *path) (replaced *peer, err error) {
 	ps.mu.Lock()
@@ -176,6 +178,8 @@ func (ps *peers) move(p *peer, to *path) (replaced *peer, err error) {
 	switch st := p.status.Load(); {
 	case ps.ids[p.id].Load() != p || st == nil:
 		return nil, errGone
+	case to.since.Before(p.path.Load().since):
+		return nil, errLate
 	case there == p: // another listener was faster, or another address of ours was asked
 		p.path.Store(to)
 		return nil, nil

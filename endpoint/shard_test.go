@@ -111,30 +111,68 @@ func (w *slowConn) WriteBatch(ms []udp.Message) error {
 	return nil
 }
 
+// unwired is a server without sockets and network.
+func unwired(cidr netip.Prefix) *Server {
+	s := &Server{log: slog.New(slog.DiscardHandler), leave: Leaves{Now: time.Now}, peers: newPeers(cidr)}
+	s.gen.Store(&generation{cfg: Config{ClientCIDR: cidr}})
+	return s
+}
+
+// placeOf is the outer address of the client with an id.
+func placeOf(id int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), uint16(1000+id))
+}
+
+// inPlace gives s an established client, with the tunnel address at offset id, and returns the client's end.
+func inPlace(t *testing.T, s *Server, pki *ovpntest.PKI, id int, client ovpn.Config, conn udp.Conn) *ovpn.Data {
+	t.Helper()
+	client.TLS = pki.ClientTLS("c")
+	pair := ovpntest.NewPair(t, client, ovpn.Config{TLS: pki.ServerTLS(), PeerID: uint32(id)}, ovpntest.Noise{}, uint64(id))
+	if !pair.Run(time.Minute, pair.Up) {
+		t.Fatal("the pair did not come up")
+	}
+	end := pair.Client.Session.Data()
+	// The endpoint uses its keys once it has heard that the client has them.
+	first, _ := end.Seal(time.Now(), nil, 0, &ovpn.List{make([]byte, 20)}, nil)
+	p := &peer{server: s, id: uint32(id), data: pair.Server.Session.Data()}
+	p.data.Open(time.Now(), [][]byte{first})
+	g := s.gen.Load()
+	p.lease = lease{Addr: netip.PrefixFrom(addrAt(g.cfg.ClientCIDR, id), 27), offset: uint32(id)}
+	p.access.Store(newAccess([]Rule{{CIDR: anywhere, All: true}}, nil, []netip.Prefix{anywhere}, nil))
+	p.gen.Store(g)
+	p.path.Store(&path{from: placeOf(id), conn: conn})
+	s.peers.publish(p)
+	return end
+}
+
+var anywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+
+// addrAt is an IPv4 address of a range.
+func addrAt(cidr netip.Prefix, offset int) netip.Addr {
+	b := cidr.Addr().As4()
+	b[3] += byte(offset)
+	return netip.AddrFrom4(b)
+}
+
+// ipPacket is as much of one as the endpoint looks at.
+func ipPacket(src, dst netip.Addr) []byte {
+	b := append([]byte{0x45}, make([]byte, 99)...)
+	copy(b[12:], src.AsSlice())
+	copy(b[16:], dst.AsSlice())
+	return b
+}
+
 // TestQueuesKeepTheOrderOfAPeer: packets of a client that come from several queues at once leave in the order of
 // their ids, whichever socket is its own: the clients here take no packet that is late.
 func TestQueuesKeepTheOrderOfAPeer(t *testing.T) {
 	const queues, clients, batches, size = 3, 3, 200, 20
 	cidr := netip.MustParsePrefix("10.64.0.0/27")
-	g := &generation{cfg: Config{ClientCIDR: cidr}}
-	s := &Server{log: slog.New(slog.DiscardHandler), leave: Leaves{Now: time.Now}, peers: newPeers(cidr)}
-	s.gen.Store(g)
+	s := unwired(cidr)
 	pki := ovpntest.NewPKI(t)
 	wires := []*slowConn{{sent: map[netip.AddrPort][][]byte{}}, {sent: map[netip.AddrPort][][]byte{}}}
 	var ends []*ovpn.Data
 	for i := range clients {
-		pair := ovpntest.NewPair(t, ovpn.Config{TLS: pki.ClientTLS("c"), ReplayWindow: -1}, ovpn.Config{TLS: pki.ServerTLS()}, ovpntest.Noise{}, uint64(i))
-		if !pair.Run(time.Minute, pair.Up) {
-			t.Fatal("the pair did not come up")
-		}
-		// The endpoint uses its keys once it has heard that the client has them.
-		first, _ := pair.Client.Session.Data().Seal(time.Now(), nil, 0, &ovpn.List{make([]byte, 20)}, nil)
-		pair.Server.Session.Data().Open(time.Now(), [][]byte{first})
-		p := &peer{server: s, id: uint32(i), data: pair.Server.Session.Data(), lease: lease{offset: uint32(i)}}
-		p.gen.Store(g)
-		p.path.Store(&path{from: netip.AddrPortFrom(cidr.Addr(), uint16(i+1)), conn: wires[i%len(wires)]})
-		s.peers.publish(p)
-		ends = append(ends, pair.Client.Session.Data())
+		ends = append(ends, inPlace(t, s, pki, i, ovpn.Config{ReplayWindow: -1}, wires[i%len(wires)]))
 	}
 	var readers sync.WaitGroup
 	for range queues {
@@ -142,9 +180,7 @@ func TestQueuesKeepTheOrderOfAPeer(t *testing.T) {
 		for range batches {
 			batch := make([]offload.Packet, size)
 			for i := range batch {
-				b := append([]byte{0x45}, make([]byte, 99)...)
-				copy(b[16:], cidr.Addr().AsSlice())
-				b[19] = byte(rand.N(clients))
+				b := ipPacket(netip.IPv4Unspecified(), addrAt(cidr, rand.N(clients)))
 				batch[i] = offload.Packet{Bytes: b}
 			}
 			src.batches = append(src.batches, batch)
@@ -159,7 +195,7 @@ func TestQueuesKeepTheOrderOfAPeer(t *testing.T) {
 	readers.Wait()
 	total := 0
 	for i, end := range ends {
-		at := netip.AddrPortFrom(cidr.Addr(), uint16(i+1))
+		at := placeOf(i)
 		sent := wires[i%len(wires)].sent[at]
 		for k, datagram := range sent {
 			if _, authentic := end.Open(time.Now(), [][]byte{datagram}); authentic != 1 {
@@ -173,6 +209,80 @@ func TestQueuesKeepTheOrderOfAPeer(t *testing.T) {
 	}
 	if total != queues*batches*size {
 		t.Errorf("%d packets arrived, want %d", total, queues*batches*size)
+	}
+}
+
+// nowhere is a network and a socket that count what they take.
+type nowhere struct {
+	platform.TUN
+	packets, datagrams int
+}
+
+func (n *nowhere) Write(pkts [][]byte) (int, error) {
+	n.packets += len(pkts)
+	return len(pkts), nil
+}
+
+type nowhereConn struct {
+	udp.Conn
+	*nowhere
+}
+
+func (c nowhereConn) WriteBatch(ms []udp.Message) error {
+	for _, m := range ms {
+		step := m.Segment
+		if step == 0 {
+			step = m.N
+		}
+		c.datagrams += (m.N + step - 1) / step
+	}
+	return nil
+}
+
+// TestNoAllocations: packets pass both ways without one, also from one client to the next.
+func TestNoAllocations(t *testing.T) {
+	const each = 10
+	s, pki, sink := unwired(netip.MustParsePrefix("10.64.0.0/27")), ovpntest.NewPKI(t), &nowhere{}
+	s.queues = []*queue{{tun: sink}}
+	target := netip.MustParseAddr("203.0.113.1")
+	var ends []*ovpn.Data
+	var in [2][][]byte
+	var out []offload.Packet
+	for i := range in {
+		ends = append(ends, inPlace(t, s, pki, i, ovpn.Config{}, nowhereConn{nowhere: sink}))
+		me := addrAt(s.gen.Load().cfg.ClientCIDR, i)
+		for range each {
+			in[i] = append(in[i], ipPacket(me, target))
+			out = append(out, offload.Packet{Bytes: ipPacket(target, me)})
+		}
+	}
+	l := newUDPListener(s, []udp.Conn{nil})
+	shard, batch := l.shards[0], &outBatch{server: s}
+	var trains [2][]byte
+	var lists [2]ovpn.List
+	var sizes []int
+	now, runs := time.Now(), 0
+	allocs := testing.AllocsPerRun(100, func() {
+		runs++
+		for i, end := range ends {
+			lists[i] = in[i]
+			trains[i], sizes = end.Seal(now, trains[i][:0], 0, &lists[i], sizes)
+			for rest := trains[i]; len(rest) > 0; rest = rest[sizes[0]:] {
+				shard.packet(t.Context(), now, placeOf(i), netip.Addr{}, rest[:sizes[0]])
+			}
+		}
+		shard.batch.flush(now)
+		for i := range ends {
+			batch.add(now, s.peers.byInner(netip.Prefix{}, addrAt(s.gen.Load().cfg.ClientCIDR, i)), out[i*each:][:each])
+		}
+		batch.flush()
+	})
+	if want := runs * each * len(ends); sink.packets != want || sink.datagrams != want {
+		t.Errorf("%d packets in and %d out, want %d; refused: %d unknown, %d spoofed, %d denied", sink.packets, sink.datagrams, want,
+			s.drops.unknown.Load(), s.drops.spoofed.Load(), s.drops.denied.Load())
+	}
+	if allocs != 0 {
+		t.Errorf("%v allocations for %d packets each way", allocs, each*len(ends))
 	}
 }
 
