@@ -73,7 +73,7 @@ type epochSealer struct {
 // epochKey is the receiving half of one epoch.
 type epochKey struct {
 	epoch  uint16
-	aead   cipher.AEAD // nil in an epoch to come: made when a packet asks for it
+	aead   cipher.AEAD
 	iv     [12]byte
 	blocks uint64
 	forged uint64
@@ -86,9 +86,10 @@ type epochOpener struct {
 	limit   uint64
 	secret  epochSecret // of current
 	current epochKey
-	old     epochKey // epoch 0 for none
-	// future are the epochs after current, in order. Most keys never see one, so that they are made late.
-	future [epochFuture]epochKey
+	old     *epochKey // nil: none
+	// future are the epochs after current, in order. Most keys never see one, so that each is made when a
+	// packet asks for it; nil before.
+	future [epochFuture]*epochKey
 	nonce  [12]byte
 	link   *epochLink
 	_      [64]byte
@@ -203,8 +204,8 @@ func (o *epochOpener) find(epoch uint16) *epochKey {
 	case epoch == 0:
 	case epoch == o.current.epoch:
 		return &o.current
-	case epoch == o.old.epoch:
-		return &o.old
+	case o.old != nil && epoch == o.old.epoch:
+		return o.old
 	case epoch > o.current.epoch && int(epoch-o.current.epoch) <= len(o.future) && epoch <= epochLastRecv:
 		return o.ahead(int(epoch - o.current.epoch))
 	}
@@ -213,14 +214,14 @@ func (o *epochOpener) find(epoch uint16) *epochKey {
 
 // ahead is the key that is some steps after current, at least one and at most epochFuture.
 func (o *epochOpener) ahead(steps int) *epochKey {
-	k := &o.future[steps-1]
-	if k.aead != nil {
+	if k := o.future[steps-1]; k != nil {
 		return k
 	}
 	secret := o.secretAhead(steps)
 	// The error is that of a wrong key length, which the first epoch would have had.
-	*k, _ = secret.recvKey(o.cipher, o.current.epoch+uint16(steps))
-	return k
+	k, _ := secret.recvKey(o.cipher, o.current.epoch+uint16(steps))
+	o.future[steps-1] = &k
+	return &k
 }
 
 // secretAhead is the link of the chain that is some steps after current's.
@@ -236,7 +237,8 @@ func (o *epochOpener) secretAhead(steps int) epochSecret {
 // that were passed over are gone.
 func (o *epochOpener) follow(k *epochKey) *epochKey {
 	steps := int(k.epoch - o.current.epoch)
-	o.old, o.current = o.current, *k
+	was := o.current
+	o.old, o.current = &was, *k
 	o.current.replay = newReplayWindow(o.window)
 	o.secret = o.secretAhead(steps)
 	clear(o.future[copy(o.future[:], o.future[steps:]):])
@@ -262,7 +264,7 @@ func (o *epochOpener) worn() bool { return o.current.epoch >= epochRenew }
 
 func (o *epochOpener) reap(now time.Time) {
 	o.current.replay.reap(now)
-	if o.old.epoch != 0 {
+	if o.old != nil {
 		o.old.replay.reap(now)
 	}
 }

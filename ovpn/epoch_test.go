@@ -190,7 +190,7 @@ func TestCVE_2025_15497_EpochJump(t *testing.T) {
 				t.Errorf("from %d: a refused packet of %d moved the receiver to %d", start, target, o.current.epoch)
 			}
 			for i, k := range o.future {
-				if k.aead != nil && k.epoch != o.current.epoch+uint16(i)+1 {
+				if k != nil && k.epoch != o.current.epoch+uint16(i)+1 {
 					t.Errorf("from %d to %d: future key %d is of epoch %d", start, target, i, k.epoch)
 				}
 			}
@@ -210,12 +210,14 @@ func (o *epochOpener) at(t testing.TB, epoch uint16) {
 		k.replay = newReplayWindow(o.window)
 		return k
 	}
-	o.current, o.old = key(epoch), epochKey{}
+	o.current, o.old = key(epoch), nil
 	if epoch > 1 {
-		o.old = key(epoch - 1)
+		old := key(epoch - 1)
+		o.old = &old
 	}
 	for i := range o.future {
-		o.future[i] = key(epoch + uint16(i) + 1)
+		k := key(epoch + uint16(i) + 1)
+		o.future[i] = &k
 	}
 	o.secret = secretOf(epoch)
 }

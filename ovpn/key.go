@@ -270,6 +270,9 @@ func (k *key) install(s *Session) error {
 	k.installed = true
 	// Randomness is spent.
 	k.own, k.peer.source, k.peer.password = keySource{}, keySource{}, ""
+	if s.cfg.Role == Server {
+		*k.peer = keyMessage{} // nobody reads the rest again, either
+	}
 	if s.cfg.Renegotiate > 0 {
 		s.renegotiate = s.now.Add(s.interval())
 	}

@@ -66,6 +66,9 @@ func (r *reliable) fill() {
 		r.nextID++
 		r.flight = append(r.flight, f)
 	}
+	if len(r.waiting) == 0 {
+		r.waiting = nil // and the payloads
+	}
 }
 
 // hurry makes everything unconfirmed due after d at the latest, and again after
@@ -127,7 +130,9 @@ func (r *reliable) deliver() (wire.Opcode, []byte, bool) {
 	if !ok {
 		return 0, nil, false
 	}
-	delete(r.held, r.expect)
+	if delete(r.held, r.expect); len(r.held) == 0 {
+		r.held = nil // most sessions hear nothing more for an hour
+	}
 	r.expect++
 	return h.op, h.payload, true
 }

@@ -246,7 +246,9 @@ func (s *Session) admit(c wire.Control) error {
 func (s *Session) NextPacket(now time.Time) []byte {
 	if len(s.acks) > 0 {
 		p := s.acks[0]
-		s.acks = s.acks[1:]
+		if s.acks = s.acks[1:]; len(s.acks) == 0 {
+			s.acks = nil
+		}
 		return p
 	}
 	if s.dead != nil {
@@ -284,7 +286,9 @@ func (s *Session) NextEvent() Event {
 		return nil
 	}
 	ev := s.events[0]
-	s.events = s.events[1:]
+	if s.events = s.events[1:]; len(s.events) == 0 {
+		s.events = nil // and what they hold
+	}
 	return ev
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"hash"
-	"slices"
 	"time"
 )
 
@@ -20,31 +19,40 @@ const (
 // tlsCrypt authenticates and encrypts: head, stamp, tag, ciphertext, where tag is
 // HMAC-SHA256 over head, stamp and plaintext, and its first half is the IV of
 // AES-256-CTR (openvpn's tls_crypt.h; RFC draft "tls-crypt").
+//
+// Its two slots are the directions. Servers send with slot 0, clients with slot 1: the other way round
+// than data keys.
 type tlsCrypt struct {
-	key   StaticKey
-	slots [2]cryptSlot
-}
-
-// cryptSlot is one direction. Servers send with slot 0, clients with slot 1: the
-// other way round than data keys.
-type cryptSlot struct {
-	block cipher.Block // safe for concurrent use
-	mac   []byte
+	key    StaticKey
+	blocks [2]cipher.Block // safe for concurrent use; nil: made for each packet
 }
 
 // TLSCrypt returns the method of a profile's tls-crypt.
-func TLSCrypt(key StaticKey) Method { return newTLSCrypt(key) }
-
-func newTLSCrypt(key StaticKey) *tlsCrypt {
-	m := &tlsCrypt{key: key}
-	for i := range m.slots {
-		block, err := aes.NewCipher(key.cipher(i)[:cryptKeyLen])
-		if err != nil {
-			panic(err) // only for a wrong key length
-		}
-		m.slots[i] = cryptSlot{block: block, mac: slices.Clone(key.hmac(i)[:cryptKeyLen])}
+func TLSCrypt(key StaticKey) Method {
+	m := newTLSCrypt(key)
+	for i := range m.blocks {
+		m.blocks[i] = m.block(i)
 	}
 	return m
+}
+
+// newTLSCrypt is for a key that one session has: it may say nothing for an hour, so that it keeps the key and
+// not what follows from it, which is ten times as large.
+func newTLSCrypt(key StaticKey) *tlsCrypt { return &tlsCrypt{key: key} }
+
+func (m *tlsCrypt) block(slot int) cipher.Block {
+	if b := m.blocks[slot]; b != nil {
+		return b
+	}
+	block, err := aes.NewCipher(m.key.cipher(slot)[:cryptKeyLen])
+	if err != nil {
+		panic(err) // only for a wrong key length
+	}
+	return block
+}
+
+func (m *tlsCrypt) mac(slot int) hash.Hash {
+	return hmac.New(sha256.New, m.key.hmac(slot)[:cryptKeyLen])
 }
 
 func (m *tlsCrypt) Overhead() int  { return stampLen + cryptTagLen }
@@ -55,27 +63,21 @@ func (m *tlsCrypt) String() string { return "tls-crypt" }
 func (m *tlsCrypt) GoString() string { return "tls-crypt" }
 
 func (m *tlsCrypt) New(server bool, firstID uint32) Wrapper {
-	send, recv := m.slots[1], m.slots[0]
+	w := &tlsCryptWrapper{method: m, send: 1, out: outbound{next: firstID}}
 	if server {
-		send, recv = recv, send
+		w.send = 0
 	}
-	return &tlsCryptWrapper{
-		key:       &m.key,
-		sendBlock: send.block, sendMAC: hmac.New(sha256.New, send.mac),
-		recvBlock: recv.block, recvMAC: hmac.New(sha256.New, recv.mac),
-		out: outbound{next: firstID},
-	}
+	return w
 }
 
 type tlsCryptWrapper struct {
-	key                  *StaticKey
-	sendBlock, recvBlock cipher.Block
-	sendMAC, recvMAC     hash.Hash
-	out                  outbound
-	in                   inbound
+	method *tlsCrypt
+	send   int // slot; the other one receives
+	out    outbound
+	in     inbound
 }
 
-func (w *tlsCryptWrapper) Key() *StaticKey { return w.key }
+func (w *tlsCryptWrapper) Key() *StaticKey { return &w.method.key }
 
 func (w *tlsCryptWrapper) Wrap(dst []byte, now time.Time, plain []byte) []byte {
 	return w.seal(dst, now, plain[:headLen], plain[headLen:])
@@ -86,9 +88,9 @@ func (w *tlsCryptWrapper) seal(dst []byte, now time.Time, head, rest []byte) []b
 	start := len(dst)
 	dst = append(dst, head...)
 	dst = w.out.stamp(dst, now)
-	dst = sum(w.sendMAC, dst, dst[start:], rest)
+	dst = sum(w.method.mac(w.send), dst, dst[start:], rest)
 	tag := dst[start+len(head)+stampLen:]
-	stream := cipher.NewCTR(w.sendBlock, tag[:aes.BlockSize])
+	stream := cipher.NewCTR(w.method.block(w.send), tag[:aes.BlockSize])
 	dst = append(dst, rest...)
 	body := dst[len(dst)-len(rest):]
 	stream.XORKeyStream(body, body)
@@ -103,9 +105,9 @@ func (w *tlsCryptWrapper) Unwrap(dst []byte, _ time.Time, packet []byte) ([]byte
 	out := append(dst, clearPart[:headLen]...)
 	out = append(out, body...)
 	rest := out[len(out)-len(body):]
-	cipher.NewCTR(w.recvBlock, tag[:aes.BlockSize]).XORKeyStream(rest, rest)
+	cipher.NewCTR(w.method.block(1-w.send), tag[:aes.BlockSize]).XORKeyStream(rest, rest)
 	var got [cryptTagLen]byte
-	if !hmac.Equal(tag, sum(w.recvMAC, got[:0], clearPart, rest)) {
+	if !hmac.Equal(tag, sum(w.method.mac(1-w.send), got[:0], clearPart, rest)) {
 		clear(rest) // nobody may find unauthenticated plaintext behind dst
 		return dst, ErrForged
 	}
