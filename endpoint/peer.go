@@ -22,9 +22,9 @@ import (
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
-// inboxSize is how many control packets wait for one peer; more are dropped, as
+// inboxSize is how many control packets wait for one peer, which may have 6 in flight; more are dropped, as
 // a network would.
-const inboxSize = 64
+const inboxSize = 16
 
 // The causes with which a peer's context ends.
 var (
@@ -133,17 +133,15 @@ func connectionID() string {
 func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 	defer p.cancel(nil)
 	g := p.gen.Load()
-	log := p.server.log.With("connection", p.name, "from", p.from().String())
-	cfg := g.session()
-	cfg.Stream, cfg.Hello, cfg.PeerID = p.stream, hello, p.id
-	session, err := ovpn.New(p.server.leave.Now(), cfg)
+	session, err := p.begin(g, hello)
 	if err != nil {
-		log.Error("cannot start a session", "error", err)
 		return
 	}
-	p.data = session.Data()
-	log.Debug("handshake started")
-	err = drive.Run(ctx, session, drive.Config{In: p.inbox, Send: p.send, Handle: p.handle, Do: p.do, Around: p.inTurn})
+	p.over(ctx, g, drive.Run(ctx, session, drive.Config{In: p.inbox, Send: p.send, Handle: p.handle, Do: p.do, Around: p.inTurn}))
+}
+
+// over takes back what the session had, which ended with err.
+func (p *peer) over(ctx context.Context, g *generation, err error) {
 	p.server.peers.withdraw(p)
 	if p.later != nil {
 		p.later.Stop()
@@ -154,6 +152,21 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 		g.pool.release(p.lease, p.status.Load().identity.Name())
 	}
 	p.report(why(ctx, err))
+}
+
+// begin makes the session. It is apart from run, whose frame lasts as long as the client stays.
+func (p *peer) begin(g *generation, hello *ovpn.Hello) (*ovpn.Session, error) {
+	log := p.server.log.With("connection", p.name, "from", p.from().String())
+	cfg := g.session()
+	cfg.Stream, cfg.Hello, cfg.PeerID = p.stream, hello, p.id
+	session, err := ovpn.New(p.server.leave.Now(), cfg)
+	if err != nil {
+		log.Error("cannot start a session", "error", err)
+		return nil, err
+	}
+	p.data = session.Data()
+	log.Debug("handshake started")
+	return session, nil
 }
 
 // inTurn works on a control packet, of which few are at a time. Never on a goroutine that moves packets.
