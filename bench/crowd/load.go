@@ -29,24 +29,36 @@ import (
 	"github.com/adit-vpn/adit/ovpn/wrap"
 )
 
-// The crowd is a process of its own, so that the one that watches is not kept waiting by it. Both talk
+// The crowd is processes of its own, so that the one that watches is not kept waiting by it. They talk
 // over a unix socket, a line of JSON for each order and each answer.
+
+// perProcess is how many clients one process has, each with a socket: hosts often do not let it have more
+// than twice as many files.
+const perProcess = 10000
 
 // setup is the first order: what all clients have in common. The answer is an empty line, when there
 // is a certificate for each.
 type setup struct {
 	Server  netip.AddrPort
 	Sources []netip.Addr // clients come from these in turn
-	Clients int          // in all
+	First   int          // number of the first client
+	Clients int          // of this process
 	CACert  string       // PEM
 	CAKey   string
 	WrapKey string // tls-crypt
 }
 
-// arrive is the next one: so many clients connect. The answer is an Arrival.
+// arrive is the next one: so many clients connect. The answer is landed.
 type arrive struct {
 	Clients int
 	AtOnce  int
+}
+
+// landed is what became of them.
+type landed struct {
+	Took    []float64 // of each that connected, seconds
+	Seconds float64   // until the last one
+	Failed  map[string]int
 }
 
 // standing answers an empty order: how many sessions are alive, and why others ended.
@@ -113,6 +125,7 @@ func (l *load) prepare() error {
 		return err
 	}
 	if now.Cur < limit.Cur {
+		limit.Max = max(limit.Max, now.Max)
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 			return fmt.Errorf("sockets for %d clients: %w", l.Clients, err)
 		}
@@ -134,7 +147,7 @@ func (l *load) prepare() error {
 	for w := range errs {
 		wg.Go(func() {
 			for i := w; i < len(l.certs) && errs[w] == nil; i += len(errs) {
-				l.certs[i], errs[w] = issue(&ca, i)
+				l.certs[i], errs[w] = issue(&ca, l.First+i)
 			}
 		})
 	}
@@ -159,12 +172,11 @@ func issue(ca *tls.Certificate, i int) (tls.Certificate, error) {
 }
 
 // arrive connects clients and waits until each is connected or has failed.
-func (l *load) arrive(order arrive) *Arrival {
+func (l *load) arrive(order arrive) landed {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	var took []float64
 	var last time.Time
-	failed := map[string]int{}
+	result := landed{Failed: map[string]int{}}
 	turn := make(chan struct{}, order.AtOnce)
 	start := time.Now()
 	for range order.Clients {
@@ -179,9 +191,9 @@ func (l *load) arrive(order arrive) *Arrival {
 				mu.Lock()
 				if err == nil {
 					last = time.Now()
-					took = append(took, last.Sub(began).Seconds())
+					result.Took = append(result.Took, last.Sub(began).Seconds())
 				} else {
-					failed[err.Error()]++
+					result.Failed[err.Error()]++
 				}
 				mu.Unlock()
 				<-turn
@@ -191,16 +203,15 @@ func (l *load) arrive(order arrive) *Arrival {
 		go l.client(i, said)
 	}
 	wg.Wait()
-	seconds := 0.0
-	if len(took) > 0 {
-		seconds = last.Sub(start).Seconds()
+	if len(result.Took) > 0 {
+		result.Seconds = last.Sub(start).Seconds()
 	}
-	return newArrival(order.Clients, took, seconds, failed)
+	return result
 }
 
 // client is one client's life, which ends with the process or when the server ends it.
 func (l *load) client(i int, said func(error)) {
-	c, err := dial(l.Server, l.Sources[i%len(l.Sources)], l.tls(&l.certs[i]), l.wrap, nil)
+	c, err := dial(l.Server, l.Sources[(l.First+i)%len(l.Sources)], l.tls(&l.certs[i]), l.wrap, nil)
 	if err != nil {
 		said(err)
 		return

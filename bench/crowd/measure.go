@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -49,9 +50,15 @@ type site struct {
 	pki                  *pki.PKI
 	wrapKey              string
 	daemon               *lab.Proc
-	load                 *lab.Proc
-	orders               net.Conn
-	in                   *json.Decoder
+	crowds               []*crowdProcess
+}
+
+// crowdProcess is one process of the crowd.
+type crowdProcess struct {
+	proc *lab.Proc
+	conn net.Conn
+	in   *json.Decoder
+	room int // clients that have not been asked to come
 }
 
 // measure does all of it.
@@ -79,11 +86,15 @@ func measure(ctx context.Context, o options, program string) (r *Result, err err
 	if err := s.serve(o.server, program); err != nil {
 		return nil, err
 	}
-	if err := s.gather(ctx, o); err != nil {
-		return nil, err
+	for first, all := 0, o.clients+o.storm; first < all; first += perProcess {
+		c, err := s.gather(ctx, o, first, min(perProcess, all-first))
+		if err != nil {
+			return nil, err
+		}
+		defer c.conn.Close()
+		defer context.AfterFunc(ctx, func() { c.conn.Close() })()
+		s.crowds = append(s.crowds, c)
 	}
-	defer s.orders.Close()
-	defer context.AfterFunc(ctx, func() { s.orders.Close() })()
 	r, err = s.run(ctx, o)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -161,43 +172,48 @@ func addTarget() error {
 	return netlink.AddrAdd(lo, addr)
 }
 
-// gather starts the crowd's process and waits until it has its certificates.
-func (s *site) gather(ctx context.Context, o options) error {
-	socket := filepath.Join(s.crowd.Dir, "crowd.sock")
+// gather starts a process of the crowd for n clients, and waits until it has their certificates.
+func (s *site) gather(ctx context.Context, o options, first, n int) (*crowdProcess, error) {
+	socket := filepath.Join(s.crowd.Dir, fmt.Sprintf("crowd%d.sock", first))
 	l, err := net.Listen("unix", socket)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer l.Close()
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if s.load, err = s.crowd.Start(self, "-load", socket); err != nil {
-		return err
+	c := &crowdProcess{room: n}
+	if c.proc, err = s.crowd.Start(self, "-load", socket); err != nil {
+		return nil, err
 	}
 	if err := l.(*net.UnixListener).SetDeadline(time.Now().Add(soon)); err != nil {
-		return err
+		return nil, err
 	}
-	if s.orders, err = l.Accept(); err != nil {
-		return fmt.Errorf("the crowd's process did not come: %w: %s", err, s.load.Out)
+	if c.conn, err = l.Accept(); err != nil {
+		return nil, fmt.Errorf("the crowd's process did not come: %w: %s", err, c.proc.Out)
 	}
-	s.in = json.NewDecoder(s.orders)
-	order := setup{Server: netip.AddrPortFrom(netip.MustParseAddr(serverAddr), port), Clients: o.clients + o.storm, WrapKey: s.wrapKey}
-	for i := range max(1, orAll(o.sources, order.Clients)) {
+	c.in = json.NewDecoder(c.conn)
+	order := setup{Server: netip.AddrPortFrom(netip.MustParseAddr(serverAddr), port), First: first, Clients: n, WrapKey: s.wrapKey}
+	for i := range max(1, orAll(o.sources, o.clients+o.storm)) {
 		b := netip.MustParsePrefix(crowdNet).Addr().As4()
 		binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+uint32(i)+1)
 		order.Sources = append(order.Sources, netip.AddrFrom4(b))
 	}
 	if order.CACert, err = readPEM(s.pki.CAFile()); err != nil {
-		return err
+		return nil, err
 	}
 	if order.CAKey, err = readPEM(filepath.Join(s.pki.Dir(), "private", "ca.key")); err != nil {
-		return err
+		return nil, err
 	}
 	var ready struct{}
-	return s.ask(order, &ready)
+	if err := c.ask(order, &ready); err != nil {
+		c.conn.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 func orAll(n, all int) int {
@@ -207,15 +223,43 @@ func orAll(n, all int) int {
 	return n
 }
 
-// ask gives the crowd one order and waits for the answer.
-func (s *site) ask(order, answer any) error {
-	if err := json.NewEncoder(s.orders).Encode(order); err != nil {
-		return fmt.Errorf("the crowd's process: %w: %s", err, s.load.Out)
+// ask gives the process one order and waits for the answer.
+func (c *crowdProcess) ask(order, answer any) error {
+	err := json.NewEncoder(c.conn).Encode(order)
+	if err == nil {
+		err = c.in.Decode(answer)
 	}
-	if err := s.in.Decode(answer); err != nil {
-		return fmt.Errorf("the crowd's process: %w: %s", err, s.load.Out)
+	if err != nil {
+		return fmt.Errorf("the crowd's process: %w: %s", err, c.proc.Out)
 	}
 	return nil
+}
+
+// arrive lets n clients come, and waits until each is connected or has failed.
+func (s *site) arrive(n, atOnce int) (*Arrival, error) {
+	results, errs := make([]landed, len(s.crowds)), make([]error, len(s.crowds))
+	var wg sync.WaitGroup
+	for i, c := range s.crowds {
+		// Each process has its share, up to the room that it has.
+		rest, others := n, 0
+		for _, later := range s.crowds[i+1:] {
+			others += later.room
+		}
+		share := min(max(rest/(len(s.crowds)-i), rest-others), c.room)
+		n, c.room = n-share, c.room-share
+		if share > 0 {
+			wg.Go(func() { errs[i] = c.ask(arrive{Clients: share, AtOnce: max(1, atOnce/len(s.crowds))}, &results[i]) })
+		}
+	}
+	wg.Wait()
+	all := landed{Failed: map[string]int{}}
+	for _, r := range results {
+		all.Took, all.Seconds = append(all.Took, r.Took...), max(all.Seconds, r.Seconds)
+		for reason, n := range r.Failed {
+			all.Failed[reason] += n
+		}
+	}
+	return newArrival(all), errors.Join(errs...)
 }
 
 // run lets the crowd come and looks at the server.
@@ -227,8 +271,7 @@ func (s *site) run(ctx context.Context, o options) (*Result, error) {
 		return nil, err
 	}
 	if o.clients > 0 {
-		r.Clients = &Arrival{}
-		if err := s.ask(arrive{Clients: o.clients, AtOnce: o.atOnce}, r.Clients); err != nil {
+		if r.Clients, err = s.arrive(o.clients, o.atOnce); err != nil {
 			return nil, err
 		}
 	}
@@ -256,20 +299,25 @@ func (s *site) run(ctx context.Context, o options) (*Result, error) {
 	if r.Memory, r.Highest, err = memory(pid); err != nil {
 		return nil, err
 	}
-	var now standing
-	if err := s.ask(arrive{}, &now); err != nil {
-		return nil, err
+	r.Lost = map[string]int{}
+	for _, c := range s.crowds {
+		var now standing
+		if err := c.ask(arrive{}, &now); err != nil {
+			return nil, err
+		}
+		r.Connected += now.Alive
+		for reason, n := range now.Ended {
+			r.Lost[reason] += n
+		}
 	}
-	r.Connected, r.Lost = now.Alive, now.Ended
 	return r, nil
 }
 
 // storm lets clients come all at once, and watches a session meanwhile.
-func (s *site) storm(ctx context.Context, o options, r *Result) error {
-	r.Storm = &Arrival{}
-	order := arrive{Clients: o.storm, AtOnce: o.storm}
+func (s *site) storm(ctx context.Context, o options, r *Result) (err error) {
 	if o.quiet <= 0 {
-		return s.ask(order, r.Storm)
+		r.Storm, err = s.arrive(o.storm, o.storm)
+		return err
 	}
 	own, roots, err := s.watchCert()
 	if err != nil {
@@ -296,7 +344,9 @@ func (s *site) storm(ctx context.Context, o options, r *Result) error {
 	asked := make(chan error, 1)
 	go func() {
 		defer over()
-		asked <- s.ask(order, r.Storm)
+		var err error
+		r.Storm, err = s.arrive(o.storm, o.storm)
+		asked <- err
 	}()
 	r.Busy, err = w.watch(busy)
 	return errors.Join(err, <-asked)

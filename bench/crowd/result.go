@@ -52,11 +52,13 @@ func (a *Arrival) Rate() float64 {
 	return float64(a.Connected) / a.Seconds
 }
 
-// newArrival takes what each client that connected took, in seconds, and when the last one was.
-func newArrival(wanted int, took []float64, seconds float64, failed map[string]int) *Arrival {
-	a := &Arrival{Wanted: wanted, Connected: len(took), Failed: failed, Seconds: seconds}
-	if len(took) > 0 {
-		slices.Sort(took)
+// newArrival sums up all who came.
+func newArrival(all landed) *Arrival {
+	a := &Arrival{Wanted: len(all.Took), Connected: len(all.Took), Failed: all.Failed, Seconds: all.Seconds}
+	for _, n := range all.Failed {
+		a.Wanted += n
+	}
+	if took := slices.Sorted(slices.Values(all.Took)); len(took) > 0 {
 		a.P50, a.P99, a.Max = report.Percentile(took, 50), report.Percentile(took, 99), took[len(took)-1]
 	}
 	return a

@@ -70,6 +70,8 @@ func measurements() []measurement {
 		{name: "connect50ms", scene: scene{transport: "udp", cipher: aes, delay: farAway / 2}, who: kernel, down: true, run: connectFar},
 		{name: "connect50ms", scene: scene{transport: "tcp", cipher: aes, delay: farAway / 2}, who: pair, down: true, run: connectFar},
 		{name: "peers100", scene: scene{transport: "udp", cipher: aes, crowd: true}, who: kernel, run: peers},
+		{name: "clients20000", run: manyClients},
+		{name: "storm", run: storm},
 		{name: "instructions", run: instructions},
 		{name: "profile", run: profiles},
 	}

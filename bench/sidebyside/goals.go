@@ -63,7 +63,12 @@ func goals() []report.Goal {
 	alone("6", "processor of an idle tunnel, aditd", "idle processor client", 0.1, "%", true)
 	alone("6", "processor of an idle tunnel, adit-endpoint", "idle processor server", 0.1, "%", true)
 	alone("6", "resident memory of aditd", "memory client", 25, "MB", true)
-	list = append(list, report.Goal{Line: "7", Text: "20,000 clients at one endpoint, memory of each (another program)", Bound: 50, Unit: "kB", Most: true})
+	alone("7", "20,000 clients at one endpoint, memory of each", "clients memory", 50, "kB", true)
+	alone("7", "a storm of 5,000 clients", "storm rate", 400, "handshakes/s", false)
+	alone("7", "the longest handshake of the storm", "storm longest", 15, "s", true)
+	alone("7", "clients of the storm that did not connect", "storm failed", 0, "", true)
+	alone("7", "datagrams that a session at 100 Mbit/s loses in the storm", "storm lost", 0, "", true)
+	alone("7", "its ping p99, to that before the storm", "storm ping", 3, "×", true)
 	most("8", "connect to first answered ping, UDP, to openvpn", "connect udp", openvpnName, 0.6)
 	for _, t := range []string{"udp", "tcp"} {
 		n := leastTrips(t)

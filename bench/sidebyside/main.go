@@ -35,6 +35,8 @@ type options struct {
 	length     time.Duration // of one stream
 	connects   int
 	peers      int
+	clients    int      // of clients20000
+	storm      int      // clients of storm
 	only       []string // names of measurements
 	contenders []string
 	write      string // directory; empty: nothing
@@ -72,6 +74,8 @@ func parse(args []string) (options, error) {
 	f.IntVar(&seconds, "seconds", 4, "length of one stream")
 	f.IntVar(&o.connects, "connects", 15, "how often each contender connects")
 	f.IntVar(&o.peers, "peers", 100, "clients of peers100")
+	f.IntVar(&o.clients, "clients", 20000, "clients of clients20000")
+	f.IntVar(&o.storm, "storm", 5000, "clients of storm")
 	f.StringVar(&only, "only", "", "measurements, of "+strings.Join(names(), ",")+" (default all)")
 	f.StringVar(&contenders, "contenders", strings.Join(contenderNames, ","), "who takes part")
 	f.StringVar(&o.write, "write", "", "write performance.md and performance.svg into this `directory`")
@@ -111,7 +115,7 @@ func parse(args []string) (options, error) {
 			return o, fmt.Errorf("there is no contender %q", name)
 		}
 	}
-	if f.NArg() > 0 || o.rounds < 1 || seconds < 1 || o.connects < 1 || o.peers < 2 || o.peers > maxClients {
+	if f.NArg() > 0 || o.rounds < 1 || seconds < 1 || o.connects < 1 || o.clients < 1 || o.storm < 1 || o.peers < 2 || o.peers > maxClients {
 		return o, errors.New("wrong arguments; see -help")
 	}
 	return o, nil
