@@ -515,6 +515,7 @@ func TestReload(t *testing.T) {
 	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "restart" || !ev.KeepCredentials || ev.Reason != "the configuration changed" {
 		t.Errorf("told %+v", ev)
 	}
+	r.until(t, func() bool { return len(r.peers.all()) == 0 })
 	d, reply = r.connect(t, "ann")
 	if reply.Redirect == nil || !reply.Redirect.Def1 || len(reply.Routes) != 0 {
 		t.Errorf("given %+v", reply)
