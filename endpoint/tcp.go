@@ -169,7 +169,9 @@ func (o *streamOut) run() {
 		}
 		if len(data) == 0 {
 			data, o.pending = o.pending, spare[:0]
-			spare = data
+			if spare = data; cap(data) > pieceSize && len(data) < cap(data)/8 {
+				spare = nil // a client that was busy keeps no large buffers
+			}
 		}
 		urgent := o.urgent
 		o.urgent = nil

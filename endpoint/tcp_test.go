@@ -64,3 +64,38 @@ func TestFailedStream(t *testing.T) {
 		t.Error("a packet for a connection that failed was taken")
 	}
 }
+
+// TestQuietStream keeps no large buffer once little comes.
+func TestQuietStream(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	o := newStreamOut(near)
+	add := func(packets int) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		for range packets {
+			o.pending = framing.Append(o.pending, make([]byte, 1000))
+		}
+		o.wake.Signal()
+	}
+	var wg sync.WaitGroup
+	wg.Go(o.run)
+	defer wg.Wait()
+	defer o.close()
+	in := framing.NewReader(far)
+	for _, packets := range []int{400, 400, 1, 1, 1} {
+		add(packets)
+		for got := 0; got < packets; {
+			batch, err := in.ReadBatch(make([][]byte, 0, 100))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += len(batch)
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := cap(o.pending); n > pieceSize {
+		t.Errorf("the quiet client has a buffer of %d bytes", n)
+	}
+}
