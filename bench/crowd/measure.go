@@ -237,6 +237,11 @@ func (c *crowdProcess) ask(order, answer any) error {
 
 // arrive lets n clients come, and waits until each is connected or has failed.
 func (s *site) arrive(n, atOnce int) (*Arrival, error) {
+	pid := s.daemon.Cmd.Process.Pid
+	before, err := used(pid)
+	if err != nil {
+		return nil, err
+	}
 	results, errs := make([]landed, len(s.crowds)), make([]error, len(s.crowds))
 	var wg sync.WaitGroup
 	for i, c := range s.crowds {
@@ -259,7 +264,12 @@ func (s *site) arrive(n, atOnce int) (*Arrival, error) {
 			all.Failed[reason] += n
 		}
 	}
-	return newArrival(all), errors.Join(errs...)
+	a := newArrival(all)
+	after, err := used(pid)
+	if a.Connected > 0 {
+		a.Processor = (after - before).Seconds() / float64(a.Connected)
+	}
+	return a, errors.Join(append(errs, err)...)
 }
 
 // run lets the crowd come and looks at the server.

@@ -42,6 +42,9 @@ type Arrival struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
+	// Processor is the time of a processor that the server's process used for each meanwhile, seconds: other
+	// work of the machine does not change it.
+	Processor float64 `json:"processor"`
 }
 
 // Rate is handshakes per second.
@@ -91,8 +94,8 @@ func (r *Result) String() string {
 		a    *Arrival
 	}{{"clients", r.Clients}, {"storm", r.Storm}} {
 		if a := part.a; a != nil {
-			fmt.Fprintf(&b, "%s: %d of %d connected in %.1f s: %.0f/s; one took p50 %.2f s, p99 %.2f s, at most %.2f s\n",
-				part.name, a.Connected, a.Wanted, a.Seconds, a.Rate(), a.P50, a.P99, a.Max)
+			fmt.Fprintf(&b, "%s: %d of %d connected in %.1f s: %.0f/s; one took p50 %.2f s, p99 %.2f s, at most %.2f s, and %.2f ms of a processor\n",
+				part.name, a.Connected, a.Wanted, a.Seconds, a.Rate(), a.P50, a.P99, a.Max, a.Processor*1e3)
 			counts(&b, "failed", a.Failed)
 		}
 	}

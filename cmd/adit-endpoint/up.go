@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -144,17 +143,9 @@ func orElse(v, other string) string {
 	return v
 }
 
-// memoryOverhead is how much more memory than what is in use may be collected late, in percent (GOGC).
-// Packets allocate nothing, so that collecting early costs little, and half of what thousands of clients have is
-// much.
-const memoryOverhead = 40
-
 func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 	if err := f.check(); err != nil {
 		return err
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(memoryOverhead)
 	}
 	if f.users != "" {
 		password, err := makeUsers(f.users)
@@ -242,6 +233,7 @@ func (a *app) serve(cmd *cobra.Command, srv *endpoint.Server, control *endpoint.
 			log.Error("control socket", "error", err)
 		}
 	})
+	side.Go(func() { watchMemory(ctx) })
 	side.Go(func() { reloadOnHangup(ctx, srv, load, log) })
 	side.Go(func() { provider.serve(ctx, log) })
 	side.Go(func() {
