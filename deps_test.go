@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"ovpn/push":      {},
 	"ovpn/framing":   {},
 	"ovpn/mss":       {},
+	"ovpn/pmtud":     {},
 	"ovpn/challenge": {"ovpn/push"},
 	"ovpn/profile":   {"ovpn/push"},
 	"ovpn/wrap":      {"ovpn/wire"},

@@ -185,7 +185,8 @@ type running struct {
 	// What the path carries, in bytes of a packet outside: what the profile means, what was found out (0: nothing
 	// yet), and what TCP inside is fitted to (0: what the profile means).
 	wanted, pathMTU, packets int
-	elsewhere                chan struct{} // a value: the path may be another one
+	elsewhere                chan struct{}      // a value: the path may be another one
+	found                    context.CancelFunc // ends discover; nil: there is none
 
 	floats   bool // the server knows us by a peer id, over UDP
 	receive  func(in *inbound) error
@@ -267,6 +268,9 @@ func (a *running) stop() {
 	if a.ended != nil {
 		close(a.ended)
 	}
+	if a.found != nil {
+		a.found()
+	}
 	a.gone.Store(true)
 	_ = a.link.close()
 	a.loops.Wait()
@@ -319,7 +323,9 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	}
 	a.up.Store(true)
 	if measures {
-		a.loops.Go(func() { a.discover(ctx, s.Data()) })
+		var searching context.Context
+		searching, a.found = context.WithCancel(ctx)
+		a.loops.Go(func() { a.discover(searching, s.Data()) })
 	}
 	a.track.way, a.track.known = c.facts.Way(a.address.Addr())
 	a.floats = !a.streams() && a.lost == nil && s.HasPeerID() // a relay knows us by our address

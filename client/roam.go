@@ -345,12 +345,12 @@ func (l *udpLink) send(packet []byte) error {
 	return (*l.conn.Load()).WriteBatch([]udp.Message{{Buf: packet, N: len(packet)}})
 }
 
-// whole implements measurable; safe beside write.
-func (l *udpLink) whole(packet []byte) error {
+// WriteWhole and PathMTU implement pmtud.Path; safe beside write.
+func (l *udpLink) WriteWhole(packet []byte) error {
 	return (*l.conn.Load()).WriteWhole(udp.Message{Buf: packet, N: len(packet)})
 }
 
-func (l *udpLink) mtu() int { return (*l.conn.Load()).PathMTU() }
+func (l *udpLink) PathMTU() int { return (*l.conn.Load()).PathMTU() }
 
 func (l *udpLink) local() netip.Addr { return (*l.conn.Load()).LocalAddr().Addr() }
 

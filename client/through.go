@@ -87,8 +87,8 @@ func (l *relayLink) write(buf []byte, sizes []int) error {
 
 func (l *relayLink) send(packet []byte) error { return l.udpLink.send(l.wrap(packet)) }
 
-// whole goes whole to the relay, which may cut it.
-func (l *relayLink) whole(packet []byte) error { return l.udpLink.whole(l.wrap(packet)) }
+// WriteWhole sends whole datagrams to the relay, which may cut them.
+func (l *relayLink) WriteWhole(packet []byte) error { return l.udpLink.WriteWhole(l.wrap(packet)) }
 
 func (l *relayLink) wrap(packet []byte) []byte {
 	return l.relay.Append(make([]byte, 0, l.gap()+len(packet)), packet)
