@@ -35,7 +35,11 @@ func (p *path) same(from netip.AddrPort, local netip.Addr) bool {
 
 // fit makes the path of an established client.
 func (p *peer) fit(to path) *path {
-	room := p.gen.Load().cfg.Mssfix - mss.Headers(to.from.Addr(), p.stream)
+	room := p.gen.Load().cfg.Mssfix
+	if n := int(p.packets.Load()); n > 0 {
+		room = min(room, n)
+	}
+	room -= mss.Headers(to.from.Addr(), p.stream)
 	if p.stream {
 		room -= framing.HeaderSize
 	}
@@ -91,8 +95,12 @@ func (s *udpShard) float(now time.Time, p *peer, from netip.AddrPort, local neti
 		log.Debug("client does not move", "reason", err)
 	default:
 		level := slog.LevelInfo
-		if n := p.moves.Add(1); n > maxMovesLogged {
+		n := p.moves.Add(1)
+		if n > maxMovesLogged {
 			level = slog.LevelDebug
+		}
+		if n <= maxMovesSearched {
+			p.moved()
 		}
 		log.Log(context.Background(), level, "client moved")
 	}
@@ -101,6 +109,9 @@ func (s *udpShard) float(now time.Time, p *peer, from netip.AddrPort, local neti
 	}
 	return true
 }
+
+// maxMovesSearched is after how many moves of one session the paths are not looked at any more.
+const maxMovesSearched = 1000
 
 // maxMovesLogged is after how many moves of one session the log is quiet about them:
 // a client may jump as often as it likes.

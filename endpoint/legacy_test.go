@@ -129,6 +129,8 @@ func TestMssfix(t *testing.T) {
 	d, reply := r.connect(t, "ann")
 	me := reply.Address.Addr()
 	d.ping(t, me)
+	// Until it is known what the path carries, segments are smaller.
+	r.until(t, func() bool { return r.peers.all()[0].packets.Load() == 1492 })
 	syn := append(echo(me, network.DemoAddress(), 0)[:20], make([]byte, 24)...)
 	binary.BigEndian.PutUint16(syn[2:], uint16(len(syn)))
 	syn[9], syn[10], syn[11] = 6, 0, 0

@@ -72,6 +72,11 @@ type peer struct {
 	access atomic.Pointer[access]
 	mtu    int // the largest that the client takes; 0 = unknown
 
+	packets   atomic.Int32 // outside, that TCP inside is fitted to, bytes; 0: as the configuration says
+	searching bool         // for that
+	searches  sync.WaitGroup
+	endSearch context.CancelFunc // nil: there was none
+
 	judging *judging    // the sign-in that is being checked; nil: none
 	login   string      // the user name as it was typed
 	token   push.Secret // that the client has; empty: none
@@ -143,6 +148,10 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 // over takes back what the session had, which ended with err.
 func (p *peer) over(ctx context.Context, g *generation, err error) {
 	p.server.peers.withdraw(p)
+	if p.endSearch != nil {
+		p.endSearch()
+		p.searches.Wait()
+	}
 	if p.later != nil {
 		p.later.Stop()
 	}
@@ -278,6 +287,7 @@ func (p *peer) push(now time.Time, s *ovpn.Session) error {
 		return err
 	}
 	p.server.peers.measure(p)
+	p.discoverPath(s.Data())
 	p.adopting.Lock()
 	p.updatable = s.CanUpdate()
 	p.adopting.Unlock()

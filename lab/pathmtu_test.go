@@ -115,3 +115,20 @@ func TestWiderPath(t *testing.T) {
 	}
 	s.ok(bulk(s.client, s.host, netip.AddrPortFrom(hostAddr, 5004), 1<<20))
 }
+
+// TestNarrowPathOfOpenVPN: openvpn's client lets no router cut what it sends, nor looks what passes; the endpoint fits its
+// TCP connections.
+func TestNarrowPathOfOpenVPN(t *testing.T) {
+	t.Parallel()
+	needs(t, "openvpn")
+	s := newNarrowSite(t, 1400)
+	l := connectCell(s, newPKI(t), staticKey(), cell{Peers: openVPNToAdit, Transport: "udp", Wrap: "tls-crypt", Cipher: "AES-256-GCM"})
+	s.ok(bulk(s.client, s.host, netip.AddrPortFrom(hostAddr, 5004), 1<<20)) // before the path is known
+	s.ok(l.server.WaitFor("loses large packets", soon))
+	for _, host := range []netip.Addr{hostAddr, hostAddr6} {
+		s.ok(bulk(s.client, s.host, netip.AddrPortFrom(host, 5004), 4<<20))
+	}
+	// What the endpoint sends may be cut.
+	four, _ := s.tunnelAddrs(s.client)
+	s.ok(sizesTo(s.server, s.client, netip.AddrPortFrom(four, 5003)))
+}
