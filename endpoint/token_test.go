@@ -57,7 +57,14 @@ func TestTokenStaysWithItsCertificate(t *testing.T) {
 		d := r.dial(t, cfg)
 		d.ping(t, wait[ovpn.PushReply](t, d).Reply.Address.Addr())
 		other.Store(true)
-		r.established(t).do <- rekey
+		p := r.established(t)
+		r.until(t, func() bool {
+			select {
+			case p.do <- rekey: // nothing happens before the first key is known to work
+			default: // it has ended
+			}
+			return len(d.events) > 0
+		})
 		wait[ovpn.AuthFailed](t, d)
 		r.until(t, func() bool { return len(r.Connections()) == 0 })
 	})
