@@ -13,9 +13,10 @@ import (
 const (
 	maxHalfOpen       = 8192
 	maxHalfOpenSource = 6144
-	silentAfter       = 5 * time.Second
-	maxSilent         = 256
-	maxSilentSource   = 64
+	// A client whose packet is lost twice sends it again after 2 and 6 seconds.
+	silentAfter     = 8 * time.Second
+	maxSilent       = 1024
+	maxSilentSource = 256
 )
 
 // What the gate answers in 10 seconds, in all and to one source, of clients that do not go on. An answer

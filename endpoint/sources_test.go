@@ -80,7 +80,7 @@ func TestSilentHandshakesOfOneSource(t *testing.T) {
 	}
 	var six []context.Context
 	for i := range maxSilentSource + 1 {
-		addr := netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}), 1000)
+		addr := netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i >> 8), 15: byte(i)}), 1000)
 		_, ctx, err := r.waitingPeer(t, now, addr.String(), 3)
 		if err != nil {
 			t.Fatal(err)
