@@ -122,7 +122,7 @@ func TestNarrowPathOfOpenVPN(t *testing.T) {
 	t.Parallel()
 	needs(t, "openvpn")
 	s := newNarrowSite(t, 1400)
-	l := connectCell(s, newPKI(t), staticKey(), cell{Peers: openVPNToAdit, Transport: "udp", Wrap: "tls-crypt", Cipher: "AES-256-GCM"})
+	l := connectCell(s, newPKI(t), staticKey(), cell{Peers: openVPNToAdit, Transport: "udp", Wrap: "tls-crypt", Cipher: "AES-256-GCM", NCP: "ncp"})
 	s.ok(bulk(s.client, s.host, netip.AddrPortFrom(hostAddr, 5004), 1<<20)) // before the path is known
 	s.ok(l.server.WaitFor("loses large packets", soon))
 	for _, host := range []netip.Addr{hostAddr, hostAddr6} {
