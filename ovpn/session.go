@@ -65,6 +65,7 @@ type Session struct {
 	exitNotify    bool          // say goodbye with OCC
 	pinged        time.Time     // when a ping was due last
 	heard         bool          // any authentic packet at all
+	received      uint64        // messages, each once
 	promoteDue    time.Time     // when to look again whether the peer has the new key
 	renegotiate   time.Time     // when we start a new key ourselves
 	volume        volume        // inner traffic before the newest key
@@ -170,6 +171,10 @@ func (s *Session) Peer() wire.SessionID { return s.remote }
 // Heard says whether any authentic packet has come from the peer.
 func (s *Session) Heard() bool { return s.heard }
 
+// Received is how many messages of the peer have arrived, each counted once: a peer that repeats what it said, or
+// only acknowledges, goes no further.
+func (s *Session) Received() uint64 { return s.received }
+
 // Handle takes one control packet (any opcode but data), borrowed for the call.
 func (s *Session) Handle(now time.Time, packet []byte) error {
 	if s.dead != nil {
@@ -200,7 +205,9 @@ func (s *Session) Handle(now time.Time, packet []byte) error {
 	s.lastHeard, s.heard = now, true
 	k.rel.acked(c.Acks)
 	if c.Op != wire.AckV1 {
-		k.rel.receive(c.Op, c.ID, c.Payload)
+		if k.rel.receive(c.Op, c.ID, c.Payload) {
+			s.received++
+		}
 	}
 	if !s.ending.IsZero() && (s.outbox.empty() || k != s.keys[0]) {
 		return nil // only acknowledgements count now
