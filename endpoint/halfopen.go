@@ -17,6 +17,9 @@ const (
 	silentAfter     = 8 * time.Second
 	maxSilent       = 1024
 	maxSilentSource = 256
+	// maxSwept is how many that fell silent are looked at for each new handshake: packets of all clients
+	// wait meanwhile.
+	maxSwept = 16
 )
 
 // What the gate answers in 10 seconds, in all and to one source, of clients that do not go on. An answer
@@ -32,42 +35,76 @@ var (
 	errStillCrowd = errors.New("still too many handshakes are under way")
 )
 
-// halfOpen is the handshakes that are not finished. Those that wait for their client are in the order in
-// which they began to; when the endpoint is behind with its work, that is not their fault. It belongs to
-// peers, under its lock.
+// halfOpen is the handshakes that are not finished. When the endpoint is behind with its work, that is not
+// their fault: only the time counts in which they wait for their client. However many there are, each call does
+// a bounded amount of work, sweep for maxSwept of them and the others for one or two. It belongs to peers, under its lock.
 type halfOpen struct {
-	busy, idle, silent list.List            // of *peer: waiting for the endpoint; for the client; for it since silentAfter
-	of, silentOf       map[netip.Prefix]int // how many by source
-	refused            time.Time            // when errCrowd was said last
+	origins map[netip.Prefix]*origin
+	all     tally
+	silent  tally
+	idle    list.List // of *peer that wait for their client, not silent, in the order of since
+	refused time.Time // when errCrowd was said last
+}
+
+// origin is the handshakes of one source.
+type origin struct {
+	source netip.Prefix
+	peers  [3]list.List // of *peer, by state, oldest first
+	all    share
+	silent share
+}
+
+// waitState is whom a handshake waits for.
+type waitState uint8
+
+const (
+	stateBusy   waitState = iota // the endpoint
+	stateIdle                    // its client
+	stateSilent                  // its client, which has not gone on for silentAfter
+)
+
+// waiting is a peer's place in halfOpen, which alone uses it.
+type waiting struct {
+	origin *origin // nil: it is not there
+	state  waitState
+	at     *list.Element // in origin.peers[state]
+	idle   *list.Element // in halfOpen.idle; nil: another state
+	since  time.Time     // idle since then
+	waited time.Duration // for the client before since, after it went on last
 }
 
 func newHalfOpen() halfOpen {
-	return halfOpen{of: map[netip.Prefix]int{}, silentOf: map[netip.Prefix]int{}}
+	return halfOpen{origins: map[netip.Prefix]*origin{}, all: newTally(), silent: newTally()}
 }
 
-func (h *halfOpen) len() int { return h.busy.Len() + h.idle.Len() + h.silent.Len() }
+func (h *halfOpen) len() int { return h.all.total }
 
 // add takes one more handshake, or says that its client must come back later. Those that make room are
 // handed to evict: who fills the table loses its own places, nobody else's.
 func (h *halfOpen) add(now time.Time, p *peer, evict func(*peer)) error {
 	h.sweep(now, evict)
-	if h.of[p.source] >= maxHalfOpenSource {
+	n := 0
+	if o := h.origins[p.source]; o != nil {
+		n = o.all.n
+	}
+	if n >= maxHalfOpenSource {
 		return h.refuse(now)
 	}
 	if h.len() >= maxHalfOpen {
-		most := p.source
-		for source, n := range h.of {
-			if n > h.of[most] {
-				most = source
-			}
-		}
-		if most == p.source {
+		most := h.all.top()
+		if n >= most.all.n {
 			return h.refuse(now)
 		}
-		h.evictOldest(most, evict, &h.silent, &h.idle, &h.busy)
+		h.evictOldest(most, evict, stateSilent, stateIdle, stateBusy)
 	}
-	p.waiting, p.waitsIn, p.waitsSince = h.idle.PushBack(p), &h.idle, now
-	h.of[p.source]++
+	o := h.origins[p.source]
+	if o == nil {
+		o = &origin{source: p.source}
+		h.origins[p.source] = o
+	}
+	h.all.add(o, &o.all, 1)
+	p.waiting = waiting{origin: o}
+	h.put(now, p, stateIdle)
 	return nil
 }
 
@@ -80,86 +117,157 @@ func (h *halfOpen) refuse(now time.Time) error {
 	return errCrowd
 }
 
-// sweep finds those that have become silent, of which there are too many when the oldest makes room.
+// sweep finds some of those that have become silent.
 func (h *halfOpen) sweep(now time.Time, evict func(*peer)) {
-	for e := h.idle.Front(); e != nil; e = h.idle.Front() {
-		p := e.Value.(*peer)
-		if now.Sub(p.waitsSince) < silentAfter {
+	for range maxSwept {
+		e := h.idle.Front()
+		if e == nil {
 			return
 		}
-		h.put(p, &h.silent)
-		switch {
-		case h.silentOf[p.source] > maxSilentSource:
-			h.evictOldest(p.source, evict, &h.silent)
-		case h.silent.Len() > maxSilent:
-			most := h.silent.Front().Value.(*peer).source
-			for source, n := range h.silentOf {
-				if n > h.silentOf[most] {
-					most = source
-				}
-			}
-			h.evictOldest(most, evict, &h.silent)
+		p := e.Value.(*peer)
+		if now.Sub(p.waiting.since) < silentAfter {
+			return
+		}
+		h.take(p)
+		h.fallSilent(now, p, evict)
+	}
+}
+
+// fallSilent makes p, which is nowhere at the moment, one of the silent. When they are too many, the oldest of a source makes room.
+func (h *halfOpen) fallSilent(now time.Time, p *peer, evict func(*peer)) {
+	h.put(now, p, stateSilent)
+	switch o := p.waiting.origin; {
+	case o.silent.n > maxSilentSource:
+		h.evictOldest(o, evict, stateSilent)
+	case h.silent.total > maxSilent:
+		h.evictOldest(h.silent.top(), evict, stateSilent)
+	}
+}
+
+// evictOldest takes the oldest handshake of a source that is in the first of these states that it has one in.
+func (h *halfOpen) evictOldest(o *origin, evict func(*peer), states ...waitState) {
+	for _, s := range states {
+		if e := o.peers[s].Front(); e != nil {
+			p := e.Value.(*peer)
+			h.remove(p)
+			evict(p)
+			return
 		}
 	}
 }
 
-// evictOldest takes the oldest handshake of source out of the first list that has one.
-func (h *halfOpen) evictOldest(source netip.Prefix, evict func(*peer), lists ...*list.List) {
-	for _, l := range lists {
-		for e := l.Front(); e != nil; e = e.Next() {
-			if p := e.Value.(*peer); p.source == source {
-				h.remove(p)
-				evict(p)
-				return
-			}
-		}
-	}
-}
-
-// wait says whom p waits for from now on: its client, or the endpoint.
-func (h *halfOpen) wait(now time.Time, p *peer, client bool) {
-	if p.waiting == nil {
+// work says that p waits for the endpoint from now on. Who is silent stays so until its client goes on: packets
+// alone, which may be anything, save nobody.
+func (h *halfOpen) work(now time.Time, p *peer) {
+	w := &p.waiting
+	if w.origin == nil || w.state != stateIdle {
 		return
 	}
-	p.waitsSince = now
-	if client {
-		h.put(p, &h.idle)
-	} else {
-		h.put(p, &h.busy)
-	}
-}
-
-// put moves p to the end of a list.
-func (h *halfOpen) put(p *peer, to *list.List) {
-	source := p.source
+	w.waited += now.Sub(w.since)
 	h.take(p)
-	p.waiting, p.waitsIn = to.PushBack(p), to
-	if to == &h.silent {
-		h.silentOf[source]++
+	h.put(now, p, stateBusy)
+}
+
+// wait says that p waits for its client from now on, and whether that went on since it did so before. Who sends
+// packets but does not go on is silent after twice silentAfter at the latest.
+func (h *halfOpen) wait(now time.Time, p *peer, progress bool, evict func(*peer)) {
+	w := &p.waiting
+	if w.origin == nil {
+		return
+	}
+	if progress {
+		w.waited = 0
+	} else if w.state == stateSilent {
+		return
+	}
+	h.take(p)
+	if w.waited >= silentAfter {
+		h.fallSilent(now, p, evict)
+		return
+	}
+	h.put(now, p, stateIdle)
+}
+
+// put gives p, which is nowhere at the moment, a place behind the others in a state.
+func (h *halfOpen) put(now time.Time, p *peer, s waitState) {
+	w := &p.waiting
+	w.state, w.at = s, w.origin.peers[s].PushBack(p)
+	switch s {
+	case stateIdle:
+		w.idle, w.since = h.idle.PushBack(p), now
+	case stateSilent:
+		h.silent.add(w.origin, &w.origin.silent, 1)
 	}
 }
 
-// take takes p out of its list, for another one.
+// take undoes put.
 func (h *halfOpen) take(p *peer) {
-	p.waitsIn.Remove(p.waiting)
-	if p.waitsIn == &h.silent {
-		less(h.silentOf, p.source)
+	w := &p.waiting
+	w.origin.peers[w.state].Remove(w.at)
+	switch w.at = nil; w.state {
+	case stateIdle:
+		h.idle.Remove(w.idle)
+		w.idle = nil
+	case stateSilent:
+		h.silent.add(w.origin, &w.origin.silent, -1)
 	}
-	p.waiting, p.waitsIn = nil, nil
 }
 
 // remove takes p out of the handshakes, if it is one.
 func (h *halfOpen) remove(p *peer) {
-	if p.waiting == nil {
+	o := p.waiting.origin
+	if o == nil {
 		return
 	}
 	h.take(p)
-	less(h.of, p.source)
+	p.waiting.origin = nil
+	if h.all.add(o, &o.all, -1); o.all.n == 0 {
+		delete(h.origins, o.source)
+	}
 }
 
-// less counts one less.
-func less(counts map[netip.Prefix]int, source netip.Prefix) {
-	if counts[source]--; counts[source] == 0 {
-		delete(counts, source)
+// tally knows which source has most of something.
+type tally struct {
+	total int
+	most  int                // that a source has
+	by    map[int]*list.List // by how many they have: *origin, none of them empty
+}
+
+// share is what one source has of a tally.
+type share struct {
+	n  int
+	at *list.Element // in tally.by[n]; nil: n is 0
+}
+
+func newTally() tally { return tally{by: map[int]*list.List{}} }
+
+// add counts one more of o, or with -1 one less. s is o's share of t.
+func (t *tally) add(o *origin, s *share, by int) {
+	if same := t.by[s.n]; same != nil {
+		if same.Remove(s.at); same.Len() == 0 {
+			delete(t.by, s.n)
+			if t.most == s.n {
+				t.most += by // nobody had more, and o has that many now
+			}
+		}
 	}
+	t.total += by
+	s.n += by
+	s.at = nil
+	if s.n == 0 {
+		return
+	}
+	if t.by[s.n] == nil {
+		t.by[s.n] = list.New()
+	}
+	s.at = t.by[s.n].PushBack(o)
+	t.most = max(t.most, s.n)
+}
+
+// top is the source that has most, of several the one that came to it first; nil when there is none.
+func (t *tally) top() *origin {
+	if t.total == 0 {
+		return nil
+	}
+	return t.by[t.most].Front().Value.(*origin)
 }

@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"container/list"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -50,10 +49,7 @@ type peer struct {
 	inbox  chan []byte
 	do     chan func(now time.Time, s *ovpn.Session) error
 
-	// Of a handshake that is not finished, in peers.halfOpen.
-	waiting    *list.Element
-	waitsIn    *list.List
-	waitsSince time.Time
+	waiting waiting // its place in peers.halfOpen
 
 	unproved *ovpn.Gate // that let it in without a proof of its address; else nil
 
@@ -142,7 +138,8 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 	if err != nil {
 		return
 	}
-	p.over(ctx, g, drive.Run(ctx, session, drive.Config{In: p.inbox, Send: p.send, Handle: p.handle, Do: p.do, Around: p.inTurn}))
+	p.over(ctx, g, drive.Run(ctx, session, drive.Config{In: p.inbox, Send: p.send, Handle: p.handle, Do: p.do,
+		Around: func(work func()) { p.inTurn(session, work) }}))
 }
 
 // over takes back what the session had, which ended with err.
@@ -179,10 +176,10 @@ func (p *peer) begin(g *generation, hello *ovpn.Hello) (*ovpn.Session, error) {
 }
 
 // inTurn works on a control packet, of which few are at a time. Never on a goroutine that moves packets.
-func (p *peer) inTurn(work func()) {
-	unfinished := p.status.Load() == nil
+func (p *peer) inTurn(s *ovpn.Session, work func()) {
+	unfinished, received := p.status.Load() == nil, s.Received()
 	if unfinished {
-		p.server.peers.waits(p.server.leave.Now(), p, false)
+		p.server.peers.works(p.server.leave.Now(), p)
 	}
 	// Who is ending waits for nothing: what the client said last may be why.
 	turn := p.server.turns.take(p.ctx, p.source, p.begun)
@@ -192,7 +189,7 @@ func (p *peer) inTurn(work func()) {
 		p.server.turns.give()
 	}
 	if unfinished {
-		p.server.peers.waits(p.server.leave.Now(), p, true)
+		p.server.peers.waits(p.server.leave.Now(), p, s.Received() > received)
 	}
 }
 

@@ -121,8 +121,7 @@ func (ps *peers) add(now time.Time, p *peer) error {
 	if err := ps.sources.arrive(now, p.source, p.gen.Load().cfg.ConnectFreq); err != nil {
 		return err
 	}
-	err := ps.halfOpen.add(now, p, func(old *peer) { old.cancel(errEvicted) })
-	if err != nil {
+	if err := ps.halfOpen.add(now, p, evict); err != nil {
 		return err
 	}
 	for ps.taken[ps.nextID] != nil {
@@ -136,11 +135,21 @@ func (ps *peers) add(now time.Time, p *peer) error {
 	return nil
 }
 
-// waits says whom p's handshake waits for from now on: its client, or the endpoint.
-func (ps *peers) waits(now time.Time, p *peer, client bool) {
+// evict ends a handshake that made room for another one.
+func evict(p *peer) { p.cancel(errEvicted) }
+
+// works says that p's handshake waits for the endpoint from now on.
+func (ps *peers) works(now time.Time, p *peer) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	ps.halfOpen.wait(now, p, client)
+	ps.halfOpen.work(now, p)
+}
+
+// waits says that p's handshake waits for its client from now on, which has gone on before, or only sent packets.
+func (ps *peers) waits(now time.Time, p *peer, progress bool) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.halfOpen.wait(now, p, progress, evict)
 }
 
 // settled says that p's handshake waits for the endpoint alone.

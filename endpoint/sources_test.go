@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"net"
@@ -58,8 +57,11 @@ func TestSilentHandshakes(t *testing.T) {
 		t.Errorf("%d were evicted at once", n)
 	}
 	now = now.Add(silentAfter)
-	if _, _, err := r.waitingPeer(t, now, "192.0.2.8:1000", 3); err != nil {
-		t.Fatal(err)
+	for i := range 6*maxSilentSource/maxSwept + 1 { // each new one finds some of them
+		addr := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.8"), uint16(1000+i))
+		if _, _, err := r.waitingPeer(t, now, addr.String(), 3); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if n, want := evicted(evil), 6*maxSilentSource+1-maxSilent; n != want {
 		t.Errorf("%d evicted, want %d", n, want)
@@ -87,76 +89,17 @@ func TestSilentHandshakesOfOneSource(t *testing.T) {
 		}
 		six = append(six, ctx)
 	}
-	if _, _, err := r.waitingPeer(t, now.Add(silentAfter), "192.0.2.8:1000", 3); err != nil {
-		t.Fatal(err)
+	for i := range maxSilentSource/maxSwept + 1 {
+		addr := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.8"), uint16(1000+i))
+		if _, _, err := r.waitingPeer(t, now.Add(silentAfter), addr.String(), 3); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if !errors.Is(context.Cause(six[0]), errEvicted) || six[1].Err() != nil {
 		t.Error("the oldest handshake of the source did not make room")
 	}
 	if honest.Err() != nil {
 		t.Error("the honest client was evicted")
-	}
-}
-
-// TestOfficeComesBack: thousands of clients behind one address are let in at once, and none of
-// them makes room for another, however long the endpoint needs for them. Others are let in beside them.
-func TestOfficeComesBack(t *testing.T) {
-	h := newHalfOpen()
-	now := time.Unix(1000, 0)
-	var gone []*peer
-	evict := func(p *peer) { gone = append(gone, p) }
-	of := func(source string) *peer { return &peer{source: netip.MustParsePrefix(source)} }
-	var office []*peer
-	for range maxHalfOpenSource {
-		p := of("192.0.2.1/32")
-		if err := h.add(now, p, evict); err != nil {
-			t.Fatal(err)
-		}
-		h.wait(now, p, false)
-		office = append(office, p)
-	}
-	if err := h.add(now, of("192.0.2.1/32"), evict); !errors.Is(err, errCrowd) {
-		t.Errorf("one more of the office: %v", err)
-	}
-	if err := h.add(now, of("192.0.2.1/32"), evict); !errors.Is(err, errStillCrowd) {
-		t.Errorf("and another one: %v", err)
-	}
-	now = now.Add(10 * silentAfter) // all wait for the endpoint
-	for i := range maxHalfOpen - maxHalfOpenSource {
-		if err := h.add(now, of(netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), 32).String()), evict); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(gone) != 0 {
-		t.Errorf("%d made room", len(gone))
-	}
-	// The table is full: the source that has most makes room, those who keep us waiting first.
-	h.wait(now, office[7], true)
-	for range 2 {
-		if err := h.add(now, of("203.0.113.1/32"), evict); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(gone) != 2 || gone[0] != office[7] || gone[1] != office[0] {
-		t.Errorf("%d made room", len(gone))
-	}
-	if h.len() != maxHalfOpen {
-		t.Errorf("%d handshakes", h.len())
-	}
-	for _, p := range office {
-		h.wait(now, p, true)
-	}
-	h.sweep(now.Add(silentAfter), evict)
-	if n := h.silentOf[office[1].source]; n > maxSilentSource || h.silent.Len() != maxSilent {
-		t.Errorf("%d of the office are silent, %d in all", n, h.silent.Len())
-	}
-	for _, l := range []*list.List{&h.busy, &h.idle, &h.silent} {
-		for l.Len() > 0 {
-			h.remove(l.Front().Value.(*peer))
-		}
-	}
-	if len(h.of)+len(h.silentOf) != 0 {
-		t.Errorf("left: %v %v", h.of, h.silentOf)
 	}
 }
 
