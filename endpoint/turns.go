@@ -11,13 +11,18 @@ import (
 
 // turns bounds how many clients' control packets are worked on at a time: TLS handshakes take most of a
 // millisecond of a processor each, and thousands of goroutines that are ready to calculate would keep the
-// ones waiting that move packets. Who is further along comes first, so that handshakes finish; then the
-// sources take turns, so that one that sends many delays nobody else's. Safe for concurrent use.
+// ones waiting that move packets. Who is further along comes first, so that handshakes finish, but for every fourth turn,
+// so that who always has work keeps no new client out; then the sources take turns, so that one that sends
+// many delays nobody else's. Safe for concurrent use.
 type turns struct {
 	mu    sync.Mutex
 	free  int
 	queue [2]sourceQueue // those whose handshake has begun, and the others
+	ahead int            // turns that those of the first queue had while others waited
 }
+
+// maxAhead is how many turns those whose handshake has begun have before one of the others has his.
+const maxAhead = 3
 
 // sourceQueue is who waits for a turn.
 type sourceQueue struct {
@@ -75,13 +80,25 @@ func (t *turns) take(ctx context.Context, source netip.Prefix, begun bool) bool 
 func (t *turns) give() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i := range t.queue {
-		if turn := t.queue[i].next(); turn != nil {
-			close(turn)
-			return
+	begun, others := &t.queue[0], &t.queue[1]
+	var turn chan struct{}
+	if t.ahead < maxAhead {
+		turn = begun.next()
+	}
+	switch {
+	case turn != nil && others.order.Len() > 0:
+		t.ahead++
+	case turn == nil:
+		t.ahead = 0
+		if turn = others.next(); turn == nil {
+			turn = begun.next()
 		}
 	}
-	t.free++
+	if turn == nil {
+		t.free++
+		return
+	}
+	close(turn)
 }
 
 func (q *sourceQueue) add(source netip.Prefix, turn chan struct{}) {

@@ -64,6 +64,53 @@ func TestTurnsOrder(t *testing.T) {
 	}
 }
 
+// TestTurnsOfNewClients: a source that always has work of handshakes that have begun leaves every fourth turn to others.
+func TestTurnsOfNewClients(t *testing.T) {
+	turns := newTurns(1)
+	if !turns.take(t.Context(), ipv4(0), true) {
+		t.Fatal("no turn")
+	}
+	got := make(chan string)
+	var wg sync.WaitGroup
+	ask := func(name string, source netip.Prefix, begun bool) {
+		n := turns.waiting()
+		wg.Go(func() {
+			turns.take(context.Background(), source, begun)
+			got <- name
+		})
+		for turns.waiting() != n+1 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	ask("busy", ipv4(1), true)
+	var order []string
+	for i := range 20 {
+		// There is always one more of the busy source. The others come later, a source each.
+		ask("busy", ipv4(1), true)
+		if i == 4 {
+			ask("new 1", ipv4(2), false)
+			ask("new 2", ipv4(3), false)
+			ask("new 3", ipv4(4), false)
+		}
+		turns.give()
+		order = append(order, <-got)
+	}
+	for i, name := range []string{"new 1", "new 2", "new 3"} {
+		if at := slices.Index(order, name); at != 4+(maxAhead+1)*(i+1)-1 {
+			t.Errorf("%s had turn %d of %q", name, at, order)
+		}
+	}
+	for turns.waiting() > 0 {
+		turns.give()
+		<-got
+	}
+	turns.give()
+	wg.Wait()
+	if turns.free != 1 {
+		t.Errorf("left: %+v", turns)
+	}
+}
+
 // TestTurnsBound: never more at a time than there are turns, and who gives up waiting takes none along.
 func TestTurnsBound(t *testing.T) {
 	turns := newTurns(3)
