@@ -95,6 +95,7 @@ func (l *udpListener) door() *ovpn.Gate {
 	}
 	l.renewal.Lock()
 	defer l.renewal.Unlock()
+	g = l.server.gen.Load() // or who was late would go back to an older one
 	next := &entrance{gen: g}
 	if at := l.gate.Load(); at != nil && at.gen.wrap == g.wrap {
 		next.Gate = at.Gate

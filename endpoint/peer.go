@@ -113,7 +113,7 @@ func (s *Server) newPeer(key sessionKey, local netip.Addr, conn udp.Conn) (*peer
 	p := &peer{
 		server: s, key: key, source: sourceOf(key.from.Addr()), name: connectionID(), start: s.leave.Now(), ctx: ctx, cancel: cancel,
 		inbox: make(chan []byte, inboxSize),
-		do:    make(chan func(time.Time, *ovpn.Session) error, 4),
+		do:    make(chan func(time.Time, *ovpn.Session) error, 16), // it is not read while the peer waits for its turn
 	}
 	p.gen.Store(s.gen.Load())
 	p.path.Store(&path{from: key.from, local: local, conn: conn})

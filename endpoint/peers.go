@@ -177,7 +177,7 @@ func (ps *peers) established(p *peer) (replaced *peer) {
 
 // move makes p's client be at another address, where its control packets are
 // accepted from now on too. A packet from its last place that another socket had read before, and opens only
-// now, does not take it back. A client with the same identity that is there is
+// now, does not take it back; one that waited unread in that socket does, until the client's next packet. A client with the same identity that is there is
 // replaced; another one is left alone, and p stays where it was.
 func (ps *peers) move(p *peer, to *path) (replaced *peer, err error) {
 	ps.mu.Lock()

@@ -149,7 +149,7 @@ const pieceSize = 64 << 10
 // writeTimeout is how long a client may leave everything unread.
 const writeTimeout = 15 * time.Second
 
-// lingerTimeout bounds the last write of a connection that is being closed.
+// lingerTimeout is how long a connection that is being closed may take for what is pending.
 const lingerTimeout = 2 * time.Second
 
 func newStreamOut(conn net.Conn) *streamOut {
@@ -175,12 +175,9 @@ func (o *streamOut) run() {
 		}
 		urgent := o.urgent
 		o.urgent = nil
-		timeout := writeTimeout
-		if o.closing {
-			timeout = lingerTimeout
+		if !o.closing { // close has set the last one
+			o.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 		}
-		// Under the lock, so that it does not undo close's.
-		o.conn.SetWriteDeadline(time.Now().Add(timeout))
 		o.mu.Unlock()
 		piece := data[:framing.Whole(data, pieceSize)]
 		if len(urgent)+len(piece) == 0 {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/adit-vpn/adit/ovpn/framing"
 )
@@ -97,5 +98,32 @@ func TestQuietStream(t *testing.T) {
 	defer o.mu.Unlock()
 	if n := cap(o.pending); n > pieceSize {
 		t.Errorf("the quiet client has a buffer of %d bytes", n)
+	}
+}
+
+// TestSlowReaderAtTheEnd: what is pending when a connection is closed has its time in all, not for each piece.
+func TestSlowReaderAtTheEnd(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	o := newStreamOut(near)
+	const packets, pace = 4000, 2 * time.Millisecond // four times as long as there is
+	for range packets {
+		o.pending = framing.Append(o.pending, make([]byte, 100))
+	}
+	o.close()
+	var wg sync.WaitGroup
+	wg.Go(o.run)
+	defer wg.Wait()
+	in, got := framing.NewReaderSize(far, 200), 0
+	for {
+		batch, err := in.ReadBatch(make([][]byte, 0, 1))
+		if err != nil {
+			break
+		}
+		got += len(batch)
+		time.Sleep(pace)
+	}
+	if got == 0 || got >= packets {
+		t.Errorf("%d of %d packets were read", got, packets)
 	}
 }
