@@ -50,8 +50,12 @@ type Data interface {
 // as not every peer does. Headers is what a packet has in front of a datagram of data. It takes two round trips when most
 // passes, else some seconds, and fails with ctx only. One at a time for one data.
 func Search(ctx context.Context, path Path, data Data, most, headers int) (largest int, err error) {
+	for len(data.Loads()) > 0 {
+		<-data.Loads() // late, for an earlier search
+	}
 	s := newSearch(most)
 	patience := time.Duration(0) // for an answer, once one came
+	var begin time.Time          // of the first try of a size: the answer may be to that (Karn's algorithm)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for size := s.size(); size > 0; size = s.size() {
@@ -65,7 +69,10 @@ func Search(ctx context.Context, path Path, data Data, most, headers int) (large
 			s.lost(true)
 			continue
 		}
-		begin, wait := time.Now(), patience
+		if s.tries[s.at] == 0 {
+			begin = time.Now()
+		}
+		wait := patience
 		if wait == 0 {
 			wait = first * time.Duration(1+s.tries[s.at])
 		}
@@ -74,7 +81,7 @@ func Search(ctx context.Context, path Path, data Data, most, headers int) (large
 			select {
 			case got := <-data.Loads():
 				if s.answer(asked, got) {
-					patience = max(least, 3*time.Since(begin))
+					patience = max(patience, least, 3*time.Since(begin)/2)
 					waiting = false
 				}
 			case <-timer.C:

@@ -103,7 +103,12 @@ func (w *wire) WriteWhole(b []byte) error {
 	}
 	got := int(b[0])<<8 | int(b[1])
 	if !w.silent && max(len(b), got)+wireHeaders <= w.mtu {
-		time.AfterFunc(w.delay, func() { w.loads <- got })
+		time.AfterFunc(w.delay, func() {
+			select {
+			case w.loads <- got:
+			default: // as ovpn.Data does
+			}
+		})
 	}
 	return nil
 }
@@ -139,6 +144,46 @@ func TestSearchOverWire(t *testing.T) {
 				}
 				time.Sleep(time.Minute) // the late answers
 			})
+		})
+	}
+}
+
+// TestSearchAnyDelay: answers that come after the next try, or after the search, mislead neither that search nor the
+// next one.
+func TestSearchAnyDelay(t *testing.T) {
+	for _, mtu := range []int{1500, 1400} {
+		for _, pause := range []time.Duration{0, 300 * time.Millisecond, time.Minute} {
+			for delay := 10 * time.Millisecond; delay < 2*time.Second; delay += 10 * time.Millisecond {
+				var got [3]int
+				var err [len(got)]error
+				synctest.Test(t, func(t *testing.T) {
+					w := &wire{mtu: mtu, delay: delay, loads: make(chan int, 4)}
+					for n := range got {
+						got[n], err[n] = Search(t.Context(), w, w, 1492, wireHeaders)
+						time.Sleep(pause)
+					}
+					time.Sleep(time.Minute) // the late answers
+				})
+				want := min(mtu, 1492)
+				if got != [3]int{want, want, want} || errors.Join(err[:]...) != nil {
+					t.Errorf("%v, with pauses of %v: found %d, %v, want %d", delay, pause, got, err, want)
+				}
+			}
+		}
+	}
+}
+
+// TestSearchForgets: answers that nobody took do not count for the next search.
+func TestSearchForgets(t *testing.T) {
+	for _, late := range []int{1464, 1400, 1252, 548} {
+		synctest.Test(t, func(t *testing.T) {
+			w := &wire{mtu: 1400, delay: 30 * time.Millisecond, loads: make(chan int, 4)}
+			for range cap(w.loads) {
+				w.loads <- late
+			}
+			if got, err := Search(t.Context(), w, w, 1492, wireHeaders); err != nil || got != 1400 {
+				t.Errorf("after %d: found %d, %v", late, got, err)
+			}
 		})
 	}
 }
