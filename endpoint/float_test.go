@@ -25,6 +25,7 @@ type nat struct {
 	client  net.Addr
 	outside []*net.UDPConn // the last one sends
 	last    []byte         // data packet of the client
+	most    int            // the longest datagram that passes, bytes; 0: any
 	strange int            // packets from where the client sent nothing, which are dropped
 }
 
@@ -74,7 +75,7 @@ func (n *nat) rebind() netip.AddrPort {
 				n.mu.Unlock()
 				continue
 			}
-			if n.client != nil && n.outside[len(n.outside)-1] == c { // a client that moved hears nothing there
+			if n.passes(size) && n.client != nil && n.outside[len(n.outside)-1] == c { // a client that moved hears nothing there
 				n.inside.WriteTo(b[:size], n.client)
 			}
 			n.mu.Unlock()
@@ -95,9 +96,20 @@ func (n *nat) out() {
 		if wire.IsData(b[0]) {
 			n.last = append(n.last[:0], b[:size]...)
 		}
-		n.outside[len(n.outside)-1].WriteTo(b[:size], n.server)
+		if n.passes(size) {
+			n.outside[len(n.outside)-1].WriteTo(b[:size], n.server)
+		}
 		n.mu.Unlock()
 	}
+}
+
+func (n *nat) passes(size int) bool { return n.most == 0 || size <= n.most }
+
+// narrow lets datagrams of so many bytes pass; 0: any.
+func (n *nat) narrow(most int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.most = most
 }
 
 // replay is the last data packet that the client sent.

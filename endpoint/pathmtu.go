@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn"
@@ -13,44 +14,113 @@ import (
 // TCP inside is fitted to what the path to each client carries (package pmtud), for clients that do not see to that
 // themselves: openvpn's forbid routers to cut what they send. Until a client answers, TCP
 // is fitted to what nearly every path carries; one that never does is believed to have a path for mssfix.
+// From time to time, and when the client comes from elsewhere, it is asked again: a path changes, and in a
+// storm of traffic it looks narrower than it is.
+
+// discovery is what is known of the path to a client. Only run's goroutine uses it.
+type discovery struct {
+	at       *path  // that it is about; nil: none yet
+	largest  int    // the largest packet that passes, bytes; 0: no answer
+	carried  uint64 // what the tunnel had carried when the last search began, bytes inside
+	running  bool
+	searches sync.WaitGroup
+	end      context.CancelFunc // ends the last search; nil: there was none
+	again    *time.Timer        // nil: not yet. Clients are many: no goroutine waits for it
+}
+
+// stop ends a search that is under way, and waits for it.
+func (d *discovery) stop() {
+	if d.again != nil {
+		d.again.Stop()
+	}
+	if d.end != nil {
+		d.end()
+		d.searches.Wait()
+	}
+}
 
 // discoverPath begins to look for the largest packet that passes, unless that is under way. Only on run's
 // goroutine.
 func (p *peer) discoverPath(data *ovpn.Data) {
-	cfg := &p.gen.Load().cfg
-	most := min(cfg.Mssfix, pmtud.Most)
-	if p.stream || most == 0 || cfg.Legacy.Fragment > 0 || p.searching {
+	d := &p.discovery
+	if p.stream {
 		return
 	}
-	p.searching = true
+	p.discoverAgain()
+	cfg := &p.gen.Load().cfg // may be another one the next time
+	most := min(cfg.Mssfix, pmtud.Most)
+	if most == 0 || cfg.Legacy.Fragment > 0 || d.running {
+		return
+	}
+	d.running, d.carried = true, carried(data)
 	at := p.path.Load()
-	p.fitTo(min(pmtud.Base, most))
+	if d.at == nil || !at.same(d.at.from, d.at.local) {
+		d.at, d.largest = at, 0
+		p.fitTo(min(pmtud.Base, most))
+	}
 	ctx, cancel := context.WithCancel(p.ctx)
-	p.endSearch = cancel
-	p.searches.Go(func() {
+	d.end = cancel
+	d.searches.Go(func() {
 		defer cancel()
 		if !mayAsk(ctx, data) {
 			return
 		}
-		headers := mss.Headers(at.from.Addr(), false)
-		largest, err := pmtud.Search(ctx, pathTo{p}, data, most, headers)
+		largest, err := pmtud.Search(ctx, pathTo{p}, data, most, mss.Headers(at.from.Addr(), false))
 		if err != nil {
 			return
 		}
-		p.onRun(ctx, func(_ time.Time, s *ovpn.Session) error {
-			p.searching = false
+		p.onRun(ctx, func(time.Time, *ovpn.Session) error {
+			d.running = false
 			if now := p.path.Load(); !now.same(at.from, at.local) { // it has moved meanwhile
 				p.discoverPath(data)
 				return nil
 			}
-			if largest > 0 && largest < most {
-				p.server.log.Info("the path to a client loses large packets; TCP is fitted to it",
-					"connection", p.name, "from", at.from.String(), "largest", largest, "wanted", most)
-			}
-			p.fitTo(largest)
+			p.discovered(largest, most)
 			return nil
 		})
 	})
+}
+
+// discovered takes what a search from most downwards has found: the largest packet that passes, 0 for no answer.
+func (p *peer) discovered(largest, most int) {
+	d := &p.discovery
+	log := p.server.log.With("connection", p.name, "from", d.at.from.String())
+	switch {
+	case largest == 0 && d.largest > 0:
+		return // it did answer before: a moment of loss
+	case largest > 0 && largest < most && largest != d.largest:
+		log.Info("the path to a client loses large packets; TCP is fitted to it", "largest", largest, "wanted", most)
+	case d.largest > 0 && d.largest < largest:
+		log.Info("the path to a client carries large packets again", "largest", largest)
+	}
+	d.largest = largest
+	p.fitTo(largest)
+}
+
+// discoverAgain sets the timer for the next search. Only on run's goroutine.
+func (p *peer) discoverAgain() {
+	d := &p.discovery
+	if d.again != nil {
+		d.again.Reset(pmtud.Again)
+		return
+	}
+	d.again = time.AfterFunc(pmtud.Again, func() {
+		p.onRun(p.ctx, func(_ time.Time, s *ovpn.Session) error {
+			// What carries nothing needs no fit, and to be asked would keep the client from ending itself (--inactive).
+			if carried(s.Data()) == d.carried {
+				p.discoverAgain()
+			} else {
+				p.discoverPath(s.Data())
+			}
+			return nil
+		})
+	})
+}
+
+// carried is how much the tunnel has carried, bytes inside.
+func carried(data *ovpn.Data) uint64 {
+	c := data.Counters()
+	return c.RxBytes + c.TxBytes
 }
 
 // keyPoll is how often to look whether the client has its keys.
@@ -88,7 +158,7 @@ func (p *peer) fitTo(packets int) {
 func (p *peer) moved() {
 	select {
 	case p.do <- func(_ time.Time, s *ovpn.Session) error { p.discoverPath(s.Data()); return nil }:
-	default: // it is busy: the old result stays
+	default: // it is busy: the old result stays until the timer
 	}
 }
 

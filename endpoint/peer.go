@@ -69,9 +69,7 @@ type peer struct {
 	mtu    int // the largest that the client takes; 0 = unknown
 
 	packets   atomic.Int32 // outside, that TCP inside is fitted to, bytes; 0: as the configuration says
-	searching bool         // for that
-	searches  sync.WaitGroup
-	endSearch context.CancelFunc // nil: there was none
+	discovery discovery    // of that
 
 	judging *judging    // the sign-in that is being checked; nil: none
 	login   string      // the user name as it was typed
@@ -145,10 +143,7 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 // over takes back what the session had, which ended with err.
 func (p *peer) over(ctx context.Context, g *generation, err error) {
 	p.server.peers.withdraw(p)
-	if p.endSearch != nil {
-		p.endSearch()
-		p.searches.Wait()
-	}
+	p.discovery.stop()
 	if p.later != nil {
 		p.later.Stop()
 	}
