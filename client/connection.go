@@ -65,7 +65,6 @@ type connection struct {
 	facts   routes.Facts // that plan was made for
 	reply   push.Reply
 	server  netip.Addr // that plan goes around
-	mtu     int        // of the TUN as it was opened
 	room    int        // for packets inside: what the path outside carries; 0 = any
 	pathMTU int        // outside, as found out; 0 = not yet
 	kept    kept
@@ -274,7 +273,7 @@ func (c *connection) pollTimeout(r remote) time.Duration {
 func (c *connection) policy(server netip.Addr) routes.Policy {
 	return routes.Policy{
 		Server: server, Own: c.spec.own, NoPull: c.spec.noPull,
-		Add: c.settings.RouteAdd, Remove: c.settings.RouteRemove, MTU: c.room,
+		Add: c.settings.RouteAdd, Remove: c.settings.RouteRemove, MTU: c.room, DefaultMTU: c.spec.mtu,
 	}
 }
 
@@ -314,14 +313,11 @@ func (c *connection) carry(p *path) {
 
 // openTUN makes the device and starts its outbound loop.
 func (c *connection) openTUN(mtu int) error {
-	if mtu <= 0 {
-		mtu = c.spec.mtu
-	}
 	tun, err := c.host.OpenTUN(c.spec.device, mtu)
 	if err != nil {
 		return hostFailure(api.CodeTUNFailed, "open the tunnel device", err)
 	}
-	c.out, c.mtu = &outbound{tun: tun}, tun.MTU()
+	c.out = &outbound{tun: tun}
 	go func() { // undo waits for it
 		defer close(c.outDone)
 		c.outErr = c.out.run()
@@ -452,11 +448,7 @@ func (c *connection) explain() explainable {
 // showPlan copies what was applied into the status.
 func (c *connection) showPlan(plan routes.Plan) {
 	device := c.out.tun.Name()
-	mtu := plan.MTU
-	if mtu == 0 {
-		mtu = c.out.tun.MTU()
-	}
-	c.status.Tunnel = api.Tunnel{Device: device, Addresses: append([]netip.Prefix{}, plan.Addresses...), MTU: mtu, PathMTU: c.pathMTU}
+	c.status.Tunnel = api.Tunnel{Device: device, Addresses: append([]netip.Prefix{}, plan.Addresses...), MTU: plan.MTU, PathMTU: c.pathMTU}
 	c.status.FullTunnel = routes.FullTunnel(plan)
 	c.status.Routes = []api.Route{}
 	if device == "" {

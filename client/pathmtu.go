@@ -122,9 +122,6 @@ func (a *running) room(data *ovpn.Data, packet int) int {
 // setRoom sets the largest packet inside that the path outside carries, 0 for any; it says whether the plan
 // must be made anew.
 func (c *connection) setRoom(bytes int) bool {
-	if bytes == 0 && c.room > 0 {
-		bytes = c.mtu // as the TUN was opened
-	}
 	was := c.room
 	c.room = bytes
 	return was != bytes

@@ -1,11 +1,13 @@
 package client
 
 import (
+	"cmp"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/pmtud"
 )
 
@@ -63,6 +65,42 @@ func TestPathMTUChanges(t *testing.T) {
 			if got.Tunnel.PathMTU != c.known || got.Tunnel.MTU != c.mtu {
 				t.Errorf("with %d bytes: %+v", c.most, got.Tunnel)
 			}
+		}
+	})
+}
+
+// TestPathMTUOfNextSession: neither a path that was narrow for a while nor a server's word outlives its session.
+func TestPathMTUOfNextSession(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		s.deviceMTU = 1500
+		var st *stage
+		for _, c := range []struct{ pushed, most, mtu int }{{0, 0, 1500}, {0, 1372, 1344}, {1600, 0, 1600}, {1600, 1372, 1344}, {0, 0, 1500}, {1400, 0, 1400}, {0, 0, 1500}} {
+			s.set(func() {
+				s.most = c.most
+				s.answer = func(session *ovpn.Session, ev ovpn.Event) error {
+					if _, ok := ev.(ovpn.PushRequest); !ok {
+						return nil
+					}
+					r := reply()
+					r.TunMTU = c.pushed
+					return cmp.Or(session.Push(time.Now(), r), errHandled)
+				}
+			})
+			if st == nil {
+				st = roaming(t, s, "remote 203.0.113.5\n")
+			} else {
+				s.crash()
+			}
+			time.Sleep(3 * time.Minute)
+			synctest.Wait()
+			got := st.untilState(alice, "work", api.Connected, 0)
+			if plan := st.host(0).Current().MTU; got.Tunnel.MTU != c.mtu || plan != c.mtu {
+				t.Errorf("%+v: %+v and a plan of %d bytes", c, got.Tunnel, plan)
+			}
+		}
+		if _, opened := st.reconnects(); opened != 1 {
+			t.Errorf("%d TUNs", opened)
 		}
 	})
 }

@@ -232,6 +232,9 @@ func (b *builder) mtu() {
 		b.note("tun-mtu %d is out of range and ignored", m)
 		m = 0
 	}
+	if m == 0 {
+		m = b.policy.DefaultMTU // a server before this one may have said something
+	}
 	if most := b.policy.MTU; most > 0 {
 		if slices.ContainsFunc(b.plan.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
 			most = max(most, 1280) // with less, systems take the addresses away

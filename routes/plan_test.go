@@ -269,6 +269,15 @@ func TestBuildDNSAndMTU(t *testing.T) {
 	if p, _ = Build(r, home, Policy{}); p.MTU != 0 {
 		t.Errorf("MTU %d", p.MTU)
 	}
+	r.Address6 = netip.Prefix{}
+	for _, c := range []struct{ own, pushed, most, want int }{
+		{0, 0, 0, 1500}, {1400, 0, 0, 1400}, {1400, 1600, 0, 1600}, {0, 1600, 1344, 1344}, {0, 0, 1344, 1344}, {0, 70000, 0, 1500},
+	} {
+		r.TunMTU = c.pushed
+		if p, _ = Build(r, home, Policy{Own: push.Reply{TunMTU: c.own}, MTU: c.most, DefaultMTU: 1500}); p.MTU != c.want {
+			t.Errorf("%+v: MTU %d", c, p.MTU)
+		}
+	}
 }
 
 func TestDiff(t *testing.T) {

@@ -77,4 +77,6 @@ type Policy struct {
 	// MTU is the largest packet in bytes that the path outside carries, whatever the server says; but IPv6 keeps
 	// its 1280. 0 = no limit.
 	MTU int
+	// DefaultMTU is what the TUN has where neither server nor profile says, bytes; 0 = leave.
+	DefaultMTU int
 }
