@@ -123,13 +123,6 @@ type inBuffers struct {
 
 func newInBuffers() *inBuffers { return &inBuffers{batch: make([][]byte, 0, inBatch)} }
 
-// receive makes room for twice as many messages as before, up to most, each of size bytes.
-func (b *inBuffers) receive(most, size int) {
-	for range min(max(len(b.messages), 1), most-len(b.messages)) {
-		b.messages = append(b.messages, udp.Message{Buf: make([]byte, size)})
-	}
-}
-
 // inbound carries packets from one link to the TUN, and control packets to inbox.
 type inbound struct {
 	data  *ovpn.Data
@@ -157,7 +150,7 @@ func (in *inbound) udp(l *udpLink, refused func() bool) error {
 	n, conn := 0, *l.conn.Load()
 	for {
 		if n == len(in.bufs.messages) {
-			in.bufs.receive(conn.BatchSize(), conn.BufferSize())
+			in.bufs.messages = udp.Grow(in.bufs.messages, conn)
 		}
 		ms := in.bufs.messages
 		var err error
