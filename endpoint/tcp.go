@@ -146,6 +146,10 @@ const maxPending = 512 << 10
 // pieceSize is how much data one write gives to the system, bytes: what a control packet waits for.
 const pieceSize = 64 << 10
 
+// quietTime is how long a buffer stays that is larger than what it is used for. Streams vary from one write
+// to the next.
+const quietTime = time.Second
+
 // writeTimeout is how long a client may leave everything unread.
 const writeTimeout = 15 * time.Second
 
@@ -162,21 +166,27 @@ func newStreamOut(conn net.Conn) *streamOut {
 func (o *streamOut) run() {
 	defer o.conn.Close()
 	var data, spare []byte // what is being written; spare holds its bytes
+	busy := time.Now()     // when spare was last used well
 	for {
 		o.mu.Lock()
 		for len(data)+len(o.urgent)+len(o.pending) == 0 && !o.closing {
 			o.wake.Wait()
 		}
+		now := time.Now()
 		if len(data) == 0 {
 			data, o.pending = o.pending, spare[:0]
-			if spare = data; cap(data) > pieceSize && len(data) < cap(data)/8 {
-				spare = nil // a client that was busy keeps no large buffers
+			spare = data
+			switch {
+			case cap(data) <= pieceSize || len(data) >= cap(data)/8:
+				busy = now
+			case now.Sub(busy) > quietTime: // a client that was busy keeps no large buffers
+				spare = nil
 			}
 		}
 		urgent := o.urgent
 		o.urgent = nil
 		if !o.closing { // close has set the last one
-			o.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+			o.conn.SetWriteDeadline(now.Add(writeTimeout))
 		}
 		o.mu.Unlock()
 		piece := data[:framing.Whole(data, pieceSize)]

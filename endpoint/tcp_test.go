@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn/framing"
@@ -66,39 +67,52 @@ func TestFailedStream(t *testing.T) {
 	}
 }
 
-// TestQuietStream keeps no large buffer once little comes.
+// TestQuietStream keeps its buffers while a stream varies, and gives them back when little comes.
 func TestQuietStream(t *testing.T) {
-	near, far := net.Pipe()
-	defer far.Close()
-	o := newStreamOut(near)
-	add := func(packets int) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		for range packets {
-			o.pending = framing.Append(o.pending, make([]byte, 1000))
-		}
-		o.wake.Signal()
-	}
-	var wg sync.WaitGroup
-	wg.Go(o.run)
-	defer wg.Wait()
-	defer o.close()
-	in := framing.NewReader(far)
-	for _, packets := range []int{400, 400, 1, 1, 1} {
-		add(packets)
-		for got := 0; got < packets; {
-			batch, err := in.ReadBatch(make([][]byte, 0, 100))
-			if err != nil {
-				t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		o := newStreamOut(near)
+		var wg sync.WaitGroup
+		wg.Go(o.run)
+		defer wg.Wait()
+		defer o.close()
+		in := framing.NewReader(far)
+		pass := func(packets int) {
+			o.mu.Lock()
+			for range packets {
+				o.pending = framing.Append(o.pending, make([]byte, 1000))
 			}
-			got += len(batch)
+			o.wake.Signal()
+			o.mu.Unlock()
+			for got := 0; got < packets; {
+				batch, err := in.ReadBatch(make([][]byte, 0, 100))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got += len(batch)
+			}
+			synctest.Wait()
 		}
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if n := cap(o.pending); n > pieceSize {
-		t.Errorf("the quiet client has a buffer of %d bytes", n)
-	}
+		room := func() int {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return cap(o.pending)
+		}
+		for _, packets := range []int{400, 400, 1, 2, 400, 1, 1} {
+			pass(packets)
+		}
+		if n := room(); n < 400_000 {
+			t.Errorf("in the middle of a stream there is a buffer of %d bytes: it is made again and again", n)
+		}
+		time.Sleep(quietTime + time.Millisecond)
+		for range 3 {
+			pass(1)
+		}
+		if n := room(); n > pieceSize {
+			t.Errorf("the quiet client has a buffer of %d bytes", n)
+		}
+	})
 }
 
 // TestSlowReaderAtTheEnd: what is pending when a connection is closed has its time in all, not for each piece.
