@@ -8,9 +8,18 @@ import (
 // Sums here are of 64-bit words in the machine's order, with the carry added at the low end. The order of
 // bytes does not matter to the Internet checksum as long as it is the same throughout (RFC 1071).
 
+// wideSize is from where on sumWide is worth its call, bytes.
+const wideSize = 256
+
 // sum adds b to s.
 func sum(b []byte, s uint64) uint64 {
 	var c uint64
+	if len(b) >= wideSize {
+		var wide uint64
+		wide, b = sumWide(b)
+		s, c = bits.Add64(s, wide, 0)
+		s += c
+	}
 	for len(b) >= 64 {
 		w := b[:64:64]
 		s, c = bits.Add64(s, binary.NativeEndian.Uint64(w[0:]), 0)

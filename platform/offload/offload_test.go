@@ -28,8 +28,8 @@ func plainSum(parts ...[]byte) uint16 {
 
 func TestSum(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for n := range 300 {
-		b := make([]byte, n)
+	for n := range 1700 {
+		b := make([]byte, 64+n)[n%32 : n%32+n] // at any alignment
 		for i := range b {
 			if b[i] = byte(r.Uint32()); n%3 == 0 {
 				b[i] = 0xff // carries everywhere
