@@ -12,6 +12,10 @@ import (
 
 const tunPath = "/dev/net/tun"
 
+// txQueue is how many packets wait for us in a queue of a device: as many as for an Ethernet device, twice what a
+// TUN device has by itself. While we have no processor, small packets come at a hundred in each millisecond.
+const txQueue = 1000
+
 // CreateTUN makes a TUN device with checksum and segmentation offloads and brings it
 // up. name is used when it is free; "" or a taken name lets the kernel pick the next
 // free tun<N>. The device is in the calling thread's network namespace and
@@ -57,6 +61,9 @@ func createTUN(nl *netlink.Handle, name string, mtu, queues int, made func(index
 			t.index = link.Attrs().Index
 			t.mtu.Store(int64(set))
 		}
+	}
+	if err == nil {
+		err = nl.LinkSetTxQLen(link, txQueue)
 	}
 	if err == nil {
 		err = nl.LinkSetUp(link)
