@@ -166,13 +166,13 @@ func newLane(s *side, d direction) (*lane, error) {
 		}
 		l.from, l.to = server, client
 	}
-	if err := growBuffer(l.to); err != nil {
+	if err := errors.Join(growBuffer(l.to), connectTo(l.from, addr)); err != nil {
 		return nil, errors.Join(err, client.Close(), server.Close())
 	}
 	l.sender = ipv4.NewPacketConn(l.from)
 	payload := make([]byte, smallSize)
 	for range smallBatch {
-		l.batch = append(l.batch, ipv4.Message{Buffers: [][]byte{payload}, Addr: addr})
+		l.batch = append(l.batch, ipv4.Message{Buffers: [][]byte{payload}})
 	}
 	l.wg.Go(l.receive)
 	return l, nil
@@ -204,6 +204,20 @@ func growBuffer(c net.PacketConn) error {
 	var inner error
 	err = raw.Control(func(fd uintptr) {
 		inner = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, smallBuffer)
+	})
+	return errors.Join(err, inner)
+}
+
+// connectTo spares the sender the look for a route for each packet.
+func connectTo(c net.PacketConn, addr net.Addr) error {
+	to := addr.(*net.UDPAddr).AddrPort()
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	err = raw.Control(func(fd uintptr) {
+		inner = unix.Connect(int(fd), &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().Unmap().As4()})
 	})
 	return errors.Join(err, inner)
 }
