@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -237,8 +238,7 @@ func (c *crowdProcess) ask(order, answer any) error {
 
 // arrive lets n clients come, and waits until each is connected or has failed.
 func (s *site) arrive(n, atOnce int) (*Arrival, error) {
-	pid := s.daemon.Cmd.Process.Pid
-	before, err := used(pid)
+	before, err := s.processors()
 	if err != nil {
 		return nil, err
 	}
@@ -265,11 +265,28 @@ func (s *site) arrive(n, atOnce int) (*Arrival, error) {
 		}
 	}
 	a := newArrival(all)
-	after, err := used(pid)
-	if a.Connected > 0 {
-		a.Processor = (after - before).Seconds() / float64(a.Connected)
+	after, err := s.processors()
+	if a.Connected > 0 && err == nil {
+		each := func(i int) float64 { return (after[i] - before[i]).Seconds() / float64(a.Connected) }
+		a.Processor, a.CrowdProcessor, a.WatchProcessor = each(0), each(1), each(2)
 	}
 	return a, errors.Join(append(errs, err)...)
+}
+
+// processors is the processor time that the server, the crowd and this process have used so far.
+func (s *site) processors() (t [3]time.Duration, err error) {
+	if t[0], err = used(s.daemon.Cmd.Process.Pid); err != nil {
+		return t, err
+	}
+	for _, c := range s.crowds {
+		one, err := used(c.proc.Cmd.Process.Pid)
+		if err != nil {
+			return t, err
+		}
+		t[1] += one
+	}
+	t[2], err = used(os.Getpid())
+	return t, err
 }
 
 // run lets the crowd come and looks at the server.
@@ -337,6 +354,11 @@ func (s *site) storm(ctx context.Context, o options, r *Result) (err error) {
 	if err != nil {
 		return err
 	}
+	// All other processes have begun. One processor is enough here, and threads that wake each other take the others' time.
+	if err := comeFirst(); err != nil {
+		return err
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	w, err := newWatcher(s.watch, s.server, func(inner func([]byte)) (*client, error) {
 		return dial(netip.AddrPortFrom(netip.MustParseAddr(watchAddr), port), netip.IPv4Unspecified(), clientTLS(&own, roots), wrap.TLSCrypt(static), inner)
 	})

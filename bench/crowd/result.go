@@ -45,6 +45,9 @@ type Arrival struct {
 	// Processor is the time of a processor that the server's process used for each meanwhile, seconds: other
 	// work of the machine does not change it.
 	Processor float64 `json:"processor"`
+	// The same of the crowd's processes, and of the one that watches: they share the machine.
+	CrowdProcessor float64 `json:"crowd_processor"`
+	WatchProcessor float64 `json:"watch_processor"`
 }
 
 // Rate is handshakes per second.
@@ -94,8 +97,8 @@ func (r *Result) String() string {
 		a    *Arrival
 	}{{"clients", r.Clients}, {"storm", r.Storm}} {
 		if a := part.a; a != nil {
-			fmt.Fprintf(&b, "%s: %d of %d connected in %.1f s: %.0f/s; one took p50 %.2f s, p99 %.2f s, at most %.2f s, and %.2f ms of a processor\n",
-				part.name, a.Connected, a.Wanted, a.Seconds, a.Rate(), a.P50, a.P99, a.Max, a.Processor*1e3)
+			fmt.Fprintf(&b, "%s: %d of %d connected in %.1f s: %.0f/s; one took p50 %.2f s, p99 %.2f s, at most %.2f s, and %.2f ms of a processor (the crowd %.2f ms, the watcher %.2f ms)\n",
+				part.name, a.Connected, a.Wanted, a.Seconds, a.Rate(), a.P50, a.P99, a.Max, a.Processor*1e3, a.CrowdProcessor*1e3, a.WatchProcessor*1e3)
 			counts(&b, "failed", a.Failed)
 		}
 	}

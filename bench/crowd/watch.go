@@ -6,9 +6,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +36,7 @@ const (
 	sinkPort     = 5302
 	sinkBuffer   = 16 << 20
 	maxTrain     = 40 // datagrams; a train has less than 64 KiB
+	sinkBatch    = 32 // datagrams
 )
 
 // watcher is one session with a stream to the target, and pings beside it.
@@ -40,6 +44,10 @@ type watcher struct {
 	*client
 	sink    net.PacketConn
 	arrived atomic.Int64 // datagrams of the stream
+
+	sealed  []byte // one batch, for send
+	sizes   []int
+	segment []byte // control message
 
 	mu    sync.Mutex
 	asked map[uint16]time.Time // pings without an answer yet
@@ -53,7 +61,7 @@ type watcher struct {
 
 // newWatcher connects a session from one node through the server in another.
 func newWatcher(from, server *lab.Node, start func(inner func([]byte)) (*client, error)) (*watcher, error) {
-	w := &watcher{asked: map[uint16]time.Time{}, ended: make(chan struct{})}
+	w := &watcher{asked: map[uint16]time.Time{}, ended: make(chan struct{}), segment: make([]byte, unix.CmsgSpace(2))}
 	err := server.Do(func() error {
 		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(target), Port: sinkPort})
 		if err != nil {
@@ -95,6 +103,32 @@ func newWatcher(from, server *lab.Node, start func(inner func([]byte)) (*client,
 	return nil, errors.Join(errors.New("the session that is to be watched did not connect"), w.err)
 }
 
+// comeFirst lets this process's threads run before all that have no such priority: who watches stands for machines
+// that nobody keeps busy. Threads that begin later inherit it, and so do processes.
+func comeFirst() error {
+	attr := &unix.SchedAttr{Policy: unix.SCHED_RR, Priority: 1}
+	for done := map[int]bool{}; ; {
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return err
+		}
+		before := len(done)
+		for _, task := range tasks {
+			id, err := strconv.Atoi(task.Name())
+			if err != nil || done[id] {
+				continue
+			}
+			if err := unix.SchedSetAttr(id, attr, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("priority of thread %d: %w", id, err)
+			}
+			done[id] = true
+		}
+		if len(done) == before { // none has begun meanwhile
+			return nil
+		}
+	}
+}
+
 // close ends the session.
 func (w *watcher) close() {
 	w.cancel()
@@ -104,12 +138,16 @@ func (w *watcher) close() {
 
 // receive counts the stream.
 func (w *watcher) receive() {
-	buf := make([]byte, maxDatagram)
+	conn, ms := ipv4.NewPacketConn(w.sink), make([]ipv4.Message, sinkBatch)
+	for i := range ms {
+		ms[i].Buffers = [][]byte{make([]byte, 1)} // the rest is nobody's
+	}
 	for {
-		if _, _, err := w.sink.ReadFrom(buf); err != nil {
+		n, err := conn.ReadBatch(ms, 0)
+		if err != nil {
 			return
 		}
-		w.arrived.Add(1)
+		w.arrived.Add(int64(n))
 	}
 }
 
@@ -143,6 +181,7 @@ func (w *watcher) watch(ctx context.Context) (*Watch, error) {
 	w.mu.Unlock()
 	before := w.arrived.Load()
 	packet := w.datagram()
+	var due [][]byte
 	start := time.Now()
 	nextPing := start
 	var result Watch
@@ -156,7 +195,7 @@ func (w *watcher) watch(ctx context.Context) (*Watch, error) {
 		case <-tick.C:
 		}
 		now := time.Now()
-		var due [][]byte
+		due = due[:0]
 		for want := int(now.Sub(start).Seconds() * streamRate / 8 / streamPacket); result.Sent < want; result.Sent++ {
 			due = append(due, packet)
 		}
@@ -193,13 +232,14 @@ func (w *watcher) watch(ctx context.Context) (*Watch, error) {
 // send seals packets and sends them: those of one length after the other as one train (UDP_SEGMENT, udp(7)).
 func (w *watcher) send(now time.Time, packets [][]byte) {
 	list := ovpn.List(packets)
-	sealed, sizes := w.session.Data().Seal(now, nil, 0, &list, nil)
+	w.sealed, w.sizes = w.session.Data().Seal(now, w.sealed[:0], 0, &list, w.sizes)
+	sealed, sizes := w.sealed, w.sizes
 	for len(sizes) > 0 {
 		n := 1
 		for n < len(sizes) && n < maxTrain && sizes[n] == sizes[0] {
 			n++
 		}
-		oob := make([]byte, unix.CmsgSpace(2))
+		oob := w.segment
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
 		h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
 		h.SetLen(unix.CmsgLen(2))

@@ -43,7 +43,8 @@ be faster or slower by some factor from one run to the next: ratios are what cou
 - The 20,000 clients and the storm are bench/crowd's: real sessions, each with a certificate (ECDSA P-256), an address and a socket of
   its own, in one process beside the server's. Memory is resident and that of the whole process, an empty server's included, 20 seconds
   after the last one connected. openvpn gets as many as it takes in reasonable time: 1000, and a storm of 200. Beside
-  the storm a session sends 100 Mbit/s through the server and pings; the crowd shares the processors with both.
+  the storm a session sends 100 Mbit/s through the server and pings; the crowd shares the processors with both. The process of that session
+  runs before others (SCHED_RR): it stands for a host of its own, and what is measured is the server.
 - Instructions are valgrind's (callgrind), for 1400 bytes. Its processor has AES-NI, CLMUL and AVX2, but no AVX-512.`,
 }
 
