@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -26,6 +27,8 @@ type discovery struct {
 	searches sync.WaitGroup
 	end      context.CancelFunc // ends the last search; nil: there was none
 	again    *time.Timer        // nil: not yet. Clients are many: no goroutine waits for it
+	due      time.Time          // since when a search waits to begin; zero: none does
+	poll     time.Duration      // until the next look whether it may
 }
 
 // stop ends a search that is under way, and waits for it.
@@ -52,19 +55,19 @@ func (p *peer) discoverPath(data *ovpn.Data) {
 	if most == 0 || cfg.Legacy.Fragment > 0 || d.running {
 		return
 	}
-	d.running, d.carried = true, carried(data)
 	at := p.path.Load()
 	if d.at == nil || !at.same(d.at.from, d.at.local) {
 		d.at, d.largest = at, 0
 		p.fitTo(min(pmtud.Base, most))
 	}
+	if p.postpone(data) {
+		return
+	}
+	d.running, d.carried = true, carried(data)
 	ctx, cancel := context.WithCancel(p.ctx)
 	d.end = cancel
 	d.searches.Go(func() {
 		defer cancel()
-		if !mayAsk(ctx, data) {
-			return
-		}
 		largest, err := pmtud.Search(ctx, pathTo{p}, data, most, mss.Headers(at.from.Addr(), false))
 		if err != nil {
 			return
@@ -107,7 +110,7 @@ func (p *peer) discoverAgain() {
 	d.again = time.AfterFunc(pmtud.Again, func() {
 		p.onRun(p.ctx, func(_ time.Time, s *ovpn.Session) error {
 			// What carries nothing needs no fit, and to be asked would keep the client from ending itself (--inactive).
-			if carried(s.Data()) == d.carried {
+			if d.due.IsZero() && carried(s.Data()) == d.carried {
 				p.discoverAgain()
 			} else {
 				p.discoverPath(s.Data())
@@ -123,20 +126,26 @@ func carried(data *ovpn.Data) uint64 {
 	return c.RxBytes + c.TxBytes
 }
 
-// keyPoll is how often to look whether the client has its keys.
-const keyPoll = 50 * time.Millisecond
+// When a search cannot begin at once, and how long it waits for others at most.
+const (
+	firstPoll      = 50 * time.Millisecond
+	lastPoll       = 2 * time.Second
+	searchPatience = time.Minute
+)
 
-// mayAsk waits until the client has the keys to read what it is asked; false when ctx ended.
-func mayAsk(ctx context.Context, data *ovpn.Data) bool {
-	t := time.NewTicker(keyPoll)
-	defer t.Stop()
-	for data.LoadRequest(time.Now(), pmtud.Base, 0) == nil {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return false
-		}
+// postpone says whether a search must wait, and sees to it that it begins later: the client needs the keys to read
+// what it is asked, and other clients' handshakes are more urgent. Only on run's goroutine.
+func (p *peer) postpone(data *ovpn.Data) bool {
+	d, now := &p.discovery, p.server.leave.Now()
+	if d.due.IsZero() {
+		d.due, d.poll = now, firstPoll
 	}
+	if data.Ready() && (!p.server.turns.wanted() || now.Sub(d.due) > searchPatience) {
+		d.due = time.Time{}
+		return false
+	}
+	d.again.Reset(d.poll/2 + rand.N(d.poll)) // who connected in one storm does not ask in another
+	d.poll = min(2*d.poll, lastPoll)
 	return true
 }
 

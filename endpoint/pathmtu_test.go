@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func (r *running) elapse(t *testing.T, p *peer) {
 	})
 	r.until(t, func() (over bool) {
 		p.onDiscovery(func(d *discovery) {
-			if over = !d.running && d.again.Stop(); over { // it was set anew
+			if over = !d.running && d.due.IsZero() && d.again.Stop(); over { // it was set anew
 				d.again.Reset(pmtud.Again)
 			}
 		})
@@ -87,4 +88,52 @@ func TestDiscoverAgain(t *testing.T) {
 	if got := p.packets.Load(); got <= 0 || got > 1400 {
 		t.Errorf("from elsewhere, found %d", got)
 	}
+}
+
+// TestDiscoverLater: while handshakes wait for their turn no search begins, but for one that has waited too long.
+func TestDiscoverLater(t *testing.T) {
+	r := start(t, "udp")
+	r.connect(t, "ann")
+	p := r.peers.all()[0]
+	r.until(t, func() bool { return p.packets.Load() > pmtud.Base })
+	for range handshakeWorkers() {
+		r.turns.take(t.Context(), p.source, true)
+	}
+	defer r.turns.give()
+	ctx, cancel := context.WithCancel(t.Context())
+	other := make(chan struct{})
+	go func() {
+		defer close(other)
+		if r.turns.take(ctx, p.source, false) {
+			r.turns.give()
+		}
+	}()
+	r.until(t, r.turns.wanted)
+	begin := func(edit func(*discovery)) (began bool) {
+		p.onDiscovery(func(d *discovery) {
+			edit(d)
+			p.discoverPath(p.data)
+			began = d.running
+		})
+		return began
+	}
+	if begin(func(*discovery) {}) {
+		t.Error("the search did not wait")
+	}
+	if !begin(func(d *discovery) { d.due = d.due.Add(-2 * searchPatience) }) {
+		t.Error("the search waits for ever")
+	}
+	r.until(t, func() (over bool) {
+		p.onDiscovery(func(d *discovery) { over = !d.running })
+		return over
+	})
+	if begin(func(*discovery) {}) {
+		t.Error("the second search did not wait")
+	}
+	cancel()
+	<-other
+	r.until(t, func() (over bool) { // by the timer
+		p.onDiscovery(func(d *discovery) { over = !d.running && d.due.IsZero() })
+		return over
+	})
 }

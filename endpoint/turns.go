@@ -101,6 +101,13 @@ func (t *turns) give() {
 	close(turn)
 }
 
+// wanted says whether anybody waits for a turn.
+func (t *turns) wanted() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queue[0].order.Len()+t.queue[1].order.Len() > 0
+}
+
 func (q *sourceQueue) add(source netip.Prefix, turn chan struct{}) {
 	e := q.lines[source]
 	if e == nil {

@@ -34,7 +34,8 @@ func exitPayload() []byte { return occPayload(occExit) }
 
 // occPayload is an OCC message, for sealControl.
 func occPayload(op byte, rest ...byte) []byte {
-	return append(append([]byte(occMagic), op), rest...)
+	b := make([]byte, 0, len(occMagic)+1+len(rest))
+	return append(append(append(b, occMagic...), op), rest...)
 }
 
 // asked is what the peer wants to know. Open writes it, the Session answers: at most once for
@@ -67,10 +68,10 @@ func (d *Data) occ(b []byte, size int) bool {
 
 // LoadRequest is a datagram of size bytes, or a little less for the cipher's blocks, that asks the peer to send one
 // of ask bytes, which Loads then tells (openvpn's --mtu-test, occ.c). An answer proves that datagrams of such
-// sizes pass both ways. Not every peer answers, whatever the sizes. It is nil while there is no key, with fragments, which would be what passes, and
+// sizes pass both ways. Not every peer answers, whatever the sizes. It is nil while the peer is not Ready, with fragments, which would be what passes, and
 // where size is less than an empty request or more than maxLoad. Safe beside Seal.
 func (d *Data) LoadRequest(now time.Time, size, ask int) []byte {
-	key := d.ring.Load().newest
+	key := d.ring.Load().send
 	room := d.Payload(size) - len(occMagic) - 3
 	if key == nil || key.format.fragment > 0 || room < 0 || size > maxLoad {
 		return nil

@@ -130,6 +130,9 @@ func (d *Data) sendKey() (uint8, bool) {
 	return 0, false
 }
 
+// Ready says whether the peer is known to have a key: what is sealed now can be read there. Any goroutine.
+func (d *Data) Ready() bool { return d.ring.Load().send != nil }
+
 // openedWith says whether an authentic packet has come under the key: the peer
 // has it.
 func (d *Data) openedWith(keyID uint8) bool {
