@@ -13,7 +13,7 @@ import (
 //  1. from the beginning TCP inside is fitted to a size that nearly every path carries
 //  2. the size that is wished for is tried; in most networks it passes, and that was all: two round trips
 //  3. else the largest is searched for; the TUN's MTU and TCP's segments follow it
-//  4. from time to time, and in another network, all of it begins anew
+//  4. from time to time while there is traffic, and in another network, all of it begins anew
 //
 // A server that never answers (not each has openvpn's OCC messages) gets what the profile says, as from openvpn.
 // In any case routers may cut our datagrams (udp.Conn), so that what we send gets through without all this
@@ -53,6 +53,7 @@ func (a *running) discover(ctx context.Context, data *ovpn.Data) {
 	again := time.NewTimer(pmtud.Again)
 	defer again.Stop()
 	for {
+		before := carried(data)
 		most := a.wanted
 		if n := l.PathMTU(); n > 0 {
 			most = min(most, n)
@@ -61,17 +62,29 @@ func (a *running) discover(ctx context.Context, data *ovpn.Data) {
 		if err != nil || !a.ask(func(_ time.Time, s *ovpn.Session) error { return a.measured(ctx, s, largest, most) }) {
 			return
 		}
-		again.Reset(pmtud.Again)
-		select {
-		case <-again.C:
-		case <-a.elsewhere:
-			if !a.ask(func(_ time.Time, s *ovpn.Session) error { return a.fitTo(ctx, s, 0, min(pmtud.Base, a.wanted)) }) {
+		// What carries nothing needs no fit, and each answer would keep a server from ending the session for its
+		// silence (openvpn's --inactive counts it).
+		for waiting := true; waiting; {
+			again.Reset(pmtud.Again)
+			select {
+			case <-again.C:
+				waiting = carried(data) == before
+			case <-a.elsewhere:
+				waiting = false
+				if !a.ask(func(_ time.Time, s *ovpn.Session) error { return a.fitTo(ctx, s, 0, min(pmtud.Base, a.wanted)) }) {
+					return
+				}
+			case <-ctx.Done():
 				return
 			}
-		case <-ctx.Done():
-			return
 		}
 	}
+}
+
+// carried is how much the tunnel has carried, bytes inside.
+func carried(data *ovpn.Data) uint64 {
+	n := data.Counters()
+	return n.RxBytes + n.TxBytes
 }
 
 // measured takes what a search from most downwards has found: the largest packet that passes, 0 for no answer.

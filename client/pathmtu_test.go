@@ -47,23 +47,31 @@ func TestPathMTU(t *testing.T) {
 }
 
 // TestPathMTUChanges: a path that becomes narrow under way, and wide again, is followed; a moment without
-// answers changes nothing.
+// answers changes nothing, and a server that is idle is left alone.
 func TestPathMTUChanges(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := newServer(t)
 		s.deviceMTU = 1500
 		st := roaming(t, s, "remote 203.0.113.5\n")
-		for _, c := range []struct{ most, known, mtu int }{{0, 1492, 1500}, {1372, 1400, 1344}, {1, 1400, 1344}, {0, 1492, 1500}} {
+		for _, c := range []struct {
+			most       int
+			idle       bool
+			known, mtu int
+		}{{most: 0, known: 1492, mtu: 1500}, {most: 1372, idle: true, known: 1492, mtu: 1500}, {most: 1372, known: 1400, mtu: 1344},
+			{most: 1, known: 1400, mtu: 1344}, {most: 0, idle: true, known: 1400, mtu: 1344}, {most: 0, known: 1492, mtu: 1500}} {
 			s.set(func() {
 				for theirs := range s.sessions {
 					theirs.peer.Load().most.Store(int64(c.most))
 				}
 			})
+			if !c.idle && !ping(t, st.host(0), "an inner packet, long enough to look like one") {
+				t.Error("the packet did not come back")
+			}
 			time.Sleep(pmtud.Again + 20*time.Second)
 			synctest.Wait()
 			got := st.untilState(alice, "work", api.Connected, 0)
 			if got.Tunnel.PathMTU != c.known || got.Tunnel.MTU != c.mtu {
-				t.Errorf("with %d bytes: %+v", c.most, got.Tunnel)
+				t.Errorf("%+v: %+v", c, got.Tunnel)
 			}
 		}
 	})
