@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -271,8 +272,10 @@ func (c *connection) pollTimeout(r remote) time.Duration {
 
 // policy is what the profile and the user add to the server's wishes.
 func (c *connection) policy(server netip.Addr) routes.Policy {
+	own := c.spec.own
+	own.TunMTU = cmp.Or(c.remotes.current().mtu, own.TunMTU)
 	return routes.Policy{
-		Server: server, Own: c.spec.own, NoPull: c.spec.noPull,
+		Server: server, Own: own, NoPull: c.spec.noPull,
 		Add: c.settings.RouteAdd, Remove: c.settings.RouteRemove, MTU: c.room, DefaultMTU: c.spec.mtu,
 	}
 }

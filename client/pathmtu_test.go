@@ -112,3 +112,35 @@ func TestPathMTUOfNextSession(t *testing.T) {
 		}
 	})
 }
+
+// TestMTUOfOneServer: what stands in a <connection> block counts before the profile's line, and the server's
+// word before both.
+func TestMTUOfOneServer(t *testing.T) {
+	for _, c := range []struct {
+		name, lines string
+		pushed, mtu int
+	}{
+		{"block", "<connection>\nremote 203.0.113.5\ntun-mtu 1380\n</connection>\n", 0, 1380},
+		{"block and profile", "tun-mtu 1450\n<connection>\nremote 203.0.113.5\ntun-mtu 1380\n</connection>\n", 0, 1380},
+		{"another block", "tun-mtu 1450\n<connection>\nremote 203.0.113.5\n</connection>\n<connection>\nremote 203.0.113.6\ntun-mtu 1380\n</connection>\n", 0, 1450},
+		{"pushed", "<connection>\nremote 203.0.113.5\ntun-mtu 1380\n</connection>\n", 1420, 1420},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newServer(t)
+				s.answer = func(session *ovpn.Session, ev ovpn.Event) error {
+					if _, ok := ev.(ovpn.PushRequest); !ok {
+						return nil
+					}
+					r := reply()
+					r.TunMTU = c.pushed
+					return cmp.Or(session.Push(time.Now(), r), errHandled)
+				}
+				st := roaming(t, s, c.lines)
+				if got := st.host(0).Current().MTU; got != c.mtu {
+					t.Errorf("an MTU of %d, want %d", got, c.mtu)
+				}
+			})
+		})
+	}
+}

@@ -35,6 +35,7 @@ type remote struct {
 	wrap   wrap.Method   // of the control channel; nil = none
 	via    *proxy.Config // nil = straight
 	fit    fit           // of TCP inside
+	mtu    int           // of the TUN where the server says nothing, bytes; 0 = the profile's
 	aws    bool          // speaks AWS's key exchange
 }
 

@@ -97,6 +97,7 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 		}
 		m.poll = cmp.Or(r.Timeout, p.ServerPollTimeout)
 		m.fit = fitOf(r.Mssfix, cmp.Or(r.Fragment, p.Fragment), cmp.Or(r.MTU, p.MTU))
+		m.mtu = r.MTU
 		var err error
 		if m.wrap, err = wrapOf(p, r); err != nil {
 			return spec{}, profileProblem(api.CodeProfileInvalid, err)
