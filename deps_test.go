@@ -47,6 +47,8 @@ var allowed = map[string][]string{
 	"platform/token/pkcs11": {"ovpn/push", "platform/token"},
 	"saml/signin":           {"ovpn/challenge", "ovpn/push"},
 
+	"gui/icon": {},
+
 	"client/api":   {"platform/ipc", "ovpn/push", "routes"},
 	"client/proxy": {"ovpn/push", "platform/udp"},
 	"client": {

@@ -1,0 +1,181 @@
+// Package icon draws Adit's icons: the mouth of an adit, in which the state of the tunnel stands as a shape, so
+// that colour is never the only sign.
+//
+// They are drawn where they are needed, at the size and in the ink that the place wants: panels are light or
+// dark, and their pixels more or less dense. Everything here is safe for concurrent use.
+package icon
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
+
+	"golang.org/x/image/vector"
+)
+
+// Kind is what an icon tells.
+type Kind int
+
+// The kinds of icons.
+const (
+	Disconnected Kind = iota // an open mouth
+	Connecting               // three dots in it
+	SignIn                   // a person in it
+	Connected                // full, with a tick
+	Blocked                  // full, with a bar across
+	Problem                  // an exclamation mark in it
+	Kinds
+)
+
+// Panel is what an icon of the tray stands on.
+type Panel int
+
+// The panels.
+const (
+	Light Panel = iota
+	Dark
+	Template // macOS's, which colours the shape itself
+)
+
+// Ink is the colour that stands out from a panel.
+func (p Panel) Ink() color.NRGBA {
+	switch p {
+	case Dark:
+		return color.NRGBA{0xf4, 0xf6, 0xf8, 0xff}
+	case Template:
+		return color.NRGBA{0, 0, 0, 0xff}
+	}
+	return color.NRGBA{0x24, 0x2a, 0x30, 0xff}
+}
+
+// Draw draws a state in one ink, size pixels wide and high, on nothing.
+func Draw(k Kind, size int, ink color.NRGBA) *image.NRGBA {
+	p := newPainter(size)
+	switch k {
+	case Connected:
+		p.mouth(outer, true)
+		p.polygon(tick, false)
+	case Blocked:
+		p.mouth(outer, true)
+		p.box(4.6, 8.1, 11.4, 10.3, false)
+	default:
+		p.mouth(outer, true)
+		p.mouth(inner, false)
+	}
+	switch k {
+	case Connecting:
+		for _, x := range []float64{5.9, 8, 10.1} {
+			p.disc(x, 10.6, 0.8)
+		}
+	case SignIn:
+		p.disc(8, 8, 1.55)
+		p.mouth(arch{left: 5.6, right: 10.4, bottom: 13.9, spring: 12.9}, true)
+	case Problem:
+		p.box(7.2, 6, 8.8, 10.5, true)
+		p.disc(8, 12.3, 0.95)
+	}
+	p.fill(ink)
+	return p.image
+}
+
+// Application draws the icon of the application itself, size pixels wide and high.
+func Application(size int) *image.NRGBA {
+	rock, rim, lamp := color.NRGBA{0x17, 0x3f, 0x4f, 0xff}, color.NRGBA{0xf4, 0xf6, 0xf8, 0xff}, color.NRGBA{0xf2, 0xa6, 0x5a, 0xff}
+	p := newPainter(size)
+	p.rounded(0.5, 0.5, 15.5, 15.5, 3.4)
+	p.fill(rock)
+	p.mouth(arch{left: 3.2, right: 12.8, bottom: 13.2, spring: 8}, true)
+	p.mouth(arch{left: 4.5, right: 11.5, bottom: 13.2, spring: 8}, false)
+	p.fill(rim)
+	p.polygon([]point{{7.2, 8}, {8.8, 8}, {10.2, 13.2}, {5.8, 13.2}}, true) // the way in, which is a keyhole
+	p.disc(8, 7.7, 1.6)
+	p.fill(lamp)
+	return p.image
+}
+
+// PNG encodes an icon.
+func PNG(m image.Image) []byte {
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		panic(err) // of memory
+	}
+	return b.Bytes()
+}
+
+// Shapes are on a field of 16 by 16, from the top left.
+const field = 16
+
+type point struct{ x, y float64 }
+
+// arch is the mouth of an adit: a half circle from spring upwards on two walls.
+type arch struct{ left, right, bottom, spring float64 }
+
+var (
+	outer = arch{left: 2.2, right: 13.8, bottom: 14.6, spring: 7.4}
+	inner = arch{left: 3.9, right: 12.1, bottom: 14.6, spring: 7.4}
+	tick  = []point{{4.9, 9}, {6, 7.9}, {7.3, 9.2}, {10.1, 6.1}, {11.2, 7.2}, {7.3, 11.5}}
+)
+
+// painter collects shapes until fill. Shapes that are taken away run the other way round.
+type painter struct {
+	image  *image.NRGBA
+	raster *vector.Rasterizer
+	scale  float64
+}
+
+func newPainter(size int) *painter {
+	return &painter{image: image.NewNRGBA(image.Rect(0, 0, size, size)), raster: vector.NewRasterizer(size, size), scale: float64(size) / field}
+}
+
+// fill paints the collected shapes over what is there.
+func (p *painter) fill(ink color.NRGBA) {
+	p.raster.Draw(p.image, p.image.Bounds(), image.NewUniform(ink), image.Point{})
+	p.raster.Reset(p.image.Bounds().Dx(), p.image.Bounds().Dy())
+}
+
+func (p *painter) polygon(points []point, add bool) {
+	for i := range points {
+		at := points[i]
+		if !add {
+			at = points[len(points)-1-i]
+		}
+		x, y := float32(at.x*p.scale), float32(at.y*p.scale)
+		if i == 0 {
+			p.raster.MoveTo(x, y)
+		} else {
+			p.raster.LineTo(x, y)
+		}
+	}
+	p.raster.ClosePath()
+}
+
+func (p *painter) box(left, top, right, bottom float64, add bool) {
+	p.polygon([]point{{left, top}, {right, top}, {right, bottom}, {left, bottom}}, add)
+}
+
+// arc appends points of a circle, from one angle to another, clockwise on the screen, in radians from the right.
+func arc(to []point, x, y, r, from, until float64) []point {
+	const steps = 32
+	for i := range steps + 1 {
+		a := from + (until-from)*float64(i)/steps
+		to = append(to, point{x + r*math.Cos(a), y + r*math.Sin(a)})
+	}
+	return to
+}
+
+func (p *painter) disc(x, y, r float64) { p.polygon(arc(nil, x, y, r, 0, 2*math.Pi), true) }
+
+func (p *painter) mouth(a arch, add bool) {
+	middle, r := (a.left+a.right)/2, (a.right-a.left)/2
+	points := arc([]point{{a.left, a.bottom}}, middle, a.spring, r, math.Pi, 2*math.Pi)
+	p.polygon(append(points, point{a.right, a.bottom}), add)
+}
+
+func (p *painter) rounded(left, top, right, bottom, r float64) {
+	points := arc(nil, right-r, top+r, r, -math.Pi/2, 0)
+	points = arc(points, right-r, bottom-r, r, 0, math.Pi/2)
+	points = arc(points, left+r, bottom-r, r, math.Pi/2, math.Pi)
+	p.polygon(arc(points, left+r, top+r, r, math.Pi, 3*math.Pi/2), true)
+}
