@@ -67,8 +67,10 @@ type live struct {
 	wish   wish               //
 	cancel context.CancelFunc // disconnect
 	ending bool               // somebody disconnects it; guarded by Service.mu
-	done   chan struct{}      // closed when all is undone
-	err    error              // of the undoing, valid after done
+	// recorded is closed when the wish is on the disk, or could not be written: what forgets it waits.
+	recorded chan struct{}
+	done     chan struct{} // closed when all is undone
+	err      error         // of the undoing, valid after done
 }
 
 var _ api.Backend = (*Service)(nil)
@@ -130,7 +132,9 @@ func (s *Service) resume() {
 	for _, w := range wishes {
 		k := key{w.Owner, w.Profile}
 		log := s.log.With(profileKey, w.Profile, ownerKey, w.Owner)
-		if err := s.start(k, w, api.ConnectRequest{}, false); err != nil {
+		if l, err := s.start(k, w, api.ConnectRequest{}, true); err == nil {
+			close(l.recorded)
+		} else {
 			log.Warn("cannot resume the connection", errorKey, err)
 			s.board.put(k, api.Connection{Profile: w.Profile, Owner: w.OwnerName, State: api.Disconnected,
 				Since: time.Now(), Problem: api.AsProblem(err)}, nil)
@@ -138,20 +142,20 @@ func (s *Service) resume() {
 	}
 }
 
-// start begins a connection, or says that it is there already; with record somebody wishes it
-// now, and it writes the wish down first. One that is being disconnected is waited for.
-func (s *Service) start(k key, w wish, req api.ConnectRequest, record bool) error {
+// start begins a connection, or says that it is there already; the caller closes its recorded. Unattended, nobody
+// wishes it now. One that is being disconnected is waited for.
+func (s *Service) start(k key, w wish, req api.ConnectRequest, unattended bool) (*live, error) {
 	r, err := s.store.get(k)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p, err := profile.Parse(r.Name, []byte(r.Text), nil)
 	if err != nil {
-		return profileProblem(api.CodeProfileInvalid, err)
+		return nil, profileProblem(api.CodeProfileInvalid, err)
 	}
 	sp, err := specOf(p, r.Settings.PullFilter, s.cfg.InsecureCiphers)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,22 +167,16 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, record bool) erro
 	}
 	switch {
 	case s.running == nil || s.running.Err() != nil:
-		return api.NewProblem(api.CodeServiceStopping, nil)
+		return nil, api.NewProblem(api.CodeServiceStopping, nil)
 	case s.live[k] != nil:
-		return api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
+		return nil, api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
 	case len(s.live) >= maxConnections:
-		return api.NewProblem(api.CodeTooManyConnections, map[string]string{"limit": strconv.Itoa(maxConnections)})
-	}
-	if record {
-		// First, because whatever ends the connection forgets the wish.
-		if err := s.store.want(w, true); err != nil {
-			return err
-		}
+		return nil, api.NewProblem(api.CodeTooManyConnections, map[string]string{"limit": strconv.Itoa(maxConnections)})
 	}
 	ctx, cancel := context.WithCancel(s.running)
-	l := &live{wish: w, host: s.freeHostLocked(), cancel: cancel, done: make(chan struct{})}
+	l := &live{wish: w, host: s.freeHostLocked(), cancel: cancel, recorded: make(chan struct{}), done: make(chan struct{})}
 	l.conn = newConnection(wiring{
-		spec: sp, settings: r.Settings, timeout: req.Timeout, given: req, unattended: !record,
+		spec: sp, settings: r.Settings, timeout: req.Timeout, given: req, unattended: unattended,
 		host:     func() (platform.Host, error) { return s.cfg.Hosts(l.host) },
 		dialer:   s.cfg.Dialer,
 		resolver: s.cfg.Resolver,
@@ -196,7 +194,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, record bool) erro
 		defer cancel()
 		s.keep(ctx, k, l)
 	})
-	return nil
+	return l, nil
 }
 
 // freeHostLocked names a Host that no open connection uses: "tunnel0" to "tunnel4".
@@ -216,6 +214,7 @@ func (s *Service) freeHostLocked() string {
 // keep runs one connection to its end and shows how it ended.
 func (s *Service) keep(ctx context.Context, k key, l *live) {
 	err := l.conn.run(ctx)
+	<-l.recorded
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.live, k)
@@ -237,13 +236,30 @@ func (s *Service) keep(ctx context.Context, k key, l *live) {
 	close(l.done)
 }
 
-// Connect records the wish and returns; Status tells the rest. A profile that is
+// Connect begins a connection and returns when the wish is recorded; Status tells the rest. A profile that is
 // connected already, or on its way, stays so: the error then has CodeAlreadyConnected, so
 // that the caller knows whose wish it is.
 func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	k := key{ownerOf(caller), req.Profile}
 	w := wish{Owner: k.owner, OwnerName: caller.Name, Profile: k.name}
-	return s.start(k, w, req, true)
+	l, err := s.start(k, w, req, false)
+	if err != nil {
+		return err
+	}
+	// The disk may be slow; the server is asked meanwhile.
+	err = s.store.want(w, true)
+	if err != nil {
+		s.mu.Lock()
+		l.ending = true
+		s.mu.Unlock()
+		l.cancel()
+	}
+	close(l.recorded)
+	if err != nil {
+		<-l.done
+		err = errors.Join(err, l.err)
+	}
+	return err
 }
 
 // Answer answers the question that the caller's connection asks. Nobody answers for another.
@@ -285,6 +301,7 @@ func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string
 	s.mu.Unlock()
 	var errs []error
 	for _, l := range ending {
+		<-l.recorded
 		// The wish goes first: a crash from here on must not bring the tunnel back.
 		errs = append(errs, s.store.want(l.wish, false))
 		l.cancel()

@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -362,6 +364,54 @@ func TestConnectWhileDisconnecting(t *testing.T) {
 		}
 		st.untilState(alice, "work", api.Connected, 5*time.Second)
 		if w := st.store.wanted(); len(w) != 1 {
+			t.Errorf("wishes %v", w)
+		}
+	})
+}
+
+// A wish that cannot be kept is none: nothing stays of the connection that began meanwhile.
+func TestWishNotWritten(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newStage(t, s, t.TempDir())
+		st.add(alice, "work", s.profile(remoteUDP))
+		// A file cannot take the place of a directory.
+		if err := os.MkdirAll(filepath.Join(st.dir, "wishes.json", "full"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Connect(alice, api.ConnectRequest{Profile: "work"}); !api.IsCode(err, api.CodeProfileStoreError) {
+			t.Fatalf("connect: %v", err)
+		}
+		if c := st.Status(alice).Connections; len(c) != 0 {
+			t.Errorf("connections %+v", c)
+		}
+		if err := os.RemoveAll(filepath.Join(st.dir, "wishes.json")); err != nil {
+			t.Fatal(err)
+		}
+		st.connect(alice, "work")
+		st.untilState(alice, "work", api.Connected, 5*time.Second)
+	})
+}
+
+// One that fails while the wish is still being written leaves none either.
+func TestNoWishAfterFailingBeforeItIsWritten(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newStage(t, s, t.TempDir())
+		st.cfg.Hosts = func(string) (platform.Host, error) { return nil, platform.ErrTUNNotPermitted }
+		st.add(alice, "work", s.profile(remoteUDP))
+		w := wish{Owner: ownerOf(alice), Profile: "work"}
+		l, err := st.Service.start(key{w.Owner, w.Profile}, w, api.ConnectRequest{}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // it has failed
+		if err := st.store.want(w, true); err != nil {
+			t.Fatal(err)
+		}
+		close(l.recorded)
+		<-l.done
+		if w := st.store.wanted(); len(w) != 0 {
 			t.Errorf("wishes %v", w)
 		}
 	})
