@@ -132,7 +132,7 @@ func table(t *testing.T, nl *netlink.Handle) string {
 // mainTable is the main table, in the manner of ip route.
 func mainTable(t *testing.T, nl *netlink.Handle) string {
 	t.Helper()
-	rs, err := listRoutes(nl)
+	rs, err := listRoutes(nl, netlink.FAMILY_V4, netlink.FAMILY_V6)
 	must(t, err)
 	var out []string
 	for _, k := range rs {

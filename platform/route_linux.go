@@ -88,11 +88,11 @@ func prefixOf(n *net.IPNet, family int) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, bits), ok && size == a.BitLen()
 }
 
-// listRoutes dumps the main table of both families; a dump that the kernel changed
+// listRoutes dumps the main table of some families; a dump that the kernel changed
 // under our hands is taken again.
-func listRoutes(nl *netlink.Handle) ([]netlink.Route, error) {
+func listRoutes(nl *netlink.Handle, families ...int) ([]netlink.Route, error) {
 	var all []netlink.Route
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+	for _, family := range families {
 		var rs []netlink.Route
 		var err error
 		for range 5 {
@@ -112,13 +112,24 @@ func listRoutes(nl *netlink.Handle) ([]netlink.Route, error) {
 	return all, nil
 }
 
-// ourRows are the rows of the kernel's table that carry our protocol.
-func ourRows(nl *netlink.Handle) (map[row]bool, error) {
-	all, err := listRoutes(nl)
+// ourRows are the rows of the kernel's table that carry our protocol, as far as they may be among want:
+// each answer of netlink costs 64 KiB of garbage.
+func ourRows(nl *netlink.Handle, want []row) (map[row]bool, error) {
+	var families []int
+	for _, w := range want {
+		family := netlink.FAMILY_V6
+		if w.Destination.Addr().Is4() {
+			family = netlink.FAMILY_V4
+		}
+		if !slices.Contains(families, family) {
+			families = append(families, family)
+		}
+	}
+	m := map[row]bool{}
+	all, err := listRoutes(nl, families...)
 	if err != nil {
 		return nil, err
 	}
-	m := map[row]bool{}
 	for _, k := range all {
 		if k.Protocol == routeProtocol {
 			if r, ok := rowOf(k); ok {
@@ -181,6 +192,7 @@ func ownMetric(name string) int {
 func (h *linuxHost) rows(plan routes.Plan) ([]row, error) {
 	var out []row
 	var errs []error
+	index := map[string]int{h.deviceName(): h.deviceIndex()}
 	add := func(r routes.Route, device string, metric int) {
 		if r.Metric != 0 {
 			metric = r.Metric
@@ -195,12 +207,15 @@ func (h *linuxHost) rows(plan routes.Plan) ([]row, error) {
 				device = r.Device
 			}
 			w.Gateway, w.Device = r.Gateway, device
-			link, err := h.nl.LinkByName(device)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("route %s: device %q: %w", r.Destination, device, err))
-				return
+			if index[device] == 0 {
+				link, err := h.nl.LinkByName(device)
+				if err != nil {
+					errs = append(errs, fmt.Errorf("route %s: device %q: %w", r.Destination, device, err))
+					return
+				}
+				index[device] = link.Attrs().Index
 			}
-			w.Index = link.Attrs().Index
+			w.Index = index[device]
 		}
 		out = append(out, w)
 	}
@@ -221,7 +236,7 @@ func (h *linuxHost) rows(plan routes.Plan) ([]row, error) {
 
 // addRoutes makes all wanted rows exist, journal first. Rows that are gone meanwhile come back.
 func (h *linuxHost) addRoutes(want []row) error {
-	have, err := ourRows(h.nl)
+	have, err := ourRows(h.nl, want)
 	if err != nil {
 		return err
 	}
@@ -275,7 +290,7 @@ func (h *linuxHost) Facts(ctx context.Context) (routes.Facts, error) {
 	if err := h.usable(ctx); err != nil {
 		return routes.Facts{}, err
 	}
-	all, err := listRoutes(h.nl)
+	all, err := listRoutes(h.nl, netlink.FAMILY_V4, netlink.FAMILY_V6)
 	if err != nil {
 		return routes.Facts{}, err
 	}
