@@ -56,7 +56,8 @@ type spec struct {
 	expires *time.Time // of the own certificate
 	// announce says that the server shall know which machine this is (push-peer-info).
 	announce bool
-	session  func(r remote, cr credentials) (ovpn.Config, error)
+	// session is for one goroutine.
+	session func(r remote, cr credentials) (ovpn.Config, error)
 }
 
 // specOf checks that a connection can be made with p and takes what it needs. With insecure the
@@ -117,14 +118,18 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 		filter = append(filter, rule)
 	}
 	// Fail early, with the words for what a person must mend.
-	if _, err := tlsConfig(p); err != nil {
+	first, err := tlsConfig(p)
+	if err != nil {
 		return spec{}, err
 	}
 	s.announce = p.PushPeerInfo
 	s.session = func(r remote, cr credentials) (ovpn.Config, error) {
-		tc, err := tlsConfig(p)
-		if err != nil {
-			return ovpn.Config{}, err
+		tc := first
+		if first = nil; tc == nil { // another attempt: the certificate may have expired
+			var err error
+			if tc, err = tlsConfig(p); err != nil {
+				return ovpn.Config{}, err
+			}
 		}
 		of := timeouts[r]
 		cfg := ovpn.Config{
