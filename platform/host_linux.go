@@ -54,16 +54,15 @@ func NewHost(cfg HostConfig) (Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	if _, err := cleanOne(context.Background(), nl, cfg.JournalDir, cfg.Name, log); err != nil {
-		nl.Close()
-		return nil, err
-	}
 	j, err := openJournal(cfg.JournalDir, cfg.Name)
 	if err != nil {
 		nl.Close()
 		return nil, err
 	}
-	w, err := newWatch(nl)
+	var w *watch
+	if _, err = j.clean(context.Background(), nl, log); err == nil {
+		w, err = newWatch(nl)
+	}
 	if err != nil {
 		nl.Close()
 		j.close()

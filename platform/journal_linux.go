@@ -165,6 +165,11 @@ func cleanOne(ctx context.Context, nl *netlink.Handle, dir, name string, log *sl
 		return 0, err
 	}
 	defer j.close()
+	return j.clean(ctx, nl, log)
+}
+
+// clean undoes what the run that ended without closing j left behind.
+func (j *journal) clean(ctx context.Context, nl *netlink.Handle, log *slog.Logger) (int, error) {
 	text, err := os.ReadFile(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
@@ -214,6 +219,6 @@ func cleanOne(ctx context.Context, nl *netlink.Handle, dir, name string, log *sl
 	if err := j.save(r); err != nil {
 		errs = append(errs, err)
 	}
-	log.Info("cleaned up after a run that did not end in order", "journal", name, "undone", n)
+	log.Info("cleaned up after a run that did not end in order", "journal", strings.TrimSuffix(filepath.Base(j.path), ".json"), "undone", n)
 	return n, errors.Join(errs...)
 }
