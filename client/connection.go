@@ -58,7 +58,8 @@ type connection struct {
 	bufs    *inBuffers
 
 	out     *outbound     // nil until the first push reply
-	outDone chan struct{} // closed when out's loop ended
+	carries bool          // out's loop was started
+	outDone chan struct{} // closed when it ended
 	outErr  error
 	sink    atomic.Pointer[sink]
 
@@ -308,23 +309,28 @@ func (c *connection) bringUp(ctx context.Context, reply push.Reply, server netip
 	return nil
 }
 
-// carry lets packets pass by p.
+// carry lets packets pass by p. The first time it starts the outbound loop: what came since the first route was
+// there has waited in the device, and is not lost.
 func (c *connection) carry(p *path) {
 	c.sink.Store(&sink{tun: c.out.tun, mss: p.mss, nat: p.nat})
 	c.out.path.Store(p)
+	if c.carries {
+		return
+	}
+	c.carries = true
+	go func() { // undo waits for it
+		defer close(c.outDone)
+		c.outErr = c.out.run()
+	}()
 }
 
-// openTUN makes the device and starts its outbound loop.
+// openTUN makes the device.
 func (c *connection) openTUN(mtu int) error {
 	tun, err := c.host.OpenTUN(c.spec.device, mtu)
 	if err != nil {
 		return hostFailure(api.CodeTUNFailed, "open the tunnel device", err)
 	}
 	c.out = &outbound{tun: tun}
-	go func() { // undo waits for it
-		defer close(c.outDone)
-		c.outErr = c.out.run()
-	}()
 	c.log.Info("opened the tunnel device", "device", tun.Name(), "mtu", tun.MTU())
 	return nil
 }
@@ -405,7 +411,9 @@ func (c *connection) undo(ctx context.Context) error {
 		if err := c.out.tun.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 			errs = append(errs, err)
 		}
-		<-c.outDone
+		if c.carries {
+			<-c.outDone
+		}
 	}
 	errs = append(errs, c.host.Close())
 	c.mu.Lock()

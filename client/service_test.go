@@ -646,3 +646,44 @@ func TestWatchIsNewestWins(t *testing.T) {
 		}
 	})
 }
+
+// eager is a machine whose programs use the first route at once.
+type eager struct{ *platformtest.Host }
+
+func (h eager) Apply(ctx context.Context, plan routes.Plan) error {
+	err := h.Host.Apply(ctx, plan)
+	if !plan.IsZero() {
+		err = errors.Join(err, h.Outside().Send([]byte("early")))
+		time.Sleep(time.Millisecond) // DNS
+	}
+	return err
+}
+
+// What goes into the tunnel before all of it is in place waits, and is not lost.
+func TestFirstPacket(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newStage(t, s, t.TempDir())
+		h := eager{platformtest.NewHost(underlay())}
+		st.cfg.Hosts = func(string) (platform.Host, error) { return h, nil }
+		st.add(alice, "work", s.profile(remoteUDP))
+		st.connect(alice, "work")
+		st.untilState(alice, "work", api.Connected, 5*time.Second)
+		out := h.Outside()
+		got := make(chan string, 1)
+		go func() {
+			p, _ := out.Receive()
+			got <- string(p)
+		}()
+		select {
+		case p := <-got:
+			if p != "early" {
+				t.Errorf("%q came back", p)
+			}
+		case <-time.After(3 * time.Second):
+			t.Error("the first packet is lost")
+			out.Close()
+			<-got
+		}
+	})
+}
