@@ -20,6 +20,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,8 +81,13 @@ type load struct {
 	ended map[string]int // sessions that were connected
 }
 
+// garbagePercent is what the collector leaves of garbage in the crowd: its memory is nobody's concern, and its time
+// is the server's.
+const garbagePercent = 400
+
 // serveLoad is the crowd's process. It ends when its parent does.
 func serveLoad(ctx context.Context, socket string) error {
+	debug.SetGCPercent(garbagePercent)
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
