@@ -52,20 +52,24 @@ type entrance struct {
 	gen *generation
 }
 
-// udpShard receives everything that arrives on one socket. Its goroutine alone uses it.
+// udpShard receives everything that arrives on one socket. One goroutine reads it and opens data; the other
+// one, answer, uses only what is constant, and controls.
 type udpShard struct {
 	listener *udpListener
 	server   *Server
 	conn     udp.Conn
-	batch    *inBatch
-	trial    *inBatch // of one packet that came from an unknown address
-	old      *peer    // the client of DATA_V1 that was heard last
+	controls controls
+	bell     chan struct{} // for answer
+
+	batch *inBatch
+	trial *inBatch // of one packet that came from an unknown address
+	old   *peer    // the client of DATA_V1 that was heard last
 }
 
 func newUDPListener(s *Server, conns []udp.Conn) *udpListener {
 	l := &udpListener{server: s}
 	for i, conn := range conns {
-		l.shards = append(l.shards, &udpShard{listener: l, server: s, conn: conn, batch: newInBatch(s, i), trial: newInBatch(s, i)})
+		l.shards = append(l.shards, &udpShard{listener: l, server: s, conn: conn, bell: make(chan struct{}, 1), batch: newInBatch(s, i), trial: newInBatch(s, i)})
 	}
 	return l
 }
@@ -109,6 +113,10 @@ func (l *udpListener) door() *ovpn.Gate {
 }
 
 func (s *udpShard) serve(ctx context.Context) {
+	var answering sync.WaitGroup
+	answering.Go(func() { s.answer(ctx, s.bell) })
+	defer answering.Wait()
+	defer close(s.bell)
 	var ms []udp.Message
 	for n := 0; ; {
 		if n == len(ms) {
@@ -140,7 +148,7 @@ func (s *udpShard) serve(ctx context.Context) {
 				k := min(size, len(b))
 				// The capacity ends with the packet: Open may use bytes behind it
 				// only within it.
-				s.packet(ctx, now, from, m.Local, b[:k])
+				s.packet(now, from, m.Local, b[:k])
 				b = b[k:]
 			}
 		}
@@ -164,7 +172,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // packet sorts one datagram, which is borrowed until the batch is flushed. local is
 // the address of ours that it was sent to.
-func (s *udpShard) packet(ctx context.Context, now time.Time, from netip.AddrPort, local netip.Addr, b []byte) {
+func (s *udpShard) packet(now time.Time, from netip.AddrPort, local netip.Addr, b []byte) {
 	switch op, _ := wire.SplitHeader(b[0]); {
 	case op == wire.DataV2 && len(b) > 4:
 		p := s.server.peers.byID(wire.PeerID(b))
@@ -188,12 +196,15 @@ func (s *udpShard) packet(ctx context.Context, now time.Time, from netip.AddrPor
 		s.batch.add(now, s.old, b)
 	case wire.IsData(b[0]) || len(b) < 1+len(wire.SessionID{}):
 		s.server.drops.unknown.Add(1)
-	default:
-		s.control(ctx, now, from, local, b)
+	case s.controls.put(from, local, b):
+		select {
+		case s.bell <- struct{}{}:
+		default: // it rings
+		}
 	}
 }
 
-// control finds the session of a control packet, or lets the gate answer.
+// control finds the session of a control packet, which is borrowed, or lets the gate answer.
 func (s *udpShard) control(ctx context.Context, now time.Time, from netip.AddrPort, local netip.Addr, b []byte) {
 	key := sessionKey{from: from, client: wire.SessionID(b[1:9])}
 	if p := s.server.peers.session(key); p != nil {

@@ -268,7 +268,7 @@ func TestNoAllocations(t *testing.T) {
 			lists[i] = in[i]
 			trains[i], sizes = end.Seal(now, trains[i][:0], 0, &lists[i], sizes)
 			for rest := trains[i]; len(rest) > 0; rest = rest[sizes[0]:] {
-				shard.packet(t.Context(), now, placeOf(i), netip.Addr{}, rest[:sizes[0]])
+				shard.packet(now, placeOf(i), netip.Addr{}, rest[:sizes[0]])
 			}
 		}
 		shard.batch.flush(now)
