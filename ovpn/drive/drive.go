@@ -21,7 +21,7 @@ type Config struct {
 	// Handle takes one event and may call s. An error closes the session
 	// gracefully and is what Run returns.
 	Handle func(now time.Time, s *ovpn.Session, ev ovpn.Event) error
-	// Around, if set, must run work, which is what one packet of In leads to, Send and Handle included: a server
+	// Around, if set, must run work, which is what the packets that are there in In lead to, Send and Handle included: a server
 	// bounds how many of its sessions calculate at a time.
 	Around func(work func())
 	// Do brings work from other goroutines; an error ends Run as Handle's does.
@@ -81,13 +81,21 @@ type runner struct {
 	cause error
 }
 
-// packet does all that one control packet leads to. err is the session's, broken that of Send.
+// packet does all that one control packet leads to, and those that have come behind it: they are answered together,
+// so that what they have in common, as acknowledgements, is sent once. err is the session's, broken that of Send.
 func (r *runner) packet(p []byte) (err, broken error) {
 	work := func() {
 		now := time.Now()
-		if err = r.s.Handle(now, p); err == nil || errors.Is(err, ovpn.ErrDropped) {
-			broken = r.drain(now)
+		for more := len(r.cfg.In); ; more-- {
+			if err = r.s.Handle(now, p); err != nil && !errors.Is(err, ovpn.ErrDropped) {
+				return
+			}
+			if more == 0 {
+				break
+			}
+			p = <-r.cfg.In // nobody else takes from it
 		}
+		broken = r.drain(now)
 	}
 	if r.cfg.Around == nil {
 		work()

@@ -2,6 +2,7 @@ package drive_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -279,5 +280,38 @@ func TestSilenceEndsTheLoop(t *testing.T) {
 	var pe *ovpn.ProtocolError
 	if !errors.As(err, &pe) || pe.Cause != ovpn.CauseNoReply || sent == 0 {
 		t.Errorf("%d packets, then %v", sent, err)
+	}
+}
+
+// TestTogether: what has come behind a packet is worked on with it, and answered once.
+func TestTogether(t *testing.T) {
+	pki := ovpntest.NewPKI(t)
+	begin := func(role ovpn.Role, tls *tls.Config) *ovpn.Session {
+		s, err := ovpn.New(time.Now(), ovpn.Config{Role: role, TLS: tls})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	client, server := begin(ovpn.Client, pki.ClientTLS("alice")), begin(ovpn.Server, pki.ServerTLS())
+	reset := client.NextPacket(time.Now())
+	in := make(chan []byte, 4)
+	for range cap(in) { // three of them say nothing new
+		in <- reset
+	}
+	var turns, sent int
+	stop := errors.New("enough")
+	err := drive.Run(t.Context(), server, drive.Config{
+		In:     in,
+		Around: func(work func()) { turns++; work() },
+		Send: func([]byte) error {
+			if sent++; len(in) > 0 {
+				t.Errorf("%d packets wait", len(in))
+			}
+			return stop
+		},
+	})
+	if err != stop || turns != 1 || sent != 1 {
+		t.Errorf("%d turns, %d packets sent, %v", turns, sent, err)
 	}
 }
