@@ -49,8 +49,9 @@ var allowed = map[string][]string{
 
 	"gui/icon": {},
 
-	"client/api":   {"platform/ipc", "ovpn/push", "routes"},
-	"client/proxy": {"ovpn/push", "platform/udp"},
+	"client/api":    {"platform/ipc", "ovpn/push", "routes"},
+	"client/proxy":  {"ovpn/push", "platform/udp"},
+	"client/source": {"client/api", "ovpn/profile"},
 	"client": {
 		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
@@ -58,7 +59,10 @@ var allowed = map[string][]string{
 		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
 	},
 
-	"cmd/adit":          {"client/api", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
+	"gui/i18n": {"client/api"},
+	"gui/view": {"client/api", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
+
+	"cmd/adit":          {"client/api", "client/source", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
 	"cmd/adit-pkcs11":   {"platform/token", "platform/token/pkcs11"},
 	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
 	"cmd/adit-endpoint": {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},

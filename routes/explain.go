@@ -42,7 +42,7 @@ func Explain(plan Plan, device string, facts Facts, dest netip.Addr) Explanation
 	}
 	self := func(p netip.Prefix) bool { return p.Addr() == dest }
 	if dest.IsLoopback() || slices.ContainsFunc(facts.Addresses, self) || slices.ContainsFunc(plan.Addresses, self) {
-		x.Way, x.Reason = WayUnderlay, "an address of this machine"
+		x.Way, x.Reason = WayUnderlay, reasonSelf
 		x.Text = fmt.Sprintf("%s is this machine itself: packets to it do not leave", dest)
 		return x
 	}
@@ -60,7 +60,7 @@ func Explain(plan Plan, device string, facts Facts, dest netip.Addr) Explanation
 	}
 	for _, p := range plan.Addresses {
 		if better(p.Masked(), 0) {
-			x.Way, x.Device, x.Gateway, x.Reason = WayTunnel, device, netip.Addr{}, "the tunnel's own network"
+			x.Way, x.Device, x.Gateway, x.Reason = WayTunnel, device, netip.Addr{}, reasonNet
 		}
 	}
 	ours := func(rs []Route, way, dev string) {
@@ -82,7 +82,7 @@ func Explain(plan Plan, device string, facts Facts, dest netip.Addr) Explanation
 	for _, r := range facts.Routes {
 		if better(r.Destination, r.Metric) {
 			x.Way, x.Device, x.Gateway = WayUnderlay, r.Device, r.Gateway
-			x.Reason = "no more specific route leads into the tunnel"
+			x.Reason = reasonOutside
 		}
 	}
 	x.Text = x.sentence()

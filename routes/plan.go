@@ -29,7 +29,25 @@ const (
 	reasonGateway   = "the gateway of the local network"
 	reasonResolver  = "the system's own resolver (bypass-dns)"
 	reasonCut       = "the server's own address, which has no way outside the tunnel now"
+
+	// What may follow one of them.
+	reasonPast     = " to go past the tunnel"
+	reasonGateways = " with its own gateway"
+	reasonFamily   = ", which gives no address of this family: blocked"
+
+	// Explain's own.
+	reasonSelf    = "an address of this machine"
+	reasonNet     = "the tunnel's own network"
+	reasonOutside = "no more specific route leads into the tunnel"
 )
+
+// Reasons are all texts that a Route's or an Explanation's Reason may be made of, for those who have words in
+// other languages: each is one of phrases, followed by none or one of endings.
+func Reasons() (phrases, endings []string) {
+	return []string{reasonAll, reasonAllHalves, reasonServer, reasonPushed, reasonOwn, reasonSetting, reasonBlock6, reasonNo6,
+			reasonNo4, reasonPeer, reasonLocal, reasonGateway, reasonResolver, reasonCut, reasonSelf, reasonNet, reasonOutside},
+		[]string{reasonPast, reasonGateways, reasonFamily}
+}
 
 var (
 	halves4 = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/1")}
@@ -257,12 +275,12 @@ func (b *builder) route(r push.Route, reason string) {
 		metric = b.all.RouteMetric
 	}
 	if r.GatewayWord == "net_gateway" {
-		b.past(dst, metric, reason+" to go past the tunnel")
+		b.past(dst, metric, reason+reasonPast)
 		return
 	}
 	if gw := r.Gateway.Unmap(); gw.IsValid() && !b.inTunnel(gw) {
 		if dev, ok := b.facts.onLink(gw); ok && gw.Is4() == dst.Addr().Is4() {
-			b.addAround(Route{Destination: dst, Gateway: gw, Device: dev, Metric: metric, Reason: reason + " with its own gateway"})
+			b.addAround(Route{Destination: dst, Gateway: gw, Device: dev, Metric: metric, Reason: reason + reasonGateways})
 			return
 		}
 		b.note("route %s: its gateway %s is in no known network; it goes into the tunnel", dst, gw)
@@ -341,7 +359,7 @@ func (b *builder) add(dst netip.Prefix, metric int, reason string) {
 		return
 	case v4 && !b.all.Address.IsValid(), !v4 && !b.all.Address6.IsValid():
 		r.Unreachable = true
-		r.Reason += ", which gives no address of this family: blocked"
+		r.Reason += reasonFamily
 	}
 	b.addRoute(r)
 }

@@ -260,9 +260,9 @@ func (c *Client) broken(ctx context.Context, err error) error {
 	var dial *dialError
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		detail = "it is not running"
+		detail = DetailNotRunning
 	case errors.Is(err, fs.ErrPermission):
-		detail = "permission denied"
+		detail = DetailNotPermitted
 	case errors.As(err, &dial):
 		detail = dial.Error()
 	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):

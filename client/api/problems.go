@@ -80,6 +80,19 @@ const (
 	CodeServiceStopping    = "service_stopping"
 	CodeRequestInvalid     = "request_invalid"
 	CodeInternal           = "internal"
+
+	// Reading a profile as the person who names it, in that person's process.
+	CodeFileNotFound   = "file_not_found"
+	CodeFileUnreadable = "file_unreadable"
+	CodeFileTooLarge   = "file_too_large"
+	CodeURLNotHTTPS    = "url_not_https"
+	CodeFetchFailed    = "fetch_failed"
+)
+
+// The details of CodeServiceUnreachable that say what a person can do about it.
+const (
+	DetailNotRunning   = "it is not running"
+	DetailNotPermitted = "permission denied"
 )
 
 // words are a code's message and hint. In both, {name} is replaced by the argument, and a
@@ -275,6 +288,22 @@ var english = map[string]words{
 	CodeInternal: {
 		"something went wrong inside[: {detail}]",
 		"see the service's log with: adit logs; please report it"},
+
+	CodeFileNotFound: {
+		"there is no file {file}",
+		"give the path of an .ovpn file"},
+	CodeFileUnreadable: {
+		"cannot read {file}[: {detail}]",
+		"check that you may read the file: ls -l {file}"},
+	CodeFileTooLarge: {
+		"{file} is larger than {limit}",
+		"this does not look like a profile; check the path"},
+	CodeURLNotHTTPS: {
+		"a profile holds keys: {url} is not https",
+		"use an https URL, or fetch it yourself and give the file"},
+	CodeFetchFailed: {
+		"fetch {url}[: {detail}]",
+		"check the address in a browser, or fetch it yourself and give the file"},
 }
 
 // NewProblem makes the Problem for a code of the closed list, with its English words.

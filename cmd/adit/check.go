@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,12 +29,12 @@ The exit code is 0 when the profile is usable and 1 when it is not.`,
 	passphrase := cmd.Flags().String("passphrase-file", "", "file with the private key's passphrase in its first line; - is the standard input")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		src, err := readSource(cmd.Context(), http.DefaultClient, args[0])
+		src, err := readSource(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
 		// A refused line is an error of Parse, but the report tells more.
-		p, err := profile.Parse(src.title, src.text, src.files)
+		p, err := profile.Parse(src.Title, src.Text, src.Files)
 		if p == nil {
 			return hinted(err, "give an OpenVPN profile in UTF-8 text")
 		}
@@ -54,10 +53,10 @@ The exit code is 0 when the profile is usable and 1 when it is not.`,
 			return nil
 		}
 		if p.Locked() && *passphrase == "" && p.Passphrase == "" {
-			err := unusable(src.title, report)
+			err := unusable(src.Title, report)
 			return hinted(err, "check the key, too: adit check "+args[0]+" --passphrase-file FILE")
 		}
-		return unusable(src.title, report)
+		return unusable(src.Title, report)
 	}
 	return cmd
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"net/http"
-
 	"github.com/spf13/cobra"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -31,11 +29,11 @@ stops the import.`,
 	passphrase := cmd.Flags().String("passphrase-file", "", "file with the private key's passphrase in its first line; - is the standard input")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		src, err := readSource(cmd.Context(), http.DefaultClient, args[0])
+		src, err := readSource(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
-		p, err := src.parse(args[0])
+		p, err := parse(src, args[0])
 		if err != nil {
 			return err
 		}
@@ -43,7 +41,7 @@ stops the import.`,
 			return err
 		}
 		if !cmd.Flags().Changed("name") {
-			*name = src.name
+			*name = src.Name
 		}
 		c := a.service()
 		defer c.Close()

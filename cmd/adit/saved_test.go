@@ -124,7 +124,7 @@ func TestSavedPassword(t *testing.T) {
 			var got api.Answer
 			q := &asker{out: printer{out: &out, err: &out}, profile: "work", user: push.Secret(c.flags.Username), password: c.flags.Password, code: c.flags.OTP,
 				answer: func(_ context.Context, a api.Answer) error { got = a; return nil }}
-			q.saved = &saved{vault: m, out: q.out, profile: "work"}
+			q.saved = newSaved(m, q.out, "work")
 			for _, x := range c.questions {
 				got = api.Answer{}
 				err := q.ask(t.Context(), x.login, x.problem, c.keep)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/adit-vpn/adit/client"
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/source"
 )
 
 func newSet(a *app) *cobra.Command {
@@ -79,7 +80,7 @@ func (a *app) noteNotSaved(ctx context.Context, c *api.Client, name string) {
 	if err != nil {
 		return
 	}
-	p, err := source{title: name, text: []byte(text.Text)}.parse(name)
+	p, err := parse(source.Source{Title: name, Text: []byte(text.Text)}, name)
 	if err != nil {
 		return
 	}

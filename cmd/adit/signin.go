@@ -10,6 +10,7 @@ import (
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/platform/secrets"
 	"github.com/adit-vpn/adit/saml/signin"
 )
 
@@ -23,7 +24,7 @@ type asker struct {
 	answer  func(context.Context, api.Answer) error
 	stop    context.CancelCauseFunc // ends the command when a question cannot be answered
 
-	saved *saved
+	saved *secrets.Attempt
 
 	// The flags, each for one answer; empty: used, or not given.
 	user, password, code push.Secret
@@ -71,9 +72,9 @@ func (a *app) newAsker(req api.ConnectRequest, f connectFlags, started bool, sto
 	if !started {
 		q.user, q.password, q.code = push.Secret(req.Username), req.Password, req.OTP
 	}
-	q.saved = &saved{vault: a.vault, out: a.out, profile: req.Profile}
+	q.saved = newSaved(a.vault, a.out, req.Profile)
 	if q.sent {
-		q.saved.typed(req.Username, req.Password)
+		q.saved.Typed(req.Username, req.Password)
 	}
 	return q
 }
@@ -85,14 +86,14 @@ func (q *asker) accepted(ctx context.Context, c api.Connection) {
 	q.cancel, q.done = func() {}, make(chan struct{})
 	go func() {
 		defer close(q.done)
-		q.saved.accepted(ctx, c.SavePassword)
+		q.saved.Accepted(ctx, c.SavePassword)
 	}()
 }
 
 // refused takes a failure that ended the connection.
 func (q *asker) refused(ctx context.Context, err error) {
 	if api.IsCode(err, api.CodePasswordRefused) {
-		q.saved.refused(context.WithoutCancel(ctx))
+		q.saved.Refused(context.WithoutCancel(ctx))
 	}
 }
 
@@ -150,11 +151,11 @@ func (q *asker) ask(ctx context.Context, login api.Login, problem *api.Problem, 
 		if problem != nil {
 			q.sent = false // it was refused; what the flags say and nobody has used was not
 			if problem.Code == api.CodePasswordRefused {
-				q.saved.refused(ctx)
+				q.saved.Refused(ctx)
 			}
 		}
 		if keep && login.Kind == api.LoginPassword && !q.sent && q.password == "" {
-			if user, password, ok := q.saved.find(ctx, cmp.Or(q.user.Reveal(), login.User)); ok {
+			if user, password, ok := q.saved.Find(ctx, cmp.Or(q.user.Reveal(), login.User)); ok {
 				a.Username, a.Password, q.user = user, password, ""
 			}
 		}
@@ -222,7 +223,7 @@ func (q *asker) fill(ctx context.Context, login api.Login, a *api.Answer) (err e
 		if a.Password, err = q.need(ctx, &q.password, secret); err != nil {
 			return err
 		}
-		q.saved.typed(a.Username, a.Password)
+		q.saved.Typed(a.Username, a.Password)
 	}
 	if login.Challenge != "" {
 		a.Response, err = q.needCode(ctx, login.Challenge, login.ChallengeEcho)

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"sync"
 
@@ -15,6 +14,7 @@ import (
 
 	"github.com/adit-vpn/adit/client"
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/source"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/userspace"
@@ -102,18 +102,18 @@ func retyped(err error, arg string) error {
 // its settings. The passphrase opens a file's private key.
 func (a *app) userspaceProfile(ctx context.Context, arg, passphraseFile string) (p *profile.Profile, settings api.Settings, err error) {
 	if info, err := os.Stat(arg); looksLikeFile(arg) || err == nil && !info.IsDir() {
-		src, err := readSource(ctx, http.DefaultClient, arg)
+		src, err := readSource(ctx, arg)
 		if err != nil {
 			return nil, settings, err
 		}
-		p, err := src.parse(arg)
+		p, err := parse(src, arg)
 		if err != nil {
 			return nil, settings, err
 		}
 		if p, err = a.unlock(p, passphraseFile, "this tunnel alone opens it, and the file stays as it is"); err != nil {
 			return nil, settings, err
 		}
-		p.Name = src.name // as import would call it
+		p.Name = src.Name // as import would call it
 		return p, settings, nil
 	}
 	c := a.service()
@@ -130,7 +130,7 @@ func (a *app) userspaceProfile(ctx context.Context, arg, passphraseFile string) 
 		return nil, settings, err
 	}
 	settings.SavePassword = stored.SavePassword // the others are about this machine's network
-	p, err = source{title: arg, text: []byte(text.Text)}.parse(arg)
+	p, err = parse(source.Source{Title: arg, Text: []byte(text.Text)}, arg)
 	if err == nil {
 		p.Name = arg // by which the service and the keychain know it
 	}

@@ -1,7 +1,7 @@
 // Package secrets keeps sign-ins in the keychain of the person who runs the program: Secret Service
 // on Linux (GNOME Keyring, KWallet), the Credential Manager on Windows, the login keychain on macOS. It
-// belongs to the person's own process; the service has no keychain. What may be kept, and when, is
-// for its callers to decide.
+// belongs to the person's own process; the service has no keychain. Whether a password may be kept is for
+// its callers to decide; Attempt knows when.
 package secrets
 
 import (
