@@ -1,0 +1,342 @@
+package i18n
+
+// The keys, by where they are shown. Each is one line with both languages, so that whoever changes one sees
+// the other. They are read-only. No text counts anything in a plural.
+
+// The states of a connection, and what follows from each.
+var (
+	StateDisconnected  = Key{"Disconnected", "未接続"}
+	StateConnecting    = Key{"Connecting…", "接続しています…"}
+	StateNeedsLogin    = Key{"Sign-in needed", "サインインが必要です"}
+	StateConnected     = Key{"Connected", "接続済み"}
+	StateReconnecting  = Key{"Reconnecting…", "再接続しています…"}
+	StateDisconnecting = Key{"Disconnecting…", "切断しています…"}
+	StateBlocked       = Key{"Blocked", "通信を遮断中"}
+	StateUnknown       = Key{"State: {state}", "状態：{state}"}
+
+	SaysDisconnected   = Key{"Your traffic does not go through this VPN.", "このVPNは使われていません。通信は通常の経路を通ります。"}
+	SaysConnecting     = Key{"Setting up the connection. Your traffic does not go through this VPN yet.", "接続の準備をしています。通信はまだこのVPNを通りません。"}
+	SaysNeedsLogin     = Key{"The server waits for your sign-in. Your traffic does not go through this VPN.", "サーバーがサインインを待っています。通信はまだこのVPNを通りません。"}
+	SaysAskedWhileUp   = Key{"You are connected, and the server asks you to sign in again.", "接続中ですが、サーバーがもう一度サインインを求めています。"}
+	SaysConnectedAll   = Key{"All your traffic goes through this VPN.", "すべての通信がこのVPNを通ります。"}
+	SaysConnectedSome  = Key{"Traffic to the listed networks goes through this VPN; everything else goes the usual way.", "一覧のネットワークへの通信だけがこのVPNを通り、それ以外は通常の経路を通ります。"}
+	SaysConnectedNone  = Key{"Connected, but no network goes through this VPN.", "接続していますが、このVPNを通るネットワークはありません。"}
+	SaysReconnecting   = Key{"The connection was lost and is being set up again.", "接続が切れたため、再接続しています。"}
+	SaysDisconnecting  = Key{"The connection is being ended and this computer's network put back as it was.", "接続を終了し、このコンピューターのネットワークを元に戻しています。"}
+	SaysBlocked        = Key{"Traffic is blocked, so that nothing leaves this computer unprotected.", "保護されない通信が出ていかないように、通信を遮断しています。"}
+	SaysGuarded        = Key{"Until it is back, the guard blocks the traffic that belongs into the VPN.", "復旧するまで、VPNを通るべき通信はガードが遮断します。"}
+	SaysUnguarded      = Key{"Until it is back, your traffic may go outside the VPN.", "復旧するまで、通信がVPNの外を通ることがあります。"}
+	SaysSignInUnderWay = Key{"While you sign in, web traffic goes outside the VPN.", "サインインが終わるまで、Webの通信はVPNの外を通ります。"}
+	SaysService        = Key{"The state is not known, because the Adit service does not answer.", "Aditサービスが応答しないため、状態がわかりません。"}
+)
+
+// The service.
+var (
+	ServiceStarting         = Key{"Looking for the Adit service…", "Aditサービスに接続しています…"}
+	ServiceNotRunning       = Key{"The Adit service is not running.", "Aditサービスが動作していません。"}
+	ServiceNotRunningHint   = Key{"Start it, or ask your administrator. This window tries again by itself.", "サービスを開始するか、管理者にお問い合わせください。このウィンドウは自動的に再試行します。"}
+	ServiceNotRunningStart  = Key{"To start it by hand: {start}", "手動で開始するには：{start}"}
+	ServiceNotPermitted     = Key{"You are not permitted to use the Adit service.", "Aditサービスを使用する権限がありません。"}
+	ServiceNotPermittedHint = Key{"Ask your administrator to let you use it.", "管理者に使用の許可を依頼してください。"}
+	ServiceBroken           = Key{"The connection to the Adit service is lost[: {detail}].", "Aditサービスとの接続が切れました[（{detail}）]。"}
+	ServiceBrokenHint       = Key{"This window tries again by itself.", "このウィンドウは自動的に再試行します。"}
+)
+
+// The profile list, and what can be done with a profile.
+var (
+	Managed         = Key{"Managed by your organization", "組織が管理しています"}
+	ManagedProfile  = Key{"Your organization manages this profile. It cannot be renamed, changed or removed.", "このプロファイルは組織が管理しているため、名前の変更、設定の変更、削除はできません。"}
+	OtherTunnel     = Key{"Another user's VPN ({owner}): {state}", "ほかのユーザー（{owner}）のVPN：{state}"}
+	Connect         = Key{"Connect", "接続"}
+	Disconnect      = Key{"Disconnect", "切断"}
+	CancelConnect   = Key{"Cancel", "キャンセル"}
+	SignIn          = Key{"Sign in…", "サインイン…"}
+	SignInAgain     = Key{"Sign in again", "もう一度サインイン"}
+	Rename          = Key{"Rename…", "名前を変更…"}
+	Remove          = Key{"Remove…", "削除…"}
+	AddFile         = Key{"Add profile from file…", "ファイルからプロファイルを追加…"}
+	AddAddress      = Key{"Add profile from web address…", "Webアドレスからプロファイルを追加…"}
+	AddForbidden    = Key{"Your organization does not allow profiles of your own.", "組織の設定により、独自のプロファイルは追加できません。"}
+	WhyInUse        = Key{"Disconnect first.", "先に切断してください。"}
+	WhyManaged      = Key{"Managed by your organization.", "組織が管理しています。"}
+	WhyAlwaysOn     = Key{"Your organization keeps this VPN always on.", "組織の設定により、このVPNは常に接続されます。"}
+	WhyNoService    = Key{"The Adit service does not answer.", "Aditサービスが応答しません。"}
+	WhyDisconnect   = Key{"It is being disconnected.", "切断中です。"}
+	WhyWorking      = Key{"The last click is still being worked on.", "直前の操作を処理しています。"}
+	NoProfiles      = Key{"There is no profile yet.", "プロファイルはまだありません。"}
+	Undo            = Key{"Undo", "元に戻す"}
+	Removed         = Key{"{profile} is removed.", "「{profile}」を削除しました。"}
+	SavedRefused    = Key{"The saved password of {user} was not accepted, and is forgotten.", "{user}の保存済みパスワードは受け付けられなかったため、消去しました。"}
+	SavedKept       = Key{"The password is saved in your keychain.", "パスワードをキーチェーンに保存しました。"}
+	SavedForbidden  = Key{"The server does not let passwords be saved; yours is forgotten.", "サーバーがパスワードの保存を許可していないため、保存済みのパスワードを消去しました。"}
+	KeychainTrouble = Key{"The keychain does not work: {detail}", "キーチェーンを使用できません：{detail}"}
+)
+
+// The detail pane.
+var (
+	Since             = Key{"since {time}", "{time}から"}
+	RowServer         = Key{"Server", "サーバー"}
+	RowProxy          = Key{"Through proxy", "経由するプロキシ"}
+	RowAddress        = Key{"Your address in the VPN", "VPN内のアドレス"}
+	RowDevice         = Key{"Network device", "ネットワークデバイス"}
+	RowMTU            = Key{"{device}, MTU {mtu}", "{device}（MTU {mtu}）"}
+	RowDNS            = Key{"Names are looked up at", "名前解決の問い合わせ先"}
+	RowDNSOnly        = Key{"Only for", "対象のドメイン"}
+	RowSearch         = Key{"Search domains", "検索ドメイン"}
+	RowReceived       = Key{"Received", "受信"}
+	RowSent           = Key{"Sent", "送信"}
+	RowProtection     = Key{"Protection", "保護"}
+	RowGuard          = Key{"Guard", "ガード"}
+	RowSession        = Key{"Session ends", "セッションの終了"}
+	RowCertificate    = Key{"Your certificate", "あなたの証明書"}
+	RowSignIn         = Key{"Sign-in", "サインイン方法"}
+	In                = Key{"{moment} (in {duration})", "{moment}（あと{duration}）"}
+	ValidUntil        = Key{"valid until {date}", "{date}まで有効"}
+	ExpiresIn         = Key{"expires on {date} (in {duration})", "{date}に期限切れ（あと{duration}）"}
+	Expired           = Key{"expired on {date}", "{date}に期限切れ"}
+	DNSSystem         = Key{"this computer's own resolver", "このコンピューターの通常の設定"}
+	ThroughTitle      = Key{"What goes through this VPN", "このVPNを通る通信"}
+	ThroughAll        = Key{"All traffic", "すべての通信"}
+	ThroughListed     = Key{"These networks only", "次のネットワークのみ"}
+	ThroughNone       = Key{"No network", "なし"}
+	ThroughLater      = Key{"Known once connected", "接続すると表示されます"}
+	ThroughFilter     = Key{"Search networks", "ネットワークを検索"}
+	ThroughCount      = Key{"{shown} of {total} shown", "{total}件中{shown}件を表示"}
+	ThroughPast       = Key{"{reason} (past the VPN, through {via})", "{reason}（VPNを通らず{via}を経由）"}
+	GraphTitle        = Key{"Last two minutes", "直近の2分間"}
+	GraphReceived     = Key{"Receiving {rate}", "受信 {rate}"}
+	GraphSent         = Key{"Sending {rate}", "送信 {rate}"}
+	GraphUnknown      = Key{"No data", "データなし"}
+	ShowBanner        = Key{"Show message", "メッセージを表示"}
+	ShowGuard         = Key{"Why is it blocked?", "遮断の理由"}
+	ShowCertificate   = Key{"About the certificate", "証明書について"}
+	KindCertificate   = Key{"certificate", "証明書"}
+	KindPassword      = Key{"user name and password", "ユーザー名とパスワード"}
+	KindBrowser       = Key{"browser", "ブラウザー"}
+	WhyOwnNetwork     = Key{"the tunnel's own network", "トンネル自身のネットワーク"}
+	WhyOwnAddress     = Key{"an address of this machine", "このコンピューター自身のアドレス"}
+	WhyNoRoute        = Key{"no more specific route leads into the tunnel", "トンネルへ向かうより詳細な経路がないため"}
+	WhyAnotherUser    = Key{"another user's tunnel", "ほかのユーザーのトンネル"}
+	WhyAll            = Key{"all traffic is redirected", "すべての通信をVPNに通すため"}
+	WhyServer         = Key{"the server's own address", "VPNサーバー自身のアドレス"}
+	WhyPushed         = Key{"set by the server", "サーバーの指定"}
+	WhyProfile        = Key{"set in the profile", "プロファイルの指定"}
+	WhySetting        = Key{"added in this profile's settings", "このプロファイルの設定で追加"}
+	WhyBlock6         = Key{"the server blocks IPv6", "サーバーがIPv6を遮断しているため"}
+	WhyNo6            = Key{"IPv6 is blocked: all traffic is redirected, and the server carries no IPv6", "すべての通信をVPNに通しますが、サーバーがIPv6に対応していないため遮断"}
+	WhyNo4            = Key{"IPv4 is blocked: all traffic is redirected, and the server carries no IPv4", "すべての通信をVPNに通しますが、サーバーがIPv4に対応していないため遮断"}
+	WhyPeer           = Key{"the tunnel's other end", "トンネルの相手側"}
+	WhyLocal          = Key{"the server blocks local networks", "サーバーがローカルネットワークを遮断しているため"}
+	WhyGateway        = Key{"the gateway of the local network", "ローカルネットワークのゲートウェイ"}
+	WhyResolver       = Key{"this computer's own resolver", "このコンピューターの通常のDNSサーバー"}
+	WhyCut            = Key{"the server's own address, which has no way outside the tunnel now", "VPNサーバー自身のアドレス（現在、トンネル外の経路なし）"}
+	WhyToGoPast       = Key{"{reason}, to go past the VPN", "{reason}（VPNを通さない）"}
+	WhyOwnGateway     = Key{"{reason}, with its own gateway", "{reason}（専用のゲートウェイ経由）"}
+	WhyNoFamily       = Key{"{reason}, which gives no address of this family: blocked", "{reason}（この種類のアドレスが割り当てられていないため遮断）"}
+	GuardOff          = Key{"off: when the connection is lost, traffic may go outside the VPN", "オフ：接続が切れると、通信がVPNの外を通ることがあります"}
+	GuardAuto         = Key{"automatic: while connected and until you disconnect, traffic of the VPN never goes outside it", "自動：接続してから切断するまで、VPNの通信が外に出ることはありません"}
+	GuardLockdown     = Key{"lockdown: without the VPN, nothing leaves this computer", "ロックダウン：VPNなしでは、このコンピューターから通信できません"}
+	GuardUnknown      = Key{"mode {mode}", "モード {mode}"}
+	ProtectionWords   = Key{"{data}; control {control}; {tls}", "{data}、制御 {control}、{tls}"}
+	ServerThroughPort = Key{"{name} ({address}, {transport})", "{name}（{address}、{transport}）"}
+)
+
+// Dialogs.
+var (
+	OK                  = Key{"OK", "OK"}
+	Close               = Key{"Close", "閉じる"}
+	Cancel              = Key{"Cancel", "キャンセル"}
+	SignInTitle         = Key{"Sign in to {profile}", "{profile}へのサインイン"}
+	UserName            = Key{"User name", "ユーザー名"}
+	Password            = Key{"Password", "パスワード"}
+	SavePassword        = Key{"Save password in the keychain", "パスワードをキーチェーンに保存"}
+	SavePasswordNot     = Key{"Your organization does not allow saved passwords.", "組織の設定により、パスワードは保存できません。"}
+	DoSignIn            = Key{"Sign in", "サインイン"}
+	CodeTitle           = Key{"One-time code for {profile}", "{profile}のワンタイムコード"}
+	Code                = Key{"One-time code", "ワンタイムコード"}
+	ServerAsks          = Key{"The server asks: {prompt}", "サーバーからの質問：{prompt}"}
+	CodeEmpty           = Key{"If you have none, leave it empty.", "お持ちでない場合は空のままにしてください。"}
+	AnswerUntil         = Key{"Please answer by {time}.", "{time}までに入力してください。"}
+	Send                = Key{"Send", "送信"}
+	BrowserTitle        = Key{"Sign in with your browser", "ブラウザーでサインイン"}
+	BrowserWaiting      = Key{"Your browser shows the sign-in page of {site}. Finish there; this window waits.", "ブラウザーに{site}のサインインページが表示されます。そちらで手続きを完了してください。このウィンドウはそのままお待ちください。"}
+	BrowserFailed       = Key{"The browser could not be started. Copy the address and open it yourself on this computer.", "ブラウザーを起動できませんでした。アドレスをコピーして、このコンピューターのブラウザーで開いてください。"}
+	BrowserBusy         = Key{"Another program is waiting for a sign-in on port {port}. Finish or end it there, then try again.", "ほかのプログラムがポート{port}でサインインを待っています。そちらを完了または終了してから、もう一度お試しください。"}
+	BrowserBroken       = Key{"The sign-in with the browser did not work: {detail}", "ブラウザーでのサインインに失敗しました：{detail}"}
+	OpenAgain           = Key{"Open again", "もう一度開く"}
+	CopyAddress         = Key{"Copy address", "アドレスをコピー"}
+	WaitTitle           = Key{"Waiting for {profile}", "{profile}の応答待ち"}
+	WaitText            = Key{"The server waits until you have signed in elsewhere.", "別の場所でのサインインが完了するのをサーバーが待っています。"}
+	AgainTitle          = Key{"Sign in to {profile} again", "{profile}へ再度サインイン"}
+	AgainText           = Key{"Nobody signed in in time. Do you want to sign in now?", "時間内にサインインがありませんでした。今すぐサインインしますか？"}
+	BannerTitle         = Key{"Message from {profile}", "{profile}からのメッセージ"}
+	CertificateTitle    = Key{"Certificate of {profile}", "{profile}の証明書"}
+	CertificateSoon     = Key{"Your certificate expires on {date} (in {duration}). After that you cannot connect.", "証明書は{date}に期限が切れます（あと{duration}）。期限が切れると接続できなくなります。"}
+	CertificateOver     = Key{"Your certificate expired on {date}. You cannot connect with it.", "証明書は{date}に期限が切れました。この証明書では接続できません。"}
+	CertificateFine     = Key{"Your certificate is valid until {date}.", "証明書は{date}まで有効です。"}
+	CertificateDo       = Key{"Ask your administrator for a new profile, and add it under the same name.", "管理者から新しいプロファイルを受け取り、同じ名前で追加してください。"}
+	GuardTitle          = Key{"Traffic is blocked", "通信を遮断しています"}
+	GuardBecauseAuto    = Key{"Traffic is blocked because the VPN {profile} is not up, and you have not disconnected it: the guard keeps what belongs into the VPN from going outside it.", "VPN「{profile}」が接続されておらず、切断の操作もされていないため、通信を遮断しています。ガードは、VPNを通るべき通信が外に出るのを防ぎます。"}
+	GuardBecauseLock    = Key{"Traffic is blocked because {profile} is set to lockdown: without the VPN nothing leaves this computer.", "「{profile}」がロックダウンに設定されているため、通信を遮断しています。VPNなしではこのコンピューターから通信できません。"}
+	GuardNotNow         = Key{"Nothing is blocked at the moment.", "現在、通信は遮断されていません。"}
+	GuardConnect        = Key{"Connect, and traffic flows again through the VPN.", "接続すると、VPNを通して通信できるようになります。"}
+	GuardDisconnect     = Key{"Or disconnect: then traffic goes outside the VPN, unprotected.", "切断すると、通信は保護されずにVPNの外を通ります。"}
+	GuardAdmin          = Key{"Your organization has set this; only your administrator can change it.", "この設定は組織が行ったもので、管理者だけが変更できます。"}
+	RemoveTitle         = Key{"Remove {profile}?", "「{profile}」を削除しますか？"}
+	RemoveText          = Key{"The profile, its keys and its settings are deleted. You can undo this for {duration}.", "プロファイルとその鍵、設定を削除します。{duration}以内であれば元に戻せます。"}
+	DoRemove            = Key{"Remove", "削除"}
+	RenameTitle         = Key{"Rename {profile}", "「{profile}」の名前を変更"}
+	NewName             = Key{"New name", "新しい名前"}
+	DoRename            = Key{"Rename", "変更"}
+	AddressTitle        = Key{"Add profile from web address", "Webアドレスからプロファイルを追加"}
+	Address             = Key{"Web address (https)", "Webアドレス（https）"}
+	DoFetch             = Key{"Get profile", "取得"}
+	ImportTitle         = Key{"Add profile", "プロファイルの追加"}
+	ImportReading       = Key{"Reading {source}…", "{source}を読み込んでいます…"}
+	ImportName          = Key{"Name", "名前"}
+	ImportCertificate   = Key{"{role}: {subject}, valid until {date}", "{role}：{subject}、{date}まで有効"}
+	RoleCA              = Key{"CA", "認証局（CA）"}
+	RoleClient          = Key{"yours", "あなた"}
+	RoleExtra           = Key{"intermediate", "中間"}
+	ImportUsable        = Key{"This profile can be used.", "このプロファイルは使用できます。"}
+	ImportUnusable      = Key{"This profile cannot be used. See the lines marked below.", "このプロファイルは使用できません。下に示す行をご確認ください。"}
+	ImportConflict      = Key{"There is already a profile {profile}. Choose another name, or replace it.", "「{profile}」という名前のプロファイルがすでにあります。別の名前にするか、置き換えてください。"}
+	ImportManaged       = Key{"A managed profile has the name {profile}. Choose another name.", "「{profile}」は組織が管理するプロファイルの名前です。別の名前にしてください。"}
+	ImportReplace       = Key{"Replace the profile of this name", "同じ名前のプロファイルを置き換える"}
+	ImportPassphrase    = Key{"Passphrase of the private key", "秘密鍵のパスフレーズ"}
+	ImportLocked        = Key{"The private key is protected by a passphrase. It is opened here once; the service keeps it readable for itself only.", "秘密鍵はパスフレーズで保護されています。ここで一度だけ解除し、以後はサービスだけが読める形で保管します。"}
+	ImportWrong         = Key{"The passphrase does not open the private key.", "パスフレーズが正しくないため、秘密鍵を開けません。"}
+	DoImport            = Key{"Add", "追加"}
+	VerdictUsed         = Key{"used", "使用"}
+	VerdictIgnored      = Key{"ignored", "無視"}
+	VerdictUnsupported  = Key{"not supported", "未対応"}
+	VerdictRefused      = Key{"refused", "拒否"}
+	SeverityError       = Key{"Error", "エラー"}
+	SeverityWarning     = Key{"Warning", "警告"}
+	SeverityInfo        = Key{"Note", "注記"}
+	Line                = Key{"line {line}", "{line}行目"}
+	TrafficAll          = Key{"All traffic will go through the VPN.", "すべての通信がVPNを通ります。"}
+	TrafficListed       = Key{"Only these networks will go through the VPN: {networks}", "次のネットワークだけがVPNを通ります：{networks}"}
+	TrafficOwn          = Key{"Only the VPN's own network will go through it.", "VPN自身のネットワークだけがVPNを通ります。"}
+	TrafficServer       = Key{"The server decides what goes through the VPN.", "どの通信がVPNを通るかはサーバーが決めます。"}
+	TrafficServerListed = Key{"The server decides what goes through the VPN; these networks do in any case: {networks}", "どの通信がVPNを通るかはサーバーが決めます。次のネットワークは必ずVPNを通ります：{networks}"}
+	ErrorTitle          = Key{"That did not work", "操作を完了できませんでした"}
+)
+
+// Pages, settings, the log, explanations, what is shown at first and about.
+var (
+	PageProfiles       = Key{"VPN", "VPN"}
+	PageExplain        = Key{"Why can't I reach…", "接続できない理由"}
+	PageLog            = Key{"Log", "ログ"}
+	PageSettings       = Key{"Settings", "設定"}
+	PageAbout          = Key{"About Adit", "Aditについて"}
+	SettingLanguage    = Key{"Language", "言語"}
+	LanguageAuto       = Key{"As the system", "システムに合わせる"}
+	LanguageEnglish    = Key{"English", "English"}
+	LanguageJapanese   = Key{"日本語", "日本語"}
+	SettingTheme       = Key{"Appearance", "外観"}
+	ThemeAuto          = Key{"As the system", "システムに合わせる"}
+	ThemeLight         = Key{"Light", "ライト"}
+	ThemeDark          = Key{"Dark", "ダーク"}
+	SettingStart       = Key{"Start Adit when I sign in to this computer", "このコンピューターへのサインイン時にAditを起動する"}
+	SettingStartNot    = Key{"This system offers no way to start it.", "このシステムでは自動的に起動できません。"}
+	SettingNotify      = Key{"Show notifications", "通知を表示する"}
+	SettingAutoConnect = Key{"Connect when I sign in", "サインイン時に自動的に接続する"}
+	SettingSave        = Key{"Keep my password in the keychain", "パスワードをキーチェーンに保存する"}
+	SettingGuard       = Key{"Guard", "ガード"}
+	ChoiceOff          = Key{"Off", "オフ"}
+	ChoiceAuto         = Key{"Automatic", "自動"}
+	ChoiceLockdown     = Key{"Lockdown", "ロックダウン"}
+	SettingsNotKept    = Key{"The settings cannot be saved: {detail}", "設定を保存できません：{detail}"}
+	SettingsNotRead    = Key{"The settings file cannot be read, and the usual settings are used: {detail}", "設定ファイルを読み込めないため、標準の設定を使用します：{detail}"}
+
+	LogFilter      = Key{"Search the log", "ログを検索"}
+	LogFollow      = Key{"Follow", "最新の行を表示"}
+	LogCopy        = Key{"Copy", "コピー"}
+	LogSave        = Key{"Save…", "保存…"}
+	LogNone        = Key{"Nothing to show.", "表示する行がありません。"}
+	LogNoneMatches = Key{"No line contains {text}.", "「{text}」を含む行はありません。"}
+	LogShortened   = Key{"Older lines are left out.", "古い行は省略されています。"}
+
+	ExplainLabel       = Key{"Address or host name", "アドレスまたはホスト名"}
+	ExplainDo          = Key{"Explain", "調べる"}
+	ExplainHelp        = Key{"Says which way traffic to an address goes, and why. Nothing is sent to it.", "そのアドレスへの通信がどの経路を通るのか、理由とともに表示します。実際の通信は行いません。"}
+	ExplainWorking     = Key{"Looking…", "調べています…"}
+	ExplainNamed       = Key{"{name} ({address})", "{name}（{address}）"}
+	ExplainTunnel      = Key{"{destination} goes through the VPN[ {profile}].", "{destination}への通信はVPN[「{profile}」]を通ります。"}
+	ExplainAround      = Key{"{destination} goes past the VPN[ {profile}], on purpose.", "{destination}への通信は、意図的にVPN[「{profile}」]を通りません。"}
+	ExplainUnderlay    = Key{"{destination} goes outside any VPN.", "{destination}への通信はVPNの外を通ります。"}
+	ExplainUnreachable = Key{"{destination} is blocked[ by {profile}].", "{destination}への通信は[「{profile}」により]遮断されます。"}
+	ExplainNone        = Key{"{destination} cannot be reached: no route leads to it.", "{destination}への経路がないため、通信できません。"}
+	ExplainSelf        = Key{"{destination} is this computer itself.", "{destination}はこのコンピューター自身です。"}
+	ExplainOther       = Key{"{destination} is decided by another user's VPN.", "{destination}への通信は、ほかのユーザーのVPNによって決まります。"}
+	ExplainAsk         = Key{"If it still does not answer, ask your administrator for a route and an authorization rule for it.", "それでも応答がない場合は、経路と許可ルールについて管理者にお問い合わせください。"}
+	ExplainRoute       = Key{"Decided by", "決め手となる経路"}
+	ExplainReason      = Key{"Because", "理由"}
+	ExplainVia         = Key{"Through", "経由"}
+	ExplainDNS         = Key{"Names", "名前解決"}
+	ExplainGuard       = Key{"Guard", "ガード"}
+	ViaGateway         = Key{"{device}, gateway {gateway}", "{device}（ゲートウェイ {gateway}）"}
+	DNSAll             = Key{"all names go to {servers}", "すべての名前を{servers}に問い合わせます"}
+	DNSSplit           = Key{"names in {domains} go to {servers}, all others to this computer's own resolver", "{domains}の名前は{servers}に、それ以外は通常の設定で問い合わせます"}
+	ExplainNotUp       = Key{"No VPN is connected.", "接続中のVPNはありません。"}
+
+	FirstTitle   = Key{"Welcome to Adit", "Aditへようこそ"}
+	FirstText    = Key{"Add the VPN profile that you were given (a file ending in .ovpn), or try Adit with a VPN server on this computer.", "お手元のVPNプロファイル（.ovpnファイル）を追加してください。このコンピューター上のVPNサーバーで試すこともできます。"}
+	FirstManaged = Key{"Your organization will provide the VPN profiles.", "VPNプロファイルは組織から提供されます。"}
+	TryDemo      = Key{"Try it with the bundled server", "付属のサーバーで試す"}
+	TryingDemo   = Key{"Starting the bundled server…", "付属のサーバーを起動しています…"}
+	DemoFailed   = Key{"The bundled server could not be started: {detail}", "付属のサーバーを起動できませんでした：{detail}"}
+
+	AboutText    = Key{"An open VPN client for AWS Client VPN and every other OpenVPN server.", "AWS Client VPNとすべてのOpenVPNサーバーに対応したオープンなVPNクライアントです。"}
+	AboutApp     = Key{"App", "アプリ"}
+	AboutService = Key{"Service", "サービス"}
+	AboutUnknown = Key{"not reached", "応答なし"}
+	AboutDiffer  = Key{"App and service are of different versions. Restart the app, or update both.", "アプリとサービスのバージョンが異なります。アプリを再起動するか、両方を更新してください。"}
+	AboutLicence = Key{"Licence", "ライセンス"}
+)
+
+// The tray and notifications.
+var (
+	TrayNone           = Key{"Adit: not connected", "Adit：未接続"}
+	TrayState          = Key{"{profile}: {state}", "{profile}：{state}"}
+	TrayMore           = Key{"{state} (and others)", "{state}（ほか）"}
+	TrayNoService      = Key{"Adit: the service does not answer", "Adit：サービスが応答しません"}
+	TrayOpen           = Key{"Open Adit", "Aditを開く"}
+	TrayQuit           = Key{"Quit", "終了"}
+	TrayConnect        = Key{"Connect {profile}", "「{profile}」に接続"}
+	TrayDisconnect     = Key{"Disconnect {profile}", "「{profile}」を切断"}
+	TraySignIn         = Key{"Sign in to {profile}…", "「{profile}」にサインイン…"}
+	TrayMoreProfiles   = Key{"More profiles in the window…", "ほかのプロファイルはウィンドウで…"}
+	NoteConnected      = Key{"{profile} is connected", "「{profile}」に接続しました"}
+	NoteLost           = Key{"{profile} lost its connection", "「{profile}」の接続が切れました"}
+	NoteLostForGood    = Key{"{profile} is disconnected", "「{profile}」は切断されました"}
+	NoteBlocked        = Key{"{profile}: traffic is blocked", "「{profile}」：通信を遮断しています"}
+	NoteSignIn         = Key{"{profile} needs your sign-in", "「{profile}」へのサインインが必要です"}
+	NoteSignInText     = Key{"Open Adit to sign in.", "Aditを開いてサインインしてください。"}
+	NoteCertificate    = Key{"The certificate of {profile} expires soon", "「{profile}」の証明書の期限が近づいています"}
+	NoteCertificateEnd = Key{"The certificate of {profile} has expired", "「{profile}」の証明書の期限が切れました"}
+	BackgroundTitle    = Key{"Keep Adit running?", "Aditの実行を続けますか？"}
+	BackgroundText     = Key{"This desktop shows no tray icon. Adit can go on in the background; start it again to see this window. Your VPN stays connected either way.", "このデスクトップにはトレイアイコンが表示されません。Aditはバックグラウンドで実行を続けられます。もう一度起動するとこのウィンドウが表示されます。どちらの場合もVPNの接続は維持されます。"}
+	BackgroundKeep     = Key{"Keep running", "実行を続ける"}
+)
+
+// Arguments of problems that are words. They are found by the English that the service sends.
+var arguments = map[string]Key{
+	"user name and password":                 {"user name and password", "ユーザー名とパスワード"},
+	"user name, password or one-time code":   {"user name, password or one-time code", "ユーザー名、パスワード、またはワンタイムコード"},
+	"a tunnel of the whole system":           {"a tunnel of the whole system", "システム全体のトンネル"},
+	"it is not running":                      {"it is not running", "動作していません"},
+	"permission denied":                      {"permission denied", "アクセスが拒否されました"},
+	"the connection broke":                   {"the connection broke", "接続が切れました"},
+	"it is neither an address nor a name":    {"it is neither an address nor a name", "アドレスでも名前でもありません"},
+	"it has no address":                      {"it has no address", "アドレスがありません"},
+	"it is empty":                            {"it is empty", "空です"},
+	"it ends in a space or a dot":            {"it ends in a space or a dot", "末尾が空白またはピリオドです"},
+	"it must begin with a letter or a digit": {"it must begin with a letter or a digit", "先頭は文字または数字にしてください"},
+	"it is not UTF-8":                        {"it is not UTF-8", "UTF-8ではありません"},
+	"the guard is not supported yet":         {"the guard is not supported yet", "ガードはまだ利用できません"},
+	"its answer is not in the expected form": {"its answer is not in the expected form", "応答の形式が正しくありません"},
+	"redirected away from https":             {"redirected away from https", "https以外に転送されました"},
+	"redirected too often":                   {"redirected too often", "転送が多すぎます"},
+}

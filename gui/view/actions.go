@@ -1,0 +1,312 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/gui/i18n"
+	"github.com/adit-vpn/adit/platform/secrets"
+)
+
+// quitTime bounds what is still done when the app ends.
+const quitTime = 2 * time.Second
+
+// toastTime is how long one line stays that cannot be undone.
+const toastTime = 6 * time.Second
+
+// Do does what a button or a menu item says.
+func (m *Model) Do(a Action) {
+	m.post(func() {
+		switch a.Kind {
+		case ActionConnect:
+			m.connect(a.Profile)
+		case ActionDisconnect:
+			m.disconnect(a.Profile)
+		case ActionSignIn:
+			m.selectProfile(a.Profile)
+			m.showQuestion(a.Profile)
+		case ActionOpenAgain:
+			if q := m.s.questions[a.Profile]; q != nil {
+				m.browse(q)
+			}
+		case ActionAskRename:
+			m.open(&dialog{kind: DialogRename, profile: a.Profile})
+		case ActionAskRemove:
+			m.open(&dialog{kind: DialogRemove, profile: a.Profile})
+		case ActionRemove:
+			m.hide(a.Profile)
+		case ActionUndo:
+			m.undo(a.Profile)
+		case ActionBanner:
+			m.open(&dialog{kind: DialogBanner, profile: a.Profile})
+		case ActionGuard:
+			m.open(&dialog{kind: DialogGuard, profile: a.Profile})
+		case ActionCertificate:
+			m.open(&dialog{kind: DialogCertificate, profile: a.Profile})
+		case ActionAskAddress:
+			m.open(&dialog{kind: DialogAddress})
+		case ActionDemo:
+			m.tryDemo()
+		case ActionCancel:
+			m.cancelFront()
+		case ActionKeepRunning:
+			m.close()
+			m.change(func(p *preferences) { p.Background = true })
+		}
+		m.touch()
+	})
+}
+
+// AskBackground shows, unless the person was asked before, that the app goes on without a window where there is
+// no tray. The window is to stay open until the answer.
+func (m *Model) AskBackground() {
+	m.post(func() {
+		m.open(&dialog{kind: DialogBackground})
+		m.touch()
+	})
+}
+
+// Select shows a profile.
+func (m *Model) Select(profile string) { m.post(func() { m.selectProfile(profile); m.touch() }) }
+
+// FilterNetworks shows only the networks that contain text.
+func (m *Model) FilterNetworks(text string) {
+	m.post(func() { m.s.filter = clean(text, maxDetail); m.touch() })
+}
+
+// Show brings a page to the front.
+func (m *Model) Show(p Page) {
+	m.post(func() { m.leave(p); m.touch() })
+}
+
+func (m *Model) selectProfile(name string) {
+	if _, ok := m.s.profile(name); ok && m.s.selected != name {
+		m.s.selected, m.s.filter = name, ""
+	}
+	if m.s.page != PageSettings { // which shows the selected profile's
+		m.leave(PageProfiles)
+	}
+	m.loadSettings()
+}
+
+// leave goes to another page.
+func (m *Model) leave(to Page) {
+	if m.s.page == to {
+		return
+	}
+	if m.s.page == PageLog {
+		m.stopLog()
+	}
+	if m.s.page = to; to == PageLog {
+		m.openLog()
+	}
+}
+
+// request asks the service for something about a profile. Until it is done the profile's buttons rest; what
+// went wrong is shown with the profile.
+func (m *Model) request(profile string, work func(ctx context.Context) error, done func()) {
+	if m.s.busy[profile] {
+		return
+	}
+	m.s.busy[profile] = true
+	delete(m.s.problems, profile)
+	m.task(work, func(err error) {
+		delete(m.s.busy, profile)
+		switch {
+		case err == nil:
+			done()
+		case api.IsCode(err, api.CodeAlreadyConnected), api.IsCode(err, api.CodeNotConnected): // as wanted
+			done()
+		default:
+			m.s.problems[profile] = api.AsProblem(err)
+		}
+		m.touch()
+	})
+}
+
+func (m *Model) connect(name string) {
+	if _, ok := m.s.profile(name); !ok || m.s.busy[name] {
+		return
+	}
+	m.selectProfile(name)
+	m.s.acted[name], m.s.started[name] = m.cfg.Now(), true
+	delete(m.s.banners, name)
+	m.request(name, func(ctx context.Context) error {
+		return m.cfg.Backend.Connect(ctx, api.ConnectRequest{Profile: name})
+	}, func() { m.showQuestion(name) })
+}
+
+func (m *Model) disconnect(name string) {
+	m.s.acted[name] = m.cfg.Now()
+	delete(m.s.started, name)
+	m.request(name, func(ctx context.Context) error { return m.cfg.Backend.Disconnect(ctx, name) }, func() {})
+}
+
+// hide takes a profile off the list. It is removed when it cannot be undone any more, so that nothing is lost
+// when the app is killed meanwhile: the profile is then back.
+func (m *Model) hide(name string) {
+	m.close()
+	if p, ok := m.s.profile(name); !ok || p.Managed {
+		return
+	}
+	ends := m.cfg.Now().Add(undoTime)
+	m.s.removals[name] = ends
+	m.s.toast = &toast{key: i18n.Removed, args: []string{"profile", clean(name, maxTitle)}, undo: name, ends: ends}
+	m.s.choose()
+	m.loadSettings()
+}
+
+func (m *Model) undo(name string) {
+	if _, hidden := m.s.removals[name]; !hidden {
+		return
+	}
+	delete(m.s.removals, name)
+	m.s.toast = nil
+	m.selectProfile(name)
+}
+
+// remove removes a hidden profile for good.
+func (m *Model) remove(name string) {
+	delete(m.s.removals, name)
+	if t := m.s.toast; t != nil && t.undo == name {
+		m.s.toast = nil
+	}
+	// It stays hidden until the service has answered.
+	m.s.profiles = without(m.s.profiles, name)
+	m.s.choose()
+	m.touch()
+	m.task(func(ctx context.Context) error { return m.removeWithPasswords(ctx, name) }, func(err error) {
+		if err != nil {
+			m.fail(err)
+		}
+		m.refresh()
+	})
+}
+
+// removeWithPasswords removes a profile and what the keychain has for it.
+func (m *Model) removeWithPasswords(ctx context.Context, name string) error {
+	s, err := m.cfg.Backend.Settings(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := m.cfg.Backend.Remove(ctx, name); err != nil || !s.SavePassword {
+		return err
+	}
+	return m.forgetPasswords(ctx, name)
+}
+
+// forgetPasswords forgets what the keychain has for a profile; a session without a keychain has nothing.
+func (m *Model) forgetPasswords(ctx context.Context, name string) error {
+	err := m.cfg.Vault.ForgetAll(ctx, name)
+	if errors.Is(err, secrets.ErrUnavailable) {
+		return nil
+	}
+	return err
+}
+
+// removeNow removes what is hidden, when the app ends.
+func (m *Model) removeNow(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quitTime)
+	defer cancel()
+	for name := range m.s.removals {
+		_ = m.removeWithPasswords(ctx, name) // nobody is there to be told; the profile stays
+	}
+}
+
+func without(list []api.Profile, name string) []api.Profile {
+	out := make([]api.Profile, 0, len(list))
+	for _, p := range list {
+		if p.Name != name {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// rename gives the dialog's profile another name. What the keychain has is kept by the name, and asked for once
+// more.
+func (m *Model) rename(d *dialog, to string) {
+	to = strings.TrimSpace(to)
+	name := d.profile
+	if to == name {
+		m.close()
+		return
+	}
+	d.busy, d.problem = true, nil
+	m.task(func(ctx context.Context) error {
+		s, err := m.cfg.Backend.Settings(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := m.cfg.Backend.Rename(ctx, name, to); err != nil || !s.SavePassword {
+			return err
+		}
+		return m.forgetPasswords(ctx, name)
+	}, func(err error) {
+		d.busy = false
+		if err != nil {
+			d.problem = api.AsProblem(err)
+			m.touch()
+			return
+		}
+		if m.s.dialog == d {
+			m.close()
+		}
+		if m.s.selected == name {
+			m.s.selected = to // in the list that comes
+		}
+		m.refresh()
+	})
+}
+
+// fail shows an error that belongs to nothing on the screen.
+func (m *Model) fail(err error) {
+	if m.s.dialog == nil {
+		m.open(&dialog{kind: DialogError, problem: api.AsProblem(err)})
+	}
+	m.touch()
+}
+
+// say shows one line for a while.
+func (m *Model) say(key i18n.Key, args ...string) {
+	m.s.toast = &toast{key: key, args: args, ends: m.cfg.Now().Add(toastTime)}
+	m.touch()
+}
+
+// tryDemo starts the bundled server, takes its profile and connects.
+func (m *Model) tryDemo() {
+	if m.cfg.Demo == nil || m.s.first.busy {
+		return
+	}
+	m.s.first = firstRun{busy: true}
+	var name string
+	m.task(func(ctx context.Context) error {
+		text, err := m.cfg.Demo.Start(ctx)
+		if err != nil {
+			return err
+		}
+		p, err := m.cfg.Backend.Import(ctx, api.ImportRequest{Name: text.Name, Text: text.Text, Replace: true})
+		if err != nil {
+			return err
+		}
+		name = p.Name
+		return m.cfg.Backend.Connect(ctx, api.ConnectRequest{Profile: name})
+	}, func(err error) {
+		m.s.first.busy = false
+		var p *api.Problem
+		switch {
+		case errors.As(err, &p):
+			m.fail(err)
+		case err != nil:
+			m.s.first.detail = clean(err.Error(), maxPhrase)
+		default:
+			m.s.selected = name
+			m.s.acted[name], m.s.started[name] = m.cfg.Now(), true
+		}
+		m.refresh()
+		m.touch()
+	})
+}

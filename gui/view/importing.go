@@ -1,0 +1,277 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/source"
+	"github.com/adit-vpn/adit/gui/i18n"
+	"github.com/adit-vpn/adit/ovpn/profile"
+)
+
+// importing is a profile on its way from a file or an address into the list.
+type importing struct {
+	from    string // as the person named it, shortened
+	reading bool
+	name    string // that is proposed
+	profile *profile.Profile
+	report  profile.Report
+	locked  bool // its key needs a passphrase
+	wrong   bool // the one that was typed does not open it
+	cancel  context.CancelFunc
+}
+
+// ImportFile reads a profile and shows what it would do, to be added or not. Path is a file, or an https
+// address.
+func (m *Model) ImportFile(path string) { m.post(func() { m.importFrom(path); m.touch() }) }
+
+// ImportText is ImportFile for a text without a file, as one that was dropped.
+func (m *Model) ImportText(name string, text []byte) {
+	m.post(func() {
+		m.startImport(name, func(context.Context) (source.Source, error) {
+			return source.Source{Title: name, Name: name, Text: text}, nil
+		})
+		m.touch()
+	})
+}
+
+func (m *Model) importFrom(arg string) {
+	arg = strings.TrimSpace(arg)
+	m.startImport(arg, func(ctx context.Context) (source.Source, error) { return m.cfg.Read(ctx, arg) })
+}
+
+func (m *Model) startImport(from string, read func(ctx context.Context) (source.Source, error)) {
+	if m.s.policy.ForbidUserProfiles {
+		return
+	}
+	ctx, cancel := context.WithCancel(m.ctx)
+	imp := &importing{from: shortSource(from), reading: true, cancel: cancel}
+	d := &dialog{kind: DialogImport, imp: imp}
+	m.open(d)
+	var src source.Source
+	var p *profile.Profile
+	var report profile.Report
+	now := m.cfg.Now()
+	m.task(func(context.Context) (err error) {
+		defer cancel()
+		if src, err = read(ctx); err != nil {
+			return err
+		}
+		// A refused line is an error of Parse, but the report tells more.
+		if p, err = profile.Parse(src.Title, src.Text, src.Files); p == nil {
+			return api.NewProblem(api.CodeProfileInvalid, map[string]string{"reason": err.Error()})
+		}
+		report = p.Check(now)
+		return nil
+	}, func(err error) {
+		if m.s.dialog != d {
+			return
+		}
+		imp.reading = false
+		if err != nil {
+			d.problem = api.AsProblem(err)
+		} else {
+			imp.name, imp.profile, imp.report, imp.locked = suggestName(src.Name), p, report, p.Locked()
+		}
+		m.touch()
+	})
+}
+
+// finishImport adds the profile of d.
+func (m *Model) finishImport(d *dialog, v Values) {
+	imp := d.imp
+	if imp.profile == nil || !imp.report.Usable {
+		return
+	}
+	name, replace, passphrase := strings.TrimSpace(v[FieldName].Reveal()), v[FieldReplace] == "true", v[FieldPassphrase]
+	imp.name = name
+	d.busy, d.problem, imp.wrong = true, nil, false
+	var stored api.Profile
+	m.task(func(ctx context.Context) error {
+		p := imp.profile
+		if p.Locked() {
+			if passphrase == "" {
+				passphrase = p.Passphrase
+			}
+			var err error
+			if p, err = p.Unlock(passphrase); err != nil {
+				return err
+			}
+		}
+		var err error
+		if stored, err = m.cfg.Backend.Import(ctx, api.ImportRequest{Name: name, Text: p.Text(), Replace: replace}); err != nil || !replace {
+			return err
+		}
+		// It may name another server, which must not get the password that was for this one.
+		s, err := m.cfg.Backend.Settings(ctx, name)
+		if err == nil && s.SavePassword {
+			err = m.forgetPasswords(ctx, name)
+		}
+		return err
+	}, func(err error) {
+		d.busy = false
+		switch {
+		case errors.Is(err, profile.ErrPassphrase):
+			imp.wrong = true
+		case err != nil:
+			d.problem = api.AsProblem(err)
+		default:
+			if m.s.dialog == d {
+				m.close()
+			}
+			m.s.selected = stored.Name // in the list that comes
+			delete(m.s.removals, stored.Name)
+			m.leave(PageProfiles)
+		}
+		if stored.Name != "" {
+			m.refresh()
+		}
+		m.touch()
+	})
+}
+
+// importDialog renders the preview.
+func (r renderer) importDialog(d *dialog, out *Dialog) {
+	imp := d.imp
+	out.Title = r.t(i18n.ImportTitle)
+	out.Buttons = []Button{r.cancelButton()}
+	switch {
+	case imp.reading:
+		out.Busy, out.Text = true, []string{r.t(i18n.ImportReading, "source", imp.from)}
+		return
+	case imp.profile == nil:
+		return
+	}
+	out.Import = r.preview(imp)
+	if !imp.report.Usable {
+		return
+	}
+	out.Fields = append(out.Fields, Field{ID: FieldName, Label: r.t(i18n.ImportName), Value: imp.name, Enabled: !d.busy})
+	if i := slices.IndexFunc(r.profiles, func(p api.Profile) bool { return p.Name == imp.name }); i >= 0 {
+		key, title := i18n.ImportConflict, clean(imp.name, maxTitle)
+		if r.profiles[i].Managed {
+			key = i18n.ImportManaged
+		} else {
+			out.Fields = append(out.Fields, Field{ID: FieldReplace, Label: r.t(i18n.ImportReplace), Switch: true, Enabled: !d.busy, Optional: true})
+		}
+		out.Text = append(out.Text, r.t(key, "profile", title))
+	}
+	if imp.locked {
+		out.Text = append(out.Text, r.t(i18n.ImportLocked))
+		out.Fields = append(out.Fields, Field{ID: FieldPassphrase, Label: r.t(i18n.ImportPassphrase), Secret: true, Enabled: !d.busy, Optional: imp.profile.Passphrase != ""})
+	}
+	if imp.wrong {
+		out.Notice = &Notice{Text: r.t(i18n.ImportWrong)}
+	}
+	out.Buttons = append(out.Buttons, r.submitButton(i18n.DoImport, d.busy))
+}
+
+// maxRemarks is how many lines of each list a preview has.
+const maxRemarks = 200
+
+func (r renderer) preview(imp *importing) *Import {
+	rep := imp.report
+	x := &Import{Source: imp.from, Usable: rep.Usable, Verdict: r.t(i18n.ImportUsable), Traffic: r.traffic(rep.Traffic), SignIn: r.signInKind(rep.Auth)}
+	if !rep.Usable {
+		x.Verdict = r.t(i18n.ImportUnusable)
+	}
+	for _, s := range rep.Servers[:min(len(rep.Servers), maxRemarks)] {
+		x.Servers = append(x.Servers, clean(s, maxDetail))
+	}
+	for _, c := range rep.Certificates[:min(len(rep.Certificates), maxRemarks)] {
+		role := map[string]i18n.Key{"ca": i18n.RoleCA, "client": i18n.RoleClient}[c.Role]
+		if role.IsZero() {
+			role = i18n.RoleExtra
+		}
+		x.Certificates = append(x.Certificates, r.t(i18n.ImportCertificate, "role", r.t(role), "subject", clean(c.Subject, maxDetail), "date", r.date(c.NotAfter)))
+	}
+	for _, f := range rep.Problems[:min(len(rep.Problems), maxRemarks)] {
+		finding := Finding{Severity: r.t(i18n.SeverityInfo), Text: clean(f.Text, maxPhrase)}
+		switch f.Severity {
+		case profile.SeverityError:
+			finding.Severity, finding.Error = r.t(i18n.SeverityError), true
+		case profile.SeverityWarning:
+			finding.Severity = r.t(i18n.SeverityWarning)
+		}
+		if f.Line > 0 {
+			finding.Line = r.t(i18n.Line, "line", fmt.Sprint(f.Line))
+		}
+		x.Findings = append(x.Findings, finding)
+	}
+	for _, d := range rep.Directives[:min(len(rep.Directives), maxRemarks)] {
+		why := d.Note
+		if why == "" {
+			why = d.Does
+		}
+		x.Directives = append(x.Directives, Directive{Line: d.Line, Text: clean(strings.Join(d.Words, " "), 80), Verdict: r.verdict(d.Verdict),
+			Why: clean(why, maxPhrase), Bad: d.Verdict == profile.Refused || d.Verdict == profile.Unsupported})
+	}
+	return x
+}
+
+func (r renderer) verdict(v profile.Verdict) string {
+	switch v {
+	case profile.Used:
+		return r.t(i18n.VerdictUsed)
+	case profile.Ignored:
+		return r.t(i18n.VerdictIgnored)
+	case profile.Unsupported:
+		return r.t(i18n.VerdictUnsupported)
+	}
+	return r.t(i18n.VerdictRefused)
+}
+
+func (r renderer) traffic(t profile.Traffic) string {
+	networks := r.list(t.Networks, 20)
+	switch {
+	case t.Mode == "all":
+		return r.t(i18n.TrafficAll)
+	case t.Mode == "listed" && networks == "":
+		return r.t(i18n.TrafficOwn)
+	case t.Mode == "listed":
+		return r.t(i18n.TrafficListed, "networks", networks)
+	case networks != "":
+		return r.t(i18n.TrafficServerListed, "networks", networks)
+	}
+	return r.t(i18n.TrafficServer)
+}
+
+// shortSource is a file's name, or an address without what may be a secret in it.
+func shortSource(from string) string {
+	if scheme, rest, ok := strings.Cut(from, "://"); ok {
+		rest, _, _ = strings.Cut(rest, "?")
+		rest, _, _ = strings.Cut(rest, "#")
+		host, file, _ := strings.Cut(rest, "/")
+		if _, after, secret := strings.Cut(host, "@"); secret {
+			host = after
+		}
+		return clean(scheme+"://"+path.Join(host, file), maxDetail)
+	}
+	return clean(filepath.Base(from), maxDetail)
+}
+
+// suggestName makes a name that the service takes out of a file's: letters, digits and some punctuation, at
+// most 64 bytes, beginning with a letter or digit.
+func suggestName(file string) string {
+	name := strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) || strings.ContainsRune(" ._-@+()", r) {
+			return r
+		}
+		return '-'
+	}, strings.ToValidUTF8(file, "-"))
+	name = strings.TrimLeftFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	if len(name) > 64 {
+		name = strings.ToValidUTF8(name[:64], "")
+	}
+	if name = strings.TrimRight(name, " ."); name == "" {
+		return "vpn"
+	}
+	return name
+}
