@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -79,10 +80,37 @@ func (m *Model) startImport(from string, read func(ctx context.Context) (source.
 			d.problem = api.AsProblem(err)
 		} else {
 			imp.name, imp.profile, imp.report, imp.locked = suggestName(src.Name), p, report, p.Locked()
+			if imp.locked {
+				imp.report = butForTheLock(p, report, now)
+			}
 		}
 		m.touch()
 	})
 }
+
+// butForTheLock is the report on a profile without the error that its key is still locked.
+func butForTheLock(p *profile.Profile, r profile.Report, now time.Time) profile.Report {
+	_, err := p.TLSConfig(func() time.Time { return now })
+	var locked *profile.CertificateError
+	if !errors.As(err, &locked) || locked.Kind != profile.Locked {
+		return r
+	}
+	r.Directives = slices.Clone(r.Directives)
+	line := 0
+	for i, d := range r.Directives {
+		if d.Verdict == profile.Unsupported && d.Note != "" && strings.HasSuffix(locked.Text, d.Note) {
+			r.Directives[i].Verdict, r.Directives[i].Note, line = profile.Used, "", d.Line
+		}
+	}
+	r.Problems = slices.DeleteFunc(slices.Clone(r.Problems), func(f profile.Finding) bool {
+		return f.Severity == profile.SeverityError && (f.Text == locked.Text || line > 0 && f.Line == line)
+	})
+	r.Usable = !slices.ContainsFunc(r.Problems, func(f profile.Finding) bool { return f.Severity == profile.SeverityError })
+	return r
+}
+
+// errUnusable says that a profile's key, once open, shows that it cannot be used; the report tells why.
+var errUnusable = errors.New("the profile is not usable")
 
 // finishImport adds the profile of d.
 func (m *Model) finishImport(d *dialog, v Values) {
@@ -94,6 +122,7 @@ func (m *Model) finishImport(d *dialog, v Values) {
 	imp.name = name
 	d.busy, d.problem, imp.wrong = true, nil, false
 	var stored api.Profile
+	report, now := imp.report, m.cfg.Now()
 	m.task(func(ctx context.Context) error {
 		p := imp.profile
 		if p.Locked() {
@@ -101,6 +130,12 @@ func (m *Model) finishImport(d *dialog, v Values) {
 				passphrase = p.Passphrase
 			}
 			var err error
+			if report, err = p.CheckUnlocked(now, passphrase); err != nil {
+				return err
+			}
+			if !report.Usable {
+				return errUnusable
+			}
 			if p, err = p.Unlock(passphrase); err != nil {
 				return err
 			}
@@ -120,6 +155,8 @@ func (m *Model) finishImport(d *dialog, v Values) {
 		switch {
 		case errors.Is(err, profile.ErrPassphrase):
 			imp.wrong = true
+		case errors.Is(err, errUnusable):
+			imp.report = report
 		case err != nil:
 			d.problem = api.AsProblem(err)
 		default:

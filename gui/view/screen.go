@@ -93,21 +93,21 @@ const (
 	IconUnknown      Icon = "unknown" // the service does not answer
 )
 
-// Shape is what an icon looks like in black and white.
+// Shape is what an icon looks like in black and white, as package gui/icon draws it.
 func (i Icon) Shape() string {
 	switch i {
 	case IconConnecting:
-		return "arc"
+		return "three dots"
 	case IconAttention:
-		return "exclamation mark"
+		return "person"
 	case IconConnected:
-		return "check mark"
+		return "tick"
 	case IconBlocked:
 		return "bar"
 	case IconUnknown:
-		return "question mark"
+		return "exclamation mark"
 	}
-	return "ring"
+	return "open mouth"
 }
 
 // Item is one profile in the list.

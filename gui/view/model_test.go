@@ -1,0 +1,799 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/source"
+	"github.com/adit-vpn/adit/gui/i18n"
+	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/platform/secrets"
+	"github.com/adit-vpn/adit/routes"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestConnect: a click, its request, the states that follow, a click that ends it.
+func TestConnect(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		if s := r.screen(); s.Service.State != ServiceReachable || s.Selected() != "work" || s.About.Rows[1].Value == "" {
+			t.Fatal(dump(s))
+		}
+		r.do(ActionConnect, "work")
+		r.asked("Connect work")
+		r.status(conn(api.Connecting))
+		if d := r.screen().Detail; !d.Progress || d.Buttons[0].Action.Kind != ActionDisconnect {
+			t.Error(dump(d))
+		}
+		r.status(conn(api.Connected, func(c *api.Connection) { c.FullTunnel = true }))
+		if d := r.screen().Detail; d.Throughput == nil || d.Since == "" || d.Elapsed != "0:00:00" {
+			t.Error(dump(d))
+		}
+		r.wait(2 * time.Second)
+		if d := r.screen().Detail; d.Elapsed != "0:00:02" {
+			t.Errorf("elapsed %s", d.Elapsed)
+		}
+		r.told() // it was done in the window
+		r.do(ActionDisconnect, "work")
+		r.do(ActionDisconnect, "nobody")
+		r.asked("Disconnect work; Disconnect nobody")
+		r.status()
+		r.told()
+	})
+}
+
+// Selected is the profile that is selected in the list.
+func (s Screen) Selected() string {
+	for _, i := range s.Profiles {
+		if i.Selected {
+			return i.Name
+		}
+	}
+	return ""
+}
+
+// TestBusy: while a request is under way, another click does nothing.
+func TestBusy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		r.s.set(func() { r.s.slow["Connect"] = 5 * time.Second })
+		r.do(ActionConnect, "work")
+		r.do(ActionConnect, "work")
+		r.asked("Connect work")
+		s := r.screen()
+		if b := s.Detail.Buttons[0]; b.Enabled || b.Why == "" || s.Tray.Items[2].Enabled || !s.Profiles[0].Progress {
+			t.Error(dump(s.Detail.Buttons))
+		}
+		r.wait(5 * time.Second)
+		if !r.screen().Detail.Buttons[0].Enabled {
+			t.Error("not enabled again")
+		}
+	})
+}
+
+// TestErrors: what each request can fail with is on the screen, in words, and nothing is lost.
+func TestErrors(t *testing.T) {
+	refused := api.NewProblem(api.CodeNotPermitted, map[string]string{"action": "do this"})
+	file := filepath.Join(t.TempDir(), "office.ovpn")
+	if err := os.WriteFile(file, []byte(openProfile(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(r *rig) {
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, login(api.LoginOTP)))
+	}
+	detail := func(s Screen) *Notice { return s.Detail.Notice }
+	dialog := func(s Screen) *Notice { return s.Dialog.Notice }
+	for _, c := range []struct {
+		method string
+		do     func(r *rig)
+		where  func(s Screen) *Notice
+	}{
+		{"Connect", func(r *rig) { r.do(ActionConnect, "work") }, detail},
+		{"Disconnect", func(r *rig) { r.do(ActionDisconnect, "work") }, detail},
+		{"Answer", func(r *rig) { ask(r); r.m.Submit(r.dialog(DialogCode).ID, Values{FieldCode: "1"}) }, dialog},
+		{"Profiles", func(r *rig) { r.m.SetVisible(true) }, dialog},
+		{"Rename", func(r *rig) {
+			r.do(ActionAskRename, "work")
+			r.m.Submit(r.dialog(DialogRename).ID, Values{FieldName: "home"})
+		}, dialog},
+		{"Settings", func(r *rig) {
+			r.do(ActionAskRename, "work")
+			r.m.Submit(r.dialog(DialogRename).ID, Values{FieldName: "home"})
+		}, dialog},
+		{"Remove", func(r *rig) { r.do(ActionRemove, "work"); r.wait(undoTime + time.Second) }, dialog},
+		{"Set", func(r *rig) { r.m.Set(SettingAutoConnect, "work", "true") }, dialog},
+		{"Explain", func(r *rig) { r.m.Explain("10.0.0.5") }, func(s Screen) *Notice { return s.Explain.Notice }},
+		{"Logs", func(r *rig) { r.m.Show(PageLog) }, func(s Screen) *Notice { return s.Log.Notice }},
+		{"Import", func(r *rig) {
+			r.m.ImportFile(file)
+			r.m.Submit(r.dialog(DialogImport).ID, Values{FieldName: "office"})
+		}, dialog},
+	} {
+		t.Run(c.method, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				time.Sleep(time.Until(now))
+				r := up(t, nil)
+				r.s.fails(c.method, refused)
+				c.do(r)
+				s := r.screen()
+				if c.where(s) == nil || c.where(s).Code != api.CodeNotPermitted || len(c.where(s).Hints) == 0 {
+					t.Fatalf("%s", dump(s))
+				}
+				if len(s.Profiles) != 1 || s.Profiles[0].Name != "work" {
+					t.Errorf("profiles: %s", dump(s.Profiles))
+				}
+				// What failed can be tried again.
+				r.s.fails(c.method, nil)
+				if s.Dialog != nil && (s.Dialog.Busy || s.Dialog.Kind == DialogCode && !s.Dialog.Buttons[1].Enabled) {
+					t.Error("the dialog stays busy")
+				}
+			})
+		})
+	}
+}
+
+// TestWatch: the service goes and comes back, and is not asked more often than once a second.
+func TestWatch(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var r *rig
+		r = start(t, func(_ *Config, s *service) {
+			s.fail["Watch"] = api.NewProblem(api.CodeServiceUnreachable, map[string]string{"detail": api.DetailNotRunning, "start": "sudo aditd"})
+		})
+		if s := r.screen(); s.Service.State != ServiceNotRunning || s.Service.Notice == nil || s.Tray.Icon != IconUnknown || s.Add[0].Enabled {
+			t.Fatal(dump(s))
+		}
+		r.wait(time.Minute)
+		if n := strings.Count(r.s.all(), "Watch"); n > 15 {
+			t.Errorf("%d tries in a minute", n)
+		}
+		r.s.fails("Watch", nil)
+		r.wait(retryMost)
+		r.status(conn(api.Connected))
+		if s := r.screen(); s.Service.State != ServiceReachable || s.Service.Notice != nil || s.Detail.State != api.Connected || !s.Add[0].Enabled {
+			t.Fatal(dump(s))
+		}
+		r.told() // it was up before anybody looked
+		for _, c := range []struct {
+			err  error
+			want ServiceState
+		}{
+			{api.NewProblem(api.CodeServiceUnreachable, map[string]string{"detail": "the connection broke"}), ServiceLost},
+			{api.NewProblem(api.CodeServiceUnreachable, map[string]string{"detail": api.DetailNotPermitted}), ServiceNotPermitted},
+			{api.NewProblem(api.CodeNotPermitted, map[string]string{"action": "watch the status"}), ServiceNotPermitted},
+			{nil, ServiceLost}, // it stops in good order
+			{errors.New("something"), ServiceLost},
+		} {
+			r.s.lost <- c.err
+			if s := r.screen(); s.Service.State != c.want || s.Profiles[0].Icon != IconUnknown || s.Detail.Buttons[0].Enabled {
+				t.Errorf("%v: %s", c.err, dump(s))
+			}
+			r.wait(retryMost)
+			r.status(conn(api.Connected))
+			if s := r.screen(); s.Service.State != ServiceReachable {
+				t.Errorf("%v: %s", c.err, dump(s.Service))
+			}
+			r.told() // nothing changed meanwhile
+		}
+		// A sign-in that was open is not any more.
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, login(api.LoginOTP)))
+		r.dialog(DialogCode)
+		r.s.lost <- nil
+		r.noDialog()
+	})
+}
+
+// TestPace: however fast things move, a screen a second is published; hidden, only what the tray shows.
+func TestPace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		c := conn(api.Connected)
+		r.status(c)
+		r.wait(2 * time.Second)
+		count := func(d time.Duration) int {
+			n := r.published()
+			for range d / (100 * time.Millisecond) {
+				c.Counters.RxBytes += 100_000
+				r.status(c)
+			}
+			return r.published() - n
+		}
+		if n := count(20 * time.Second); n < 18 || n > 21 {
+			t.Errorf("%d screens in 20 s", n)
+		}
+		d := r.screen().Detail
+		if g := d.Throughput.Samples; !g[samples-1].Known || g[samples-1].Rx < 7.5e6 || g[samples-1].Rx > 8.5e6 || g[0].Known || d.Throughput.Rx != "Receiving 8.0 Mbit/s" {
+			t.Errorf("%v %s", g[samples-1], d.Throughput.Rx)
+		}
+		r.m.SetVisible(false)
+		r.wait(time.Second)
+		if n := count(20 * time.Second); n != 0 {
+			t.Errorf("%d screens while hidden", n)
+		}
+		c.State = api.Reconnecting
+		n := r.published()
+		r.status(c)
+		if r.published() != n+1 || r.screen().Tray.Icon != IconConnecting {
+			t.Errorf("%d screens for a change of the tray", r.published()-n)
+		}
+		n = r.published()
+		r.wait(time.Hour)
+		if r.published() != n {
+			t.Errorf("%d screens while nothing happened", r.published()-n)
+		}
+		c.State = api.Connected
+		r.status(c)
+		r.m.SetVisible(true)
+		if r.screen().Detail.State != api.Connected {
+			t.Error("not up to date")
+		}
+		// Nothing moves on the log's page.
+		r.m.Show(PageLog)
+		r.wait(2 * time.Second)
+		n = r.published()
+		r.wait(time.Minute)
+		if r.published() != n {
+			t.Errorf("%d screens of a quiet log", r.published()-n)
+		}
+	})
+}
+
+// TestRemove: a removed profile can be had back for a while; nothing is asked of the service before that is over.
+func TestRemove(t *testing.T) {
+	two := func(_ *Config, s *service) {
+		s.profiles = append(s.profiles, api.Profile{Name: "home", Owner: "ann"}, api.Profile{Name: "corp", Managed: true})
+		s.settings["work"] = api.Settings{SavePassword: true}
+	}
+	bubble(t, func(t *testing.T) {
+		r := up(t, two)
+		r.do(ActionAskRemove, "work")
+		r.do(ActionRemove, r.dialog(DialogRemove).Profile)
+		s := r.screen()
+		if s.Dialog != nil || len(s.Profiles) != 2 || s.Toast == nil || s.Selected() == "work" {
+			t.Fatal(dump(s))
+		}
+		r.wait(undoTime - time.Second)
+		r.asked("")
+		r.do(ActionUndo, "work")
+		if s := r.screen(); len(s.Profiles) != 3 || s.Toast != nil || s.Selected() != "work" {
+			t.Fatal(dump(s))
+		}
+		r.wait(time.Minute)
+		r.asked("")
+		r.do(ActionUndo, "work") // too late, and harmless
+		r.do(ActionRemove, "corp")
+		r.do(ActionRemove, "nobody")
+		if s := r.screen(); len(s.Profiles) != 3 {
+			t.Error("a managed profile is gone")
+		}
+		r.do(ActionRemove, "work")
+		r.wait(undoTime)
+		r.asked("Remove work")
+		if got := r.vault.take(); got != "forget all work" {
+			t.Errorf("keychain: %s", got)
+		}
+		if s := r.screen(); len(s.Profiles) != 2 || s.Toast != nil {
+			t.Error(dump(s))
+		}
+	})
+	bubble(t, func(t *testing.T) { // quit while it could be undone
+		r := up(t, two)
+		r.do(ActionRemove, "work")
+		r.stop()
+		r.asked("Remove work")
+	})
+	bubble(t, func(t *testing.T) { // and with a service that does not answer
+		r := up(t, two)
+		r.s.set(func() { r.s.slow["Remove"] = time.Hour })
+		r.do(ActionRemove, "work")
+		began := time.Now()
+		r.stop()
+		if d := time.Since(began); d > quitTime {
+			t.Errorf("quitting took %s", d)
+		}
+	})
+}
+
+func TestRename(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, func(_ *Config, s *service) { s.settings["work"] = api.Settings{SavePassword: true} })
+		r.do(ActionAskRename, "work")
+		d := r.dialog(DialogRename)
+		if d.Fields[0].Value != "work" {
+			t.Error(dump(d))
+		}
+		r.m.Submit("another", Values{FieldName: "x"})
+		r.m.Submit(d.ID, Values{FieldName: " home "})
+		r.asked("Rename work home")
+		if s := r.screen(); s.Dialog != nil || s.Selected() != "home" || r.vault.take() != "forget all work" {
+			t.Error(dump(s))
+		}
+		r.do(ActionAskRename, "home")
+		r.m.Submit(r.dialog(DialogRename).ID, Values{FieldName: "home"})
+		r.noDialog()
+		r.asked("")
+	})
+}
+
+// TestNotifications: each thing is told once, and not what the person has just done in the window.
+func TestNotifications(t *testing.T) {
+	steps := func(name string, f func(r *rig)) {
+		t.Run(name, func(t *testing.T) { bubble(t, func(t *testing.T) { f(up(t, nil)) }) })
+	}
+	steps("up elsewhere", func(r *rig) {
+		r.status(conn(api.Connecting))
+		r.told()
+		r.status(conn(api.Connected))
+		r.told(NotifyConnected)
+		r.status(conn(api.Connected, func(c *api.Connection) { c.Counters.RxBytes = 5 }))
+		r.told()
+		r.status(conn(api.Disconnecting))
+		r.status()
+		r.told() // wanted
+	})
+	steps("clicked in the tray", func(r *rig) {
+		r.m.SetVisible(false)
+		r.do(ActionConnect, "work")
+		r.status(conn(api.Connected))
+		r.told(NotifyConnected)
+	})
+	steps("clicked in the window long ago", func(r *rig) {
+		r.do(ActionConnect, "work")
+		r.wait(5 * time.Minute)
+		r.status(conn(api.Connected))
+		r.told(NotifyConnected)
+	})
+	steps("lost, and back", func(r *rig) {
+		r.status(conn(api.Connected))
+		r.told(NotifyConnected)
+		for range 3 {
+			r.status(conn(api.Reconnecting))
+		}
+		r.told(NotifyLost)
+		r.status(conn(api.Connecting))
+		r.status(conn(api.Reconnecting))
+		r.told()
+		r.status(conn(api.Connected))
+		r.told(NotifyConnected)
+		r.status(conn(api.Reconnecting))
+		r.told(NotifyLost)
+	})
+	steps("lost, then blocked", func(r *rig) {
+		r.status(conn(api.Connected))
+		r.status(conn(api.Reconnecting))
+		r.told(NotifyConnected, NotifyLost)
+		r.status(conn(api.Blocked, func(c *api.Connection) { c.Guard = "auto" }))
+		r.told(NotifyLost)
+		r.status(conn(api.Blocked, func(c *api.Connection) { c.Guard, c.Banner = "auto", "x" }))
+		r.told()
+	})
+	steps("ended for good", func(r *rig) {
+		r.status(conn(api.Connected))
+		r.told(NotifyConnected)
+		r.status(conn(api.Disconnected, func(c *api.Connection) { c.Problem = api.NewProblem(api.CodeSessionEnded, nil) }))
+		r.told(NotifyLost)
+	})
+	steps("sign-in", func(r *rig) {
+		r.status(conn(api.NeedsLogin, login(api.LoginPassword)))
+		r.told(NotifySignIn)
+		r.noDialog() // it was not begun here
+		r.status(conn(api.NeedsLogin, login(api.LoginPassword, func(l *api.Login) { l.ID = "q2" })))
+		r.status(conn(api.Connecting))
+		r.status(conn(api.NeedsLogin, login(api.LoginOTP)))
+		r.told() // of the same sign-in
+		r.status(conn(api.Connected))
+		r.told(NotifyConnected)
+		r.status(conn(api.Connected, login(api.LoginOTP)))
+		r.told(NotifySignIn)
+	})
+	steps("sign-in in the window", func(r *rig) {
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, login(api.LoginPassword)))
+		r.told()
+		r.dialog(DialogCredentials)
+	})
+	steps("certificate", func(r *rig) {
+		soon := time.Now().Add(10 * 24 * time.Hour)
+		near := func(c *api.Connection) { c.CertificateExpires = &soon }
+		r.status(conn(api.Connected, near))
+		r.told(NotifyConnected, NotifyCertificate)
+		r.status(conn(api.Reconnecting, near))
+		r.status(conn(api.Connected, near))
+		r.told(NotifyLost, NotifyConnected)
+		soon = soon.Add(time.Hour) // another certificate
+		r.status(conn(api.Connected, near))
+		r.told(NotifyCertificate)
+	})
+	steps("not wanted", func(r *rig) {
+		r.m.Set(SettingNotifications, "", "false")
+		r.status(conn(api.Connected))
+		r.status(conn(api.Reconnecting))
+		r.told()
+	})
+	steps("other people's", func(r *rig) {
+		r.status(api.Connection{Owner: "bob", State: api.Connected}, conn(api.Connected, func(c *api.Connection) { c.Owner = "bob" }))
+		r.told()
+		if s := r.screen(); s.Detail.State != api.Disconnected || len(s.Others) != 1 {
+			r.t.Error(dump(s))
+		}
+	})
+}
+
+// TestBannerAndGuard: dialogs that come by themselves, and those behind a button.
+func TestBannerAndGuard(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		banner := func(c *api.Connection) { c.Banner = "Authorized use only" }
+		r.status(conn(api.Connected, banner))
+		r.noDialog() // nobody began it here
+		r.do(ActionBanner, "work")
+		r.dialog(DialogBanner)
+		r.do(ActionCancel, "")
+		r.noDialog()
+		r.status()
+		r.do(ActionConnect, "work")
+		r.status(conn(api.Connected, banner))
+		r.m.Submit(r.dialog(DialogBanner).ID, nil)
+		r.noDialog()
+		r.status(conn(api.Reconnecting, banner))
+		r.status(conn(api.Connected, banner))
+		r.noDialog() // once
+		r.status(conn(api.Blocked, func(c *api.Connection) { c.Guard = "auto" }))
+		r.do(ActionGuard, "work")
+		r.dialog(DialogGuard)
+		r.do(ActionCertificate, "work")
+		r.dialog(DialogCertificate)
+		r.m.AskBackground()
+		r.dialog(DialogBackground)
+		r.do(ActionKeepRunning, "")
+		r.noDialog()
+	})
+}
+
+// TestSelect: the selection follows the list; networks are searched in the selected profile.
+func TestSelect(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, func(_ *Config, s *service) { s.profiles = append(s.profiles, api.Profile{Name: "home", Owner: "ann"}) })
+		r.m.Select("home")
+		r.m.Select("nobody")
+		if got := r.screen().Selected(); got != "home" {
+			t.Errorf("selected %q", got)
+		}
+		r.m.FilterNetworks("10.")
+		if r.screen().Detail.Through.Filter != "10." {
+			t.Error("no filter")
+		}
+		r.m.Select("work")
+		if r.screen().Detail.Through.Filter != "" {
+			t.Error("the filter is another profile's")
+		}
+		// A profile that was imported elsewhere comes with its tunnel.
+		r.s.mu.Lock()
+		r.s.profiles = append(r.s.profiles, api.Profile{Name: "new", Owner: "ann"})
+		r.s.mu.Unlock()
+		r.status(conn(api.Connecting, func(c *api.Connection) { c.Profile = "new" }))
+		if n := len(r.screen().Profiles); n != 3 {
+			t.Errorf("%d profiles", n)
+		}
+		r.m.SetPolicy(Policy{Language: "ja", ForbidUserProfiles: true})
+		if s := r.screen(); s.Language != i18n.Japanese || s.Add[0].Enabled {
+			t.Error("the policy changes nothing")
+		}
+	})
+}
+
+// TestLog: bounded, searched, followed, and begun anew when the service is back.
+func TestLog(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		r.m.Show(PageLog)
+		r.asked("Logs true")
+		for i := range maxLog + 10 {
+			r.s.lines <- api.LogLine{Time: time.Now(), Level: "INFO", Profile: "work", Text: fmt.Sprintf("line %d", i)}
+		}
+		r.wait(2 * time.Second)
+		l := r.screen().Log
+		if len(l.Lines) != maxLog || l.Lines[0].Text != "line 10" || l.Remark == "" || !l.Follow {
+			t.Errorf("%d lines, first %+v, %q", len(l.Lines), l.Lines[0], l.Remark)
+		}
+		r.m.FilterLog("LINE 2009")
+		r.m.FollowLog(false)
+		if l := r.screen().Log; len(l.Lines) != 1 || l.Follow {
+			t.Errorf("%d lines", len(l.Lines))
+		}
+		r.m.FilterLog("")
+		r.s.lost <- nil
+		r.wait(retryMost)
+		r.status()
+		r.asked("Logs true")
+		if n := len(r.screen().Log.Lines); n != 0 {
+			t.Errorf("%d lines twice", n)
+		}
+		r.m.Show(PageProfiles)
+		synctest.Wait()
+		select {
+		case r.s.lines <- api.LogLine{}:
+			t.Error("still read")
+		case <-time.After(time.Second):
+		}
+	})
+}
+
+func TestExplain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, func(_ *Config, s *service) { s.way = routes.Explanation{Way: routes.WayNone} })
+		r.m.Explain("  ")
+		r.asked("")
+		r.s.set(func() { r.s.slow["Explain"] = time.Second })
+		r.m.Explain(" intranet.example ")
+		if x := r.screen().Explain; x.Busy == "" || x.Button.Enabled {
+			t.Error(dump(x))
+		}
+		r.m.Explain("other.example")
+		r.wait(time.Second)
+		r.asked("Explain intranet.example; Explain other.example")
+		if x := r.screen().Explain; x.Busy != "" || x.Answer == "" || x.Destination != "other.example" {
+			t.Error(dump(x))
+		}
+	})
+}
+
+// demo is a bundled server.
+type demo struct{ err error }
+
+func (d demo) Start(context.Context) (api.ProfileText, error) {
+	return api.ProfileText{Name: "demo", Text: "client"}, d.err
+}
+
+func TestDemo(t *testing.T) {
+	none := func(d demo) func(c *Config, s *service) {
+		return func(c *Config, s *service) { s.profiles, c.Demo = nil, d }
+	}
+	bubble(t, func(t *testing.T) {
+		r := up(t, none(demo{}))
+		if f := r.screen().First; f == nil || len(f.Buttons) != 3 {
+			t.Fatal(dump(r.screen()))
+		}
+		r.do(ActionDemo, "")
+		r.asked("Import demo true; Connect demo")
+		if s := r.screen(); s.First != nil || s.Selected() != "demo" {
+			t.Error(dump(s))
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		r := up(t, none(demo{errors.New("no such program")}))
+		r.do(ActionDemo, "")
+		if f := r.screen().First; f.Notice == nil || !strings.Contains(f.Notice.Text, "no such program") || !f.Buttons[2].Enabled {
+			t.Error(dump(f))
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		r := up(t, func(c *Config, s *service) {
+			none(demo{})(c, s)
+			s.fail["Import"] = api.NewProblem(api.CodeNotPermitted, nil)
+		})
+		r.do(ActionDemo, "")
+		r.dialog(DialogError)
+	})
+	bubble(t, func(t *testing.T) {
+		r := up(t, func(_ *Config, s *service) { s.profiles = nil })
+		r.do(ActionDemo, "")
+		r.asked("")
+	})
+}
+
+// starts is the desktop's list of what starts with a session.
+type starts struct {
+	on  bool
+	err error
+}
+
+func (s *starts) Enabled() (bool, error) { return s.on, nil }
+func (s *starts) Set(on bool) error {
+	if s.err == nil {
+		s.on = on
+	}
+	return s.err
+}
+
+func TestSettings(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "adit", "gui.json")
+	setting := func(s Screen, id SettingID) Setting {
+		return s.Settings[slices.IndexFunc(s.Settings, func(x Setting) bool { return x.ID == id })]
+	}
+	auto := &starts{}
+	bubble(t, func(t *testing.T) {
+		r := up(t, func(c *Config, _ *service) { c.Preferences, c.Autostart = file, auto })
+		r.m.Set(SettingLanguage, "", "ja")
+		r.m.Set(SettingLanguage, "", "xx")
+		r.m.Set(SettingTheme, "", "dark")
+		r.m.Set(SettingTheme, "", "pink")
+		r.m.Set(SettingStartAtLogin, "", "true")
+		s := r.screen()
+		if s.Language != i18n.Japanese || s.Theme != "dark" || !auto.on || setting(s, SettingStartAtLogin).Value != "true" {
+			t.Error(dump(s.Settings))
+		}
+		auto.err = errors.New("read-only")
+		r.m.Set(SettingStartAtLogin, "", "false")
+		if s := r.screen(); s.Toast == nil || setting(s, SettingStartAtLogin).Value != "true" {
+			t.Error(dump(s))
+		}
+		r.asked("")
+		r.m.Set(SettingAutoConnect, "work", "true")
+		r.m.Set(SettingSavePassword, "work", "true")
+		synctest.Wait()
+		r.m.Set(SettingSavePassword, "work", "true")
+		synctest.Wait()
+		r.m.Set(SettingSavePassword, "work", "false")
+		synctest.Wait()
+		r.m.Set(SettingGuard, "nobody", "auto")
+		r.asked("Set work auto_connect=true; Set work save_password=true; Set work save_password=false")
+		if s := r.screen(); setting(s, SettingAutoConnect).Value != "true" || r.vault.take() != "forget all work" {
+			t.Error(dump(s.Settings))
+		}
+	})
+	bubble(t, func(t *testing.T) { // another start
+		r := up(t, func(c *Config, _ *service) { c.Preferences = file })
+		if s := r.screen(); s.Language != i18n.Japanese || s.Theme != "dark" {
+			t.Error(dump(s.Settings))
+		}
+		r.m.SetPolicy(Policy{Language: "en", Guard: "auto", AutoConnect: "work", ForbidSavedPasswords: true})
+		for _, id := range []SettingID{SettingLanguage, SettingGuard, SettingAutoConnect, SettingSavePassword} {
+			r.m.Set(id, "work", "ja")
+			if x := setting(r.screen(), id); x.Locked == "" {
+				t.Errorf("%s is not locked", id)
+			}
+		}
+		r.asked("")
+		if r.screen().Language != i18n.English {
+			t.Error("the policy's language is not used")
+		}
+	})
+	bubble(t, func(t *testing.T) { // what cannot be written is said
+		if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := up(t, func(c *Config, _ *service) { c.Preferences = filepath.Join(dir, "file", "gui.json") })
+		r.m.Set(SettingTheme, "", "dark")
+		if s := r.screen(); s.Toast == nil || s.Theme != "dark" {
+			t.Error(dump(s))
+		}
+		r.wait(toastTime)
+		if r.screen().Toast != nil {
+			t.Error("the line stays")
+		}
+	})
+}
+
+// TestKeychainOff: a keychain that does not work is told once, and the sign-in goes on.
+func TestKeychainOff(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		r.vault.breaks(secrets.ErrLocked)
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, func(c *api.Connection) { c.SavePassword = true }, login(api.LoginPassword, func(l *api.Login) { l.NeedUser = true })))
+		if s := r.screen(); s.Toast == nil || !strings.Contains(s.Toast.Text, "locked") {
+			t.Error(dump(s.Toast))
+		}
+		r.dialog(DialogCredentials)
+	})
+}
+
+// TestImport: from a file to a profile in the list.
+func TestImport(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	good, bad, junk := write("My office!.ovpn", openProfile(t)), write("bad.ovpn", openProfile(t)+"dev tap\n"), write("x.ovpn", "\xff\xfe\x00")
+	locked := write("locked.ovpn", lockedProfile(t))
+	bubble(t, func(t *testing.T) {
+		time.Sleep(time.Until(now))
+		r := up(t, nil)
+		r.m.ImportFile(good)
+		d := r.dialog(DialogImport)
+		if d.Import == nil || !d.Import.Usable || d.Fields[0].Value != "My office-" || len(d.Import.Directives) == 0 || len(d.Import.Certificates) != 2 {
+			t.Fatal(dump(d))
+		}
+		// Another name that is taken.
+		r.s.fails("Import", api.NewProblem(api.CodeProfileExists, map[string]string{"profile": "work"}))
+		r.m.Submit(d.ID, Values{FieldName: "work"})
+		d = r.dialog(DialogImport)
+		if d.Notice == nil || d.Fields[1].ID != FieldReplace || d.Fields[0].Value != "work" {
+			t.Fatal(dump(d))
+		}
+		r.s.fails("Import", nil)
+		r.s.set(func() { r.s.settings["work"] = api.Settings{SavePassword: true} })
+		r.s.take()
+		r.m.Submit(d.ID, Values{FieldName: "work", FieldReplace: "true"})
+		r.asked("Import work true")
+		if s := r.screen(); s.Dialog != nil || s.Selected() != "work" || r.vault.take() != "forget all work" || s.Page != PageProfiles {
+			t.Error(dump(s))
+		}
+		// What cannot be used is shown, and cannot be added.
+		r.m.ImportFile(bad)
+		d = r.dialog(DialogImport)
+		if d.Import.Usable || len(d.Fields) != 0 || len(d.Buttons) != 1 || !slices.ContainsFunc(d.Import.Findings, func(f Finding) bool { return f.Error && f.Line != "" }) {
+			t.Error(dump(d))
+		}
+		r.m.Submit(d.ID, Values{FieldName: "bad"})
+		r.asked("")
+		for _, name := range []string{junk, filepath.Join(dir, "missing.ovpn"), dir, "http://127.0.0.1:1/x.ovpn"} {
+			r.m.ImportFile(name)
+			if d := r.dialog(DialogImport); d.Notice == nil || d.Import != nil {
+				t.Errorf("%s: %s", name, dump(d))
+			}
+		}
+		r.do(ActionCancel, "")
+		r.noDialog()
+		// A key with a passphrase.
+		r.m.ImportFile(locked)
+		d = r.dialog(DialogImport)
+		if len(d.Fields) < 2 || d.Fields[1].ID != FieldPassphrase {
+			t.Fatal(dump(d))
+		}
+		r.m.Submit(d.ID, Values{FieldName: "locked", FieldPassphrase: "wrong"})
+		if d := r.dialog(DialogImport); d.Notice == nil || d.Notice.Text != i18n.ImportWrong.In(i18n.English) {
+			t.Fatal(dump(d))
+		}
+		r.asked("")
+		r.m.Submit(d.ID, Values{FieldName: "locked", FieldPassphrase: "open sesame"})
+		r.asked("Import locked false")
+		if text := r.s.imported(1).Text; strings.Contains(text, "ENCRYPTED") || !strings.Contains(text, "PRIVATE KEY") {
+			t.Error("the key was not opened")
+		}
+		r.m.ImportText("dropped", []byte(openProfile(t)))
+		if d := r.dialog(DialogImport); d.Fields[0].Value != "dropped" {
+			t.Error(dump(d))
+		}
+		r.do(ActionAskAddress, "")
+		d = r.dialog(DialogAddress)
+		r.m.Submit(d.ID, Values{FieldAddress: push.Secret(good)})
+		r.dialog(DialogImport)
+		r.do(ActionCancel, "")
+		r.m.SetPolicy(Policy{ForbidUserProfiles: true})
+		r.m.ImportFile(good)
+		r.noDialog()
+	})
+	bubble(t, func(t *testing.T) { // reading takes long, and is not waited for
+		r := up(t, func(c *Config, _ *service) {
+			c.Read = func(ctx context.Context, _ string) (source.Source, error) {
+				<-ctx.Done()
+				return source.Source{}, ctx.Err()
+			}
+		})
+		r.m.ImportFile("https://user:secret@vpn.example.com/a.ovpn?token=secret")
+		d := r.dialog(DialogImport)
+		if !d.Busy || strings.Contains(dump(d), "secret") || !strings.Contains(d.Text[0], "vpn.example.com/a.ovpn") {
+			t.Error(dump(d))
+		}
+		r.do(ActionCancel, "")
+		r.noDialog()
+	})
+}
+
+func TestSuggestName(t *testing.T) {
+	for in, want := range map[string]string{"work": "work", "a/b": "a-b", "..x.": "x", "": "vpn", "!!!": "vpn", "社内 VPN": "社内 VPN", strings.Repeat("é", 60): strings.Repeat("é", 32), "\xff": "vpn"} {
+		if got := suggestName(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}

@@ -1,0 +1,304 @@
+package view
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/gui/i18n"
+	"github.com/adit-vpn/adit/platform/secrets"
+	"github.com/adit-vpn/adit/saml/signin"
+)
+
+var refusedPassword = api.NewProblem(api.CodePasswordRefused, map[string]string{"what": "user name and password"})
+
+// TestPassword: what is typed goes to the service; what is missing keeps the dialog.
+func TestPassword(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, login(api.LoginPassword, func(l *api.Login) { l.NeedUser, l.Challenge = true, "Code" })))
+		r.asked("Connect work")
+		d := r.dialog(DialogCredentials)
+		if len(d.Fields) != 4 || d.Fields[3].Value != "" {
+			t.Fatal(dump(d))
+		}
+		r.m.Submit(d.ID, Values{FieldUser: "ann"})
+		r.m.Submit("question/work/old", Values{FieldUser: "ann", FieldPassword: "p"})
+		r.asked("")
+		r.m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "p", FieldCode: "123"})
+		r.m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "p", FieldCode: "123"}) // a second click
+		r.asked("Answer work q1 ann p 123 false")
+		if d := r.dialog(DialogCredentials); !d.Busy {
+			t.Error("not busy")
+		}
+		r.status(conn(api.Connecting))
+		r.noDialog()
+		// Refused: asked again, with the reason.
+		r.status(conn(api.NeedsLogin, func(c *api.Connection) { c.Problem = refusedPassword }, login(api.LoginPassword, func(l *api.Login) { l.ID, l.User = "q2", "ann" })))
+		d = r.dialog(DialogCredentials)
+		if d.Notice == nil || d.Fields[0].Value != "ann" || d.Fields[0].Enabled {
+			t.Error(dump(d))
+		}
+		r.m.Submit(d.ID, Values{FieldPassword: "p2"})
+		r.asked("Answer work q2 ann p2  false")
+		if r.vault.take() != "" {
+			t.Error("the keychain was used")
+		}
+	})
+}
+
+// TestSavedPassword: the keychain gives, keeps and forgets.
+func TestSavedPassword(t *testing.T) {
+	keep := func(c *api.Connection) { c.SavePassword = true }
+	ask := login(api.LoginPassword, func(l *api.Login) { l.NeedUser = true })
+	bubble(t, func(t *testing.T) { // typed, accepted, kept; then used without a dialog
+		r := up(t, func(_ *Config, s *service) { s.settings["work"] = api.Settings{SavePassword: true} })
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, keep, ask))
+		d := r.dialog(DialogCredentials)
+		if d.Fields[2].Value != "true" {
+			t.Error(dump(d))
+		}
+		r.m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "p", FieldSave: "true"})
+		r.status(conn(api.Connecting, keep))
+		if got := r.vault.take(); got != "get work" {
+			t.Errorf("before it was accepted: %s", got)
+		}
+		r.status(conn(api.Connected, keep))
+		if got := r.vault.take(); got != "set work ann" {
+			t.Errorf("keychain: %s", got)
+		}
+		if s := r.screen(); s.Toast == nil || s.Toast.Text != i18n.SavedKept.In(i18n.English) {
+			t.Error(dump(s.Toast))
+		}
+		r.status()
+		r.s.take()
+		// Also when the sign-in was not begun here.
+		r.status(conn(api.NeedsLogin, keep, ask))
+		r.noDialog()
+		r.asked("Answer work q1 ann p  false")
+		// It is refused: forgotten, and asked for.
+		r.do(ActionSignIn, "work")
+		r.status(conn(api.NeedsLogin, keep, func(c *api.Connection) { c.Problem = refusedPassword }, login(api.LoginPassword, func(l *api.Login) { l.ID, l.NeedUser = "q2", true })))
+		r.dialog(DialogCredentials)
+		r.asked("")
+		if got := r.vault.take(); got != "get work; forget work ann" {
+			t.Errorf("keychain: %s", got)
+		}
+	})
+	bubble(t, func(t *testing.T) { // with a code, which is never kept
+		r := up(t, nil)
+		r.vault.keeps("work", secrets.Login{User: "ann", Password: "p"})
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, keep, login(api.LoginPassword, func(l *api.Login) { l.NeedUser, l.Challenge = true, "Code" })))
+		r.asked("Connect work")
+		d := r.dialog(DialogCredentials)
+		if d.Fields[0].Value != "ann" || d.Fields[1].Value != "p" {
+			t.Error(dump(d))
+		}
+		r.m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "p", FieldCode: "9", FieldSave: "true"})
+		r.asked("Answer work q1 ann p 9 false")
+		r.status(conn(api.Connected, keep))
+		if got := r.vault.take(); got != "get work" {
+			t.Errorf("keychain: %s", got)
+		}
+	})
+	bubble(t, func(t *testing.T) { // the server forbids it
+		r := up(t, nil)
+		r.vault.keeps("work", secrets.Login{User: "ann", Password: "p"})
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, keep, ask))
+		r.status(conn(api.Connected))
+		if got := r.vault.take(); got != "get work; forget all work" {
+			t.Errorf("keychain: %s", got)
+		}
+	})
+	bubble(t, func(t *testing.T) { // refused, and the connection ends
+		r := up(t, nil)
+		r.vault.keeps("work", secrets.Login{User: "ann", Password: "p"})
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, keep, ask))
+		r.status(conn(api.Disconnected, func(c *api.Connection) { c.Problem = refusedPassword }))
+		if got := r.vault.take(); got != "get work; forget work ann" {
+			t.Errorf("keychain: %s", got)
+		}
+	})
+	bubble(t, func(t *testing.T) { // the wish to keep is a setting of the profile
+		r := up(t, nil)
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, ask))
+		d := r.dialog(DialogCredentials)
+		r.m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "p", FieldSave: "true"})
+		r.wait(0)
+		if got := r.s.take(); got != "Connect work; Set work save_password=true; Answer work q1 ann p  false" && got != "Connect work; Answer work q1 ann p  false; Set work save_password=true" {
+			t.Errorf("asked %s", got)
+		}
+	})
+	bubble(t, func(t *testing.T) { // the organization forbids it
+		r := up(t, func(c *Config, _ *service) { c.Policy.ForbidSavedPasswords = true })
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, keep, ask))
+		d := r.dialog(DialogCredentials)
+		r.m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "p", FieldSave: "true"})
+		r.asked("Connect work; Answer work q1 ann p  false")
+		r.status(conn(api.Connected, keep))
+		if got := r.vault.take(); got != "" {
+			t.Errorf("keychain: %s", got)
+		}
+	})
+}
+
+// TestElsewhere: a sign-in that was begun elsewhere is not taken over, but can be.
+func TestElsewhere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		r.status(conn(api.NeedsLogin, login(api.LoginBrowser, func(l *api.Login) { l.URL, l.Callback = "https://idp.example.com/", 35001 })))
+		r.noDialog()
+		if opened, _ := r.browser.state(); opened != 0 {
+			t.Error("a browser opened")
+		}
+		if b := r.screen().Detail.Buttons[0]; b.Action.Kind != ActionSignIn || !b.Enabled {
+			t.Error(dump(b))
+		}
+		r.do(ActionSignIn, "work")
+		r.dialog(DialogBrowser)
+		if opened, _ := r.browser.state(); opened != 1 {
+			t.Error("no browser")
+		}
+		r.status(conn(api.Connecting))
+		r.noDialog()
+		if _, waiting := r.browser.state(); waiting != 0 {
+			t.Error("still waiting for the browser")
+		}
+	})
+}
+
+// TestBrowser: waiting, open again, cancel, and what the browser brings.
+func TestBrowser(t *testing.T) {
+	ask := login(api.LoginBrowser, func(l *api.Login) { l.URL, l.Callback = "https://idp.example.com/sso?x=1", 35001 })
+	begin := func(t *testing.T) *rig {
+		r := up(t, nil)
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, ask))
+		r.asked("Connect work")
+		return r
+	}
+	bubble(t, func(t *testing.T) {
+		r := begin(t)
+		if d := r.dialog(DialogBrowser); d.Address != "https://idp.example.com/sso?x=1" {
+			t.Error(dump(d))
+		}
+		r.do(ActionOpenAgain, "work")
+		r.do(ActionOpenAgain, "nobody")
+		if opened, waiting := r.browser.state(); opened != 2 || waiting != 1 {
+			t.Errorf("opened %d times, %d wait", opened, waiting)
+		}
+		r.browser.answer <- "assertion"
+		r.asked("Answer work q1   assertion false")
+		r.status(conn(api.Connected))
+		r.noDialog()
+	})
+	bubble(t, func(t *testing.T) {
+		r := begin(t)
+		r.do(ActionCancel, "")
+		r.noDialog()
+		r.asked("Answer work q1    true")
+		if _, waiting := r.browser.state(); waiting != 0 {
+			t.Error("still waiting")
+		}
+	})
+	bubble(t, func(t *testing.T) { // the browser does not start
+		r := up(t, nil)
+		r.browser.set(errors.New("no browser"), nil)
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, ask))
+		if d := r.dialog(DialogBrowser); d.Notice == nil || d.Notice.Text != i18n.BrowserFailed.In(i18n.English) {
+			t.Error(dump(d))
+		}
+		r.browser.answer <- "by hand"
+		r.asked("Connect work; Answer work q1   by hand false")
+	})
+	bubble(t, func(t *testing.T) { // the port is another program's
+		r := up(t, nil)
+		r.browser.set(nil, &signin.BusyError{Port: 35001})
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, ask))
+		if d := r.dialog(DialogBrowser); d.Notice == nil || d.Notice.Text != i18n.BrowserBusy.In(i18n.English, "port", "35001") {
+			t.Error(dump(d))
+		}
+		r.browser.set(nil, errors.New("something else"))
+		r.do(ActionOpenAgain, "work")
+		if d := r.dialog(DialogBrowser); d.Notice == nil || d.Notice.Text != i18n.BrowserBroken.In(i18n.English, "detail", "something else") {
+			t.Error(dump(d))
+		}
+		r.browser.set(nil, nil)
+		r.do(ActionOpenAgain, "work")
+		if d := r.dialog(DialogBrowser); d.Notice != nil {
+			t.Error(dump(d))
+		}
+	})
+	bubble(t, func(t *testing.T) { // the server learns by itself
+		r := up(t, nil)
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, login(api.LoginBrowser, func(l *api.Login) { l.URL, l.Deadline = "https://idp.example.com/", time.Now().Add(time.Minute) })))
+		r.dialog(DialogBrowser)
+		r.wait(3 * time.Minute)
+		r.asked("Connect work")
+		if _, waiting := r.browser.state(); waiting != 0 {
+			t.Error("waiting beyond the deadline")
+		}
+	})
+	bubble(t, func(t *testing.T) { // the next question of the same sign-in comes up by itself
+		r := begin(t)
+		r.status(conn(api.NeedsLogin, login(api.LoginOTP, func(l *api.Login) { l.ID = "q2" })))
+		r.dialog(DialogCode)
+		if _, waiting := r.browser.state(); waiting != 0 {
+			t.Error("still waiting for the browser")
+		}
+	})
+}
+
+// TestOtherQuestions: codes, waits, and whether anybody is there.
+func TestOtherQuestions(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, login(api.LoginOTP)))
+		d := r.dialog(DialogCode)
+		r.m.Submit(d.ID, Values{}) // empty is an answer
+		r.asked("Connect work; Answer work q1    false")
+		// Somebody else was faster.
+		r.status(conn(api.NeedsLogin, login(api.LoginOTP, func(l *api.Login) { l.ID = "q2" })))
+		r.s.fails("Answer", api.NewProblem(api.CodeQuestionGone, nil))
+		r.m.Submit(r.dialog(DialogCode).ID, Values{FieldCode: "1"})
+		r.asked("Answer work q2   1 false")
+		if d := r.dialog(DialogCode); d.Notice != nil {
+			t.Error(dump(d))
+		}
+		r.s.fails("Answer", nil)
+		r.status(conn(api.NeedsLogin, login(api.LoginAgain, func(l *api.Login) { l.ID = "q3" })))
+		r.m.Submit(r.dialog(DialogAgain).ID, nil)
+		r.asked("Answer work q3    false")
+		r.status(conn(api.NeedsLogin, login(api.LoginWait, func(l *api.Login) { l.ID = "q4" })))
+		d = r.dialog(DialogWait)
+		r.m.Submit(d.ID, nil)
+		r.asked("")
+		r.do(ActionCancel, "")
+		r.asked("Disconnect work")
+	})
+	bubble(t, func(t *testing.T) { // asked while the tunnel is up: Cancel does not end it
+		r := up(t, nil)
+		r.status(conn(api.Connected))
+		r.status(conn(api.Connected, login(api.LoginOTP)))
+		r.noDialog()
+		r.do(ActionSignIn, "work")
+		r.dialog(DialogCode)
+		r.do(ActionCancel, "")
+		r.noDialog()
+		r.asked("")
+		r.do(ActionSignIn, "work")
+		r.dialog(DialogCode)
+	})
+}
