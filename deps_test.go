@@ -47,7 +47,9 @@ var allowed = map[string][]string{
 	"platform/token/pkcs11": {"ovpn/push", "platform/token"},
 	"saml/signin":           {"ovpn/challenge", "ovpn/push"},
 
-	"gui/icon": {},
+	"gui/icon":     {},
+	"gui/instance": {"platform/lock"},
+	"gui":          {"gui/view", "gui/icon", "ovpn/push"},
 
 	"client/api":    {"platform/ipc", "ovpn/push", "routes"},
 	"client/proxy":  {"ovpn/push", "platform/udp"},
@@ -63,6 +65,7 @@ var allowed = map[string][]string{
 	"gui/view": {"client/api", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
 	"cmd/adit":          {"client/api", "client/source", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
+	"cmd/adit-gui":      {"gui", "gui/view", "gui/icon", "gui/instance", "client/api", "client/source", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-pkcs11":   {"platform/token", "platform/token/pkcs11"},
 	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
 	"cmd/adit-endpoint": {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
@@ -71,7 +74,7 @@ var allowed = map[string][]string{
 func TestImportsFollowTheTable(t *testing.T) {
 	for _, goos := range []string{"linux", "windows", "darwin"} {
 		ctx := build.Default
-		ctx.GOOS, ctx.CgoEnabled = goos, false
+		ctx.GOOS, ctx.CgoEnabled, ctx.BuildTags = goos, false, []string{"gui"}
 		err := filepath.WalkDir(".", func(dir string, d fs.DirEntry, err error) error {
 			if err != nil || !d.IsDir() {
 				return err

@@ -1,0 +1,169 @@
+//go:build gui
+
+// Command adit-gui is Adit's desktop app: a window and a tray icon over the service (aditd). It needs no
+// privileges. The tag gui keeps its toolkit, which is slow to compile, out of what is built with ./...
+//
+// Here are flags and wiring; what is shown and what a click does is in gui/view, how it is drawn in gui.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/app"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/source"
+	"github.com/adit-vpn/adit/gui"
+	"github.com/adit-vpn/adit/gui/icon"
+	"github.com/adit-vpn/adit/gui/instance"
+	"github.com/adit-vpn/adit/gui/view"
+	"github.com/adit-vpn/adit/platform/ipc"
+	"github.com/adit-vpn/adit/platform/secrets"
+	"github.com/adit-vpn/adit/saml/signin"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+// appID is the program's name among all of a desktop.
+const appID = "io.github.adit_vpn.Adit"
+
+func main() {
+	err := run(os.Args[1:], os.Stdout)
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.As(err, new(*usageError)):
+		fmt.Fprintln(os.Stderr, "adit-gui:", err)
+		os.Exit(2)
+	default:
+		fmt.Fprintln(os.Stderr, "adit-gui:", err)
+		os.Exit(1)
+	}
+}
+
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+type options struct {
+	socket string
+	hidden bool
+	show   bool // the version
+	open   []string
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("adit-gui", flag.ContinueOnError)
+	f.Usage = func() {
+		fmt.Fprint(f.Output(), "Usage: adit-gui [flags] [FILE | openvpn://import-profile/https://…]\n\n"+
+			"Opens the window, and offers to add the profile. If the app runs already, its window comes to the front.\n\n")
+		f.PrintDefaults()
+	}
+	socket := os.Getenv("ADIT_SOCKET")
+	if socket == "" {
+		socket = ipc.DefaultPath
+	}
+	f.StringVar(&o.socket, "socket", socket, "where the service listens; ADIT_SOCKET sets it too")
+	f.BoolVar(&o.hidden, "hidden", false, "start without the window, in the tray")
+	f.BoolVar(&o.show, "version", false, "print the version")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return o, err
+		}
+		return o, &usageError{err}
+	}
+	for _, arg := range f.Args() {
+		what, err := instance.ToOpen(arg)
+		if err != nil {
+			return o, &usageError{err}
+		}
+		o.open = append(o.open, what)
+	}
+	return o, nil
+}
+
+func run(args []string, w io.Writer) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if o.show {
+		_, err := fmt.Fprintln(w, "adit-gui", version)
+		return err
+	}
+	dir, err := instance.Dir()
+	if err != nil {
+		return err
+	}
+	first, err := instance.First(dir, instance.Request{Open: o.open, Hidden: o.hidden})
+	if err != nil || first == nil {
+		return err // or another one has taken over what was asked
+	}
+	defer first.Close()
+	return serve(o, first)
+}
+
+// serve runs the app until the person quits.
+func serve(o options, first *instance.Instance) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	backend := api.NewClient(o.socket)
+	defer backend.Close()
+	var preferences string
+	if dir, err := os.UserConfigDir(); err == nil {
+		preferences = filepath.Join(dir, "adit", "gui.json")
+	}
+	a := app.NewWithID(appID)
+	var desk *gui.Desktop
+	model := view.New(view.Config{
+		Backend: backend, Vault: secrets.Keychain{}, Open: signin.NewBrowser(), Browse: signin.Run,
+		Read: func(ctx context.Context, arg string) (source.Source, error) {
+			return source.Read(ctx, http.DefaultClient, arg)
+		},
+		Preferences: preferences, Locales: locales(), Hidden: o.hidden,
+		Version: api.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH},
+		Publish: func(s view.Screen) { fyne.Do(func() { desk.Show(s) }) },
+		Notify:  func(n view.Notification) { fyne.Do(func() { desk.Notify(n) }) },
+	})
+	desk = gui.NewDesktop(a, model, icon.Light, trayed)
+	var all sync.WaitGroup
+	a.Lifecycle().SetOnStarted(func() {
+		all.Go(func() { _ = model.Run(ctx) }) // it ends with ctx
+		all.Go(func() {
+			first.Serve(ctx, func(r instance.Request) {
+				for _, what := range r.Open {
+					model.ImportFile(what)
+				}
+				if !r.Hidden {
+					fyne.Do(desk.Open)
+				}
+			})
+		})
+		all.Go(func() {
+			<-ctx.Done()
+			fyne.Do(a.Quit)
+		})
+		for _, what := range o.open {
+			model.ImportFile(what)
+		}
+		if !o.hidden {
+			desk.Open()
+		}
+	})
+	a.Run()
+	stop()
+	all.Wait()
+	return nil
+}

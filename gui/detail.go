@@ -1,0 +1,179 @@
+package gui
+
+import (
+	"image/color"
+	"reflect"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"github.com/adit-vpn/adit/gui/view"
+)
+
+// detailPane is the selected profile.
+type detailPane struct {
+	object fyne.CanvasObject
+	do     func(view.Action)
+	shown  view.Detail
+
+	picture                        *picture
+	title, text, sentence, elapsed *widget.Label
+	managed                        *widget.Label
+	notice                         *noticeBar
+	buttons                        *fyne.Container
+	graph                          *graph
+	throughput                     *fyne.Container
+	graphTitle, peak, rx, tx       *widget.Label
+	rows                           *fyne.Container
+	through                        *throughPane
+}
+
+func newDetailPane(do func(view.Action), search func(string)) *detailPane {
+	d := &detailPane{do: do, picture: newPicture(52), title: heading(""), text: widget.NewLabel(""), elapsed: widget.NewLabel(""), sentence: wrapped(""), managed: wrapped(""),
+		notice: newNoticeBar(), buttons: container.NewVBox(), graph: newGraph(), graphTitle: widget.NewLabel(""), peak: caption(""),
+		rx: widget.NewLabel(""), tx: widget.NewLabel(""), rows: container.New(layout.NewFormLayout()), through: newThroughPane(search)}
+	d.title.SizeName = theme.SizeNameHeadingText
+	d.graphTitle.TextStyle.Bold = true
+	d.elapsed.TextStyle.Monospace = true
+	d.managed.SizeName = theme.SizeNameCaptionText
+	d.throughput = container.NewVBox(container.NewBorder(nil, nil, d.graphTitle, d.peak), d.graph, container.NewGridWithColumns(2, d.rx, d.tx))
+	head := container.NewBorder(nil, nil, container.NewPadded(d.picture.Image), d.elapsed, container.New(tight{}, d.title, d.text))
+	bar := canvas.NewRectangle(color.Transparent) // room for the scroll bar
+	bar.SetMinSize(fyne.NewSize(theme.ScrollBarSize(), 0))
+	d.object = container.NewVScroll(container.NewBorder(nil, nil, nil, bar,
+		container.NewVBox(head, d.sentence, d.notice.object, d.buttons, d.managed, d.throughput, d.rows, d.through.object)))
+	return d
+}
+
+func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
+	old := d.shown
+	d.shown = *s
+	d.picture.show(s.Icon, th)
+	set(d.title, s.Title)
+	text := s.Text
+	if s.Since != "" {
+		text += " · " + s.Since
+	}
+	set(d.text, text)
+	set(d.elapsed, s.Elapsed)
+	set(d.sentence, s.Sentence)
+	showIf(d.sentence, s.Sentence != "")
+	set(d.managed, s.Managed)
+	showIf(d.managed, s.Managed != "")
+	d.notice.show(s.Notice)
+	if !reflect.DeepEqual(old.Buttons, s.Buttons) || old.Name != s.Name {
+		d.buttons.Objects = buttonRow(s.Buttons, d.do)
+		d.buttons.Refresh()
+	}
+	if t := s.Throughput; t != nil {
+		set(d.graphTitle, t.Title)
+		set(d.peak, t.PeakText)
+		set(d.rx, "▇ "+t.Rx)
+		set(d.tx, "─ "+t.Tx)
+		if old.Throughput == nil || *old.Throughput != *t {
+			d.graph.show(t)
+		}
+	}
+	showIf(d.throughput, s.Throughput != nil)
+	if !reflect.DeepEqual(old.Rows, s.Rows) {
+		d.rows.Objects = facts(s.Rows)
+		d.rows.Refresh()
+	}
+	d.through.show(&s.Through)
+}
+
+// facts makes two columns.
+func facts(rows []view.Row) []fyne.CanvasObject {
+	var out []fyne.CanvasObject
+	for _, r := range rows {
+		label, value := widget.NewLabel(r.Label), wrapped(r.Value)
+		value.Selectable = true
+		if r.Warn {
+			value.Importance = widget.WarningImportance
+			value.TextStyle.Bold = true
+		}
+		out = append(out, label, value)
+	}
+	return out
+}
+
+// throughPane says what goes through the VPN.
+type throughPane struct {
+	object       *fyne.Container
+	title, words *widget.Label
+	filter       *widget.Entry
+	count        *widget.Label
+	list         *widget.List
+	sized        *fyne.Container
+	networks     []view.Network
+}
+
+// networksHeight is how much of the list of networks is seen at once.
+const networksHeight = 220
+
+func newThroughPane(search func(string)) *throughPane {
+	t := &throughPane{title: widget.NewLabel(""), words: wrapped(""), filter: widget.NewEntry(), count: caption("")}
+	t.title.TextStyle.Bold = true
+	t.filter.OnChanged = search
+	t.list = widget.NewList(func() int { return len(t.networks) },
+		func() fyne.CanvasObject {
+			return container.NewGridWithColumns(2, widget.NewLabel(""), widget.NewLabel(""))
+		},
+		func(id widget.ListItemID, o fyne.CanvasObject) {
+			if id >= len(t.networks) {
+				return
+			}
+			n, cells := t.networks[id], o.(*fyne.Container).Objects
+			to, why := cells[0].(*widget.Label), cells[1].(*widget.Label)
+			to.TextStyle.Monospace = true
+			to.Truncation, why.Truncation = fyne.TextTruncateEllipsis, fyne.TextTruncateEllipsis
+			set(to, n.Destination)
+			set(why, n.Reason)
+		})
+	t.list.HideSeparators = true
+	t.sized = container.New(height{networksHeight}, t.list)
+	t.object = container.NewVBox(t.title, t.words, container.NewBorder(nil, nil, nil, t.count, t.filter), t.sized)
+	return t
+}
+
+func (t *throughPane) show(s *view.Through) {
+	set(t.title, s.Title)
+	set(t.words, s.Words)
+	showIf(t.title, s.Title != "")
+	showIf(t.words, s.Words != "")
+	if t.filter.PlaceHolder != s.Label {
+		t.filter.SetPlaceHolder(s.Label)
+	}
+	set(t.count, s.Count)
+	if !reflect.DeepEqual(t.networks, s.Networks) {
+		t.networks = s.Networks
+		t.list.Refresh()
+	}
+	some := len(s.Networks) > 0 || s.Filter != ""
+	showIf(t.filter, some)
+	showIf(t.count, some)
+	showIf(t.sized, some)
+}
+
+// height gives its content a height of its own.
+type height struct{ px float32 }
+
+// Layout implements fyne.Layout.
+func (h height) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	for _, o := range objects {
+		o.Resize(size)
+	}
+}
+
+// MinSize implements fyne.Layout.
+func (h height) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	size := fyne.NewSize(0, h.px)
+	for _, o := range objects {
+		size.Width = max(size.Width, o.MinSize().Width)
+	}
+	return size
+}

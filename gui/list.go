@@ -1,0 +1,131 @@
+package gui
+
+import (
+	"slices"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"github.com/adit-vpn/adit/gui/view"
+)
+
+// profileList is the list of profiles with their states.
+type profileList struct {
+	object fyne.CanvasObject
+	list   *widget.List
+	empty  *widget.Label
+	others *widget.Label // other users' tunnels
+	items  []view.Item
+	theme  fyne.Theme
+	quiet  bool // the selection is the screen's, not the person's
+}
+
+// row is one line of it.
+type row struct {
+	widget.BaseWidget
+	content *fyne.Container
+	picture *picture
+	title   *widget.Label
+	text    *widget.Label
+	lock    *widget.Icon
+	busy    *widget.Activity
+}
+
+func newRow() *row {
+	r := &row{picture: newPicture(26), title: widget.NewLabel(""), text: widget.NewLabel(""), lock: widget.NewIcon(theme.NewThemedResource(lockIcon())), busy: widget.NewActivity()}
+	r.title.TextStyle.Bold = true
+	r.title.Truncation, r.text.Truncation = fyne.TextTruncateEllipsis, fyne.TextTruncateEllipsis
+	r.text.SizeName = theme.SizeNameCaptionText
+	r.content = container.NewBorder(nil, nil, container.NewPadded(r.picture.Image), container.NewHBox(r.busy, container.NewPadded(r.lock)),
+		container.New(tight{}, r.title, r.text))
+	r.ExtendBaseWidget(r)
+	return r
+}
+
+// CreateRenderer implements fyne.Widget.
+func (r *row) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(r.content) }
+
+func (r *row) show(i view.Item, th fyne.Theme) {
+	r.picture.show(i.Icon, th)
+	set(r.title, i.Title)
+	set(r.text, i.Text)
+	showIf(r.lock, i.Managed != "")
+	if i.Progress {
+		r.busy.Show()
+		r.busy.Start()
+	} else {
+		r.busy.Stop()
+		r.busy.Hide()
+	}
+}
+
+// tight lays out lines of text one below the other, without the labels' own distance.
+type tight struct{}
+
+// Layout implements fyne.Layout.
+func (tight) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	y := float32(0)
+	for _, o := range objects {
+		h := o.MinSize().Height
+		o.Move(fyne.NewPos(0, y))
+		o.Resize(fyne.NewSize(size.Width, h))
+		y += h - 2*theme.InnerPadding() + theme.Padding()
+	}
+}
+
+// MinSize implements fyne.Layout.
+func (tight) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	var size fyne.Size
+	for i, o := range objects {
+		m := o.MinSize()
+		size.Width = max(size.Width, m.Width)
+		size.Height += m.Height
+		if i > 0 {
+			size.Height -= 2*theme.InnerPadding() - theme.Padding()
+		}
+	}
+	return size
+}
+
+func newProfileList(selected func(profile string)) *profileList {
+	l := &profileList{empty: wrapped(""), others: wrapped("")}
+	l.others.SizeName = theme.SizeNameCaptionText
+	l.list = widget.NewList(func() int { return len(l.items) }, func() fyne.CanvasObject { return newRow() },
+		func(id widget.ListItemID, o fyne.CanvasObject) {
+			if id < len(l.items) {
+				o.(*row).show(l.items[id], l.theme)
+			}
+		})
+	l.list.OnSelected = func(id widget.ListItemID) {
+		if !l.quiet && id < len(l.items) {
+			selected(l.items[id].Name)
+		}
+	}
+	l.object = container.NewBorder(nil, l.others, nil, nil, container.NewStack(l.list, l.empty))
+	return l
+}
+
+func (l *profileList) show(s view.Screen, th fyne.Theme) {
+	set(l.empty, s.Empty)
+	showIf(l.empty, len(s.Profiles) == 0)
+	text := ""
+	for _, o := range s.Others {
+		text += o + "\n"
+	}
+	set(l.others, text)
+	showIf(l.others, text != "")
+	if slices.Equal(l.items, s.Profiles) && l.theme == th {
+		return
+	}
+	l.items, l.theme = s.Profiles, th
+	l.list.Refresh()
+	l.quiet = true
+	if at := slices.IndexFunc(l.items, func(i view.Item) bool { return i.Selected }); at >= 0 {
+		l.list.Select(at)
+	} else {
+		l.list.UnselectAll()
+	}
+	l.quiet = false
+}

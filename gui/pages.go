@@ -1,0 +1,305 @@
+package gui
+
+import (
+	"reflect"
+	"strings"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"github.com/adit-vpn/adit/gui/view"
+)
+
+// firstPane is what a person without profiles sees.
+type firstPane struct {
+	object      fyne.CanvasObject
+	do          func(view.Action)
+	shown       view.First
+	title, text *widget.Label
+	busy        *busyLine
+	notice      *noticeBar
+	buttons     *fyne.Container
+}
+
+func newFirstPane(do func(view.Action)) *firstPane {
+	f := &firstPane{do: do, title: heading(""), text: wrapped(""), busy: newBusyLine(), notice: newNoticeBar(), buttons: container.NewVBox()}
+	f.title.SizeName = theme.SizeNameHeadingText
+	sign := widget.NewIcon(applicationPicture())
+	f.object = container.NewVScroll(container.NewVBox(layout.NewSpacer(), container.New(height{96}, sign), f.title, f.text, f.buttons, f.busy.object, f.notice.object, layout.NewSpacer()))
+	return f
+}
+
+func (f *firstPane) show(s *view.First) {
+	set(f.title, s.Title)
+	set(f.text, s.Text)
+	f.busy.show(s.Busy)
+	f.notice.show(s.Notice)
+	if !reflect.DeepEqual(f.shown.Buttons, s.Buttons) {
+		f.buttons.Objects = buttonRow(s.Buttons, f.do)
+		f.buttons.Refresh()
+	}
+	f.shown = *s
+}
+
+// busyLine says what goes on.
+type busyLine struct {
+	object *fyne.Container
+	text   *widget.Label
+	sign   *widget.Activity
+}
+
+func newBusyLine() *busyLine {
+	b := &busyLine{text: widget.NewLabel(""), sign: widget.NewActivity()}
+	b.object = container.NewHBox(b.sign, b.text)
+	b.object.Hide()
+	return b
+}
+
+func (b *busyLine) show(text string) {
+	set(b.text, text)
+	showIf(b.object, text != "")
+	if text != "" {
+		b.sign.Start()
+	} else {
+		b.sign.Stop()
+	}
+}
+
+// explainPane is "Why can't I reach…".
+type explainPane struct {
+	object        fyne.CanvasObject
+	label, help   *widget.Label
+	entry         *widget.Entry
+	ask           *widget.Button
+	busy          *busyLine
+	answer        *widget.Label
+	rows          *fyne.Container
+	notice        *noticeBar
+	shown         view.Explain
+	explain       func(string)
+	answerSection *fyne.Container
+}
+
+func newExplainPane(explain func(string)) *explainPane {
+	e := &explainPane{label: heading(""), help: wrapped(""), entry: widget.NewEntry(), busy: newBusyLine(), answer: wrapped(""),
+		rows: container.New(layout.NewFormLayout()), notice: newNoticeBar(), explain: explain}
+	e.answer.TextStyle.Bold = true
+	e.ask = widget.NewButton("", func() { e.explain(e.entry.Text) })
+	e.ask.Importance = widget.HighImportance
+	e.entry.OnSubmitted = e.explain
+	e.answerSection = container.NewVBox(e.answer, e.rows)
+	e.object = container.NewVScroll(container.NewVBox(e.label, e.help, container.NewBorder(nil, nil, nil, e.ask, e.entry), e.busy.object, e.notice.object, e.answerSection))
+	return e
+}
+
+func (e *explainPane) show(s view.Explain) {
+	set(e.label, s.Label)
+	set(e.help, s.Help)
+	if e.shown.Destination != s.Destination && e.entry.Text != s.Destination {
+		e.entry.SetText(s.Destination)
+	}
+	if e.ask.Text != s.Button.Label {
+		e.ask.SetText(s.Button.Label)
+	}
+	if s.Button.Enabled {
+		e.ask.Enable()
+	} else {
+		e.ask.Disable()
+	}
+	e.busy.show(s.Busy)
+	e.notice.show(s.Notice)
+	set(e.answer, s.Answer)
+	if !reflect.DeepEqual(e.shown.Rows, s.Rows) {
+		e.rows.Objects = facts(s.Rows)
+		e.rows.Refresh()
+	}
+	showIf(e.answerSection, s.Answer != "" || len(s.Rows) > 0)
+	e.shown = s
+}
+
+// logPane is the service's log.
+type logPane struct {
+	object     fyne.CanvasObject
+	filter     *widget.Entry
+	follow     *widget.Check
+	copy, save *widget.Button
+	remark     *widget.Label
+	notice     *noticeBar
+	list       *widget.List
+	lines      []view.LogLine
+	quiet      bool
+}
+
+func newLogPane(acts Acts, toClipboard func(string)) *logPane {
+	l := &logPane{filter: widget.NewEntry(), remark: caption(""), notice: newNoticeBar()}
+	l.filter.OnChanged = acts.FilterLog
+	l.follow = widget.NewCheck("", func(on bool) {
+		if !l.quiet {
+			acts.FollowLog(on)
+		}
+	})
+	l.copy = widget.NewButtonWithIcon("", theme.ContentCopyIcon(), func() { toClipboard(l.text()) })
+	l.list = widget.NewList(func() int { return len(l.lines) },
+		func() fyne.CanvasObject {
+			t := widget.NewLabel("")
+			t.TextStyle.Monospace = true
+			t.SizeName = theme.SizeNameCaptionText
+			t.Truncation = fyne.TextTruncateEllipsis
+			return t
+		},
+		func(id widget.ListItemID, o fyne.CanvasObject) {
+			if id < len(l.lines) {
+				set(o.(*widget.Label), lineOf(l.lines[id]))
+			}
+		})
+	l.list.HideSeparators = true
+	l.object = container.NewBorder(container.NewVBox(container.NewBorder(nil, nil, nil, container.NewHBox(l.follow, l.copy), l.filter), l.notice.object, l.remark),
+		nil, nil, nil, l.list)
+	return l
+}
+
+func lineOf(s view.LogLine) string {
+	words := []string{s.Time, s.Level}
+	if s.Profile != "" {
+		words = append(words, s.Profile)
+	}
+	return strings.Join(append(words, s.Text), "  ")
+}
+
+func (l *logPane) text() string {
+	var b strings.Builder
+	for _, s := range l.lines {
+		b.WriteString(lineOf(s))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func (l *logPane) show(s view.Log) {
+	if l.filter.PlaceHolder != s.FilterLabel {
+		l.filter.SetPlaceHolder(s.FilterLabel)
+	}
+	l.quiet = true
+	if l.follow.Text != s.FollowLabel {
+		l.follow.SetText(s.FollowLabel)
+	}
+	if l.follow.Checked != s.Follow {
+		l.follow.SetChecked(s.Follow)
+	}
+	l.quiet = false
+	if l.copy.Text != s.Copy {
+		l.copy.SetText(s.Copy)
+	}
+	set(l.remark, s.Remark)
+	showIf(l.remark, s.Remark != "")
+	l.notice.show(s.Notice)
+	if !reflect.DeepEqual(l.lines, s.Lines) {
+		l.lines = s.Lines
+		l.list.Refresh()
+		if s.Follow {
+			l.list.ScrollToBottom()
+		}
+	}
+}
+
+// settingsPane is the app's settings, and the selected profile's.
+type settingsPane struct {
+	object fyne.CanvasObject
+	form   *fyne.Container
+	change func(id view.SettingID, profile, value string)
+	shown  []view.Setting
+}
+
+func newSettingsPane(change func(view.SettingID, string, string)) *settingsPane {
+	p := &settingsPane{form: container.New(layout.NewFormLayout()), change: change}
+	p.object = container.NewVScroll(p.form)
+	return p
+}
+
+func (p *settingsPane) show(all []view.Setting) {
+	if reflect.DeepEqual(p.shown, all) {
+		return
+	}
+	p.shown = all
+	p.form.Objects = nil
+	profile := ""
+	for _, s := range all {
+		if s.Profile != profile {
+			profile = s.Profile
+			p.form.Add(heading(profile))
+			p.form.Add(layout.NewSpacer())
+		}
+		p.form.Add(widget.NewLabel(s.Label))
+		p.form.Add(p.control(s))
+	}
+	p.form.Refresh()
+}
+
+// control is what changes one setting; a locked one says why it cannot be changed.
+func (p *settingsPane) control(s view.Setting) fyne.CanvasObject {
+	var c interface {
+		fyne.CanvasObject
+		fyne.Disableable
+	}
+	if len(s.Choices) == 0 {
+		check := widget.NewCheck("", nil)
+		check.SetChecked(s.Value == "true")
+		check.OnChanged = func(on bool) {
+			value := "false"
+			if on {
+				value = "true"
+			}
+			p.change(s.ID, s.Profile, value)
+		}
+		c = check
+	} else {
+		labels := make([]string, len(s.Choices))
+		choice := widget.NewSelect(nil, nil)
+		for i, o := range s.Choices {
+			labels[i] = o.Label
+			if o.Value == s.Value {
+				choice.Selected = o.Label
+			}
+		}
+		choice.Options = labels
+		choice.OnChanged = func(string) { p.change(s.ID, s.Profile, s.Choices[choice.SelectedIndex()].Value) }
+		c = choice
+	}
+	if s.Locked != "" || s.Busy {
+		c.Disable()
+	}
+	if s.Locked == "" {
+		return c
+	}
+	why := caption(s.Locked)
+	why.Wrapping = fyne.TextWrapWord
+	return container.NewVBox(container.NewBorder(nil, nil, nil, widget.NewIcon(theme.NewThemedResource(lockIcon())), c), why)
+}
+
+// aboutPane says what runs.
+type aboutPane struct {
+	object fyne.CanvasObject
+	text   *widget.Label
+	rows   *fyne.Container
+	notice *noticeBar
+	shown  view.About
+}
+
+func newAboutPane() *aboutPane {
+	a := &aboutPane{text: wrapped(""), rows: container.New(layout.NewFormLayout()), notice: newNoticeBar()}
+	a.object = container.NewVScroll(container.NewVBox(container.New(height{96}, widget.NewIcon(applicationPicture())), a.text, a.notice.object, a.rows))
+	return a
+}
+
+func (a *aboutPane) show(s view.About) {
+	set(a.text, s.Text)
+	a.notice.show(s.Notice)
+	if !reflect.DeepEqual(a.shown.Rows, s.Rows) {
+		a.rows.Objects = facts(s.Rows)
+		a.rows.Refresh()
+	}
+	a.shown = s
+}

@@ -1,0 +1,80 @@
+package gui
+
+import (
+	"fmt"
+	"image/color"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/theme"
+
+	"github.com/adit-vpn/adit/gui/icon"
+	"github.com/adit-vpn/adit/gui/view"
+)
+
+// kindOf is the picture of a state.
+func kindOf(i view.Icon) icon.Kind {
+	switch i {
+	case view.IconConnecting:
+		return icon.Connecting
+	case view.IconAttention:
+		return icon.SignIn
+	case view.IconConnected:
+		return icon.Connected
+	case view.IconBlocked:
+		return icon.Blocked
+	case view.IconUnknown:
+		return icon.Problem
+	}
+	return icon.Disconnected
+}
+
+// pictureSize is in pixels: enough for a large picture on a dense screen.
+const pictureSize = 96
+
+// picture shows a state in the theme's colours. The shape tells it; the colour only helps.
+type picture struct {
+	*canvas.Image
+	icon view.Icon
+	ink  color.NRGBA
+}
+
+func newPicture(size float32) *picture {
+	p := &picture{Image: &canvas.Image{FillMode: canvas.ImageFillContain}}
+	p.SetMinSize(fyne.NewSquareSize(size))
+	return p
+}
+
+// show draws only what is new.
+func (p *picture) show(i view.Icon, th fyne.Theme) {
+	ink := inkOf(i, th)
+	if p.Resource != nil && p.icon == i && p.ink == ink {
+		return
+	}
+	p.icon, p.ink = i, ink
+	p.Resource = fyne.NewStaticResource(fmt.Sprintf("%s-%02x%02x%02x.png", i, ink.R, ink.G, ink.B), icon.PNG(icon.Draw(kindOf(i), pictureSize, ink)))
+	p.Refresh()
+}
+
+func inkOf(i view.Icon, th fyne.Theme) color.NRGBA {
+	name := theme.ColorNameForeground
+	switch i {
+	case view.IconConnected:
+		name = theme.ColorNameSuccess
+	case view.IconAttention, view.IconConnecting:
+		name = theme.ColorNamePrimary
+	case view.IconBlocked, view.IconUnknown:
+		name = theme.ColorNameError
+	}
+	return color.NRGBAModel.Convert(th.Color(name, fyne.CurrentApp().Settings().ThemeVariant())).(color.NRGBA)
+}
+
+// trayPicture is the tray's icon.
+func trayPicture(i view.Icon, p icon.Panel) fyne.Resource {
+	return fyne.NewStaticResource(fmt.Sprintf("adit-%s-%d.png", i, p), icon.PNG(icon.Draw(kindOf(i), 64, p.Ink())))
+}
+
+// applicationPicture is the icon of the window and the program.
+func applicationPicture() fyne.Resource {
+	return fyne.NewStaticResource("adit.png", icon.PNG(icon.Application(256)))
+}

@@ -1,0 +1,300 @@
+// Package gui draws view.Screen with Fyne and hands clicks to whoever does them. It decides nothing: what is
+// shown, in which words, and what may be pressed stands in the Screen.
+//
+// Everything runs on Fyne's goroutine, but for Window.Show's callers, who use fyne.Do.
+package gui
+
+import (
+	"reflect"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/dialog"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/storage"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"github.com/adit-vpn/adit/gui/view"
+)
+
+// Acts is what a person can want, as *view.Model has it. None of it may block.
+type Acts interface {
+	Do(a view.Action)
+	Show(p view.Page)
+	Select(profile string)
+	FilterNetworks(text string)
+	Submit(dialogID string, typed view.Values)
+	ImportFile(path string)
+	Explain(destination string)
+	FilterLog(text string)
+	FollowLog(follow bool)
+	Set(id view.SettingID, profile, value string)
+	SetVisible(visible bool)
+	AskBackground()
+}
+
+// Window is the app's window.
+type Window struct {
+	app  fyne.App
+	win  fyne.Window
+	acts Acts
+
+	shown view.Screen
+	theme string
+
+	list    *profileList
+	detail  *detailPane
+	first   *firstPane
+	explain *explainPane
+	log     *logPane
+	setting *settingsPane
+	about   *aboutPane
+	service *noticeBar
+	toast   *toastBar
+	pages   *fyne.Container // the pages' buttons
+	add     *fyne.Container
+	content *fyne.Container // what is in front
+	root    *fyne.Container
+	popup   *popup
+	nothing fyne.CanvasObject // when no profile is selected
+	hidden  func()            // told after the window was hidden
+}
+
+// New makes the window, which is empty and hidden until the first Show.
+func New(app fyne.App, acts Acts) *Window {
+	w := &Window{app: app, win: app.NewWindow("Adit"), acts: acts, hidden: func() {}}
+	w.list = newProfileList(acts.Select)
+	w.detail = newDetailPane(w.do, acts.FilterNetworks)
+	w.first = newFirstPane(w.do)
+	w.explain = newExplainPane(acts.Explain)
+	w.log = newLogPane(acts, w.copy)
+	w.setting = newSettingsPane(acts.Set)
+	w.about = newAboutPane()
+	w.service, w.toast = newNoticeBar(), newToastBar(w.do)
+	w.pages, w.add = container.NewVBox(), container.NewVBox()
+	w.content, w.nothing = container.NewStack(), layout.NewSpacer()
+	side := container.NewBorder(w.add, container.NewVBox(widget.NewSeparator(), w.pages), nil, nil, w.list.object)
+	split := container.NewHSplit(side, container.NewPadded(w.content))
+	split.Offset = 0.3
+	w.root = container.NewBorder(w.service.object, w.toast.object, nil, nil, split)
+	w.win.SetContent(w.root)
+	w.win.SetIcon(applicationPicture())
+	w.win.Canvas().SetOnTypedKey(w.typed)
+	w.win.Resize(fyne.NewSize(900, 640))
+	return w
+}
+
+// Fyne is the window itself.
+func (w *Window) Fyne() fyne.Window { return w.win }
+
+// Show draws s. Only what has changed is drawn anew.
+func (w *Window) Show(s view.Screen) {
+	old := w.shown
+	w.shown = s
+	if s.Theme != w.theme || old.Language != s.Language {
+		w.theme = s.Theme
+		w.app.Settings().SetTheme(lookOf(s.Theme))
+	}
+	th := w.app.Settings().Theme()
+	frame := w.service.show(s.Service.Notice)
+	frame = w.toast.show(s.Toast) || frame
+	if !reflect.DeepEqual(old.Add, s.Add) {
+		w.add.Objects, frame = nil, true
+		for _, b := range s.Add {
+			w.add.Add(button(b, w.do))
+		}
+	}
+	if !reflect.DeepEqual(old.Pages, s.Pages) || old.Page != s.Page {
+		w.showPages(s)
+		frame = true
+	}
+	w.list.show(s, th)
+	if front := w.front(s, th); len(w.content.Objects) == 0 || w.content.Objects[0] != front {
+		w.content.Objects, frame = []fyne.CanvasObject{front}, true
+	}
+	if frame {
+		w.root.Refresh() // sizes may have changed all the way up
+	}
+	w.showDialog(s.Dialog)
+}
+
+// front is what stands beside the list.
+func (w *Window) front(s view.Screen, th fyne.Theme) fyne.CanvasObject {
+	switch {
+	case s.Page == view.PageExplain:
+		w.explain.show(s.Explain)
+		return w.explain.object
+	case s.Page == view.PageLog:
+		w.log.show(s.Log)
+		return w.log.object
+	case s.Page == view.PageSettings:
+		w.setting.show(s.Settings)
+		return w.setting.object
+	case s.Page == view.PageAbout:
+		w.about.show(s.About)
+		return w.about.object
+	case s.First != nil:
+		w.first.show(s.First)
+		return w.first.object
+	case s.Detail != nil:
+		w.detail.show(s.Detail, th)
+		return w.detail.object
+	}
+	return w.nothing
+}
+
+func (w *Window) showPages(s view.Screen) {
+	w.pages.Objects = nil
+	for _, tab := range s.Pages {
+		b := widget.NewButtonWithIcon(tab.Label, pageIcon(tab.Page), func() { w.acts.Show(tab.Page) })
+		b.Alignment, b.Importance = widget.ButtonAlignLeading, widget.LowImportance
+		if tab.Page == s.Page {
+			b.Importance = widget.MediumImportance
+		}
+		w.pages.Add(b)
+	}
+	w.pages.Refresh()
+}
+
+func pageIcon(p view.Page) fyne.Resource {
+	switch p {
+	case view.PageExplain:
+		return theme.QuestionIcon()
+	case view.PageLog:
+		return theme.DocumentIcon()
+	case view.PageSettings:
+		return theme.SettingsIcon()
+	case view.PageAbout:
+		return theme.InfoIcon()
+	}
+	return theme.ListIcon()
+}
+
+// do does what is the window's own, and hands over the rest.
+func (w *Window) do(a view.Action) {
+	switch a.Kind {
+	case view.ActionChooseFile:
+		w.chooseFile()
+	case view.ActionCopyAddress:
+		if d := w.shown.Dialog; d != nil {
+			w.copy(d.Address)
+		}
+	case view.ActionQuit:
+		w.app.Quit()
+	case view.ActionKeepRunning:
+		w.acts.Do(a)
+		w.hide()
+	default:
+		w.acts.Do(a)
+	}
+}
+
+// typed takes keys while nothing has the focus: those of the dialog in front.
+func (w *Window) typed(k *fyne.KeyEvent) {
+	if w.popup == nil {
+		return
+	}
+	switch k.Name {
+	case fyne.KeyReturn, fyne.KeyEnter:
+		w.popup.enter()
+	case fyne.KeyEscape:
+		w.popup.cancel()
+	}
+}
+
+func (w *Window) hide() {
+	w.win.Hide()
+	w.hidden()
+}
+
+func (w *Window) copy(text string) { w.app.Clipboard().SetContent(text) }
+
+func (w *Window) chooseFile() {
+	d := dialog.NewFileOpen(func(f fyne.URIReadCloser, err error) {
+		if err == nil && f != nil {
+			f.Close()
+			w.acts.ImportFile(f.URI().Path())
+		}
+	}, w.win)
+	d.SetFilter(storage.NewExtensionFileFilter([]string{".ovpn", ".conf"}))
+	d.Show()
+}
+
+// Drop imports files that were dropped on the window.
+func (w *Window) Drop(uris []fyne.URI) {
+	for _, u := range uris {
+		if u.Scheme() == "file" {
+			w.acts.ImportFile(u.Path())
+		}
+	}
+}
+
+// buttonRow makes a row of buttons, and below it why some of them cannot be pressed.
+func buttonRow(all []view.Button, do func(view.Action)) []fyne.CanvasObject {
+	row := container.NewHBox()
+	out := []fyne.CanvasObject{row}
+	said := map[string]bool{"": true}
+	for _, b := range all {
+		row.Add(button(b, do))
+		if !b.Enabled && !said[b.Why] {
+			said[b.Why] = true
+			out = append(out, caption(b.Why))
+		}
+	}
+	return out
+}
+
+func button(b view.Button, do func(view.Action)) *widget.Button {
+	x := widget.NewButton(b.Label, func() { do(b.Action) })
+	switch {
+	case b.Danger:
+		x.Importance = widget.DangerImportance
+	case b.Default:
+		x.Importance = widget.HighImportance
+	}
+	if !b.Enabled {
+		x.Disable()
+	}
+	return x
+}
+
+// caption is small text.
+func caption(text string) *widget.Label {
+	l := widget.NewLabel(text)
+	l.SizeName = theme.SizeNameCaptionText
+	return l
+}
+
+// wrapped is text of any length.
+func wrapped(text string) *widget.Label {
+	l := widget.NewLabel(text)
+	l.Wrapping = fyne.TextWrapWord
+	return l
+}
+
+// heading is a title.
+func heading(text string) *widget.Label {
+	l := widget.NewLabelWithStyle(text, fyne.TextAlignLeading, fyne.TextStyle{Bold: true})
+	l.SizeName = theme.SizeNameSubHeadingText
+	l.Truncation = fyne.TextTruncateEllipsis
+	return l
+}
+
+// set changes a label if it says something else, so that nothing is drawn for nothing.
+func set(l *widget.Label, text string) {
+	if l.Text != text {
+		l.SetText(text)
+	}
+}
+
+// showIf makes o visible or not.
+func showIf(o fyne.CanvasObject, visible bool) {
+	if visible != o.Visible() {
+		if visible {
+			o.Show()
+		} else {
+			o.Hide()
+		}
+	}
+}
