@@ -134,6 +134,8 @@ func (m *Model) connect(name string) {
 	m.selectProfile(name)
 	m.s.acted[name], m.s.started[name] = m.cfg.Now(), true
 	delete(m.s.banners, name)
+	delete(m.s.answered, name)
+	delete(m.s.refused, name)
 	m.request(name, func(ctx context.Context) error {
 		return m.cfg.Backend.Connect(ctx, api.ConnectRequest{Profile: name})
 	}, func() { m.showQuestion(name) })
@@ -142,6 +144,7 @@ func (m *Model) connect(name string) {
 func (m *Model) disconnect(name string) {
 	m.s.acted[name] = m.cfg.Now()
 	delete(m.s.started, name)
+	delete(m.s.answered, name)
 	m.request(name, func(ctx context.Context) error { return m.cfg.Backend.Disconnect(ctx, name) }, func() {})
 }
 
@@ -149,7 +152,12 @@ func (m *Model) disconnect(name string) {
 // when the app is killed meanwhile: the profile is then back.
 func (m *Model) hide(name string) {
 	m.close()
-	if p, ok := m.s.profile(name); !ok || p.Managed {
+	p, ok := m.s.profile(name)
+	if !ok || p.Managed {
+		return
+	}
+	if m.s.connection(p).State != api.Disconnected { // since the question was asked
+		m.fail(api.NewProblem(api.CodeProfileInUse, map[string]string{"profile": name}))
 		return
 	}
 	ends := m.cfg.Now().Add(undoTime)

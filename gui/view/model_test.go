@@ -279,6 +279,13 @@ func TestRemove(t *testing.T) {
 		if s := r.screen(); len(s.Profiles) != 3 {
 			t.Error("a managed profile is gone")
 		}
+		r.status(conn(api.Connecting))
+		r.do(ActionRemove, "work")
+		if d := r.dialog(DialogError); d.Notice.Code != api.CodeProfileInUse {
+			t.Error(dump(d))
+		}
+		r.do(ActionCancel, "")
+		r.status()
 		r.do(ActionRemove, "work")
 		r.wait(undoTime)
 		r.asked("Remove work")

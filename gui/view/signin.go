@@ -52,18 +52,47 @@ func (m *Model) follow(old, c api.Connection) {
 		}
 		m.s.banners[name] = c.Banner
 		delete(m.s.started, name)
+		delete(m.s.answered, name)
 	case c.State == api.Disconnected || c.State == api.Blocked:
-		if keeper := m.keepers[name]; keeper != nil {
-			delete(m.keepers, name)
-			if c.Problem != nil && c.Problem.Code == api.CodePasswordRefused {
-				m.inOrder("keychain/"+name, keeper.Refused)
-			}
+		keeper := m.keepers[name]
+		if keeper != nil && c.Problem != nil && c.Problem.Code == api.CodePasswordRefused {
+			m.inOrder("keychain/"+name, keeper.Refused)
 		}
+		if m.askAgain(c) || c.Problem != nil && c.Problem.Code == codeOf(m.s.refused[name]) {
+			break // it begins once more
+		}
+		delete(m.keepers, name)
+		delete(m.s.refused, name)
 		if old.State != "" && old.State != c.State { // a wish that was just made has no state yet
 			delete(m.s.started, name)
 		}
 	}
 	m.dropQuestion(name)
+}
+
+// askAgain begins a sign-in once more that the server refused, so that the person can correct what was typed:
+// most profiles end the connection then. It sends nothing by itself, since a saved password that was refused
+// is not given again, and without an answer of the person's, or in the profile's own name, it does nothing.
+func (m *Model) askAgain(c api.Connection) bool {
+	name := c.Profile
+	if c.State != api.Disconnected || c.Problem == nil || !m.s.answered[name] || m.s.busy[name] ||
+		c.Problem.Code != api.CodePasswordRefused && c.Problem.Code != api.CodeCodeRefused {
+		return false
+	}
+	delete(m.s.answered, name)
+	m.s.refused[name], m.s.started[name], m.s.acted[name] = c.Problem, true, m.cfg.Now()
+	m.dropQuestion(name)
+	m.request(name, func(ctx context.Context) error {
+		return m.cfg.Backend.Connect(ctx, api.ConnectRequest{Profile: name})
+	}, func() { m.showQuestion(name) })
+	return true
+}
+
+func codeOf(p *api.Problem) string {
+	if p == nil {
+		return ""
+	}
+	return p.Code
 }
 
 // ask takes what a connection asks.
@@ -80,6 +109,10 @@ func (m *Model) ask(c api.Connection) {
 	m.dropQuestion(name)
 	q := &question{profile: name, login: *c.Login, keep: c.SavePassword && !m.s.policy.ForbidSavedPasswords, shown: shown, problem: c.Problem}
 	m.s.questions[name] = q
+	if q.problem == nil {
+		q.problem = m.s.refused[name]
+	}
+	delete(m.s.refused, name)
 	if q.login.Kind == api.LoginPassword {
 		if c.Problem != nil && c.Problem.Code == api.CodePasswordRefused && m.keepers[name] != nil {
 			m.inOrder("keychain/"+name, m.keepers[name].Refused)
@@ -207,6 +240,7 @@ func (m *Model) browse(q *question) {
 func (m *Model) answer(q *question, a api.Answer) {
 	a.Profile, a.ID = q.profile, q.login.ID
 	q.busy, q.problem = true, nil
+	m.s.answered[q.profile] = !a.Cancel && (q.shown || m.s.started[q.profile])
 	m.task(func(ctx context.Context) error { return m.cfg.Backend.Answer(ctx, a) }, func(err error) {
 		if err != nil && !api.IsCode(err, api.CodeQuestionGone) { // then the status tells what is asked now
 			q.busy, q.problem = false, api.AsProblem(err)

@@ -49,6 +49,52 @@ func TestPassword(t *testing.T) {
 	})
 }
 
+// TestRefused: what the person typed was refused and the connection ended: they are asked once more, once. What
+// nobody typed here is not tried again.
+func TestRefused(t *testing.T) {
+	over := func(p *api.Problem) api.Connection {
+		return conn(api.Disconnected, func(c *api.Connection) { c.Problem = p })
+	}
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, login(api.LoginPassword)))
+		r.m.Submit(r.dialog(DialogCredentials).ID, Values{FieldPassword: "p"})
+		r.asked("Connect work; Answer work q1  p  false")
+		r.status(over(refusedPassword))
+		r.asked("Connect work")
+		r.status(over(refusedPassword))
+		r.asked("")
+		r.status(conn(api.NeedsLogin, login(api.LoginPassword, func(l *api.Login) { l.ID = "q2" })))
+		d := r.dialog(DialogCredentials)
+		if d.Notice == nil || d.Notice.Code != api.CodePasswordRefused {
+			t.Error(dump(d))
+		}
+		r.do(ActionCancel, "")
+		r.asked("Answer work q2    true")
+		r.status(over(api.NewProblem(api.CodeSignInCancelled, nil)))
+		r.status(over(refusedPassword))
+		r.asked("")
+		r.told()
+	})
+	bubble(t, func(t *testing.T) { // the password is in the profile
+		r := up(t, nil)
+		r.do(ActionConnect, "work")
+		r.status(conn(api.Connecting))
+		r.status(over(refusedPassword))
+		r.asked("Connect work")
+		if n := r.screen().Detail.Notice; n == nil || n.Code != api.CodePasswordRefused {
+			t.Error(dump(r.screen()))
+		}
+	})
+	bubble(t, func(t *testing.T) { // answered in a terminal
+		r := up(t, nil)
+		r.status(conn(api.NeedsLogin, login(api.LoginPassword)))
+		r.status(over(refusedPassword))
+		r.asked("")
+	})
+}
+
 // TestSavedPassword: the keychain gives, keeps and forgets.
 func TestSavedPassword(t *testing.T) {
 	keep := func(c *api.Connection) { c.SavePassword = true }
@@ -120,8 +166,21 @@ func TestSavedPassword(t *testing.T) {
 		r.vault.keeps("work", secrets.Login{User: "ann", Password: "p"})
 		r.do(ActionConnect, "work")
 		r.status(conn(api.NeedsLogin, keep, ask))
-		r.status(conn(api.Disconnected, func(c *api.Connection) { c.Problem = refusedPassword }))
+		r.asked("Connect work; Answer work q1 ann p  false")
+		over := conn(api.Disconnected, func(c *api.Connection) { c.Problem = refusedPassword })
+		r.status(over)
+		r.status(over)
 		if got := r.vault.take(); got != "get work; forget work ann" {
+			t.Errorf("keychain: %s", got)
+		}
+		// It begins once more, and the person is asked; the keychain is not.
+		r.vault.keeps("work", secrets.Login{User: "ann", Password: "p"})
+		r.status(conn(api.NeedsLogin, keep, login(api.LoginPassword, func(l *api.Login) { l.ID, l.NeedUser = "q2", true })))
+		r.asked("Connect work")
+		if d := r.dialog(DialogCredentials); d.Notice == nil || d.Notice.Code != api.CodePasswordRefused {
+			t.Error(dump(d))
+		}
+		if got := r.vault.take(); got != "" {
 			t.Errorf("keychain: %s", got)
 		}
 	})

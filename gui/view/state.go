@@ -42,6 +42,8 @@ type state struct {
 	problems map[string]*api.Problem     // of the newest request, until the next
 	acted    map[string]time.Time        // when the person last connected or disconnected it here
 	started  map[string]bool             // the person connects it here: its questions come up by themselves
+	answered map[string]bool             // the person has answered a question of this sign-in
+	refused  map[string]*api.Problem     // why it began once more, for its first question
 	removals map[string]time.Time        // hidden, and removed for good at this time
 	settings map[string]*profileSettings // of those that were selected
 
@@ -88,7 +90,7 @@ func newState() *state {
 	return &state{
 		page: PageProfiles, service: ServiceStarting, prefs: defaultPreferences(),
 		meters: map[string]*meter{}, busy: map[string]bool{}, problems: map[string]*api.Problem{},
-		acted: map[string]time.Time{}, started: map[string]bool{}, removals: map[string]time.Time{},
+		acted: map[string]time.Time{}, started: map[string]bool{}, answered: map[string]bool{}, refused: map[string]*api.Problem{}, removals: map[string]time.Time{},
 		settings: map[string]*profileSettings{}, questions: map[string]*question{},
 		banners: map[string]string{}, told: map[string]told{},
 	}
@@ -172,6 +174,10 @@ func (s *state) forget() {
 	maps.DeleteFunc(s.settings, func(n string, _ *profileSettings) bool { return gone(n) })
 	maps.DeleteFunc(s.meters, func(n string, _ *meter) bool { return gone(n) })
 	maps.DeleteFunc(s.acted, func(n string, _ time.Time) bool { return gone(n) })
+	maps.DeleteFunc(s.refused, func(n string, _ *api.Problem) bool { return gone(n) })
+	for _, set := range []map[string]bool{s.started, s.answered} {
+		maps.DeleteFunc(set, func(n string, _ bool) bool { return gone(n) })
+	}
 	maps.DeleteFunc(s.banners, func(n, _ string) bool { return gone(n) })
 	maps.DeleteFunc(s.removals, func(n string, _ time.Time) bool { return gone(n) })
 	maps.DeleteFunc(s.told, func(n string, _ told) bool { return gone(n) })

@@ -1,0 +1,270 @@
+//go:build linux || darwin
+
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/adit-vpn/adit/client"
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/source"
+	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/endpoint/network"
+	"github.com/adit-vpn/adit/endpoint/pki"
+	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/ipc"
+	"github.com/adit-vpn/adit/platform/platformtest"
+	"github.com/adit-vpn/adit/platform/secrets"
+	"github.com/adit-vpn/adit/platform/udp"
+	"github.com/adit-vpn/adit/routes"
+	"github.com/adit-vpn/adit/saml/signin"
+)
+
+// realEndpoint runs an endpoint on loopback until the test ends, and returns a profile for it. Ann's password is
+// "secret".
+func realEndpoint(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	p, err := pki.Open(filepath.Join(dir, "pki"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Init(pki.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Server(endpoint.ServerName, pki.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	users := filepath.Join(dir, "users.yaml")
+	if err := os.WriteFile(users, fmt.Appendf(nil, "users:\n  - {name: ann, password: %q}\n", hash), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := endpoint.BuiltinText(endpoint.DefaultListen(), "udp", "userspace")
+	text = strings.Replace(text, "  - mutual: {}\n", fmt.Sprintf("  - directory: {users: %q}\n", users), 1)
+	text = strings.Replace(text, "{type: tls-crypt-v2}", "{type: none}", 1)
+	cfg, err := endpoint.ParseConfig(filepath.Join(dir, "endpoint.yaml"), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nw, err := network.NewUserspace(network.UserspaceConfig{MTU: cfg.TunMTU})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := endpoint.New(cfg, endpoint.Leaves{Now: time.Now, ReadFile: os.ReadFile, Network: nw,
+		ListenUDP: func(a netip.AddrPort) ([]udp.Conn, error) {
+			return udp.ListenShared(ctx, netip.AddrPortFrom(a.Addr(), 0), 1, udp.Options{})
+		},
+		ListenTCP: func(netip.AddrPort) (net.Listener, error) { return nil, errors.New("there is no TCP here") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("endpoint: %v", err)
+		}
+	})
+	select {
+	case <-s.Ready():
+	case err := <-done:
+		done <- err
+		t.Fatalf("endpoint: %v", err)
+	}
+	ca, err := os.ReadFile(p.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := s.Addrs()[0].(*net.UDPAddr)
+	return fmt.Sprintf("client\ndev tun\nproto udp\nremote 127.0.0.1 %d\nnobind\nremote-cert-tls server\nauth-user-pass\n<ca>\n%s</ca>\n", at.Port, ca)
+}
+
+// realService serves the local API at a socket until stop.
+func realService(t *testing.T, socket, dir string) (stop func()) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	s, err := client.NewService(client.ServiceConfig{
+		StateDir: dir, Log: log, Version: "test", Resolver: net.DefaultResolver,
+		Hosts: func(string) (platform.Host, error) {
+			return platformtest.NewHost(routes.Facts{
+				Routes:    []routes.UnderlayRoute{{Destination: netip.MustParsePrefix("127.0.0.0/8"), Device: "lo"}},
+				Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")},
+			}), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ipc.Listen(socket, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	everybody := func(ipc.Peer) bool { return true }
+	running.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			t.Errorf("service: %v", err)
+		}
+	})
+	running.Go(func() {
+		if err := api.NewServer(s, everybody, log).Serve(ctx, l); err != nil {
+			t.Errorf("local API: %v", err)
+		}
+	})
+	stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+	t.Cleanup(stop)
+	return stop
+}
+
+// TestRealService: from an empty list to a tunnel and back, with the real service and a real endpoint; only the
+// machine's network is a recording.
+func TestRealService(t *testing.T) {
+	profile := realEndpoint(t)
+	dir, err := os.MkdirTemp("", "view") // short: a socket is in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	file, socket := filepath.Join(dir, "office.ovpn"), filepath.Join(dir, "s")
+	if err := os.WriteFile(file, []byte(profile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := api.NewClient(socket)
+	defer c.Close()
+	screens := make(chan Screen, 1)
+	m := New(Config{Backend: c, Vault: &vault{kept: map[string]secrets.Login{}}, Open: func(string) error { return nil }, Browse: signin.Run,
+		Read: func(ctx context.Context, arg string) (source.Source, error) {
+			return source.Read(ctx, http.DefaultClient, arg)
+		},
+		Preferences: filepath.Join(dir, "config", "gui.json"),
+		Publish: func(s Screen) {
+			select {
+			case <-screens:
+			default:
+			}
+			screens <- s
+		}})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	quit := sync.OnceFunc(func() { cancel(); <-done })
+	defer quit()
+	var last Screen
+	until := func(what string, ok func(s Screen) bool) Screen {
+		t.Helper()
+		patience := time.NewTimer(60 * time.Second)
+		defer patience.Stop()
+		for {
+			select {
+			case last = <-screens:
+				checkScreen(t, what, last)
+				if ok(last) {
+					return last
+				}
+			case <-patience.C:
+				t.Fatalf("no %s; the screen shows:\n%s", what, dump(last))
+			}
+		}
+	}
+	dialog := func(k DialogKind) Screen {
+		t.Helper()
+		return until(string(k)+" dialog", func(s Screen) bool {
+			return s.Dialog != nil && s.Dialog.Kind == k && !s.Dialog.Busy
+		})
+	}
+	state := func(st api.State) Screen {
+		t.Helper()
+		return until(string(st), func(s Screen) bool {
+			return s.Detail != nil && s.Detail.State == st && s.Service.State == ServiceReachable
+		})
+	}
+
+	until("notice that the service does not run", func(s Screen) bool { return s.Service.State == ServiceNotRunning })
+	stop := realService(t, socket, filepath.Join(dir, "state"))
+	until("first page", func(s Screen) bool { return s.First != nil })
+	m.ImportFile(file)
+	d := dialog(DialogImport).Dialog
+	m.Submit(d.ID, Values{FieldName: "office"})
+	until("profile", func(s Screen) bool { return len(s.Profiles) == 1 && s.Selected() == "office" && s.Dialog == nil })
+
+	m.Do(Action{ActionConnect, "office"})
+	d = dialog(DialogCredentials).Dialog
+	m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "wrong"})
+	d = until("question again", func(s Screen) bool {
+		return s.Dialog != nil && s.Dialog.ID != d.ID && s.Dialog.Kind == DialogCredentials
+	}).Dialog
+	if d.Notice == nil || d.Notice.Code != api.CodePasswordRefused {
+		t.Errorf("the wrong password gives\n%s", dump(d))
+	}
+	m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "secret"})
+	s := state(api.Connected)
+	if s.Dialog != nil || s.Tray.Icon != IconConnected || s.Detail.Notice != nil {
+		t.Errorf("connected:\n%s", dump(s))
+	}
+	if !slices.ContainsFunc(s.Detail.Through.Networks, func(n Network) bool { return n.Destination == network.Demo().String() && !n.Past }) {
+		t.Errorf("the demo network does not go through:\n%s", dump(s.Detail.Through))
+	}
+	if !slices.ContainsFunc(s.Detail.Rows, func(r Row) bool { return strings.HasPrefix(r.Value, "10.64.") }) {
+		t.Errorf("no address:\n%s", dump(s.Detail.Rows))
+	}
+	m.Explain(network.DemoAddress().String())
+	until("explanation", func(s Screen) bool { return strings.Contains(s.Explain.Answer, "goes through the VPN office") })
+	m.Show(PageLog)
+	until("log", func(s Screen) bool { return len(s.Log.Lines) > 3 })
+	m.Show(PageProfiles)
+	if b := s.Detail.Buttons[len(s.Detail.Buttons)-1]; b.Action.Kind != ActionAskRemove || b.Enabled {
+		t.Errorf("a tunnel that is up may be removed: %s", dump(b))
+	}
+	m.Do(Action{ActionDisconnect, "office"})
+	state(api.Disconnected)
+
+	m.Do(Action{ActionAskRename, "office"})
+	m.Submit(dialog(DialogRename).Dialog.ID, Values{FieldName: "home"})
+	until("new name", func(s Screen) bool { return len(s.Profiles) == 1 && s.Profiles[0].Name == "home" })
+	for _, value := range []string{"true", "false"} {
+		m.Set(SettingAutoConnect, "home", value)
+		until("setting", func(s Screen) bool {
+			return slices.ContainsFunc(s.Settings, func(x Setting) bool { return x.ID == SettingAutoConnect && x.Value == value && !x.Busy })
+		})
+	}
+	m.Set(SettingGuard, "home", "auto") // not built yet
+	dialog(DialogError)
+	m.Do(Action{Kind: ActionCancel})
+
+	stop()
+	until("notice that the service is gone", func(s Screen) bool { return s.Service.State == ServiceNotRunning })
+	realService(t, socket, filepath.Join(dir, "state"))
+	until("service again", func(s Screen) bool { return s.Service.State == ServiceReachable && len(s.Profiles) == 1 })
+	m.Do(Action{ActionRemove, "home"})
+	until("empty list", func(s Screen) bool { return len(s.Profiles) == 0 })
+	if list, err := c.Profiles(t.Context()); err != nil || len(list) != 1 {
+		t.Errorf("removed before it was final: %v, %v", list, err)
+	}
+	quit()
+	if list, err := c.Profiles(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("still there: %v, %v", list, err)
+	}
+}
