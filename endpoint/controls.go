@@ -15,6 +15,8 @@ import (
 const (
 	// maxControls bounds what waits, bytes: as much as the kernel would keep. The rest is lost, as on the way.
 	maxControls = 4 << 20
+	// maxControlPackets bounds it when the packets are tiny: what is known of one is more than it has.
+	maxControlPackets = 64 << 10
 	// keptControls is how large a buffer may be that is kept when nothing waits.
 	keptControls = 64 << 10
 	// controlSlice is how long control packets are worked on without a pause for others.
@@ -45,7 +47,7 @@ func (c *controls) put(from netip.AddrPort, local netip.Addr, packet []byte) (fi
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := &c.waiting
-	if len(w.bytes)+len(packet) > maxControls {
+	if len(w.bytes)+len(packet) > maxControls || len(w.heads) == maxControlPackets {
 		return false
 	}
 	w.heads, w.bytes = append(w.heads, controlHead{from, local, len(packet)}), append(w.bytes, packet...)

@@ -40,6 +40,13 @@ func TestControls(t *testing.T) {
 	if n := len(full.bytes); n > maxControls || n < maxControls-len(packet) || len(full.heads) != n/len(packet) {
 		t.Errorf("%d bytes of %d packets wait", n, len(full.heads))
 	}
+	c.take(controlPackets{})
+	for range 2 * maxControlPackets {
+		c.put(placeOf(0), placeOf(1).Addr(), packet[:9])
+	}
+	if full = c.take(controlPackets{}); len(full.heads) != maxControlPackets {
+		t.Errorf("%d tiny packets wait", len(full.heads))
+	}
 	if c.take(full); cap(c.waiting.bytes) > 0 {
 		t.Error("a large buffer is kept")
 	}
