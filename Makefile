@@ -13,7 +13,7 @@ SYSTEMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darw
 FUZZTIME ?= 5000x
 # What the tests use beside Go: the reference peer, tools that look at the
 # kernel's state, and a C compiler for the race detector.
-PACKAGES := openvpn easy-rsa openssl iproute2 iputils-ping nftables iperf3 curl dbus-daemon dnsmasq-base procps gcc libc6-dev squid dante-server winbind chromium gnome-keyring softhsm2 opensc \
+PACKAGES := openvpn libglib2.0-bin easy-rsa openssl iproute2 iputils-ping nftables iperf3 curl dbus-daemon dnsmasq-base procps gcc libc6-dev squid dante-server winbind chromium gnome-keyring softhsm2 opensc \
             samba samba-ad-provision samba-dsdb-modules samba-vfs-modules freeradius
 # An identity provider, under PHP's own web server (its package wants Apache, too), and a second opinion on its signatures.
 PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqlite3 xmlsec1
@@ -49,7 +49,7 @@ test: packages unit race lab
 
 unit:
 	@[ "$$(id -u)" = 0 ] || echo 'left out: tests of kernel devices, routes, firewall and other users (need root)'
-	@for t in /usr/share/easy-rsa/easyrsa openssl curl dbus-daemon samba freeradius php xmlsec1 chromium; do command -v $$t >/dev/null || echo "left out: tests that use $$t (not installed)"; done
+	@for t in /usr/share/easy-rsa/easyrsa openssl curl dbus-daemon gio samba freeradius php xmlsec1 chromium; do command -v $$t >/dev/null || echo "left out: tests that use $$t (not installed)"; done
 	$(GO) test $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$)
 
 race:

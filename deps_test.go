@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"platform":           {"routes", "platform/udp", "platform/durable", "platform/offload"},
 	"platform/userspace": {"platform", "routes", "platform/udp", "platform/offload"},
 
+	"platform/autostart":    {"platform/durable"},
 	"platform/secrets":      {"ovpn/push"},
 	"platform/token":        {"ovpn/push"},
 	"platform/token/pkcs11": {"ovpn/push", "platform/token"},
@@ -65,7 +66,7 @@ var allowed = map[string][]string{
 	"gui/view": {"client/api", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
 	"cmd/adit":          {"client/api", "client/source", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
-	"cmd/adit-gui":      {"gui", "gui/view", "gui/icon", "gui/instance", "client/api", "client/source", "platform/ipc", "platform/secrets", "saml/signin"},
+	"cmd/adit-gui":      {"gui", "gui/view", "gui/icon", "gui/instance", "client/api", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-pkcs11":   {"platform/token", "platform/token/pkcs11"},
 	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
 	"cmd/adit-endpoint": {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},

@@ -29,6 +29,7 @@ import (
 	"github.com/adit-vpn/adit/gui/icon"
 	"github.com/adit-vpn/adit/gui/instance"
 	"github.com/adit-vpn/adit/gui/view"
+	"github.com/adit-vpn/adit/platform/autostart"
 	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/secrets"
 	"github.com/adit-vpn/adit/saml/signin"
@@ -115,6 +116,15 @@ func run(args []string, w io.Writer) error {
 	return serve(o, first)
 }
 
+// starter is the app in the list of what starts with the session; nil when it does not know its own file.
+func starter() view.Autostart {
+	self, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	return autostart.Entry{ID: appID, Name: "Adit", Program: self, Args: []string{"--hidden"}}
+}
+
 // serve runs the app until the person quits.
 func serve(o options, first *instance.Instance) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -132,7 +142,7 @@ func serve(o options, first *instance.Instance) error {
 		Read: func(ctx context.Context, arg string) (source.Source, error) {
 			return source.Read(ctx, http.DefaultClient, arg)
 		},
-		Preferences: preferences, Locales: locales(), Hidden: o.hidden,
+		Autostart: starter(), Preferences: preferences, Locales: locales(), Hidden: o.hidden,
 		Version: api.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH},
 		Publish: func(s view.Screen) { fyne.Do(func() { desk.Show(s) }) },
 		Notify:  func(n view.Notification) { fyne.Do(func() { desk.Notify(n) }) },
