@@ -150,6 +150,7 @@ var (
 	UserName            = Key{"User name", "ユーザー名"}
 	Password            = Key{"Password", "パスワード"}
 	SavePassword        = Key{"Save password in the keychain", "パスワードをキーチェーンに保存"}
+	PasswordSaved       = Key{"Leave it empty to use the saved password.", "空のままにすると、保存済みのパスワードを使用します。"}
 	SavePasswordNot     = Key{"Your organization does not allow saved passwords.", "組織の設定により、パスワードは保存できません。"}
 	DoSignIn            = Key{"Sign in", "サインイン"}
 	CodeTitle           = Key{"One-time code for {profile}", "{profile}のワンタイムコード"}

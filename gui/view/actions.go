@@ -278,8 +278,11 @@ func (m *Model) fail(err error) {
 	m.touch()
 }
 
-// say shows one line for a while.
+// say shows one line for a while. It does not take the place of one that can still be undone.
 func (m *Model) say(key i18n.Key, args ...string) {
+	if m.s.toast != nil && m.s.toast.undo != "" {
+		return
+	}
 	m.s.toast = &toast{key: key, args: args, ends: m.cfg.Now().Add(toastTime)}
 	m.touch()
 }

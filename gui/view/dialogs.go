@@ -202,7 +202,11 @@ func (r renderer) question(q *question) *Dialog {
 		if l.NeedUser || user != "" {
 			d.Fields = append(d.Fields, Field{ID: FieldUser, Label: r.t(i18n.UserName), Value: clean(user, maxPhrase), Enabled: l.NeedUser && !q.busy})
 		}
-		d.Fields = append(d.Fields, Field{ID: FieldPassword, Label: r.t(i18n.Password), Value: q.saved.Password.Reveal(), Secret: true, Enabled: !q.busy})
+		password := Field{ID: FieldPassword, Label: r.t(i18n.Password), Secret: true, Enabled: !q.busy}
+		if q.saved.Password != "" { // it does not leave the model
+			password.Optional, password.Help = true, r.t(i18n.PasswordSaved)
+		}
+		d.Fields = append(d.Fields, password)
 		if l.Challenge != "" {
 			d.Fields = append(d.Fields, Field{ID: FieldCode, Label: clean(l.Challenge, maxDetail), Secret: !l.ChallengeEcho, Enabled: !q.busy, Optional: true, Help: r.t(i18n.CodeEmpty)})
 		}

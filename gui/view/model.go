@@ -185,9 +185,9 @@ func (m *Model) alarms() {
 // touch says that something changed that the person waits for.
 func (m *Model) touch() { m.urgent = true }
 
-// later says that something changed that can wait for others.
+// later says that something changed that can wait for others, and that the tray does not show.
 func (m *Model) later() {
-	if m.due.IsZero() {
+	if m.visible && m.due.IsZero() {
 		m.due = m.cfg.Now().Add(soon)
 		if next := m.at.Add(pace); next.After(m.due) {
 			m.due = next

@@ -412,6 +412,12 @@ func TestNotifications(t *testing.T) {
 		r.told()
 		r.dialog(DialogCredentials)
 	})
+	steps("sign-in, nothing saved", func(r *rig) {
+		r.status(conn(api.NeedsLogin, func(c *api.Connection) { c.SavePassword = true }, login(api.LoginPassword)))
+		r.told(NotifySignIn)
+		r.status(conn(api.NeedsLogin, func(c *api.Connection) { c.SavePassword, c.Banner = true, "x" }, login(api.LoginPassword)))
+		r.told()
+	})
 	steps("certificate", func(r *rig) {
 		soon := time.Now().Add(10 * 24 * time.Hour)
 		near := func(c *api.Connection) { c.CertificateExpires = &soon }

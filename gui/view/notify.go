@@ -25,6 +25,9 @@ func (m *Model) notice(old, c api.Connection, first bool) {
 	was, is := old.State, c.State
 	watched := m.visible && m.cfg.Now().Sub(m.s.acted[name]) < amoment
 	asks := is == api.NeedsLogin || c.Login != nil
+	if q := m.s.questions[name]; q != nil && (q.looking || q.busy) {
+		asks = false // the keychain may answer, or somebody has
+	}
 	switch {
 	case first:
 		t.signIn, t.lost = asks, is == api.Reconnecting || is == api.Blocked
@@ -53,7 +56,7 @@ func (m *Model) notice(old, c api.Connection, first bool) {
 			m.tell(NotifySignIn, name, i18n.NoteSignIn, i18n.NoteSignInText.In(m.s.language()))
 		}
 	}
-	t.signIn = asks || t.signIn && is == api.Connecting // the questions of one sign-in are one
+	t.signIn = asks || t.signIn && (is == api.Connecting || is == api.NeedsLogin) // the questions of one sign-in are one
 	m.s.told[name] = t
 	if is == api.Connected {
 		m.noticeCertificate(c)

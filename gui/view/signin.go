@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -167,6 +168,10 @@ func (m *Model) lookUp(q *question) {
 					m.answer(q, api.Answer{Username: user, Password: password})
 				}
 			}
+			if p, there := m.s.profile(q.profile); there { // the person is needed after all
+				c := m.s.connection(p)
+				m.notice(c, c, false)
+			}
 			m.touch()
 		})
 	})
@@ -266,6 +271,9 @@ func (m *Model) submitQuestion(q *question, v Values) {
 			user = v[FieldUser].Reveal()
 		}
 		password := v[FieldPassword]
+		if password == "" && (user == q.saved.User || !q.login.NeedUser) {
+			user, password = cmp.Or(user, q.saved.User), q.saved.Password
+		}
 		if user == "" && q.login.NeedUser || password == "" {
 			return // the dialog stays
 		}
