@@ -105,30 +105,35 @@ func (m *Model) leave(to Page) {
 	}
 }
 
-// request asks the service for something about a profile. Until it is done the profile's buttons rest; what
-// went wrong is shown with the profile.
-func (m *Model) request(profile string, work func(ctx context.Context) error, done func()) {
-	if m.s.busy[profile] {
+// request asks the service to connect or disconnect a profile, after what was asked before: nobody has to wait
+// until a wish has arrived to take it back. The same is not asked twice at once. What went wrong is shown with
+// the profile.
+func (m *Model) request(profile string, kind ActionKind, work func(ctx context.Context) error, done func()) {
+	if m.s.busy[profile] == kind {
 		return
 	}
-	m.s.busy[profile] = true
+	m.s.busy[profile] = kind
 	delete(m.s.problems, profile)
-	m.task(work, func(err error) {
-		delete(m.s.busy, profile)
-		switch {
-		case err == nil:
-			done()
-		case api.IsCode(err, api.CodeAlreadyConnected), api.IsCode(err, api.CodeNotConnected): // as wanted
-			done()
-		default:
-			m.s.problems[profile] = api.AsProblem(err)
-		}
-		m.touch()
+	m.inOrder("request/"+profile, func(ctx context.Context) {
+		err := work(ctx)
+		m.post(func() {
+			newest := m.s.busy[profile] == kind
+			if newest {
+				delete(m.s.busy, profile)
+			}
+			switch {
+			case err == nil, api.IsCode(err, api.CodeAlreadyConnected), api.IsCode(err, api.CodeNotConnected): // as wanted
+				done()
+			case newest && ctx.Err() == nil:
+				m.s.problems[profile] = api.AsProblem(err)
+			}
+			m.touch()
+		})
 	})
 }
 
 func (m *Model) connect(name string) {
-	if _, ok := m.s.profile(name); !ok || m.s.busy[name] {
+	if _, ok := m.s.profile(name); !ok || m.s.busy[name] == ActionConnect {
 		return
 	}
 	m.selectProfile(name)
@@ -136,7 +141,7 @@ func (m *Model) connect(name string) {
 	delete(m.s.banners, name)
 	delete(m.s.answered, name)
 	delete(m.s.refused, name)
-	m.request(name, func(ctx context.Context) error {
+	m.request(name, ActionConnect, func(ctx context.Context) error {
 		return m.cfg.Backend.Connect(ctx, api.ConnectRequest{Profile: name})
 	}, func() { m.showQuestion(name) })
 }
@@ -145,7 +150,7 @@ func (m *Model) disconnect(name string) {
 	m.s.acted[name] = m.cfg.Now()
 	delete(m.s.started, name)
 	delete(m.s.answered, name)
-	m.request(name, func(ctx context.Context) error { return m.cfg.Backend.Disconnect(ctx, name) }, func() {})
+	m.request(name, ActionDisconnect, func(ctx context.Context) error { return m.cfg.Backend.Disconnect(ctx, name) }, func() {})
 }
 
 // hide takes a profile off the list. It is removed when it cannot be undone any more, so that nothing is lost

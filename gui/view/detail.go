@@ -22,7 +22,7 @@ func (r renderer) detail() *Detail {
 	}
 	c := r.connection(p)
 	d := &Detail{Name: p.Name, Title: clean(p.Name, maxTitle), State: c.State, Icon: iconOf(c), Text: r.stateText(c.State), Sentence: r.sentence(c),
-		Progress: moving(c.State) || r.busy[p.Name], Buttons: r.buttons(p, c), Rows: r.rows(p, c), Through: r.through(c)}
+		Progress: moving(c.State) || r.busy[p.Name] != "", Buttons: r.buttons(p, c), Rows: r.rows(p, c), Through: r.through(c)}
 	if p.Managed {
 		d.Managed = r.t(i18n.ManagedProfile)
 	}
@@ -101,7 +101,7 @@ func (r renderer) mainButton(p api.Profile) Button {
 	if b.Action.Kind == ActionDisconnect && p.Managed && r.policy.AlwaysOn && r.policy.AutoConnect == p.Name {
 		b.Enabled, b.Why = false, r.t(i18n.WhyAlwaysOn)
 	}
-	if r.busy[p.Name] {
+	if r.busy[p.Name] == b.Action.Kind {
 		b.Enabled, b.Why = false, r.t(i18n.WhyWorking)
 	}
 	if !r.reachable() {
@@ -140,7 +140,7 @@ func (r renderer) buttons(p api.Profile, c api.Connection) []Button {
 		why = r.t(i18n.WhyNoService)
 	case p.Managed:
 		why = r.t(i18n.WhyManaged)
-	case r.busy[p.Name]:
+	case r.busy[p.Name] != "":
 		why = r.t(i18n.WhyWorking)
 	case c.State != api.Disconnected:
 		why = r.t(i18n.WhyInUse)

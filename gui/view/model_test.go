@@ -83,6 +83,31 @@ func TestBusy(t *testing.T) {
 	})
 }
 
+// TestTakeBack: a wish can be taken back before the service has answered, and both arrive in order.
+func TestTakeBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, nil)
+		r.s.set(func() { r.s.slow["Connect"] = 5 * time.Second })
+		r.do(ActionConnect, "work")
+		r.status(conn(api.Connected))
+		if b := r.screen().Detail.Buttons[0]; b.Action.Kind != ActionDisconnect || !b.Enabled {
+			t.Error(dump(b))
+		}
+		r.do(ActionDisconnect, "work")
+		r.do(ActionDisconnect, "work")
+		r.asked("Connect work")
+		if b := r.screen().Detail.Buttons[0]; b.Enabled {
+			t.Error(dump(b))
+		}
+		r.wait(5 * time.Second)
+		r.asked("Disconnect work")
+		r.status()
+		if b := r.screen().Detail.Buttons[0]; b.Action.Kind != ActionConnect || !b.Enabled {
+			t.Error(dump(b))
+		}
+	})
+}
+
 // TestErrors: what each request can fail with is on the screen, in words, and nothing is lost.
 func TestErrors(t *testing.T) {
 	refused := api.NewProblem(api.CodeNotPermitted, map[string]string{"action": "do this"})

@@ -157,7 +157,7 @@ func (r renderer) items() []Item {
 	for _, p := range list {
 		c := r.connection(p)
 		item := Item{Name: p.Name, Title: clean(p.Name, maxTitle), State: c.State, Text: r.stateText(c.State), Icon: iconOf(c),
-			Progress: moving(c.State) || r.busy[p.Name], Selected: p.Name == r.selected}
+			Progress: moving(c.State) || r.busy[p.Name] != "", Selected: p.Name == r.selected}
 		if p.Managed {
 			item.Managed = r.t(i18n.Managed)
 		}

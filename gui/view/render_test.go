@@ -97,7 +97,7 @@ func TestStates(t *testing.T) {
 				s.policy = Policy{AutoConnect: "work", AlwaysOn: true, Guard: "lockdown"}
 				return s
 			}()},
-			{"a request is under way", func() *state { s := with(nil); s.busy["work"] = true; return s }()},
+			{"a request is under way", func() *state { s := with(nil); s.busy["work"] = ActionConnect; return s }()},
 			{"a request failed", func() *state {
 				s := with(nil)
 				s.problems["work"] = api.NewProblem(api.CodeTooManyConnections, map[string]string{"limit": "5"})

@@ -76,14 +76,14 @@ func (m *Model) follow(old, c api.Connection) {
 // is not given again, and without an answer of the person's, or in the profile's own name, it does nothing.
 func (m *Model) askAgain(c api.Connection) bool {
 	name := c.Profile
-	if c.State != api.Disconnected || c.Problem == nil || !m.s.answered[name] || m.s.busy[name] ||
+	if c.State != api.Disconnected || c.Problem == nil || !m.s.answered[name] || m.s.busy[name] != "" ||
 		c.Problem.Code != api.CodePasswordRefused && c.Problem.Code != api.CodeCodeRefused {
 		return false
 	}
 	delete(m.s.answered, name)
 	m.s.refused[name], m.s.started[name], m.s.acted[name] = c.Problem, true, m.cfg.Now()
 	m.dropQuestion(name)
-	m.request(name, func(ctx context.Context) error {
+	m.request(name, ActionConnect, func(ctx context.Context) error {
 		return m.cfg.Backend.Connect(ctx, api.ConnectRequest{Profile: name})
 	}, func() { m.showQuestion(name) })
 	return true

@@ -38,7 +38,7 @@ type state struct {
 	meters   map[string]*meter
 
 	// By profile name.
-	busy     map[string]bool             // a request is under way
+	busy     map[string]ActionKind       // the newest request that is under way
 	problems map[string]*api.Problem     // of the newest request, until the next
 	acted    map[string]time.Time        // when the person last connected or disconnected it here
 	started  map[string]bool             // the person connects it here: its questions come up by themselves
@@ -89,7 +89,7 @@ type firstRun struct {
 func newState() *state {
 	return &state{
 		page: PageProfiles, service: ServiceStarting, prefs: defaultPreferences(),
-		meters: map[string]*meter{}, busy: map[string]bool{}, problems: map[string]*api.Problem{},
+		meters: map[string]*meter{}, busy: map[string]ActionKind{}, problems: map[string]*api.Problem{},
 		acted: map[string]time.Time{}, started: map[string]bool{}, answered: map[string]bool{}, refused: map[string]*api.Problem{}, removals: map[string]time.Time{},
 		settings: map[string]*profileSettings{}, questions: map[string]*question{},
 		banners: map[string]string{}, told: map[string]told{},
