@@ -26,6 +26,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/client/source"
 	"github.com/adit-vpn/adit/gui"
+	"github.com/adit-vpn/adit/gui/demo"
 	"github.com/adit-vpn/adit/gui/icon"
 	"github.com/adit-vpn/adit/gui/instance"
 	"github.com/adit-vpn/adit/gui/view"
@@ -125,6 +126,23 @@ func starter() view.Autostart {
 	return autostart.Entry{ID: appID, Name: "Adit", Program: self, Args: []string{"--hidden"}}
 }
 
+// bundledServer is the one beside this program, nil when it is not there, and what ends it.
+func bundledServer() (view.Demo, func()) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, func() {}
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, func() {}
+	}
+	s := demo.Find(self, filepath.Join(cache, "adit", "demo"))
+	if s == nil {
+		return nil, func() {}
+	}
+	return s, s.Close
+}
+
 // serve runs the app until the person quits.
 func serve(o options, first *instance.Instance) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -135,6 +153,8 @@ func serve(o options, first *instance.Instance) error {
 	if dir, err := os.UserConfigDir(); err == nil {
 		preferences = filepath.Join(dir, "adit", "gui.json")
 	}
+	bundled, done := bundledServer()
+	defer done()
 	a := app.NewWithID(appID)
 	var desk *gui.Desktop
 	model := view.New(view.Config{
@@ -142,7 +162,7 @@ func serve(o options, first *instance.Instance) error {
 		Read: func(ctx context.Context, arg string) (source.Source, error) {
 			return source.Read(ctx, http.DefaultClient, arg)
 		},
-		Autostart: starter(), Preferences: preferences, Locales: locales(), Hidden: o.hidden,
+		Autostart: starter(), Demo: bundled, Preferences: preferences, Locales: locales(), Hidden: o.hidden,
 		Version: api.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH},
 		Publish: func(s view.Screen) { fyne.Do(func() { desk.Show(s) }) },
 		Notify:  func(n view.Notification) { fyne.Do(func() { desk.Notify(n) }) },

@@ -1,0 +1,196 @@
+// Package demo runs the bundled server, adit-endpoint, in the person's own session, so that the app can be tried
+// without any server of one's own.
+package demo
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+const (
+	// profileName is what the profile is called among the person's.
+	profileName = "demo"
+	// readyTime is how long the server may take to make its keys and listen.
+	readyTime = 20 * time.Second
+	// endTime is how long it may take to end when it is asked to.
+	endTime = 3 * time.Second
+	// maxProfile bounds its profile, and maxSaid what is kept of what it says, bytes.
+	maxProfile = 1 << 20
+	maxSaid    = 4 << 10
+)
+
+// Server is the bundled server. It may be started more than once, by one goroutine at a time; it runs until
+// Close, or until it ends by itself.
+type Server struct {
+	program, dir string
+	listen       string // empty: not chosen yet
+
+	ended   chan struct{} // closed when the running one has ended; nil: none was started
+	process *os.Process
+	profile string
+}
+
+// Find returns the server of program's own directory, which keeps its data in dir; nil where it is not there.
+func Find(program, dir string) *Server {
+	name := "adit-endpoint"
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	path := filepath.Join(filepath.Dir(program), name)
+	if info, err := os.Stat(path); err != nil || info.IsDir() {
+		return nil
+	}
+	return &Server{program: path, dir: dir}
+}
+
+// Start starts the server unless it runs, and returns a profile for it. It gives up with ctx.
+func (s *Server) Start(ctx context.Context) (api.ProfileText, error) {
+	if !s.running() {
+		if err := s.start(ctx); err != nil {
+			return api.ProfileText{}, fmt.Errorf("the bundled server does not start: %w", err)
+		}
+	}
+	f, err := os.Open(s.profile)
+	if err != nil {
+		return api.ProfileText{}, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxProfile))
+	return api.ProfileText{Name: profileName, Text: string(text)}, err
+}
+
+func (s *Server) running() bool {
+	if s.ended == nil {
+		return false
+	}
+	select {
+	case <-s.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// start returns when the server has said where its profile is.
+func (s *Server) start(ctx context.Context) error {
+	if s.listen == "" {
+		var err error
+		if s.listen, err = free(); err != nil {
+			return err
+		}
+	}
+	cmd := exec.Command(s.program, "up", "--data", s.dir, "--listen", s.listen)
+	cmd.Dir = filepath.Dir(s.program)
+	own(cmd)
+	var said tail
+	cmd.Stderr = &said
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	ended, ready, started := make(chan struct{}), make(chan string, 1), make(chan error)
+	go func() { // ends with the process, which Close waits for
+		// The server ends with the thread that starts it (own), which is this one's as long as it runs.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		if started <- err; err != nil {
+			return
+		}
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			if file, ok := strings.CutPrefix(lines.Text(), "profile: "); ok {
+				select {
+				case ready <- file:
+				default:
+				}
+			}
+		}
+		_, _ = io.Copy(io.Discard, out) // a line that is too long
+		_ = cmd.Wait()                  // what it said says more
+		close(ended)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	s.ended, s.process = ended, cmd.Process
+	timer := time.NewTimer(readyTime)
+	defer timer.Stop()
+	select {
+	case s.profile = <-ready:
+		return nil
+	case <-ended:
+		return said.why()
+	case <-timer.C:
+		err = fmt.Errorf("it was not ready after %s", readyTime)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.Close()
+	return err
+}
+
+// free is an address that nobody uses at the moment: a server of the person's own may have the usual one.
+func free() (string, error) {
+	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	return c.LocalAddr().String(), nil
+}
+
+// Close ends the server and waits until it has. It may be called when none runs.
+func (s *Server) Close() {
+	if !s.running() {
+		return
+	}
+	_ = end(s.process)
+	select {
+	case <-s.ended:
+	case <-time.After(endTime):
+		_ = s.process.Kill()
+		<-s.ended
+	}
+}
+
+// tail keeps the end of what is written. Safe for concurrent use.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+// Write implements io.Writer.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, b...)
+	t.text = t.text[max(0, len(t.text)-maxSaid):]
+	return len(b), nil
+}
+
+// why is the last line that is no hint.
+func (t *tail) why() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, line := range slices.Backward(strings.Split(string(t.text), "\n")) {
+		if line = strings.TrimPrefix(line, "adit-endpoint: "); line != "" && !strings.HasPrefix(line, "hint: ") {
+			return errors.New(line)
+		}
+	}
+	return errors.New("it ended without a word")
+}
