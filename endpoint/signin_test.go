@@ -399,6 +399,13 @@ func (r *running) established(t *testing.T) *peer {
 
 func rekey(now time.Time, s *ovpn.Session) error { return s.Renegotiate(now) }
 
+// rekey begins a new key, once the first one is known to work: nothing would happen before.
+func (r *running) rekey(t *testing.T, p *peer) {
+	t.Helper()
+	r.until(t, p.data.Ready)
+	p.do <- rekey
+}
+
 // TestRenegotiation: data flows while a password is checked again; a no ends the session.
 func TestRenegotiation(t *testing.T) {
 	for _, yes := range []bool{true, false} {
@@ -412,7 +419,7 @@ func TestRenegotiation(t *testing.T) {
 			me := reply.Address.Addr()
 			d.ping(t, me)
 			p := r.established(t)
-			p.do <- rekey
+			r.rekey(t, p)
 			r.until(t, func() bool { return m.called() == 2 })
 			d.ping(t, me)
 			m.word <- yes
@@ -457,7 +464,7 @@ func TestIdentityStays(t *testing.T) {
 			d, reply := r.connect(t, "ann")
 			d.ping(t, reply.Address.Addr())
 			p := r.established(t)
-			p.do <- rekey
+			r.rekey(t, p)
 			if tt.ok {
 				r.until(t, func() bool { return slices.Equal(p.status.Load().identity.Groups, tt.next.Groups) })
 				d.ping(t, reply.Address.Addr())

@@ -197,12 +197,14 @@ func (s *Session) worn(now time.Time) bool {
 	return bytes > 0 && t.bytes-s.volume.bytes >= bytes || packets > 0 && t.packets-s.volume.packets >= packets
 }
 
-// Renegotiate starts a new key now. It does nothing while one is under way.
+// Renegotiate starts a new key now. It does nothing while one is under way, or before the peer is known to have the
+// one before.
 func (s *Session) Renegotiate(now time.Time) error {
 	if s.dead != nil {
 		return s.dead
 	}
 	s.now = now
+	s.promote(now) // data may know more than the last tick did
 	if k := s.keys[0]; !k.done() || !k.promoted || !s.configured || !s.ending.IsZero() {
 		return nil
 	}
