@@ -13,9 +13,9 @@ import (
 // wait: what it has in a quiet time goes with the collection that Go makes every two minutes. A large one has
 // less than Go gives it, because half of what thousands of clients have is much.
 const (
-	garbageBytes = 64 << 20
-	garbageLeast = 40   // percent
-	garbageMost  = 1600 // percent; Go takes it of 4 MB at least
+	garbageBytes = 32 << 20
+	garbageLeast = 40  // percent
+	garbageMost  = 800 // percent; Go takes it of 4 MB at least, which makes garbageBytes
 )
 
 // gcPercent is the percentage of live memory, in bytes, that garbage may have.

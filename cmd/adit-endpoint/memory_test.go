@@ -10,7 +10,7 @@ import (
 
 func TestGCPercent(t *testing.T) {
 	for live, want := range map[uint64]int{
-		0: 1600, 1 << 20: 1600, 8 << 20: 800, 64 << 20: 100, 128 << 20: 50, 160 << 20: 40, 1 << 30: 40, 1 << 50: 40,
+		0: 800, 1 << 20: 800, 4 << 20: 800, 8 << 20: 400, 32 << 20: 100, 64 << 20: 50, 80 << 20: 40, 1 << 30: 40, 1 << 50: 40,
 	} {
 		if got := gcPercent(live); got != want {
 			t.Errorf("%d bytes: %d, want %d", live, got, want)
