@@ -28,6 +28,7 @@ type detailPane struct {
 	graph                          *graph
 	throughput                     *fyne.Container
 	graphTitle, peak, rx, tx       *widget.Label
+	rxSign, txSign                 *canvas.Rectangle // what is what in the graph: an area and a line
 	rows                           *fyne.Container
 	through                        *throughPane
 }
@@ -37,10 +38,14 @@ func newDetailPane(do func(view.Action), search func(string)) *detailPane {
 		notice: newNoticeBar(), buttons: container.NewVBox(), graph: newGraph(), graphTitle: widget.NewLabel(""), peak: caption(""),
 		rx: widget.NewLabel(""), tx: widget.NewLabel(""), rows: container.New(layout.NewFormLayout()), through: newThroughPane(search)}
 	d.title.SizeName = theme.SizeNameHeadingText
+	d.rxSign, d.txSign = canvas.NewRectangle(color.Transparent), canvas.NewRectangle(color.Transparent)
 	d.graphTitle.TextStyle.Bold = true
 	d.elapsed.TextStyle.Monospace = true
 	d.managed.SizeName = theme.SizeNameCaptionText
-	d.throughput = container.NewVBox(container.NewBorder(nil, nil, d.graphTitle, d.peak), d.graph, container.NewGridWithColumns(2, d.rx, d.tx))
+	d.throughput = container.NewVBox(container.NewBorder(nil, nil, d.graphTitle, d.peak), d.graph, container.NewGridWithColumns(2,
+		container.NewHBox(container.NewCenter(d.rxSign), d.rx), container.NewHBox(container.NewCenter(d.txSign), d.tx)))
+	d.rxSign.SetMinSize(fyne.NewSize(14, 12))
+	d.txSign.SetMinSize(fyne.NewSize(14, 2))
 	head := container.NewBorder(nil, nil, container.NewPadded(d.picture.Image), d.elapsed, container.New(tight{}, d.title, d.text))
 	bar := canvas.NewRectangle(color.Transparent) // room for the scroll bar
 	bar.SetMinSize(fyne.NewSize(theme.ScrollBarSize(), 0))
@@ -72,8 +77,11 @@ func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
 	if t := s.Throughput; t != nil {
 		set(d.graphTitle, t.Title)
 		set(d.peak, t.PeakText)
-		set(d.rx, "▇ "+t.Rx)
-		set(d.tx, "─ "+t.Tx)
+		set(d.rx, t.Rx)
+		set(d.tx, t.Tx)
+		variant := fyne.CurrentApp().Settings().ThemeVariant()
+		paint(d.rxSign, th.Color(theme.ColorNamePrimary, variant))
+		paint(d.txSign, th.Color(theme.ColorNameForeground, variant))
 		if old.Throughput == nil || *old.Throughput != *t {
 			d.graph.show(t)
 		}
@@ -84,6 +92,14 @@ func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
 		d.rows.Refresh()
 	}
 	d.through.show(&s.Through)
+}
+
+// paint colours a sign if it has another colour.
+func paint(r *canvas.Rectangle, c color.Color) {
+	if r.FillColor != c {
+		r.FillColor = c
+		r.Refresh()
+	}
 }
 
 // facts makes two columns.
