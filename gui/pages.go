@@ -122,15 +122,15 @@ func (e *explainPane) show(s view.Explain) {
 
 // logPane is the service's log.
 type logPane struct {
-	object     fyne.CanvasObject
-	filter     *widget.Entry
-	follow     *widget.Check
-	copy, save *widget.Button
-	remark     *widget.Label
-	notice     *noticeBar
-	list       *widget.List
-	lines      []view.LogLine
-	quiet      bool
+	object fyne.CanvasObject
+	filter *widget.Entry
+	follow *widget.Check
+	copy   *widget.Button
+	remark *widget.Label
+	notice *noticeBar
+	list   *widget.List
+	lines  []view.LogLine
+	quiet  bool
 }
 
 func newLogPane(acts Acts, toClipboard func(string)) *logPane {

@@ -173,14 +173,9 @@ func (p *popup) draw(d *view.Dialog) {
 		bottom.Add(bar)
 	}
 	bottom.Add(row)
-	var middle fyne.CanvasObject = long
-	if fyne.CurrentDevice() != nil {
-		width := container.New(wide{popupWidth}, long)
-		if width.MinSize().Height > popupHeight {
-			middle = container.New(height{popupHeight}, container.NewVScroll(long))
-		} else {
-			middle = width
-		}
+	var middle fyne.CanvasObject = container.New(wide{popupWidth}, long)
+	if middle.MinSize().Height > popupHeight {
+		middle = container.New(height{popupHeight}, container.NewVScroll(long))
 	}
 	p.body.Objects = []fyne.CanvasObject{container.New(wide{popupWidth}, heading(d.Title)), middle, bottom}
 	p.body.Refresh()

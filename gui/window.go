@@ -41,7 +41,6 @@ type Window struct {
 	acts Acts
 
 	shown view.Screen
-	theme string
 
 	list    *profileList
 	detail  *detailPane
@@ -92,8 +91,7 @@ func (w *Window) Fyne() fyne.Window { return w.win }
 func (w *Window) Show(s view.Screen) {
 	old := w.shown
 	w.shown = s
-	if s.Theme != w.theme || old.Language != s.Language {
-		w.theme = s.Theme
+	if s.Theme != old.Theme || s.Language != old.Language {
 		w.app.Settings().SetTheme(lookOf(s.Theme))
 	}
 	th := w.app.Settings().Theme()
