@@ -55,7 +55,7 @@ func (a *running) limits(now time.Time, s *ovpn.Session) error {
 		return fail(stop, api.CodeSessionEnded, map[string]string{"reason": fmt.Sprintf(format, args...), "profile": a.c.wiring.status.Profile}, nil)
 	}
 	n := s.Data().Counters()
-	if sum := n.RxBytes + n.TxBytes; sum-l.bytes >= max(l.inactiveBytes, 1) {
+	if sum := n.Bytes(); sum-l.bytes >= max(l.inactiveBytes, 1) {
 		l.bytes, l.active = sum, now
 	}
 	switch {

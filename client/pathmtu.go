@@ -53,7 +53,7 @@ func (a *running) discover(ctx context.Context, data *ovpn.Data) {
 	again := time.NewTimer(pmtud.Again)
 	defer again.Stop()
 	for {
-		before := carried(data)
+		before := data.Counters().Bytes()
 		most := a.wanted
 		if n := l.PathMTU(); n > 0 {
 			most = min(most, n)
@@ -68,7 +68,7 @@ func (a *running) discover(ctx context.Context, data *ovpn.Data) {
 			again.Reset(pmtud.Again)
 			select {
 			case <-again.C:
-				waiting = carried(data) == before
+				waiting = data.Counters().Bytes() == before
 			case <-a.elsewhere:
 				waiting = false
 				if !a.ask(func(_ time.Time, s *ovpn.Session) error { return a.fitTo(ctx, s, 0, min(pmtud.Base, a.wanted)) }) {
@@ -79,12 +79,6 @@ func (a *running) discover(ctx context.Context, data *ovpn.Data) {
 			}
 		}
 	}
-}
-
-// carried is how much the tunnel has carried, bytes inside.
-func carried(data *ovpn.Data) uint64 {
-	n := data.Counters()
-	return n.RxBytes + n.TxBytes
 }
 
 // measured takes what a search from most downwards has found: the largest packet that passes, 0 for no answer.

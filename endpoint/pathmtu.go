@@ -63,7 +63,7 @@ func (p *peer) discoverPath(data *ovpn.Data) {
 	if p.postpone(data) {
 		return
 	}
-	d.running, d.carried = true, carried(data)
+	d.running, d.carried = true, data.Counters().Bytes()
 	ctx, cancel := context.WithCancel(p.ctx)
 	d.end = cancel
 	d.searches.Go(func() {
@@ -110,7 +110,7 @@ func (p *peer) discoverAgain() {
 	d.again = time.AfterFunc(pmtud.Again, func() {
 		p.onRun(p.ctx, func(_ time.Time, s *ovpn.Session) error {
 			// What carries nothing needs no fit, and to be asked would keep the client from ending itself (--inactive).
-			if d.due.IsZero() && carried(s.Data()) == d.carried {
+			if d.due.IsZero() && s.Data().Counters().Bytes() == d.carried {
 				p.discoverAgain()
 			} else {
 				p.discoverPath(s.Data())
@@ -118,12 +118,6 @@ func (p *peer) discoverAgain() {
 			return nil
 		})
 	})
-}
-
-// carried is how much the tunnel has carried, bytes inside.
-func carried(data *ovpn.Data) uint64 {
-	c := data.Counters()
-	return c.RxBytes + c.TxBytes
 }
 
 // When a search cannot begin at once, and how long it waits for others at most.

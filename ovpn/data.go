@@ -56,6 +56,9 @@ type Counters struct {
 	Dropped                                uint64 // replayed, forged or without a key
 }
 
+// Bytes is how much has passed, both ways.
+func (c Counters) Bytes() uint64 { return c.RxBytes + c.TxBytes }
+
 // Bounds over all formats, for buffers. Headroom is how many bytes Seal adds in front of
 // a packet at most, and MaxOverhead in all to one datagram: the head, the longest HMAC, the
 // longest IV, packet id, fragment header and compression bytes, and a whole block of padding.

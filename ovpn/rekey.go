@@ -172,7 +172,7 @@ const volumePoll = time.Second
 // traffic is the sum of both directions.
 func (s *Session) traffic() volume {
 	c := s.data.Counters()
-	return volume{bytes: c.RxBytes + c.TxBytes, packets: c.RxPackets + c.TxPackets}
+	return volume{bytes: c.Bytes(), packets: c.RxPackets + c.TxPackets}
 }
 
 func (s *Session) restartVolume() {
