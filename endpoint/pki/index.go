@@ -32,7 +32,7 @@ func parseIndex(b []byte) ([]entry, error) {
 	for n := 1; len(b) > 0; n++ {
 		line, rest, _ := bytes.Cut(b, []byte("\n"))
 		b = rest
-		line = bytes.TrimSuffix(line, []byte("\r"))
+		line = bytes.TrimRight(line, "\r")
 		if len(line) == 0 || line[0] == '#' {
 			continue
 		}

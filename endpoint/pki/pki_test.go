@@ -338,6 +338,7 @@ func FuzzIndex(f *testing.F) {
 	f.Add([]byte("V\t350101000000Z\t\t01\tunknown\t/CN=alice\n"))
 	f.Add([]byte("R\t20750101000000Z\t260101000000Z,keyCompromise\tABCDEF\tunknown\t/C=DE/CN=a\\\tb\n# note\n"))
 	f.Add([]byte("E\t500101000000Z\t\t00\tunknown\t/CN=\\xC3\\xA4\r\n"))
+	f.Add([]byte("E\t000101000000Z\t\t00\t\t\r\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 64<<10 {
 			return
