@@ -23,17 +23,24 @@ type board struct {
 }
 
 type entry struct {
-	status   api.Connection
-	counters func() api.Counters // nil = as in status
+	status  api.Connection
+	present func(*api.Connection) // fills in what changes without a new status; nil: nothing does
 }
 
 func newBoard() *board { return &board{entries: map[key]entry{}, changed: make(chan struct{})} }
 
 // put shows a connection's new state.
-func (b *board) put(k key, status api.Connection, counters func() api.Counters) {
+func (b *board) put(k key, status api.Connection, present func(*api.Connection)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.entries[k] = entry{status, counters}
+	b.entries[k] = entry{status, present}
+	b.touchLocked()
+}
+
+// touch says that what present fills in has changed.
+func (b *board) touch() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.touchLocked()
 }
 
@@ -96,8 +103,8 @@ func (b *board) snapshot(caller api.Caller) (api.Status, <-chan struct{}) {
 			}
 			continue
 		}
-		if e.counters != nil {
-			c.Counters = e.counters()
+		if e.present != nil {
+			e.present(&c)
 		}
 		if c.Login != nil && k.owner != own {
 			login := *c.Login

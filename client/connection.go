@@ -46,7 +46,7 @@ type wiring struct {
 // between attempts, so that traffic for the tunnel waits instead of leaking.
 //
 // Everything happens on run's goroutine, but for: the outbound packet loop (one per TUN), the
-// inbound one (one per attempt), and counters and plan, which anybody may read.
+// inbound one (one per attempt), counters and plan, which anybody may read, and save, which anybody may change.
 type connection struct {
 	wiring
 	status api.Connection
@@ -77,6 +77,7 @@ type connection struct {
 	wasUp   bool
 	cameUp  atomic.Bool // wasUp for the timer of the first connection
 
+	save   atomic.Bool  // the person wants the password to be saved
 	desk   desk         // the question that is open
 	mu     sync.Mutex   // guards what follows
 	data   *ovpn.Data   // of the attempt of the moment
@@ -95,7 +96,8 @@ func newConnection(w wiring) *connection {
 	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{})}
 	c.naps = newNaps(w.asleep)
 	c.kept = keptOf(w.spec.signIn, w.given)
-	c.status.SavePassword = w.settings.SavePassword && w.spec.maySave
+	c.status.SavePassword = w.spec.maySave // and present asks whether it is wanted
+	c.save.Store(w.settings.SavePassword)
 	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, w.resolver)
 	c.backoff = backoff{first: w.spec.retryFirst, last: w.spec.retryLast}
 	return c
@@ -439,6 +441,13 @@ func (c *connection) countersLocked() api.Counters {
 		sum.TxPackets += n.TxPackets
 	}
 	return sum
+}
+
+// present fills in what changes without a new state: how much has passed, and whether the person wants the password
+// to be saved. Safe from any goroutine.
+func (c *connection) present(s *api.Connection) {
+	s.Counters = c.counters()
+	s.SavePassword = s.SavePassword && c.save.Load()
 }
 
 // count makes counters follow another attempt's data channel; nil = none.

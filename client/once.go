@@ -65,9 +65,9 @@ func NewOnce(cfg OnceConfig) (*Once, error) {
 func (o *Once) Run(ctx context.Context) error { return o.conn.run(ctx) }
 
 func (o *Once) show(c api.Connection) {
-	o.board.put(o.key, c, o.conn.counters)
+	o.board.put(o.key, c, o.conn.present)
 	if o.cfg.OnStatus != nil {
-		c.Counters = o.conn.counters()
+		o.conn.present(&c)
 		o.cfg.OnStatus(complete(c))
 	}
 }

@@ -145,9 +145,11 @@ func (s *Service) Settings(caller api.Caller, name string) (api.Settings, error)
 	return withDefaults(r.Settings), err
 }
 
-// Set applies all changes or none. They count from the next connection on.
+// Set applies all changes or none. They count from the next connection on, but for save_password, which counts
+// at once: a person may say so while typing the password.
 func (s *Service) Set(caller api.Caller, name string, changes []string) (api.Settings, error) {
-	r, err := s.store.update(key{ownerOf(caller), name}, func(r *record) error {
+	k := key{ownerOf(caller), name}
+	r, err := s.store.update(k, func(r *record) error {
 		for _, c := range changes {
 			if err := applySetting(&r.Settings, c); err != nil {
 				return err
@@ -155,6 +157,11 @@ func (s *Service) Set(caller api.Caller, name string, changes []string) (api.Set
 		}
 		return nil
 	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.live[k]; err == nil && l != nil && s.heedLocked(k, l) {
+		s.board.touch()
+	}
 	return withDefaults(r.Settings), err
 }
 

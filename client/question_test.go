@@ -399,6 +399,72 @@ func TestMaySavePassword(t *testing.T) {
 	}
 }
 
+// TestSavePasswordAtOnce: the setting counts for a sign-in that is under way and for a tunnel that is up, who watches
+// hears of it, and it allows nothing that the profile or the server forbids.
+func TestSavePasswordAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, only("alice", "pw"))
+		st := newStage(t, d.server, t.TempDir())
+		st.add(alice, "work", d.profile(remoteUDP+"\nauth-user-pass"))
+		st.add(alice, "never", d.profile(remoteUDP+"\nauth-user-pass\nauth-nocache"))
+		for _, name := range []string{"work", "never"} {
+			st.connect(alice, name)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		heard, ended := make(chan bool, 100), make(chan error)
+		go func() {
+			ended <- st.Watch(ctx, alice, func(s api.Status) error {
+				for _, c := range s.Connections {
+					if c.Profile == "work" {
+						heard <- c.SavePassword
+					}
+				}
+				return nil
+			})
+		}()
+		set := func(on bool) {
+			t.Helper()
+			for len(heard) > 0 {
+				<-heard
+			}
+			change := fmt.Sprintf("save_password=%v", on)
+			for _, name := range []string{"never", "work"} {
+				if _, err := st.Set(alice, name, []string{change}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			got := !on
+			for len(heard) > 0 {
+				got = <-heard
+			}
+			if got != on {
+				t.Errorf("%s: who watches did not hear of it", change)
+			}
+			for _, c := range st.Status(alice).Connections {
+				if c.SavePassword != (on && c.Profile == "work") {
+					t.Errorf("%s: %s has %v", change, c.Profile, c.SavePassword)
+				}
+			}
+		}
+		q := st.asked(api.LoginPassword)
+		synctest.Wait()
+		set(true)
+		set(false)
+		set(true)
+		st.say(q, api.Answer{Username: "alice", Password: "pw"})
+		if c := st.untilState(alice, "work", api.Connected, 10*time.Second); !c.SavePassword {
+			t.Error("forgotten when the tunnel came up")
+		}
+		synctest.Wait()
+		set(false)
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // crv1 asks for a code after the password, as openvpn's plugins do.
 func crv1(flags, text, code string) func(string, string) string {
 	return func(user, password string) string {

@@ -183,18 +183,26 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, unattended bool) 
 		asleep:   s.cfg.Asleep,
 		offline:  s.cfg.Offline,
 		log:      s.log.With(profileKey, k.name, ownerKey, k.owner),
-		publish:  func(c api.Connection) { s.board.put(k, c, l.conn.counters) },
+		publish:  func(c api.Connection) { s.board.put(k, c, l.conn.present) },
 		status: api.Connection{Profile: k.name, Owner: r.OwnerName, Managed: r.Managed, Guard: guardOff,
 			CertificateExpires: sp.expires, State: api.Connecting, Since: time.Now()},
 	})
 	s.live[k] = l
 	// Here, so that whoever watches after Connect does not see how the last one ended.
-	s.board.put(k, l.conn.status, l.conn.counters)
+	s.heedLocked(k, l)
+	s.board.put(k, l.conn.status, l.conn.present)
 	s.tasks.Go(func() {
 		defer cancel()
 		s.keep(ctx, k, l)
 	})
 	return l, nil
+}
+
+// heedLocked tells a connection whether the person wants its password to be saved, and says whether that is news to
+// it.
+func (s *Service) heedLocked(k key, l *live) bool {
+	r, err := s.store.get(k)
+	return err == nil && l.conn.save.Swap(r.Settings.SavePassword) != r.Settings.SavePassword
 }
 
 // freeHostLocked names a Host that no open connection uses: "tunnel0" to "tunnel4".

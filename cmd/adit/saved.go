@@ -15,7 +15,7 @@ func newSaved(v secrets.Vault, out printer, profile string) *secrets.Attempt {
 		case secrets.NoteKept:
 			out.note("the password is saved in your keychain; forget it with: adit set %s save_password=false", quoted(profile))
 		case secrets.NoteForbidden:
-			out.note("the server does not let passwords be saved; yours is forgotten")
+			out.note("the password of %s may not be saved: so says the profile, the server or your setting; it is forgotten", quoted(profile))
 		case secrets.NoteRefused:
 			out.note("the saved password of %s was not accepted, and is forgotten", n.User)
 		case secrets.NoteFailed:

@@ -111,7 +111,7 @@ func TestSavedPassword(t *testing.T) {
 		{name: "not wanted, and typed", up: true, flags: api.ConnectRequest{Username: "ann", Password: "new"},
 			questions: []question{{nil, ask, "ann new"}}, calls: ""},
 		{name: "the server forbids it", kept: map[string]push.Secret{"ann": "p"}, keep: true, up: true, upKeep: false,
-			questions: []question{{nil, ask, "ann p"}}, calls: "get forget all", says: "does not let passwords be saved"},
+			questions: []question{{nil, ask, "ann p"}}, calls: "get forget all", says: "may not be saved"},
 		{name: "the keychain is locked", fail: secrets.ErrLocked, keep: true, up: true, upKeep: true,
 			questions: []question{{nil, ask, "sign_in_input_missing"}}, calls: "get", says: "locked"},
 	} {

@@ -30,7 +30,8 @@ is wrong, none.
                                 where the profile (auth-nocache) or the server forbids it
 
 An empty value takes the setting back to its default. What changes for a tunnel that is up
-counts from its next connect. guard and proxy are shown, and cannot be set yet.`,
+counts from its next connect; save_password counts at once. guard and proxy are shown, and
+cannot be set yet.`,
 		Example: `  adit set work
   adit set work route-=0.0.0.0/0 route+=10.1.0.0/16`,
 		Args:              wants(1, -1, "a profile's name"),

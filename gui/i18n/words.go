@@ -68,7 +68,7 @@ var (
 	Removed         = Key{"{profile} is removed.", "「{profile}」を削除しました。"}
 	SavedRefused    = Key{"The saved password of {user} was not accepted, and is forgotten.", "{user}の保存済みパスワードは受け付けられなかったため、消去しました。"}
 	SavedKept       = Key{"The password is saved in your keychain.", "パスワードをキーチェーンに保存しました。"}
-	SavedForbidden  = Key{"The server does not let passwords be saved; yours is forgotten.", "サーバーがパスワードの保存を許可していないため、保存済みのパスワードを消去しました。"}
+	SavedForbidden  = Key{"The password may not be saved, and is forgotten.", "パスワードの保存が許可されていないため、保存済みのパスワードを消去しました。"}
 	KeychainTrouble = Key{"The keychain does not work: {detail}", "キーチェーンを使用できません：{detail}"}
 )
 

@@ -26,6 +26,7 @@ import (
 	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/endpoint/pki"
+	"github.com/adit-vpn/adit/gui/i18n"
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/platformtest"
@@ -155,7 +156,8 @@ func TestRealService(t *testing.T) {
 	c := api.NewClient(socket)
 	defer c.Close()
 	screens := make(chan Screen, 1)
-	m := New(Config{Backend: c, Vault: &vault{kept: map[string]secrets.Login{}}, Open: func(string) error { return nil }, Browse: signin.Run,
+	keychain := &vault{kept: map[string]secrets.Login{}}
+	m := New(Config{Backend: c, Vault: keychain, Open: func(string) error { return nil }, Browse: signin.Run,
 		Read: func(ctx context.Context, arg string) (source.Source, error) {
 			return source.Read(ctx, http.DefaultClient, arg)
 		},
@@ -219,8 +221,9 @@ func TestRealService(t *testing.T) {
 	if d.Notice == nil || d.Notice.Code != api.CodePasswordRefused {
 		t.Errorf("the wrong password gives\n%s", dump(d))
 	}
-	m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "secret"})
+	m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "secret", FieldSave: "true"})
 	s := state(api.Connected)
+	until("saved password", func(s Screen) bool { return s.Toast != nil && s.Toast.Text == i18n.SavedKept.In(i18n.English) })
 	if s.Dialog != nil || s.Tray.Icon != IconConnected || s.Detail.Notice != nil {
 		t.Errorf("connected:\n%s", dump(s))
 	}
@@ -237,6 +240,12 @@ func TestRealService(t *testing.T) {
 	m.Show(PageProfiles)
 	if b := s.Detail.Buttons[len(s.Detail.Buttons)-1]; b.Action.Kind != ActionAskRemove || b.Enabled {
 		t.Errorf("a tunnel that is up may be removed: %s", dump(b))
+	}
+	m.Do(Action{ActionDisconnect, "office"})
+	state(api.Disconnected)
+	m.Do(Action{ActionConnect, "office"}) // nobody types anything
+	if s := state(api.Connected); s.Dialog != nil || !strings.HasSuffix(keychain.take(), "set office ann; get office") {
+		t.Errorf("with the saved password:\n%s", dump(s))
 	}
 	m.Do(Action{ActionDisconnect, "office"})
 	state(api.Disconnected)

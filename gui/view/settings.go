@@ -126,7 +126,7 @@ func (m *Model) loadSettings() {
 	})
 }
 
-// setProfile changes one setting of a profile. A password that is not to be kept any more is forgotten.
+// setProfile changes one setting of a profile, and takes no second change of it meanwhile.
 func (m *Model) setProfile(name string, id SettingID, value string) {
 	if _, ok := m.s.profile(name); !ok {
 		return
@@ -140,24 +140,30 @@ func (m *Model) setProfile(name string, id SettingID, value string) {
 		return
 	}
 	s.busy = true
-	var got api.Settings
-	m.task(func(ctx context.Context) (err error) {
-		if got, err = m.cfg.Backend.Set(ctx, name, []string{string(id) + "=" + value}); err != nil {
-			return err
+	m.inOrder("service/"+name, func(ctx context.Context) {
+		got, err := m.cfg.Backend.Set(ctx, name, []string{string(id) + "=" + value})
+		m.post(func() {
+			s.busy = false
+			if err != nil {
+				m.fail(err)
+				m.loadSettings()
+				return
+			}
+			s.Settings = got
+			if id == SettingSavePassword && !got.SavePassword {
+				m.forget(name)
+			}
+			m.touch()
+		})
+	})
+}
+
+// forget forgets the passwords that are saved for a profile.
+func (m *Model) forget(name string) {
+	m.inOrder("keychain/"+name, func(ctx context.Context) {
+		if err := m.forgetPasswords(ctx, name); err != nil && ctx.Err() == nil {
+			m.post(func() { m.fail(err) })
 		}
-		if id == SettingSavePassword && !got.SavePassword {
-			return m.forgetPasswords(ctx, name)
-		}
-		return nil
-	}, func(err error) {
-		s.busy = false
-		if err != nil {
-			m.fail(err)
-			m.loadSettings()
-			return
-		}
-		s.Settings = got
-		m.touch()
 	})
 }
 

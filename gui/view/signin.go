@@ -241,16 +241,20 @@ func (m *Model) browse(q *question) {
 	})
 }
 
-// answer sends an answer.
+// answer sends an answer, after a setting that was changed with it: whether a password may be kept has to be known
+// when the server takes it.
 func (m *Model) answer(q *question, a api.Answer) {
 	a.Profile, a.ID = q.profile, q.login.ID
 	q.busy, q.problem = true, nil
 	m.s.answered[q.profile] = !a.Cancel && (q.shown || m.s.started[q.profile])
-	m.task(func(ctx context.Context) error { return m.cfg.Backend.Answer(ctx, a) }, func(err error) {
-		if err != nil && !api.IsCode(err, api.CodeQuestionGone) { // then the status tells what is asked now
-			q.busy, q.problem = false, api.AsProblem(err)
-		}
-		m.touch()
+	m.inOrder("service/"+q.profile, func(ctx context.Context) {
+		err := m.cfg.Backend.Answer(ctx, a)
+		m.post(func() {
+			if err != nil && !api.IsCode(err, api.CodeQuestionGone) { // then the status tells what is asked now
+				q.busy, q.problem = false, api.AsProblem(err)
+			}
+			m.touch()
+		})
 	})
 }
 
@@ -277,8 +281,9 @@ func (m *Model) submitQuestion(q *question, v Values) {
 		if user == "" && q.login.NeedUser || password == "" {
 			return // the dialog stays
 		}
-		m.keepOrNot(q, v[FieldSave] == "true")
-		if q.saved.Password != password || q.saved.User != user {
+		keep := v[FieldSave] == "true"
+		m.keepOrNot(q, keep)
+		if !keep || q.saved.Password != password || q.saved.User != user { // what is not to be kept counts as typed: nothing of it is the keychain's
 			keeper := m.keeper(q.profile)
 			m.inOrder("keychain/"+q.profile, func(context.Context) { keeper.Typed(user, password) })
 		}

@@ -195,9 +195,38 @@ func TestSavedPassword(t *testing.T) {
 		r.status(conn(api.NeedsLogin, ask))
 		d := r.dialog(DialogCredentials)
 		r.m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "p", FieldSave: "true"})
-		r.wait(0)
-		if got := r.s.take(); got != "Connect work; Set work save_password=true; Answer work q1 ann p  false" && got != "Connect work; Answer work q1 ann p  false; Set work save_password=true" {
-			t.Errorf("asked %s", got)
+		r.asked("Connect work; Set work save_password=true; Answer work q1 ann p  false")
+		r.status(conn(api.Connected, keep)) // the service knows it before it has the password
+		if got := r.vault.take(); got != "set work ann" {
+			t.Errorf("keychain: %s", got)
+		}
+	})
+	bubble(t, func(t *testing.T) { // the wish cannot be kept; the sign-in goes on
+		r := up(t, nil)
+		r.s.fails("Set", api.NewProblem(api.CodeProfileStoreError, map[string]string{"profile": "work", "detail": "the disk is full"}))
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, ask))
+		r.m.Submit(r.dialog(DialogCredentials).ID, Values{FieldUser: "ann", FieldPassword: "p", FieldSave: "true"})
+		r.asked("Connect work; Set work save_password=true; Answer work q1 ann p  false")
+		r.dialog(DialogError)
+		r.status(conn(api.Connected))
+		if got := r.vault.take(); got != "" {
+			t.Errorf("keychain: %s", got)
+		}
+	})
+	bubble(t, func(t *testing.T) { // the saved one is used once more, and then not kept any longer
+		r := up(t, func(_ *Config, s *service) { s.settings["work"] = api.Settings{SavePassword: true} })
+		r.vault.keeps("work", secrets.Login{User: "ann", Password: "p"})
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, keep, login(api.LoginPassword, func(l *api.Login) { l.NeedUser, l.Challenge = true, "Code" })))
+		r.m.Submit(r.dialog(DialogCredentials).ID, Values{FieldUser: "ann", FieldCode: "9"})
+		r.asked("Connect work; Set work save_password=false; Answer work q1 ann p 9 false")
+		r.status(conn(api.Connected))
+		if got := r.vault.take(); got != "get work; forget all work" {
+			t.Errorf("keychain: %s", got)
+		}
+		if s := r.screen(); s.Toast != nil {
+			t.Error(dump(s.Toast))
 		}
 	})
 	bubble(t, func(t *testing.T) { // the organization forbids it

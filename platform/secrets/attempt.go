@@ -44,7 +44,7 @@ type NoteKind uint8
 const (
 	NoteFailed    NoteKind = iota // the keychain does not work
 	NoteKept                      // what was typed is saved
-	NoteForbidden                 // the profile or the server forbids to keep passwords; what was saved is forgotten
+	NoteForbidden                 // the profile, the server or the person's setting forbids to keep passwords; what was saved is forgotten
 	NoteRefused                   // the server refused the saved password; it is forgotten
 )
 
@@ -73,8 +73,8 @@ func (a *Attempt) Typed(user string, password push.Secret) {
 	}
 }
 
-// Accepted keeps what was typed, with keep; else what was saved before is forgotten, because the profile
-// or the server forbids it.
+// Accepted keeps what was typed, with keep; else what was saved before is forgotten, because the profile,
+// the server or the person's setting forbids it.
 func (a *Attempt) Accepted(ctx context.Context, keep bool) {
 	var err error
 	switch {
