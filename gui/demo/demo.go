@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,12 +34,15 @@ const (
 	maxSaid    = 4 << 10
 )
 
-// Server is the bundled server. It may be started more than once, by one goroutine at a time; it runs until
-// Close, or until it ends by itself.
+// Server is the bundled server. It may be started more than once; it runs until Close, or until it ends by itself.
+// Safe for concurrent use.
 type Server struct {
 	program, dir string
-	listen       string // empty: not chosen yet
 
+	look   sync.Mutex
+	listen string // where it listens, or did when it ran last; empty: it never ran. Guarded by look
+
+	turn    sync.Mutex    // held while it starts or ends; guards what follows
 	ended   chan struct{} // closed when the running one has ended; nil: none was started
 	process *os.Process
 	profile string
@@ -54,11 +58,30 @@ func Find(program, dir string) *Server {
 	if info, err := os.Stat(path); err != nil || info.IsDir() {
 		return nil
 	}
-	return &Server{program: path, dir: dir}
+	s := &Server{program: path, dir: dir}
+	// What is not an address, or not there, is as if it had never run.
+	if text, err := os.ReadFile(s.listenFile()); err == nil {
+		if a, err := netip.ParseAddrPort(strings.TrimSpace(string(text))); err == nil && a.Addr().IsLoopback() {
+			s.listen = a.String()
+		}
+	}
+	return s
+}
+
+// listenFile keeps the address, so that the profile of an earlier run can be told from others, and stays good.
+func (s *Server) listenFile() string { return filepath.Join(s.dir, "demo-listen") }
+
+// Serves says whether a stored profile is for this server, as it listens or did when it ran last.
+func (s *Server) Serves(p api.Profile) bool {
+	s.look.Lock()
+	defer s.look.Unlock()
+	return s.listen != "" && !p.Managed && slices.Equal(p.Remotes, []string{s.listen + "/udp"})
 }
 
 // Start starts the server unless it runs, and returns a profile for it. It gives up with ctx.
 func (s *Server) Start(ctx context.Context) (api.ProfileText, error) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	if !s.running() {
 		if err := s.start(ctx); err != nil {
 			return api.ProfileText{}, fmt.Errorf("the bundled server does not start: %w", err)
@@ -87,13 +110,14 @@ func (s *Server) running() bool {
 
 // start returns when the server has said where its profile is.
 func (s *Server) start(ctx context.Context) error {
-	if s.listen == "" {
-		var err error
-		if s.listen, err = free(); err != nil {
-			return err
-		}
+	s.look.Lock()
+	listen := s.listen
+	s.look.Unlock()
+	listen, err := free(listen)
+	if err != nil {
+		return err
 	}
-	cmd := exec.Command(s.program, "up", "--data", s.dir, "--listen", s.listen)
+	cmd := exec.Command(s.program, "up", "--data", s.dir, "--listen", listen)
 	cmd.Dir = filepath.Dir(s.program)
 	own(cmd)
 	var said tail
@@ -132,7 +156,9 @@ func (s *Server) start(ctx context.Context) error {
 	defer timer.Stop()
 	select {
 	case s.profile = <-ready:
-		return nil
+		if err = s.listens(listen); err == nil {
+			return nil
+		}
 	case <-ended:
 		return said.why()
 	case <-timer.C:
@@ -140,12 +166,29 @@ func (s *Server) start(ctx context.Context) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	s.Close()
+	s.close()
 	return err
 }
 
-// free is an address that nobody uses at the moment: a server of the person's own may have the usual one.
-func free() (string, error) {
+// listens remembers the address.
+func (s *Server) listens(at string) error {
+	s.look.Lock()
+	defer s.look.Unlock()
+	if at == s.listen {
+		return nil
+	}
+	s.listen = at
+	return os.WriteFile(s.listenFile(), []byte(at+"\n"), 0o600)
+}
+
+// free is an address that nobody uses at the moment: that of the last time, if it can be; a server of the person's own
+// may have the usual one.
+func free(last string) (string, error) {
+	if last != "" {
+		if c, err := net.ListenPacket("udp", last); err == nil {
+			return last, c.Close()
+		}
+	}
 	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -156,6 +199,12 @@ func free() (string, error) {
 
 // Close ends the server and waits until it has. It may be called when none runs.
 func (s *Server) Close() {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.close()
+}
+
+func (s *Server) close() {
 	if !s.running() {
 		return
 	}

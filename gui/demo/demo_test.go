@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/profile"
 )
 
@@ -35,7 +37,11 @@ func TestStart(t *testing.T) {
 		t.Fatal("the server is not found beside the app")
 	}
 	defer s.Close()
+	if s.Serves(api.Profile{}) {
+		t.Error("it has a profile before it has run")
+	}
 	var first string
+	var stored api.Profile
 	for range 2 {
 		for range 2 {
 			text, err := s.Start(t.Context())
@@ -48,8 +54,8 @@ func TestStart(t *testing.T) {
 			if text.Text != first || text.Name != profileName {
 				t.Errorf("another profile: %s", text.Name)
 			}
-			if p, err := profile.Parse("demo", []byte(text.Text), nil); err != nil || len(p.Remotes) == 0 || fmt.Sprintf("%s:%d", p.Remotes[0].Host, p.Remotes[0].Port) != s.listen {
-				t.Fatalf("the profile: %v, %+v", err, p)
+			if stored = storedProfile(t, text.Text); !s.Serves(stored) || stored.Remotes[0] != s.listen+"/udp" {
+				t.Fatalf("the profile has %q, the server %s", stored.Remotes, s.listen)
 			}
 		}
 		if _, err := net.ListenPacket("udp4", s.listen); err == nil {
@@ -62,12 +68,52 @@ func TestStart(t *testing.T) {
 		}
 		c.Close()
 	}
-	other := Find(program, data)
-	defer other.Close()
-	text, err := other.Start(t.Context())
-	if err != nil || !strings.Contains(text.Text, strings.Replace(other.listen, ":", " ", 1)) {
+	again := Find(program, data) // the app's next start
+	defer again.Close()
+	managed, wider := stored, stored
+	managed.Managed, wider.Remotes = true, append(slices.Clone(stored.Remotes), "192.0.2.1:1194/udp")
+	if !again.Serves(stored) || again.Serves(managed) || again.Serves(wider) || again.Serves(api.Profile{}) {
+		t.Error("its own profile is not known, or another's is")
+	}
+	if text, err := again.Start(t.Context()); err != nil || text.Text != first {
+		t.Errorf("another profile after the app's end: %v", err)
+	}
+	again.Close()
+	taken, err := net.ListenPacket("udp4", again.listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	text, err := again.Start(t.Context())
+	if err != nil || again.Serves(stored) || !again.Serves(storedProfile(t, text.Text)) {
 		t.Errorf("on another port: %v, %s", err, text.Text)
 	}
+	if next := Find(program, data); next.listen != again.listen {
+		t.Errorf("%s is remembered, it listens on %s", next.listen, again.listen)
+	}
+	again.Close()
+	for _, wrong := range []string{"", "x", "192.0.2.1:1194\n"} {
+		if err := os.WriteFile(again.listenFile(), []byte(wrong), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s := Find(program, data); s.listen != "" {
+			t.Errorf("%q is taken for an address: %s", wrong, s.listen)
+		}
+	}
+}
+
+// storedProfile is what the service lists of a profile.
+func storedProfile(t *testing.T, text string) api.Profile {
+	t.Helper()
+	p, err := profile.Parse("demo", []byte(text), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := api.Profile{Name: "demo"}
+	for _, r := range p.Remotes {
+		out.Remotes = append(out.Remotes, fmt.Sprintf("%s:%d/%s", r.Host, r.Port, r.Proto))
+	}
+	return out
 }
 
 // TestTwice: a second server on the same data says so, and leaves the first alone.

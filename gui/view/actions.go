@@ -125,6 +125,9 @@ func (m *Model) request(profile string, kind ActionKind, work func(ctx context.C
 			case err == nil, api.IsCode(err, api.CodeAlreadyConnected), api.IsCode(err, api.CodeNotConnected): // as wanted
 				done()
 			case newest && ctx.Err() == nil:
+				if m.demoFailed(err) {
+					break
+				}
 				m.s.problems[profile] = api.AsProblem(err)
 			}
 			m.touch()
@@ -141,7 +144,13 @@ func (m *Model) connect(name string) {
 	delete(m.s.banners, name)
 	delete(m.s.answered, name)
 	delete(m.s.refused, name)
+	bundled := name == m.s.bundled
 	m.request(name, ActionConnect, func(ctx context.Context) error {
+		if bundled {
+			if err := m.startDemo(ctx, name); err != nil {
+				return err
+			}
+		}
 		return m.cfg.Backend.Connect(ctx, api.ConnectRequest{Profile: name})
 	}, func() { m.showQuestion(name) })
 }
@@ -290,39 +299,4 @@ func (m *Model) say(key i18n.Key, args ...string) {
 	}
 	m.s.toast = &toast{key: key, args: args, ends: m.cfg.Now().Add(toastTime)}
 	m.touch()
-}
-
-// tryDemo starts the bundled server, takes its profile and connects.
-func (m *Model) tryDemo() {
-	if m.cfg.Demo == nil || m.s.first.busy {
-		return
-	}
-	m.s.first = firstRun{busy: true}
-	var name string
-	m.task(func(ctx context.Context) error {
-		text, err := m.cfg.Demo.Start(ctx)
-		if err != nil {
-			return err
-		}
-		p, err := m.cfg.Backend.Import(ctx, api.ImportRequest{Name: text.Name, Text: text.Text, Replace: true})
-		if err != nil {
-			return err
-		}
-		name = p.Name
-		return m.cfg.Backend.Connect(ctx, api.ConnectRequest{Profile: name})
-	}, func(err error) {
-		m.s.first.busy = false
-		var p *api.Problem
-		switch {
-		case errors.As(err, &p):
-			m.fail(err)
-		case err != nil:
-			m.s.first.detail = clean(err.Error(), maxPhrase)
-		default:
-			m.s.selected = name
-			m.s.acted[name], m.s.started[name] = m.cfg.Now(), true
-		}
-		m.refresh()
-		m.touch()
-	})
 }

@@ -17,6 +17,8 @@ type dialog struct {
 	id      string
 	profile string
 	problem *api.Problem
+	words   i18n.Key // with DialogError that has no problem
+	args    []string
 	busy    bool
 	imp     *importing // with DialogImport
 }
@@ -126,6 +128,9 @@ func (r renderer) own(d *dialog) *Dialog {
 	switch d.kind {
 	case DialogError:
 		out.Title, out.Buttons = r.t(i18n.ErrorTitle), []Button{r.okButton()}
+		if d.problem == nil {
+			out.Notice = &Notice{Text: clean(r.t(d.words, d.args...), maxPhrase)}
+		}
 	case DialogBanner:
 		out.Title, out.Text, out.Buttons = r.t(i18n.BannerTitle, "profile", title), []string{paragraphs(c.Banner)}, []Button{r.okButton()}
 	case DialogCertificate:

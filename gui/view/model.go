@@ -31,9 +31,12 @@ type Backend interface {
 	Version(ctx context.Context) (api.Version, error)
 }
 
-// Demo is the bundled server, to try the app with. Start returns when a profile for it can be used; the server
-// goes on until the process ends or ctx does.
+// Demo is the bundled server, to try the app with. Its methods are safe for concurrent use.
 type Demo interface {
+	// Serves says, at once, whether a stored profile is for this server, be it running or not.
+	Serves(p api.Profile) bool
+	// Start returns when the server runs, with a profile for it as it is now. The server goes on until the process
+	// ends.
 	Start(ctx context.Context) (profile api.ProfileText, err error)
 }
 
@@ -116,7 +119,8 @@ func New(cfg Config) *Model {
 }
 
 // Run serves until ctx ends, and returns when nothing that it started runs any more. It may be called once.
-// Profiles whose removal can still be undone are removed then; if the process is killed instead, they stay.
+// Profiles whose removal can still be undone are removed then, and the tunnel to the bundled server, which ends with the
+// app, is closed; if the process is killed instead, they stay.
 func (m *Model) Run(ctx context.Context) error {
 	running, stop := context.WithCancel(ctx)
 	m.ctx = running
@@ -142,6 +146,7 @@ func (m *Model) Run(ctx context.Context) error {
 	}
 	m.box.close()
 	m.removeNow(ctx)
+	m.endDemo(ctx)
 	stop()
 	m.tasks.Wait()
 	return ctx.Err()

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -590,37 +591,74 @@ func TestExplain(t *testing.T) {
 }
 
 // demo is a bundled server.
-type demo struct{ err error }
+type demo struct {
+	mu     sync.Mutex
+	err    error
+	slow   time.Duration
+	starts int
+}
 
-func (d demo) Start(context.Context) (api.ProfileText, error) {
+// demoAt is where it listens.
+const demoAt = "127.0.0.1:5000/udp"
+
+func (d *demo) Serves(p api.Profile) bool { return slices.Contains(p.Remotes, demoAt) }
+
+func (d *demo) Start(context.Context) (api.ProfileText, error) {
+	d.mu.Lock()
+	d.starts++
+	d.mu.Unlock()
+	time.Sleep(d.slow)
 	return api.ProfileText{Name: "demo", Text: "client"}, d.err
 }
 
+// started is how often it was started since the last time.
+func (d *demo) started() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.starts
+	d.starts = 0
+	return n
+}
+
+// withDemo has a bundled server and these profiles; what is imported is the server's.
+func withDemo(d *demo, profiles ...api.Profile) func(c *Config, s *service) {
+	return func(c *Config, s *service) { s.profiles, s.remotes, c.Demo = profiles, []string{demoAt}, d }
+}
+
+// TestDemo: from nothing to a tunnel in one click, and what goes wrong on the way.
 func TestDemo(t *testing.T) {
-	none := func(d demo) func(c *Config, s *service) {
-		return func(c *Config, s *service) { s.profiles, c.Demo = nil, d }
-	}
 	bubble(t, func(t *testing.T) {
-		r := up(t, none(demo{}))
+		r := up(t, withDemo(&demo{}))
 		if f := r.screen().First; f == nil || len(f.Buttons) != 3 {
 			t.Fatal(dump(r.screen()))
 		}
 		r.do(ActionDemo, "")
-		r.asked("Import demo true; Connect demo")
+		r.asked("Import demo false; Connect demo")
 		if s := r.screen(); s.First != nil || s.Selected() != "demo" {
 			t.Error(dump(s))
 		}
 	})
 	bubble(t, func(t *testing.T) {
-		r := up(t, none(demo{errors.New("no such program")}))
+		r := up(t, withDemo(&demo{err: errors.New("no such program")}))
 		r.do(ActionDemo, "")
 		if f := r.screen().First; f.Notice == nil || !strings.Contains(f.Notice.Text, "no such program") || !f.Buttons[2].Enabled {
 			t.Error(dump(f))
 		}
+		r.noDialog()
+	})
+	bubble(t, func(t *testing.T) {
+		r := up(t, withDemo(&demo{slow: time.Second}))
+		r.do(ActionDemo, "")
+		r.do(ActionDemo, "")
+		if f := r.screen().First; f.Busy == "" || f.Buttons[2].Enabled {
+			t.Error(dump(f))
+		}
+		r.wait(time.Second)
+		r.asked("Import demo false; Connect demo")
 	})
 	bubble(t, func(t *testing.T) {
 		r := up(t, func(c *Config, s *service) {
-			none(demo{})(c, s)
+			withDemo(&demo{})(c, s)
 			s.fail["Import"] = api.NewProblem(api.CodeNotPermitted, nil)
 		})
 		r.do(ActionDemo, "")
@@ -630,6 +668,90 @@ func TestDemo(t *testing.T) {
 		r := up(t, func(_ *Config, s *service) { s.profiles = nil })
 		r.do(ActionDemo, "")
 		r.asked("")
+	})
+	bubble(t, func(t *testing.T) {
+		d := &demo{}
+		r := up(t, func(c *Config, s *service) {
+			withDemo(d, api.Profile{Name: "work", Owner: "ann"})(c, s)
+			c.Policy.ForbidUserProfiles = true
+		})
+		r.do(ActionDemo, "")
+		if r.asked(""); d.started() != 0 {
+			t.Error("started where the organization forbids profiles")
+		}
+	})
+}
+
+// TestDemoBesideOthers: who has profiles may try the bundled server, too; a profile of theirs that is called like its
+// own stays.
+func TestDemoBesideOthers(t *testing.T) {
+	theirs := api.Profile{Name: "demo", Owner: "ann", Remotes: []string{"vpn.example.com:1194/udp"}}
+	bubble(t, func(t *testing.T) {
+		d := &demo{}
+		r := up(t, withDemo(d, theirs))
+		r.do(ActionConnect, "demo")
+		if r.asked("Connect demo"); d.started() != 0 {
+			t.Error("the bundled server was started for another's profile")
+		}
+		r.m.Show(PageLog)
+		r.asked("Logs true")
+		r.do(ActionDemo, "")
+		r.asked("Import demo false; Import demo 2 false; Connect demo 2")
+		if s := r.screen(); s.Selected() != "demo 2" || s.Page != PageProfiles || d.started() != 1 {
+			t.Error(dump(s))
+		}
+		r.do(ActionDemo, "") // there is one now
+		r.asked("Import demo 2 true; Connect demo 2")
+	})
+	bubble(t, func(t *testing.T) {
+		r := up(t, withDemo(&demo{err: errors.New("no room")}, theirs))
+		r.do(ActionDemo, "")
+		if d := r.dialog(DialogError); d.Notice == nil || d.Notice.Text != i18n.DemoFailed.In(i18n.English, "detail", "no room") {
+			t.Error(dump(d))
+		}
+	})
+}
+
+// TestDemoAgain: the profile of the bundled server, under whatever name, starts it again in the app's next run; the
+// tunnel ends with the app.
+func TestDemoAgain(t *testing.T) {
+	ours := api.Profile{Name: "try", Owner: "ann", Remotes: []string{demoAt}}
+	connected := api.Connection{Profile: "try", Owner: "ann", State: api.Connected}
+	bubble(t, func(t *testing.T) {
+		d := &demo{}
+		r := up(t, withDemo(d, ours))
+		r.do(ActionConnect, "try")
+		if r.asked("Import try true; Connect try"); d.started() != 1 {
+			t.Error("not started")
+		}
+		r.status(connected)
+		if err := r.stop(); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		r.asked("Disconnect try")
+	})
+	bubble(t, func(t *testing.T) { // one that is up already, as seen by a model that does not know it yet
+		r := up(t, withDemo(&demo{}, ours))
+		r.s.fails("Import", api.NewProblem(api.CodeProfileInUse, nil))
+		r.s.fails("Connect", api.NewProblem(api.CodeAlreadyConnected, nil))
+		r.do(ActionConnect, "try")
+		r.asked("Import try true; Connect try")
+		r.noDialog()
+		if n := r.screen().Detail.Notice; n != nil {
+			t.Error(dump(n))
+		}
+		if r.stop(); r.s.take() != "" {
+			t.Error("disconnected what is not connected")
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		r := up(t, withDemo(&demo{err: errors.New("no room")}, ours))
+		r.do(ActionConnect, "try")
+		r.asked("")
+		r.dialog(DialogError)
+		if s := r.screen(); s.Detail.Notice != nil || !s.Detail.Buttons[0].Enabled {
+			t.Error(dump(s.Detail))
+		}
 	})
 }
 

@@ -207,6 +207,19 @@ func (r renderer) toastLine() *Toast {
 	return t
 }
 
+// demoButton starts the bundled server and connects to it; nil where there is no such server, or a profile for it is in
+// the list already.
+func (r renderer) demoButton() *Button {
+	if !r.demo || r.bundled != "" || r.policy.ForbidUserProfiles {
+		return nil
+	}
+	b := &Button{Label: r.t(i18n.TryDemo), Action: Action{Kind: ActionDemo}, Enabled: r.reachable() && !r.first.busy}
+	if !r.reachable() {
+		b.Why = r.t(i18n.WhyNoService)
+	}
+	return b
+}
+
 // firstPage is what a person without profiles sees.
 func (r renderer) firstPage() *First {
 	f := &First{Title: r.t(i18n.FirstTitle), Text: r.t(i18n.FirstText), Buttons: r.ways()}
@@ -214,8 +227,8 @@ func (r renderer) firstPage() *First {
 		return &First{Title: f.Title, Text: r.t(i18n.FirstManaged)}
 	}
 	f.Buttons[0].Default = true
-	if r.demo {
-		f.Buttons = append(f.Buttons, Button{Label: r.t(i18n.TryDemo), Action: Action{Kind: ActionDemo}, Enabled: !r.first.busy})
+	if b := r.demoButton(); b != nil {
+		f.Buttons = append(f.Buttons, *b)
 	}
 	if r.first.busy {
 		f.Busy = r.t(i18n.TryingDemo)

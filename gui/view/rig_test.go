@@ -29,6 +29,7 @@ type service struct {
 	settings map[string]api.Settings
 	way      routes.Explanation
 	imports  []api.ImportRequest
+	remotes  []string // of what is imported
 
 	statuses chan api.Status
 	lost     chan error
@@ -106,7 +107,10 @@ func (s *service) Import(ctx context.Context, r api.ImportRequest) (api.Profile,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.imports = append(s.imports, r)
-	p := api.Profile{Name: r.Name, Owner: "ann"}
+	if !r.Replace && slices.ContainsFunc(s.profiles, func(p api.Profile) bool { return p.Name == r.Name }) {
+		return api.Profile{}, api.NewProblem(api.CodeProfileExists, map[string]string{"profile": r.Name})
+	}
+	p := api.Profile{Name: r.Name, Owner: "ann", Remotes: s.remotes}
 	s.profiles = append(slices.DeleteFunc(s.profiles, func(p api.Profile) bool { return p.Name == r.Name }), p)
 	return p, nil
 }

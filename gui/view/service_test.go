@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ import (
 	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/endpoint/pki"
+	demoserver "github.com/adit-vpn/adit/gui/demo"
 	"github.com/adit-vpn/adit/gui/i18n"
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/ipc"
@@ -140,6 +142,90 @@ func realService(t *testing.T, socket, dir string) (stop func()) {
 	return stop
 }
 
+// person looks at a model's screens.
+type person struct {
+	t       *testing.T
+	m       *Model
+	screens chan Screen // the newest
+	last    Screen
+	quit    func() // ends the model, and waits for it
+}
+
+// sitDown runs a model; the caller quits.
+func sitDown(t *testing.T, cfg Config) *person {
+	p := &person{t: t, screens: make(chan Screen, 1)}
+	cfg.Open, cfg.Browse = func(string) error { return nil }, signin.Run
+	cfg.Read = func(ctx context.Context, arg string) (source.Source, error) {
+		return source.Read(ctx, http.DefaultClient, arg)
+	}
+	cfg.Publish = func(s Screen) {
+		select {
+		case <-p.screens:
+		default:
+		}
+		p.screens <- s
+	}
+	p.m = New(cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.m.Run(ctx) }()
+	p.quit = sync.OnceFunc(func() { cancel(); <-done })
+	return p
+}
+
+// until waits for a screen.
+func (p *person) until(what string, ok func(s Screen) bool) Screen {
+	p.t.Helper()
+	patience := time.NewTimer(60 * time.Second)
+	defer patience.Stop()
+	for {
+		select {
+		case p.last = <-p.screens:
+			checkScreen(p.t, what, p.last)
+			if ok(p.last) {
+				return p.last
+			}
+		case <-patience.C:
+			p.t.Fatalf("no %s; the screen shows:\n%s", what, dump(p.last))
+		}
+	}
+}
+
+// TestRealDemo: the real service and the bundled server, that the first page starts, that ends with the app, and that
+// its profile starts again in the app's next run.
+func TestRealDemo(t *testing.T) {
+	dir, err := os.MkdirTemp("", "view") // short: a socket is in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if out, err := exec.Command("go", "build", "-o", dir, "github.com/adit-vpn/adit/cmd/adit-endpoint").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	socket := filepath.Join(dir, "s")
+	realService(t, socket, filepath.Join(dir, "state"))
+	c := api.NewClient(socket)
+	defer c.Close()
+	for _, do := range []Action{{Kind: ActionDemo}, {ActionConnect, "demo"}} {
+		server := demoserver.Find(filepath.Join(dir, "adit-gui"), filepath.Join(dir, "data"))
+		defer server.Close()
+		p := sitDown(t, Config{Backend: c, Vault: &vault{kept: map[string]secrets.Login{}}, Demo: server})
+		defer p.quit()
+		if do.Kind == ActionDemo {
+			p.until("first page", func(s Screen) bool { return s.First != nil && len(s.First.Buttons) == 3 })
+		} else {
+			p.until("list", func(s Screen) bool { return s.Selected() == "demo" && s.Detail.State == api.Disconnected })
+		}
+		p.m.Do(do)
+		p.until("tunnel", func(s Screen) bool { return s.Detail != nil && s.Detail.State == api.Connected })
+		p.quit()
+		if s, err := c.Status(t.Context()); err != nil || len(s.Connections) != 0 {
+			t.Errorf("the tunnel goes on without the app: %v, %+v", err, s)
+		}
+		server.Close()
+	}
+}
+
 // TestRealService: from an empty list to a tunnel and back, with the real service and a real endpoint; only the
 // machine's network is a recording.
 func TestRealService(t *testing.T) {
@@ -155,42 +241,10 @@ func TestRealService(t *testing.T) {
 	}
 	c := api.NewClient(socket)
 	defer c.Close()
-	screens := make(chan Screen, 1)
 	keychain := &vault{kept: map[string]secrets.Login{}}
-	m := New(Config{Backend: c, Vault: keychain, Open: func(string) error { return nil }, Browse: signin.Run,
-		Read: func(ctx context.Context, arg string) (source.Source, error) {
-			return source.Read(ctx, http.DefaultClient, arg)
-		},
-		Preferences: filepath.Join(dir, "config", "gui.json"),
-		Publish: func(s Screen) {
-			select {
-			case <-screens:
-			default:
-			}
-			screens <- s
-		}})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- m.Run(ctx) }()
-	quit := sync.OnceFunc(func() { cancel(); <-done })
-	defer quit()
-	var last Screen
-	until := func(what string, ok func(s Screen) bool) Screen {
-		t.Helper()
-		patience := time.NewTimer(60 * time.Second)
-		defer patience.Stop()
-		for {
-			select {
-			case last = <-screens:
-				checkScreen(t, what, last)
-				if ok(last) {
-					return last
-				}
-			case <-patience.C:
-				t.Fatalf("no %s; the screen shows:\n%s", what, dump(last))
-			}
-		}
-	}
+	person := sitDown(t, Config{Backend: c, Vault: keychain, Preferences: filepath.Join(dir, "config", "gui.json")})
+	m, until := person.m, person.until
+	defer person.quit()
 	dialog := func(k DialogKind) Screen {
 		t.Helper()
 		return until(string(k)+" dialog", func(s Screen) bool {
@@ -272,7 +326,7 @@ func TestRealService(t *testing.T) {
 	if list, err := c.Profiles(t.Context()); err != nil || len(list) != 1 {
 		t.Errorf("removed before it was final: %v, %v", list, err)
 	}
-	quit()
+	person.quit()
 	if list, err := c.Profiles(t.Context()); err != nil || len(list) != 0 {
 		t.Errorf("still there: %v, %v", list, err)
 	}

@@ -17,8 +17,9 @@ const undoTime = 10 * time.Second
 type state struct {
 	locales []string // for the language "auto"
 	version api.Version
-	demo    bool // there is a bundled server to try
-	starter bool // the app can be started with the desktop session
+	demo    bool   // there is a bundled server to try
+	bundled string // the profile that is for it; empty: there is none
+	starter bool   // the app can be started with the desktop session
 
 	policy Policy
 	prefs  preferences

@@ -161,7 +161,7 @@ func (m *Model) refresh() {
 		}
 		old := m.s.mine()
 		first := !m.s.listed
-		m.s.profiles, m.s.listed = list, true
+		m.s.profiles, m.s.listed, m.s.bundled = list, true, m.bundled(list)
 		m.s.forget()
 		m.settle(old, first)
 		m.loadSettings()
