@@ -7,18 +7,17 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/driver/desktop"
 
-	"github.com/adit-vpn/adit/gui/icon"
 	"github.com/adit-vpn/adit/gui/view"
 )
 
 // Desktop is the whole app on a desktop: window, tray and notifications.
 type Desktop struct {
-	app    fyne.App
-	window *Window
-	acts   Acts
-	tray   desktop.App // nil: this toolkit has none
-	menu   *fyne.Menu
-	panel  icon.Panel
+	app      fyne.App
+	window   *Window
+	acts     Acts
+	tray     desktop.App // nil: this toolkit has none
+	menu     *fyne.Menu
+	template bool // the system colours the tray's icons
 	// trayed says whether the desktop shows icons in a tray at the moment.
 	trayed func() bool
 	begun  bool      // our icon is there
@@ -29,10 +28,10 @@ type Desktop struct {
 // trayPause is how long to wait before the desktop is asked again for a tray, which may start after us.
 const trayPause = 5 * time.Second
 
-// NewDesktop makes it; trayed is asked when the window is closed, and panel is what the tray's icons stand on. Nothing
-// is seen until Show and Open.
-func NewDesktop(app fyne.App, acts Acts, panel icon.Panel, trayed func() bool) *Desktop {
-	d := &Desktop{app: app, window: New(app, acts), acts: acts, panel: panel, trayed: trayed, menu: fyne.NewMenu("Adit")}
+// NewDesktop makes it; trayed is asked when the window is closed, and with template the system colours the tray's
+// icons (macOS). Nothing is seen until Show and Open.
+func NewDesktop(app fyne.App, acts Acts, template bool, trayed func() bool) *Desktop {
+	d := &Desktop{app: app, window: New(app, acts), acts: acts, template: template, trayed: trayed, menu: fyne.NewMenu("Adit")}
 	app.SetIcon(applicationPicture())
 	d.tray, _ = app.(desktop.App)
 	d.window.win.SetCloseIntercept(d.close)
@@ -57,7 +56,7 @@ func (d *Desktop) Show(s view.Screen) {
 	old := d.shown
 	d.shown, d.begun = s.Tray, true
 	if old.Icon != s.Tray.Icon {
-		d.tray.SetSystemTrayIcon(trayPicture(s.Tray.Icon, d.panel))
+		d.tray.SetSystemTrayIcon(trayPicture(s.Tray.Icon, d.template))
 	}
 	d.menu.Items = d.items(s.Tray)
 	d.tray.SetSystemTrayMenu(d.menu)

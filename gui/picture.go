@@ -69,9 +69,16 @@ func inkOf(i view.Icon, th fyne.Theme) color.NRGBA {
 	return color.NRGBAModel.Convert(th.Color(name, fyne.CurrentApp().Settings().ThemeVariant())).(color.NRGBA)
 }
 
-// trayPicture is the tray's icon.
-func trayPicture(i view.Icon, p icon.Panel) fyne.Resource {
-	return fyne.NewStaticResource(fmt.Sprintf("adit-%s-%d.png", i, p), icon.PNG(icon.Draw(kindOf(i), 64, p.Ink())))
+// traySize is in pixels; panels show it smaller.
+const traySize = 64
+
+// trayPicture is the tray's icon; a template is a shape that the system colours (macOS).
+func trayPicture(i view.Icon, template bool) fyne.Resource {
+	name := fmt.Sprintf("adit-%s.png", i)
+	if template { // the driver knows one by its type, and takes any kind of picture in it
+		return theme.NewThemedResource(fyne.NewStaticResource(name, icon.PNG(icon.Draw(kindOf(i), traySize, color.NRGBA{A: 0xff}))))
+	}
+	return fyne.NewStaticResource(name, icon.PNG(icon.Tray(kindOf(i), traySize)))
 }
 
 // applicationPicture is the icon of the window and the program.

@@ -27,7 +27,6 @@ import (
 	"github.com/adit-vpn/adit/client/source"
 	"github.com/adit-vpn/adit/gui"
 	"github.com/adit-vpn/adit/gui/demo"
-	"github.com/adit-vpn/adit/gui/icon"
 	"github.com/adit-vpn/adit/gui/instance"
 	"github.com/adit-vpn/adit/gui/view"
 	"github.com/adit-vpn/adit/platform/autostart"
@@ -167,7 +166,7 @@ func serve(o options, first *instance.Instance) error {
 		Publish: func(s view.Screen) { fyne.Do(func() { desk.Show(s) }) },
 		Notify:  func(n view.Notification) { fyne.Do(func() { desk.Notify(n) }) },
 	})
-	desk = gui.NewDesktop(a, model, icon.Light, trayed)
+	desk = gui.NewDesktop(a, model, runtime.GOOS == "darwin", trayed)
 	var all sync.WaitGroup
 	a.Lifecycle().SetOnStarted(func() {
 		all.Go(func() { _ = model.Run(ctx) }) // it ends with ctx

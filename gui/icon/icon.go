@@ -1,8 +1,8 @@
 // Package icon draws Adit's icons: the mouth of an adit, in which the state of the tunnel stands as a shape, so
 // that colour is never the only sign.
 //
-// They are drawn where they are needed, at the size and in the ink that the place wants: panels are light or
-// dark, and their pixels more or less dense. Everything here is safe for concurrent use.
+// They are drawn where they are needed, at the size and in the ink that the place wants: themes are light or
+// dark, and pixels more or less dense. Everything here is safe for concurrent use.
 package icon
 
 import (
@@ -29,30 +29,34 @@ const (
 	Kinds
 )
 
-// Panel is what an icon of the tray stands on.
-type Panel int
-
-// The panels.
-const (
-	Light Panel = iota
-	Dark
-	Template // macOS's, which colours the shape itself
+// The colours of an icon of the tray.
+var (
+	light = color.NRGBA{0xf4, 0xf6, 0xf8, 0xff}
+	dark  = color.NRGBA{0x24, 0x2a, 0x30, 0xff}
 )
-
-// Ink is the colour that stands out from a panel.
-func (p Panel) Ink() color.NRGBA {
-	switch p {
-	case Dark:
-		return color.NRGBA{0xf4, 0xf6, 0xf8, 0xff}
-	case Template:
-		return color.NRGBA{0, 0, 0, 0xff}
-	}
-	return color.NRGBA{0x24, 0x2a, 0x30, 0xff}
-}
 
 // Draw draws a state in one ink, size pixels wide and high, on nothing.
 func Draw(k Kind, size int, ink color.NRGBA) *image.NRGBA {
 	p := newPainter(size)
+	p.state(k)
+	p.fill(ink)
+	return p.image
+}
+
+// Tray draws a state for a panel of any colour, size pixels wide and high: light, on a dark mouth of its own. No
+// desktop but macOS's, which colours a shape itself, says how its panel looks.
+func Tray(k Kind, size int) *image.NRGBA {
+	p := newPainter(size)
+	p.mouth(arch{left: 1, right: 15, bottom: 15, spring: 8}, true)
+	p.fill(dark)
+	p.shrink = 0.94
+	p.state(k)
+	p.fill(light)
+	return p.image
+}
+
+// state collects the shapes of a state.
+func (p *painter) state(k Kind) {
 	switch k {
 	case Connected:
 		p.mouth(outer, true)
@@ -76,8 +80,6 @@ func Draw(k Kind, size int, ink color.NRGBA) *image.NRGBA {
 		p.box(7.2, 6, 8.8, 10.5, true)
 		p.disc(8, 12.3, 0.95)
 	}
-	p.fill(ink)
-	return p.image
 }
 
 // Application draws the icon of the application itself, size pixels wide and high.
@@ -115,7 +117,9 @@ type arch struct{ left, right, bottom, spring float64 }
 var (
 	outer = arch{left: 2.2, right: 13.8, bottom: 14.6, spring: 7.4}
 	inner = arch{left: 3.9, right: 12.1, bottom: 14.6, spring: 7.4}
-	tick  = []point{{4.9, 9}, {6, 7.9}, {7.3, 9.2}, {10.1, 6.1}, {11.2, 7.2}, {7.3, 11.5}}
+	// centre is that of the mouth.
+	centre = point{8, 8.1}
+	tick   = []point{{4.9, 9}, {6, 7.9}, {7.3, 9.2}, {10.1, 6.1}, {11.2, 7.2}, {7.3, 11.5}}
 )
 
 // painter collects shapes until fill. Shapes that are taken away run the other way round.
@@ -123,10 +127,11 @@ type painter struct {
 	image  *image.NRGBA
 	raster *vector.Rasterizer
 	scale  float64
+	shrink float64 // towards centre
 }
 
 func newPainter(size int) *painter {
-	return &painter{image: image.NewNRGBA(image.Rect(0, 0, size, size)), raster: vector.NewRasterizer(size, size), scale: float64(size) / field}
+	return &painter{image: image.NewNRGBA(image.Rect(0, 0, size, size)), raster: vector.NewRasterizer(size, size), scale: float64(size) / field, shrink: 1}
 }
 
 // fill paints the collected shapes over what is there.
@@ -141,7 +146,7 @@ func (p *painter) polygon(points []point, add bool) {
 		if !add {
 			at = points[len(points)-1-i]
 		}
-		x, y := float32(at.x*p.scale), float32(at.y*p.scale)
+		x, y := float32((centre.x+(at.x-centre.x)*p.shrink)*p.scale), float32((centre.y+(at.y-centre.y)*p.shrink)*p.scale)
 		if i == 0 {
 			p.raster.MoveTo(x, y)
 		} else {

@@ -3,6 +3,7 @@ package icon
 import (
 	"bytes"
 	"image"
+	"image/color"
 	"image/png"
 	"testing"
 )
@@ -10,12 +11,15 @@ import (
 // sizes are those that panels and windows ask for, pixels.
 var sizes = []int{16, 18, 22, 24, 32, 44, 48, 64, 128, 256}
 
+// ink is that of a light theme.
+var ink = color.NRGBA{0x24, 0x2a, 0x30, 0xff}
+
 // TestStatesDiffer: no two states look alike, in one ink and at the smallest size.
 func TestStatesDiffer(t *testing.T) {
 	for _, size := range sizes {
 		for a := range Kinds {
 			for b := range a {
-				x, y := Draw(a, size, Light.Ink()), Draw(b, size, Light.Ink())
+				x, y := Draw(a, size, ink), Draw(b, size, ink)
 				differ := 0
 				for i := 3; i < len(x.Pix); i += 4 {
 					if d := int(x.Pix[i]) - int(y.Pix[i]); d > 96 || d < -96 {
@@ -35,8 +39,7 @@ func TestStatesDiffer(t *testing.T) {
 func TestInside(t *testing.T) {
 	for _, size := range sizes {
 		for k := range Kinds {
-			for _, panel := range []Panel{Light, Dark, Template} {
-				m, ink := Draw(k, size, panel.Ink()), panel.Ink()
+			for name, m := range map[string]*image.NRGBA{"ink": Draw(k, size, ink), "tray": Tray(k, size)} {
 				drawn := 0
 				for y := range size {
 					for x := range size {
@@ -46,15 +49,53 @@ func TestInside(t *testing.T) {
 						}
 						drawn++
 						if x == 0 || y == 0 || x == size-1 || y == size-1 {
-							t.Fatalf("%d at %d pixels touches the edge at %d,%d", k, size, x, y)
+							t.Fatalf("%s of %d at %d pixels touches the edge at %d,%d", name, k, size, x, y)
 						}
-						if c.A == 255 && (c.R != ink.R || c.G != ink.G || c.B != ink.B) {
+						if name == "ink" && c.A == 255 && c != ink {
 							t.Fatalf("%d at %d pixels has %v, want %v", k, size, c, ink)
 						}
 					}
 				}
 				if drawn < size*size/8 {
-					t.Errorf("%d at %d pixels has only %d pixels", k, size, drawn)
+					t.Errorf("%s of %d at %d pixels has only %d pixels", name, k, size, drawn)
+				}
+			}
+		}
+	}
+}
+
+// on is what a pixel of the tray's icon looks like on a panel, from 0 (black) to 255 (white).
+func on(panel int, c color.NRGBA) int {
+	return (int(c.G)*int(c.A) + panel*(255-int(c.A))) / 255
+}
+
+// TestTray: on panels from black to white each icon stands out from the panel, and from each other icon.
+func TestTray(t *testing.T) {
+	for _, size := range []int{16, 22, 32, 48} {
+		least := 4 * size * size / (16 * 16)
+		for panel := 0; panel <= 255; panel += 15 {
+			for a := range Kinds {
+				x := Tray(a, size)
+				out := 0
+				for i := 0; i < size*size; i++ {
+					if d := on(panel, x.NRGBAAt(i%size, i/size)) - panel; d > 96 || d < -96 {
+						out++
+					}
+				}
+				if out < 6*least {
+					t.Errorf("%d at %d pixels on %d: only %d pixels stand out", a, size, panel, out)
+				}
+				for b := range a {
+					y := Tray(b, size)
+					differ := 0
+					for i := 0; i < size*size; i++ {
+						if d := on(panel, x.NRGBAAt(i%size, i/size)) - on(panel, y.NRGBAAt(i%size, i/size)); d > 96 || d < -96 {
+							differ++
+						}
+					}
+					if differ < least {
+						t.Errorf("%d and %d at %d pixels on %d: %d pixels differ, want %d", a, b, size, panel, differ, least)
+					}
 				}
 			}
 		}
@@ -63,8 +104,8 @@ func TestInside(t *testing.T) {
 
 // TestUpright: what has no left and right is the same on both sides.
 func TestUpright(t *testing.T) {
-	for name, m := range map[string]*image.NRGBA{"application": Application(64), "disconnected": Draw(Disconnected, 64, Light.Ink()),
-		"connecting": Draw(Connecting, 64, Light.Ink()), "sign-in": Draw(SignIn, 64, Light.Ink()), "blocked": Draw(Blocked, 64, Light.Ink())} {
+	for name, m := range map[string]*image.NRGBA{"application": Application(64), "disconnected": Draw(Disconnected, 64, ink),
+		"connecting": Draw(Connecting, 64, ink), "sign-in": Draw(SignIn, 64, ink), "blocked": Draw(Blocked, 64, ink)} {
 		for y := range 64 {
 			for x := range 32 {
 				a, b := m.NRGBAAt(x, y), m.NRGBAAt(63-x, y)
