@@ -116,21 +116,8 @@ func run(args []string, w io.Writer) error {
 	return serve(o, first)
 }
 
-// starter is the app in the list of what starts with the session; nil when it does not know its own file.
-func starter() view.Autostart {
-	self, err := os.Executable()
-	if err != nil {
-		return nil
-	}
-	return autostart.Entry{ID: appID, Name: "Adit", Program: self, Args: []string{"--hidden"}}
-}
-
-// bundledServer is the one beside this program, nil when it is not there, and what ends it.
-func bundledServer() (view.Demo, func()) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, func() {}
-	}
+// bundledServer is the one beside this program, self, and what ends it; nil when it is not there.
+func bundledServer(self string) (view.Demo, func()) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, func() {}
@@ -152,8 +139,14 @@ func serve(o options, first *instance.Instance) error {
 	if dir, err := os.UserConfigDir(); err == nil {
 		preferences = filepath.Join(dir, "adit", "gui.json")
 	}
-	bundled, done := bundledServer()
-	defer done()
+	var starter view.Autostart
+	var bundled view.Demo
+	if self, err := os.Executable(); err == nil { // else the app does without both
+		starter = autostart.Entry{ID: appID, Name: "Adit", Program: self, Args: []string{"--hidden"}}
+		var done func()
+		bundled, done = bundledServer(self)
+		defer done()
+	}
 	a := app.NewWithID(appID)
 	var desk *gui.Desktop
 	model := view.New(view.Config{
@@ -161,7 +154,7 @@ func serve(o options, first *instance.Instance) error {
 		Read: func(ctx context.Context, arg string) (source.Source, error) {
 			return source.Read(ctx, http.DefaultClient, arg)
 		},
-		Autostart: starter(), Demo: bundled, Preferences: preferences, Locales: locales(), Hidden: o.hidden,
+		Autostart: starter, Demo: bundled, Preferences: preferences, Locales: locales(), Hidden: o.hidden,
 		Version: api.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH},
 		Publish: func(s view.Screen) { fyne.Do(func() { desk.Show(s) }) },
 		Notify:  func(n view.Notification) { fyne.Do(func() { desk.Notify(n) }) },

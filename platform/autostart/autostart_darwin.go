@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/adit-vpn/adit/platform/durable"
 )
 
 // The list is launchd's agents of the person (launchd.plist(5)).
@@ -31,28 +29,8 @@ func (e Entry) Enabled() (bool, error) {
 	return err == nil, err
 }
 
-// Set puts the program into the list, or takes it out.
-func (e Entry) Set(on bool) error {
-	file, err := e.file()
-	if err != nil {
-		return err
-	}
-	if !on {
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	if err := e.check(); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
-	}
-	return durable.Write(file, e.text(), 0o644)
-}
-
-func (e Entry) text() []byte {
+// text is the agent's file.
+func (e Entry) text() ([]byte, error) {
 	var b bytes.Buffer
 	text := func(tag, value string) {
 		b.WriteString("<" + tag + ">")
@@ -69,5 +47,5 @@ func (e Entry) text() []byte {
 		text("string", a)
 	}
 	b.WriteString("</array>\n<key>RunAtLoad</key>\n<true/>\n<key>LimitLoadToSessionType</key>\n<string>Aqua</string>\n</dict>\n</plist>\n")
-	return b.Bytes()
+	return b.Bytes(), nil
 }

@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/adit-vpn/adit/platform/durable"
 )
 
 // The list is a directory of desktop entries (Desktop Application Autostart Specification 0.5).
@@ -44,36 +42,16 @@ func (e Entry) Enabled() (bool, error) {
 	return true, nil
 }
 
-// Set puts the program into the list, or takes it out.
-func (e Entry) Set(on bool) error {
-	file, err := e.file()
-	if err != nil {
-		return err
-	}
-	if !on {
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	if err := e.check(); err != nil {
-		return err
-	}
+// text is the entry's file.
+func (e Entry) text() ([]byte, error) {
 	if strings.Contains(e.Program, "%") { // GLib looks for the program before it reads %% as %
-		return fmt.Errorf("%q has a %% in its name, which desktops do not find", e.Program)
+		return nil, fmt.Errorf("%q has a %% in its name, which desktops do not find", e.Program)
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
-	}
-	return durable.Write(file, []byte(e.text()), 0o644)
-}
-
-func (e Entry) text() string {
 	words := []string{quote(e.Program)}
 	for _, a := range e.Args {
 		words = append(words, quote(a))
 	}
-	return "[Desktop Entry]\nType=Application\nVersion=1.5\nName=" + escape(e.Name) + "\nExec=" + escape(strings.Join(words, " ")) + "\nTerminal=false\n"
+	return []byte("[Desktop Entry]\nType=Application\nVersion=1.5\nName=" + escape(e.Name) + "\nExec=" + escape(strings.Join(words, " ")) + "\nTerminal=false\n"), nil
 }
 
 // quote makes one argument of Exec (Desktop Entry Specification 1.5, "The Exec key").
