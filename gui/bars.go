@@ -13,30 +13,31 @@ import (
 	"github.com/adit-vpn/adit/gui/view"
 )
 
-// noticeBar is a problem: what is the matter, and what to do.
-type noticeBar struct {
+// slot holds what stands for a value that may not be there. It is made anew only when the value has changed.
+type slot[T any] struct {
 	object *fyne.Container
-	shown  *view.Notice
+	draw   func(*T) fyne.CanvasObject
+	shown  *T
 }
 
-func newNoticeBar() *noticeBar {
-	n := &noticeBar{object: container.NewStack()}
-	n.object.Hide()
-	return n
+func newSlot[T any](draw func(*T) fyne.CanvasObject) *slot[T] {
+	s := &slot[T]{object: container.NewStack(), draw: draw}
+	s.object.Hide()
+	return s
 }
 
 // show says whether anything has changed.
-func (n *noticeBar) show(s *view.Notice) bool {
-	if reflect.DeepEqual(n.shown, s) {
+func (s *slot[T]) show(v *T) bool {
+	if reflect.DeepEqual(s.shown, v) {
 		return false
 	}
-	n.shown = s
-	n.object.Objects = nil
-	if s != nil {
-		n.object.Objects = []fyne.CanvasObject{noticeOf(s)}
+	s.shown = v
+	s.object.Objects = nil
+	if v != nil {
+		s.object.Objects = []fyne.CanvasObject{s.draw(v)}
 	}
-	showIf(n.object, s != nil)
-	n.object.Refresh()
+	showIf(s.object, v != nil)
+	s.object.Refresh()
 	return true
 }
 
@@ -58,39 +59,16 @@ func noticeOf(s *view.Notice) fyne.CanvasObject {
 	return container.NewStack(back, container.NewBorder(nil, nil, container.NewHBox(edge, sign), nil, lines))
 }
 
-// toastBar is one line at the bottom, with what takes it back.
-type toastBar struct {
-	object *fyne.Container
-	do     func(view.Action)
-	shown  *view.Toast
-}
-
-func newToastBar(do func(view.Action)) *toastBar {
-	t := &toastBar{object: container.NewStack(), do: do}
-	t.object.Hide()
-	return t
-}
-
-// show says whether anything has changed.
-func (t *toastBar) show(s *view.Toast) bool {
-	if reflect.DeepEqual(t.shown, s) {
-		return false
+// toastOf draws one line at the bottom, with what takes it back.
+func toastOf(s *view.Toast, do func(view.Action)) fyne.CanvasObject {
+	var right fyne.CanvasObject
+	if s.Button != nil {
+		right = button(*s.Button, do)
 	}
-	t.shown = s
-	t.object.Objects = nil
-	if s != nil {
-		var right fyne.CanvasObject
-		if s.Button != nil {
-			right = button(*s.Button, t.do)
-		}
-		text := widget.NewLabel(s.Text)
-		text.Truncation = fyne.TextTruncateEllipsis
-		back := canvas.NewRectangle(theme.Color(theme.ColorNameHeaderBackground))
-		t.object.Objects = []fyne.CanvasObject{back, container.NewPadded(container.NewBorder(nil, nil, nil, right, text))}
-	}
-	showIf(t.object, s != nil)
-	t.object.Refresh()
-	return true
+	text := widget.NewLabel(s.Text)
+	text.Truncation = fyne.TextTruncateEllipsis
+	back := canvas.NewRectangle(theme.Color(theme.ColorNameHeaderBackground))
+	return container.NewStack(back, container.NewPadded(container.NewBorder(nil, nil, nil, right, text)))
 }
 
 // lockIcon is a padlock, for what the administrator manages.

@@ -34,6 +34,7 @@ func NewDesktop(app fyne.App, acts Acts, template bool, trayed func() bool) *Des
 	d := &Desktop{app: app, window: New(app, acts), acts: acts, template: template, trayed: trayed, menu: fyne.NewMenu("Adit")}
 	app.SetIcon(applicationPicture())
 	d.tray, _ = app.(desktop.App)
+	d.window.closing = d.close
 	d.window.win.SetCloseIntercept(d.close)
 	d.window.hidden = func() { acts.SetVisible(false) }
 	d.window.win.SetOnDropped(func(_ fyne.Position, files []fyne.URI) { d.window.Drop(files) })
@@ -102,11 +103,18 @@ func (d *Desktop) Notify(n view.Notification) {
 	d.app.SendNotification(fyne.NewNotification(n.Title, n.Text))
 }
 
-// close hides the window where the tray brings it back. Elsewhere the person is told first.
+// close does what the person has chosen. Until then a tray that brings the window back is enough; elsewhere the person
+// is asked.
 func (d *Desktop) close() {
-	if d.begun && d.trayed() {
+	trayed := d.begun && d.trayed()
+	switch c := d.window.shown.OnClose; {
+	case c == view.CloseQuits:
+		d.app.Quit()
+	case trayed:
 		d.window.hide()
-		return
+	case c == view.CloseHides:
+		d.window.do(view.Action{Kind: view.ActionKeepRunning})
+	default:
+		d.acts.AskBackground()
 	}
-	d.acts.AskBackground()
 }

@@ -16,14 +16,14 @@ import (
 
 // detailPane is the selected profile.
 type detailPane struct {
-	object fyne.CanvasObject
+	object *container.Scroll
 	do     func(view.Action)
 	shown  view.Detail
 
 	picture                        *picture
 	title, text, sentence, elapsed *widget.Label
 	managed                        *widget.Label
-	notice                         *noticeBar
+	notice                         *slot[view.Notice]
 	buttons                        *fyne.Container
 	graph                          *graph
 	throughput                     *fyne.Container
@@ -35,7 +35,7 @@ type detailPane struct {
 
 func newDetailPane(do func(view.Action), search func(string)) *detailPane {
 	d := &detailPane{do: do, picture: newPicture(52), title: heading(""), text: widget.NewLabel(""), elapsed: widget.NewLabel(""), sentence: wrapped(""), managed: wrapped(""),
-		notice: newNoticeBar(), buttons: container.NewVBox(), graph: newGraph(), graphTitle: widget.NewLabel(""), peak: caption(""),
+		notice: newSlot(noticeOf), buttons: container.NewVBox(), graph: newGraph(), graphTitle: widget.NewLabel(""), peak: caption(""),
 		rx: widget.NewLabel(""), tx: widget.NewLabel(""), rows: container.New(layout.NewFormLayout()), through: newThroughPane(search)}
 	d.title.SizeName = theme.SizeNameHeadingText
 	d.rxSign, d.txSign = canvas.NewRectangle(color.Transparent), canvas.NewRectangle(color.Transparent)
@@ -94,6 +94,12 @@ func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
 	d.through.show(&s.Through)
 }
 
+// search brings the search box into sight.
+func (d *detailPane) search() *entry {
+	d.object.ScrollToBottom()
+	return d.through.filter
+}
+
 // paint colours a sign if it has another colour.
 func paint(r *canvas.Rectangle, c color.Color) {
 	if r.FillColor != c {
@@ -121,7 +127,7 @@ func facts(rows []view.Row) []fyne.CanvasObject {
 type throughPane struct {
 	object       *fyne.Container
 	title, words *widget.Label
-	filter       *widget.Entry
+	filter       *entry
 	count        *widget.Label
 	list         *widget.List
 	sized        *fyne.Container
@@ -132,9 +138,8 @@ type throughPane struct {
 const networksHeight = 220
 
 func newThroughPane(search func(string)) *throughPane {
-	t := &throughPane{title: widget.NewLabel(""), words: wrapped(""), filter: widget.NewEntry(), count: caption("")}
+	t := &throughPane{title: widget.NewLabel(""), words: wrapped(""), filter: newSearch(search), count: caption("")}
 	t.title.TextStyle.Bold = true
-	t.filter.OnChanged = search
 	t.list = widget.NewList(func() int { return len(t.networks) },
 		func() fyne.CanvasObject {
 			return container.NewGridWithColumns(2, widget.NewLabel(""), widget.NewLabel(""))

@@ -14,7 +14,7 @@ import (
 // profileList is the list of profiles with their states.
 type profileList struct {
 	object fyne.CanvasObject
-	list   *widget.List
+	list   *keyList
 	empty  *widget.Label
 	others *widget.Label // other users' tunnels
 	items  []view.Item
@@ -89,15 +89,15 @@ func (tight) MinSize(objects []fyne.CanvasObject) fyne.Size {
 	return size
 }
 
-func newProfileList(selected func(profile string)) *profileList {
+func newProfileList(selected func(profile string), other func(fyne.KeyName) bool) *profileList {
 	l := &profileList{empty: wrapped(""), others: wrapped("")}
 	l.others.SizeName = theme.SizeNameCaptionText
-	l.list = widget.NewList(func() int { return len(l.items) }, func() fyne.CanvasObject { return newRow() },
+	l.list = newKeyList(func() int { return len(l.items) }, func() fyne.CanvasObject { return newRow() },
 		func(id widget.ListItemID, o fyne.CanvasObject) {
 			if id < len(l.items) {
 				o.(*row).show(l.items[id], l.theme)
 			}
-		})
+		}, other)
 	l.list.OnSelected = func(id widget.ListItemID) {
 		if !l.quiet && id < len(l.items) {
 			selected(l.items[id].Name)

@@ -2,7 +2,6 @@ package gui
 
 import (
 	"reflect"
-	"strings"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -20,12 +19,12 @@ type firstPane struct {
 	shown       view.First
 	title, text *widget.Label
 	busy        *busyLine
-	notice      *noticeBar
+	notice      *slot[view.Notice]
 	buttons     *fyne.Container
 }
 
 func newFirstPane(do func(view.Action)) *firstPane {
-	f := &firstPane{do: do, title: heading(""), text: wrapped(""), busy: newBusyLine(), notice: newNoticeBar(), buttons: container.NewVBox()}
+	f := &firstPane{do: do, title: heading(""), text: wrapped(""), busy: newBusyLine(), notice: newSlot(noticeOf), buttons: container.NewVBox()}
 	f.title.SizeName = theme.SizeNameHeadingText
 	sign := widget.NewIcon(applicationPicture())
 	f.object = container.NewVScroll(container.NewVBox(layout.NewSpacer(), container.New(height{96}, sign), f.title, f.text, f.buttons, f.busy.object, f.notice.object, layout.NewSpacer()))
@@ -72,22 +71,22 @@ func (b *busyLine) show(text string) {
 type explainPane struct {
 	object        fyne.CanvasObject
 	label, help   *widget.Label
-	entry         *widget.Entry
-	ask           *widget.Button
+	entry         *entry
+	ask           *pushButton
 	busy          *busyLine
 	answer        *widget.Label
 	rows          *fyne.Container
-	notice        *noticeBar
+	notice        *slot[view.Notice]
 	shown         view.Explain
 	explain       func(string)
 	answerSection *fyne.Container
 }
 
 func newExplainPane(explain func(string)) *explainPane {
-	e := &explainPane{label: heading(""), help: wrapped(""), entry: widget.NewEntry(), busy: newBusyLine(), answer: wrapped(""),
-		rows: container.New(layout.NewFormLayout()), notice: newNoticeBar(), explain: explain}
+	e := &explainPane{label: heading(""), help: wrapped(""), entry: newSearch(nil), busy: newBusyLine(), answer: wrapped(""),
+		rows: container.New(layout.NewFormLayout()), notice: newSlot(noticeOf), explain: explain}
 	e.answer.TextStyle.Bold = true
-	e.ask = widget.NewButton("", func() { e.explain(e.entry.Text) })
+	e.ask = newPushButton("", nil, func() { e.explain(e.entry.Text) })
 	e.ask.Importance = widget.HighImportance
 	e.entry.OnSubmitted = e.explain
 	e.answerSection = container.NewVBox(e.answer, e.rows)
@@ -123,25 +122,26 @@ func (e *explainPane) show(s view.Explain) {
 // logPane is the service's log.
 type logPane struct {
 	object fyne.CanvasObject
-	filter *widget.Entry
+	filter *entry
 	follow *widget.Check
-	copy   *widget.Button
+	copy   *pushButton
+	save   *pushButton
 	remark *widget.Label
-	notice *noticeBar
+	notice *slot[view.Notice]
 	list   *widget.List
 	lines  []view.LogLine
 	quiet  bool
 }
 
-func newLogPane(acts Acts, toClipboard func(string)) *logPane {
-	l := &logPane{filter: widget.NewEntry(), remark: caption(""), notice: newNoticeBar()}
-	l.filter.OnChanged = acts.FilterLog
+func newLogPane(acts Acts, do func(view.Action)) *logPane {
+	l := &logPane{filter: newSearch(acts.FilterLog), remark: caption(""), notice: newSlot(noticeOf)}
 	l.follow = widget.NewCheck("", func(on bool) {
 		if !l.quiet {
 			acts.FollowLog(on)
 		}
 	})
-	l.copy = widget.NewButtonWithIcon("", theme.ContentCopyIcon(), func() { toClipboard(l.text()) })
+	l.copy = newPushButton("", theme.ContentCopyIcon(), func() { do(view.Action{Kind: view.ActionCopyLog}) })
+	l.save = newPushButton("", theme.DocumentSaveIcon(), func() { do(view.Action{Kind: view.ActionSaveLog}) })
 	l.list = widget.NewList(func() int { return len(l.lines) },
 		func() fyne.CanvasObject {
 			t := widget.NewLabel("")
@@ -152,30 +152,13 @@ func newLogPane(acts Acts, toClipboard func(string)) *logPane {
 		},
 		func(id widget.ListItemID, o fyne.CanvasObject) {
 			if id < len(l.lines) {
-				set(o.(*widget.Label), lineOf(l.lines[id]))
+				set(o.(*widget.Label), l.lines[id].String())
 			}
 		})
 	l.list.HideSeparators = true
-	l.object = container.NewBorder(container.NewVBox(container.NewBorder(nil, nil, nil, container.NewHBox(l.follow, l.copy), l.filter), l.notice.object, l.remark),
+	l.object = container.NewBorder(container.NewVBox(container.NewBorder(nil, nil, nil, container.NewHBox(l.follow, l.copy, l.save), l.filter), l.notice.object, l.remark),
 		nil, nil, nil, l.list)
 	return l
-}
-
-func lineOf(s view.LogLine) string {
-	words := []string{s.Time, s.Level}
-	if s.Profile != "" {
-		words = append(words, s.Profile)
-	}
-	return strings.Join(append(words, s.Text), "  ")
-}
-
-func (l *logPane) text() string {
-	var b strings.Builder
-	for _, s := range l.lines {
-		b.WriteString(lineOf(s))
-		b.WriteByte('\n')
-	}
-	return b.String()
 }
 
 func (l *logPane) show(s view.Log) {
@@ -192,6 +175,9 @@ func (l *logPane) show(s view.Log) {
 	l.quiet = false
 	if l.copy.Text != s.Copy {
 		l.copy.SetText(s.Copy)
+	}
+	if l.save.Text != s.Save {
+		l.save.SetText(s.Save)
 	}
 	set(l.remark, s.Remark)
 	showIf(l.remark, s.Remark != "")
@@ -284,12 +270,12 @@ type aboutPane struct {
 	object fyne.CanvasObject
 	text   *widget.Label
 	rows   *fyne.Container
-	notice *noticeBar
+	notice *slot[view.Notice]
 	shown  view.About
 }
 
 func newAboutPane() *aboutPane {
-	a := &aboutPane{text: wrapped(""), rows: container.New(layout.NewFormLayout()), notice: newNoticeBar()}
+	a := &aboutPane{text: wrapped(""), rows: container.New(layout.NewFormLayout()), notice: newSlot(noticeOf)}
 	a.object = container.NewVScroll(container.NewVBox(container.New(height{96}, widget.NewIcon(applicationPicture())), a.text, a.notice.object, a.rows))
 	return a
 }

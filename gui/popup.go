@@ -84,7 +84,7 @@ func (p *popup) setFields(all []view.Field) {
 // field makes one field. Enter in it is the default button, Esc the one that cancels.
 func (p *popup) field(f view.Field) {
 	if f.Switch {
-		c := widget.NewCheck(f.Label, nil)
+		c := newCheckBox(f.Label, p.enter, p.cancel)
 		c.SetChecked(f.Value == "true")
 		if !f.Enabled {
 			c.Disable()
@@ -165,7 +165,9 @@ func (p *popup) draw(d *view.Dialog) {
 	}
 	row := container.NewHBox(layout.NewSpacer())
 	for _, b := range d.Buttons {
-		row.Add(button(b, p.press))
+		x := button(b, p.press)
+		x.escape = p.cancel
+		row.Add(x)
 	}
 	bottom := container.NewVBox(p.fields)
 	if d.Busy {
@@ -231,27 +233,6 @@ func importOf(i *view.Import) fyne.CanvasObject {
 		box.Add(l)
 	}
 	return box
-}
-
-// entry is a line of text that knows Esc.
-type entry struct {
-	widget.Entry
-	cancel func()
-}
-
-func newEntry(cancel func()) *entry {
-	e := &entry{cancel: cancel}
-	e.ExtendBaseWidget(e)
-	return e
-}
-
-// TypedKey implements fyne.Focusable.
-func (e *entry) TypedKey(k *fyne.KeyEvent) {
-	if k.Name == fyne.KeyEscape {
-		e.cancel()
-		return
-	}
-	e.Entry.TypedKey(k)
 }
 
 // wide gives its content a width, so that text wraps there.

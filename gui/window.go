@@ -5,6 +5,8 @@
 package gui
 
 import (
+	"errors"
+	"io/fs"
 	"reflect"
 
 	"fyne.io/fyne/v2"
@@ -30,6 +32,7 @@ type Acts interface {
 	FilterLog(text string)
 	FollowLog(follow bool)
 	Set(id view.SettingID, profile, value string)
+	SaveLog(file string)
 	SetVisible(visible bool)
 	AskBackground()
 }
@@ -49,8 +52,8 @@ type Window struct {
 	log     *logPane
 	setting *settingsPane
 	about   *aboutPane
-	service *noticeBar
-	toast   *toastBar
+	service *slot[view.Notice]
+	toast   *slot[view.Toast]
 	pages   *fyne.Container // the pages' buttons
 	add     *fyne.Container
 	content *fyne.Container // what is in front
@@ -58,19 +61,21 @@ type Window struct {
 	popup   *popup
 	nothing fyne.CanvasObject // when no profile is selected
 	hidden  func()            // told after the window was hidden
+	closing func()            // the person closes the window
 }
 
 // New makes the window, which is empty and hidden until the first Show.
 func New(app fyne.App, acts Acts) *Window {
 	w := &Window{app: app, win: app.NewWindow("Adit"), acts: acts, hidden: func() {}}
-	w.list = newProfileList(acts.Select)
+	w.closing = w.hide
+	w.list = newProfileList(acts.Select, w.plainKey)
 	w.detail = newDetailPane(w.do, acts.FilterNetworks)
 	w.first = newFirstPane(w.do)
 	w.explain = newExplainPane(acts.Explain)
-	w.log = newLogPane(acts, w.copy)
+	w.log = newLogPane(acts, w.do)
 	w.setting = newSettingsPane(acts.Set)
 	w.about = newAboutPane()
-	w.service, w.toast = newNoticeBar(), newToastBar(w.do)
+	w.service, w.toast = newSlot(noticeOf), newSlot(func(t *view.Toast) fyne.CanvasObject { return toastOf(t, w.do) })
 	w.pages, w.add = container.NewVBox(), container.NewVBox()
 	w.content, w.nothing = container.NewStack(), layout.NewSpacer()
 	side := container.NewBorder(w.add, container.NewVBox(widget.NewSeparator(), w.pages), nil, nil, w.list.object)
@@ -106,6 +111,9 @@ func (w *Window) Show(s view.Screen) {
 	if !reflect.DeepEqual(old.Pages, s.Pages) || old.Page != s.Page {
 		w.showPages(s)
 		frame = true
+	}
+	if !reflect.DeepEqual(old.Menus, s.Menus) {
+		w.showMenus(s.Menus)
 	}
 	w.list.show(s, th)
 	if front := w.front(s, th); len(w.content.Objects) == 0 || w.content.Objects[0] != front {
@@ -145,7 +153,7 @@ func (w *Window) front(s view.Screen, th fyne.Theme) fyne.CanvasObject {
 func (w *Window) showPages(s view.Screen) {
 	w.pages.Objects = nil
 	for _, tab := range s.Pages {
-		b := widget.NewButtonWithIcon(tab.Label, pageIcon(tab.Page), func() { w.acts.Show(tab.Page) })
+		b := newPushButton(tab.Label, pageIcon(tab.Page), func() { w.acts.Show(tab.Page) })
 		b.Alignment, b.Importance = widget.ButtonAlignLeading, widget.LowImportance
 		if tab.Page == s.Page {
 			b.Importance = widget.MediumImportance
@@ -178,26 +186,24 @@ func (w *Window) do(a view.Action) {
 		if d := w.shown.Dialog; d != nil {
 			w.copy(d.Address)
 		}
+	case view.ActionCopyLog:
+		w.copy(w.shown.Log.Text())
+	case view.ActionSaveLog:
+		w.saveLog()
+	case view.ActionSearch:
+		w.search()
+	case view.ActionCloseWindow:
+		w.closing()
 	case view.ActionQuit:
+		w.app.Quit()
+	case view.ActionCloseQuits:
+		w.acts.Do(a)
 		w.app.Quit()
 	case view.ActionKeepRunning:
 		w.acts.Do(a)
 		w.hide()
 	default:
 		w.acts.Do(a)
-	}
-}
-
-// typed takes keys while nothing has the focus: those of the dialog in front.
-func (w *Window) typed(k *fyne.KeyEvent) {
-	if w.popup == nil {
-		return
-	}
-	switch k.Name {
-	case fyne.KeyReturn, fyne.KeyEnter:
-		w.popup.enter()
-	case fyne.KeyEscape:
-		w.popup.cancel()
 	}
 }
 
@@ -210,13 +216,52 @@ func (w *Window) copy(text string) { w.app.Clipboard().SetContent(text) }
 
 func (w *Window) chooseFile() {
 	d := dialog.NewFileOpen(func(f fyne.URIReadCloser, err error) {
-		if err == nil && f != nil {
-			f.Close()
+		if f != nil {
+			_ = f.Close()
 			w.acts.ImportFile(f.URI().Path())
+			return
 		}
+		unopened(err, w.acts.ImportFile)
 	}, w.win)
+	words := w.shown.Files
+	d.SetTitleText(words.OpenTitle)
+	d.SetConfirmText(words.Open)
+	d.SetDismissText(words.Cancel)
 	d.SetFilter(storage.NewExtensionFileFilter([]string{".ovpn", ".conf"}))
+	w.choose(d)
+}
+
+func (w *Window) saveLog() {
+	d := dialog.NewFileSave(func(f fyne.URIWriteCloser, err error) {
+		if f != nil {
+			_ = f.Close()
+			w.acts.SaveLog(f.URI().Path())
+			return
+		}
+		unopened(err, w.acts.SaveLog)
+	}, w.win)
+	words := w.shown.Files
+	d.SetTitleText(words.SaveTitle)
+	d.SetConfirmText(words.Save)
+	d.SetDismissText(words.Cancel)
+	d.SetFileName(words.LogName)
+	w.choose(d)
+}
+
+// choose shows a dialog for files, as large as the window lets it be.
+func (w *Window) choose(d *dialog.FileDialog) {
+	size := w.win.Canvas().Size()
+	d.Resize(fyne.NewSize(size.Width*0.9, size.Height*0.9))
 	d.Show()
+}
+
+// unopened is for a file that the toolkit could not open: the model meets the same error, and has words for it. Without
+// an error nothing was chosen.
+func unopened(err error, then func(path string)) {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		then(at.Path)
+	}
 }
 
 // Drop imports files that were dropped on the window.
@@ -243,8 +288,8 @@ func buttonRow(all []view.Button, do func(view.Action)) []fyne.CanvasObject {
 	return out
 }
 
-func button(b view.Button, do func(view.Action)) *widget.Button {
-	x := widget.NewButton(b.Label, func() { do(b.Action) })
+func button(b view.Button, do func(view.Action)) *pushButton {
+	x := newPushButton(b.Label, nil, func() { do(b.Action) })
 	switch {
 	case b.Danger:
 		x.Importance = widget.DangerImportance

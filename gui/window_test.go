@@ -45,9 +45,9 @@ func find[T fyne.CanvasObject](t *testing.T, w *Window, wanted func(T) bool) T {
 }
 
 // pressable finds a button by its words.
-func pressable(t *testing.T, w *Window, label string) *widget.Button {
+func pressable(t *testing.T, w *Window, label string) *pushButton {
 	t.Helper()
-	return find(t, w, func(b *widget.Button) bool { return b.Text == label })
+	return find(t, w, func(b *pushButton) bool { return b.Text == label })
 }
 
 func newWindow(t *testing.T, s view.Screen) (*Window, *recorder) {

@@ -245,19 +245,26 @@ var (
 	SettingAutoConnect = Key{"Connect when I sign in", "サインイン時に自動的に接続する"}
 	SettingSave        = Key{"Keep my password in the keychain", "パスワードをキーチェーンに保存する"}
 	SettingGuard       = Key{"Guard", "ガード"}
+	SettingOnClose     = Key{"When the window is closed", "ウィンドウを閉じたとき"}
+	CloseAsk           = Key{"Keep running in the tray, or ask", "トレイで実行を続ける（トレイがなければ確認）"}
+	CloseHide          = Key{"Keep running in the background", "バックグラウンドで実行を続ける"}
+	CloseQuit          = Key{"Quit Adit", "Aditを終了する"}
 	ChoiceOff          = Key{"Off", "オフ"}
 	ChoiceAuto         = Key{"Automatic", "自動"}
 	ChoiceLockdown     = Key{"Lockdown", "ロックダウン"}
 	SettingsNotKept    = Key{"The settings cannot be saved: {detail}", "設定を保存できません：{detail}"}
 	SettingsNotRead    = Key{"The settings file cannot be read, and the usual settings are used: {detail}", "設定ファイルを読み込めないため、標準の設定を使用します：{detail}"}
 
-	LogFilter      = Key{"Search the log", "ログを検索"}
-	LogFollow      = Key{"Follow", "最新の行を表示"}
-	LogCopy        = Key{"Copy", "コピー"}
-	LogSave        = Key{"Save…", "保存…"}
-	LogNone        = Key{"Nothing to show.", "表示する行がありません。"}
-	LogNoneMatches = Key{"No line contains {text}.", "「{text}」を含む行はありません。"}
-	LogShortened   = Key{"Older lines are left out.", "古い行は省略されています。"}
+	LogFilter       = Key{"Search the log", "ログを検索"}
+	LogFollow       = Key{"Follow", "最新の行を表示"}
+	LogCopy         = Key{"Copy", "コピー"}
+	LogSave         = Key{"Save…", "保存…"}
+	LogSaved        = Key{"The log is saved in {file}.", "ログを{file}に保存しました。"}
+	LogNotSaved     = Key{"The log could not be saved in {file} ({detail}).", "ログを{file}に保存できませんでした（{detail}）。"}
+	LogNotSavedHint = Key{"Choose another folder or another name.", "別のフォルダーまたは別の名前を指定してください。"}
+	LogNone         = Key{"Nothing to show.", "表示する行がありません。"}
+	LogNoneMatches  = Key{"No line contains {text}.", "「{text}」を含む行はありません。"}
+	LogShortened    = Key{"Older lines are left out.", "古い行は省略されています。"}
 
 	ExplainLabel       = Key{"Address or host name", "アドレスまたはホスト名"}
 	ExplainDo          = Key{"Explain", "調べる"}
@@ -297,6 +304,20 @@ var (
 	AboutLicence = Key{"Licence", "ライセンス"}
 )
 
+// The window's menus, and where files are chosen.
+var (
+	MenuProfile = Key{"Profile", "プロファイル"}
+	MenuView    = Key{"View", "表示"}
+	MenuClose   = Key{"Close window", "ウィンドウを閉じる"}
+	MenuSearch  = Key{"Search", "検索"}
+	MenuCopyLog = Key{"Copy log", "ログをコピー"}
+	MenuSaveLog = Key{"Save log…", "ログを保存…"}
+	OpenTitle   = Key{"Add a VPN profile", "VPNプロファイルを追加"}
+	Open        = Key{"Open", "開く"}
+	SaveTitle   = Key{"Save log", "ログを保存"}
+	Save        = Key{"Save", "保存"}
+)
+
 // The tray and notifications.
 var (
 	TrayNone           = Key{"Adit: not connected", "Adit：未接続"}
@@ -318,8 +339,10 @@ var (
 	NoteCertificate    = Key{"The certificate of {profile} expires soon", "「{profile}」の証明書の期限が近づいています"}
 	NoteCertificateEnd = Key{"The certificate of {profile} has expired", "「{profile}」の証明書の期限が切れました"}
 	BackgroundTitle    = Key{"Keep Adit running?", "Aditの実行を続けますか？"}
-	BackgroundText     = Key{"This desktop shows no tray icon. Adit can go on in the background; start it again to see this window. Your VPN stays connected either way.", "このデスクトップにはトレイアイコンが表示されません。Aditはバックグラウンドで実行を続けられます。もう一度起動するとこのウィンドウが表示されます。どちらの場合もVPNの接続は維持されます。"}
+	BackgroundText     = Key{"This desktop has no tray for Adit's icon. Adit can keep running in the background; to see this window again, start Adit once more. Your VPN stays connected either way. You will not be asked again; the settings can change it.", "このデスクトップには、Aditのアイコンを表示するトレイがありません。Aditはバックグラウンドで実行を続けられます。もう一度Aditを起動すると、このウィンドウが表示されます。どちらの場合もVPNの接続は維持されます。この確認は一度だけです。あとから設定で変更できます。"}
 	BackgroundKeep     = Key{"Keep running", "実行を続ける"}
+	NoteBackground     = Key{"Adit keeps running", "Aditは実行を続けています"}
+	NoteBackgroundText = Key{"Start Adit again to see its window.", "ウィンドウを表示するには、もう一度Aditを起動してください。"}
 )
 
 // Arguments of problems that are words. They are found by the English that the service sends.

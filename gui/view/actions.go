@@ -54,14 +54,29 @@ func (m *Model) Do(a Action) {
 			m.cancelFront()
 		case ActionKeepRunning:
 			m.close()
-			m.change(func(p *preferences) { p.Background = true })
+			m.keepRunning()
+		case ActionCloseQuits:
+			m.close()
+			m.change(func(p *preferences) { p.OnClose = CloseQuits })
 		}
 		m.touch()
 	})
 }
 
-// AskBackground shows, unless the person was asked before, that the app goes on without a window where there is
-// no tray. The window is to stay open until the answer.
+// keepRunning is what closing the window does from now on. The first time the person is told how to get it back.
+func (m *Model) keepRunning() {
+	told := m.s.prefs.BackgroundTold
+	if told && m.s.prefs.OnClose == CloseHides {
+		return
+	}
+	m.change(func(p *preferences) { p.OnClose, p.BackgroundTold = CloseHides, true })
+	if !told {
+		m.tell(NotifyBackground, "", i18n.NoteBackground, i18n.NoteBackgroundText.In(m.s.language()))
+	}
+}
+
+// AskBackground asks what closing the window is to do where there is no tray. The window is to stay open until the
+// answer, which is remembered.
 func (m *Model) AskBackground() {
 	m.post(func() {
 		m.open(&dialog{kind: DialogBackground})
@@ -210,11 +225,17 @@ func (m *Model) remove(name string) {
 
 // removeWithPasswords removes a profile and what the keychain has for it.
 func (m *Model) removeWithPasswords(ctx context.Context, name string) error {
+	return m.leaveName(ctx, name, func() error { return m.cfg.Backend.Remove(ctx, name) })
+}
+
+// leaveName does what ends a profile's name, and then forgets what the keychain has under it. The settings say
+// whether there is anything, and are gone afterwards.
+func (m *Model) leaveName(ctx context.Context, name string, do func() error) error {
 	s, err := m.cfg.Backend.Settings(ctx, name)
 	if err != nil {
 		return err
 	}
-	if err := m.cfg.Backend.Remove(ctx, name); err != nil || !s.SavePassword {
+	if err := do(); err != nil || !s.SavePassword {
 		return err
 	}
 	return m.forgetPasswords(ctx, name)
@@ -259,14 +280,7 @@ func (m *Model) rename(d *dialog, to string) {
 	}
 	d.busy, d.problem = true, nil
 	m.task(func(ctx context.Context) error {
-		s, err := m.cfg.Backend.Settings(ctx, name)
-		if err != nil {
-			return err
-		}
-		if err := m.cfg.Backend.Rename(ctx, name, to); err != nil || !s.SavePassword {
-			return err
-		}
-		return m.forgetPasswords(ctx, name)
+		return m.leaveName(ctx, name, func() error { return m.cfg.Backend.Rename(ctx, name, to) })
 	}, func(err error) {
 		d.busy = false
 		if err != nil {

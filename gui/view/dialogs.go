@@ -160,7 +160,7 @@ func (r renderer) own(d *dialog) *Dialog {
 	case DialogBackground:
 		out.Title, out.Text = r.t(i18n.BackgroundTitle), []string{r.t(i18n.BackgroundText)}
 		out.Buttons = []Button{
-			{Label: r.t(i18n.TrayQuit), Action: Action{Kind: ActionQuit}, Enabled: true, Cancel: false},
+			{Label: r.t(i18n.TrayQuit), Action: Action{Kind: ActionCloseQuits}, Enabled: true},
 			{Label: r.t(i18n.BackgroundKeep), Action: Action{Kind: ActionKeepRunning}, Enabled: true, Default: true},
 			r.cancelButton(),
 		}

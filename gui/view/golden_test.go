@@ -69,6 +69,17 @@ func walk(out *strings.Builder, path string, v reflect.Value) {
 		fmt.Fprintf(out, "%s: [%s] %s %s %t\n", path, i.Label, i.Action.Kind, i.Action.Profile, i.Enabled)
 		return
 	}
+	if c, ok := v.Interface().(Command); ok {
+		key := c.Key.Name
+		if c.Key.Shift {
+			key = "Shift+" + key
+		}
+		if c.Key.Primary {
+			key = "Ctrl+" + key
+		}
+		fmt.Fprintf(out, "%s: [%s] %s%s %s, %s, %t %t\n", path, c.Label, c.Page, c.Action.Kind, c.Action.Profile, key, c.Enabled, c.Current)
+		return
+	}
 	if r, ok := v.Interface().(Row); ok {
 		warn := ""
 		if r.Warn {

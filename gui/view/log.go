@@ -2,6 +2,9 @@ package view
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/gui/i18n"
@@ -17,8 +20,12 @@ type logView struct {
 	lines   []api.LogLine // oldest first
 	dropped bool          // older ones are gone
 	problem *api.Problem
-	run     int // which reading the lines are from
+	unsaved *unsaved // why it could not be saved, the last time
+	run     int      // which reading the lines are from
 }
+
+// unsaved is a file that could not be written.
+type unsaved struct{ file, detail string }
 
 // openLog reads the log and goes on with new lines until stopLog.
 func (m *Model) openLog() {
@@ -27,7 +34,7 @@ func (m *Model) openLog() {
 	m.closeLog = cancel
 	m.s.log.run++
 	run := m.s.log.run
-	m.s.log.lines, m.s.log.dropped, m.s.log.problem = nil, false, nil
+	m.s.log.lines, m.s.log.dropped, m.s.log.problem, m.s.log.unsaved = nil, false, nil, nil
 	m.task(func(context.Context) error {
 		defer cancel()
 		return m.cfg.Backend.Logs(ctx, true, func(l api.LogLine) error {
@@ -73,9 +80,50 @@ func (m *Model) FilterLog(text string) {
 // FollowLog says whether the newest line is to stay in sight.
 func (m *Model) FollowLog(on bool) { m.post(func() { m.s.log.paused = !on; m.touch() }) }
 
+// SaveLog writes the lines that are shown into a file, in place of what may be in it.
+func (m *Model) SaveLog(file string) {
+	m.post(func() {
+		if m.s.page != PageLog {
+			return
+		}
+		text := renderer{m.s, m.s.language(), m.cfg.Now()}.logPage().Text()
+		m.task(func(context.Context) error { return os.WriteFile(file, []byte(text), 0o600) }, func(err error) {
+			name := clean(filepath.Base(file), maxTitle)
+			if m.s.log.unsaved = nil; err != nil {
+				m.s.log.unsaved = &unsaved{clean(file, maxDetail), clean(reasonOf(err), maxPhrase)}
+			} else {
+				m.say(i18n.LogSaved, "file", name)
+			}
+			m.touch()
+		})
+	})
+}
+
+// Text is the log as text, a line each.
+func (l Log) Text() string {
+	var b strings.Builder
+	for _, s := range l.Lines {
+		b.WriteString(s.String())
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// String is the line as it is read: what is not known is left out.
+func (l LogLine) String() string {
+	words := []string{l.Time, l.Level}
+	if l.Profile != "" {
+		words = append(words, l.Profile)
+	}
+	return strings.Join(append(words, l.Text), "  ")
+}
+
 func (r renderer) logPage() Log {
 	v := r.log
 	out := Log{Filter: v.filter, FilterLabel: r.t(i18n.LogFilter), Follow: !v.paused, FollowLabel: r.t(i18n.LogFollow), Copy: r.t(i18n.LogCopy), Save: r.t(i18n.LogSave), Notice: r.notice(v.problem)}
+	if out.Notice == nil && v.unsaved != nil {
+		out.Notice = &Notice{Text: r.t(i18n.LogNotSaved, "file", v.unsaved.file, "detail", v.unsaved.detail), Hints: []string{r.t(i18n.LogNotSavedHint)}}
+	}
 	if r.page != PageLog { // nobody sees it
 		return out
 	}

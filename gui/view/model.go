@@ -144,6 +144,9 @@ func (m *Model) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 	}
+	for _, f := range m.box.take() { // what was asked with the last click, as far as it needs no service
+		f()
+	}
 	m.box.close()
 	m.removeNow(ctx)
 	m.endDemo(ctx)

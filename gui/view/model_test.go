@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -495,10 +496,55 @@ func TestBannerAndGuard(t *testing.T) {
 		r.dialog(DialogGuard)
 		r.do(ActionCertificate, "work")
 		r.dialog(DialogCertificate)
+	})
+}
+
+// TestOnClose: what closing the window does is asked once, and remembered even when the app ends with the answer; how to
+// get the window back is told once.
+func TestOnClose(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gui.json")
+	kept := func(c *Config, _ *service) { c.Preferences = file }
+	bubble(t, func(t *testing.T) {
+		r := up(t, kept)
+		if c := r.screen().OnClose; c != CloseAsks {
+			t.Errorf("closing does %q at first", c)
+		}
 		r.m.AskBackground()
 		r.dialog(DialogBackground)
+		r.do(ActionCancel, "")
+		r.noDialog()
+		if c := r.screen().OnClose; c != CloseAsks {
+			t.Errorf("closing does %q without an answer", c)
+		}
+		r.m.AskBackground()
 		r.do(ActionKeepRunning, "")
 		r.noDialog()
+		r.told(NotifyBackground)
+		r.m.Set(SettingOnClose, "", "ask")
+		r.m.Set(SettingOnClose, "", "explode")
+		if c := r.screen().OnClose; c != CloseAsks {
+			t.Errorf("closing does %q after it was set to ask", c)
+		}
+		r.do(ActionKeepRunning, "")
+		r.told()
+		if c := r.screen().OnClose; c != CloseHides {
+			t.Errorf("closing does %q", c)
+		}
+	})
+	bubble(t, func(t *testing.T) {
+		r := up(t, kept)
+		if c := r.screen().OnClose; c != CloseHides {
+			t.Errorf("after a start closing does %q", c)
+		}
+		r.do(ActionKeepRunning, "")
+		r.told()
+		r.m.Do(Action{Kind: ActionCloseQuits})
+		r.stop()
+	})
+	bubble(t, func(t *testing.T) {
+		if c := up(t, kept).screen().OnClose; c != CloseQuits {
+			t.Errorf("the last answer is lost: %q", c)
+		}
 	})
 }
 
@@ -553,7 +599,26 @@ func TestLog(t *testing.T) {
 		if l := r.screen().Log; len(l.Lines) != 1 || l.Follow {
 			t.Errorf("%d lines", len(l.Lines))
 		}
+		dir := t.TempDir()
+		file := filepath.Join(dir, "adit.log")
+		r.m.SaveLog(file)
+		synctest.Wait()
+		if b, err := os.ReadFile(file); err != nil || string(b) != l.Lines[maxLog-1].Time+"  INFO  work  line 2009\n" {
+			t.Errorf("saved %q, %v", b, err)
+		}
+		if s := r.screen(); s.Toast == nil || s.Log.Notice != nil {
+			t.Error(dump(s.Toast), dump(s.Log.Notice))
+		}
+		r.m.SaveLog(filepath.Join(file, "adit.log")) // which is no folder
+		if n := r.screen().Log.Notice; n == nil || !strings.Contains(n.Text, "adit.log") || len(n.Hints) != 1 {
+			t.Error(dump(n))
+		}
 		r.m.FilterLog("")
+		r.m.SaveLog(file)
+		synctest.Wait()
+		if b, err := os.ReadFile(file); err != nil || bytes.Count(b, []byte("\n")) != maxLog || r.screen().Log.Notice != nil {
+			t.Errorf("saved %d bytes, %v", len(b), err)
+		}
 		r.s.lost <- nil
 		r.wait(retryMost)
 		r.status()

@@ -204,7 +204,7 @@ func FuzzPreferences(f *testing.F) {
 			return // a time that JSON cannot say
 		}
 		q, err := parsePreferences(out)
-		if err != nil || q.Language != p.Language || q.Theme != p.Theme || q.Notifications != p.Notifications || q.Background != p.Background || len(q.unknown) != len(p.unknown) && len(q.unknown) != len(p.unknown)+1 {
+		if err != nil || q.Language != p.Language || q.Theme != p.Theme || q.Notifications != p.Notifications || q.OnClose != p.OnClose || q.BackgroundTold != p.BackgroundTold || len(q.unknown) != len(p.unknown) && len(q.unknown) != len(p.unknown)+1 {
 			t.Fatalf("%q becomes %q: %+v, %v", b, out, q, err)
 		}
 	})

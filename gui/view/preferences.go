@@ -25,8 +25,9 @@ type preferences struct {
 	Language      string // "auto", "en" or "ja"
 	Theme         string // "auto", "light" or "dark"
 	Notifications bool
-	// Background says that the person knows that the app goes on without a window.
-	Background bool
+	OnClose       OnClose
+	// BackgroundTold says that the person was told how to get the window back where there is no tray.
+	BackgroundTold bool
 	// CertificatesTold are the ends of certificates that the person was told about, by profile.
 	CertificatesTold map[string]time.Time
 
@@ -34,12 +35,13 @@ type preferences struct {
 }
 
 func defaultPreferences() preferences {
-	return preferences{Language: "auto", Theme: "auto", Notifications: true, CertificatesTold: map[string]time.Time{}}
+	return preferences{Language: "auto", Theme: "auto", Notifications: true, OnClose: CloseAsks, CertificatesTold: map[string]time.Time{}}
 }
 
 var (
 	languages = []string{"auto", "en", "ja"}
 	themes    = []string{"auto", "light", "dark"}
+	onCloses  = []OnClose{CloseAsks, CloseHides, CloseQuits}
 )
 
 // parsePreferences reads the file's content. A value that makes no sense is as if it were not there.
@@ -51,7 +53,8 @@ func parsePreferences(b []byte) (preferences, error) {
 	take(p.unknown, "language", &p.Language, func(s string) bool { return slices.Contains(languages, s) })
 	take(p.unknown, "theme", &p.Theme, func(s string) bool { return slices.Contains(themes, s) })
 	take(p.unknown, "notifications", &p.Notifications, nil)
-	take(p.unknown, "background", &p.Background, nil)
+	take(p.unknown, "on_close", &p.OnClose, func(c OnClose) bool { return slices.Contains(onCloses, c) })
+	take(p.unknown, "background_told", &p.BackgroundTold, nil)
 	take(p.unknown, "certificates_told", &p.CertificatesTold, func(m map[string]time.Time) bool { return m != nil })
 	return p, nil
 }
@@ -74,7 +77,8 @@ func (p preferences) encode() ([]byte, error) {
 	if _, newer := out["version"]; !newer {
 		out["version"] = preferencesVersion
 	}
-	out["language"], out["theme"], out["notifications"], out["background"] = p.Language, p.Theme, p.Notifications, p.Background
+	out["language"], out["theme"], out["notifications"] = p.Language, p.Theme, p.Notifications
+	out["on_close"], out["background_told"] = p.OnClose, p.BackgroundTold
 	if len(p.CertificatesTold) > 0 {
 		out["certificates_told"] = p.CertificatesTold
 	}

@@ -37,6 +37,8 @@ func render(s *state, now time.Time) Screen {
 		Explain:  r.explainPage(),
 		About:    r.about(),
 		Tray:     r.tray(),
+		Files:    r.files(),
+		OnClose:  s.prefs.OnClose,
 	}
 	if len(screen.Profiles) == 0 && s.reachable() && s.listed {
 		screen.Empty = r.t(i18n.NoProfiles)
@@ -44,7 +46,12 @@ func render(s *state, now time.Time) Screen {
 			screen.First = r.firstPage()
 		}
 	}
+	screen.Menus = r.menus(&screen)
 	return screen
+}
+
+func (r renderer) files() Files {
+	return Files{OpenTitle: r.t(i18n.OpenTitle), Open: r.t(i18n.Open), SaveTitle: r.t(i18n.SaveTitle), Save: r.t(i18n.Save), Cancel: r.t(i18n.Cancel), LogName: "adit.log"}
 }
 
 // t are the words of a key.

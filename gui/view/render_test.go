@@ -297,6 +297,15 @@ func TestPages(t *testing.T) {
 					Add   []Button
 				}{s.Pages, s.Add}
 			}},
+			{"menus, no profile", func() *state { s := with(nil); s.profiles = nil; return s }(), func(s Screen) any { return s.Menus }},
+			{"menus, disconnected, removed another", func() *state {
+				s := with(nil)
+				s.toast = &toast{key: i18n.Removed, args: []string{"profile", "home"}, undo: "home"}
+				return s
+			}(), func(s Screen) any { return s.Menus }},
+			{"menus, connected", with(func(*api.Connection) {}), func(s Screen) any { return s.Menus }},
+			{"menus, in the log", func() *state { s := with(nil); s.page = PageLog; return s }(), func(s Screen) any { return s.Menus }},
+			{"choosing files", with(nil), func(s Screen) any { return s.Files }},
 			{"settings", func() *state {
 				s := with(nil)
 				on := true
@@ -331,6 +340,11 @@ func TestPages(t *testing.T) {
 			{"log", func() *state {
 				s := with(nil)
 				s.page, s.log.lines, s.log.dropped = PageLog, []api.LogLine{{Time: now, Level: "INFO", Profile: "work", Text: "connected\x1b[0m"}, {Time: now, Level: "WARN", Text: "other"}}, true
+				return s
+			}(), func(s Screen) any { return s.Log }},
+			{"log, not saved", func() *state {
+				s := with(nil)
+				s.page, s.log.unsaved = PageLog, &unsaved{"/media/usb/adit.log", "no space left on device"}
 				return s
 			}(), func(s Screen) any { return s.Log }},
 			{"log, filtered", func() *state {

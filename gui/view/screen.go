@@ -35,6 +35,9 @@ type Screen struct {
 	Explain  Explain
 	About    About
 	Tray     Tray
+	Menus    []Menu // of the window
+	Files    Files
+	OnClose  OnClose
 }
 
 // Page is which part of the window is in front.
@@ -323,6 +326,7 @@ const (
 	SettingTheme         SettingID = "theme"
 	SettingStartAtLogin  SettingID = "start_at_login"
 	SettingNotifications SettingID = "notifications"
+	SettingOnClose       SettingID = "on_close"
 	SettingAutoConnect   SettingID = "auto_connect"
 	SettingSavePassword  SettingID = "save_password"
 	SettingGuard         SettingID = "guard"
@@ -374,6 +378,47 @@ type MenuItem struct {
 	Enabled bool
 }
 
+// Menu is one of the window's menus.
+type Menu struct {
+	Label    string
+	Commands []Command
+}
+
+// Command is one line of a menu. One without a label is a separator.
+type Command struct {
+	Label   string
+	Page    Page // it leads there; empty: it does Action
+	Action  Action
+	Key     Key // the zero Key: it has none
+	Enabled bool
+	Current bool // Page is in front
+}
+
+// Key is what to press for a command.
+type Key struct {
+	Name    string // as it stands on the key: "O", "F2", "Delete", "Return"
+	Primary bool   // together with Ctrl, on macOS with Command
+	Shift   bool
+}
+
+// Files are the words of the dialogs in which files are chosen.
+type Files struct {
+	OpenTitle, Open string
+	SaveTitle, Save string
+	Cancel          string
+	LogName         string // proposed for the log's file
+}
+
+// OnClose is what the window's closing does.
+type OnClose string
+
+// What closing the window does. Where there is a tray icon, CloseAsks hides the window without a question.
+const (
+	CloseAsks  OnClose = "ask"
+	CloseHides OnClose = "background" // the app goes on
+	CloseQuits OnClose = "quit"
+)
+
 // ActionKind is what a button does.
 type ActionKind string
 
@@ -399,7 +444,12 @@ const (
 	ActionOpenWindow  ActionKind = "open window"  // window
 	ActionQuit        ActionKind = "quit"         // window
 	ActionExplain     ActionKind = "explain"      // window: call Explain with what is typed
-	ActionKeepRunning ActionKind = "keep running" // window, after the model has remembered it
+	ActionKeepRunning ActionKind = "keep running" // window: hide, after the model has remembered it
+	ActionCloseQuits  ActionKind = "close quits"  // window: quit, after the model has remembered it
+	ActionCloseWindow ActionKind = "close window" // window
+	ActionSearch      ActionKind = "search"       // window: the focus goes to the page's search box
+	ActionCopyLog     ActionKind = "copy log"     // window
+	ActionSaveLog     ActionKind = "save log"     // window: then SaveLog
 )
 
 // Action is what a button or a menu item does, and to which profile.
@@ -417,6 +467,7 @@ const (
 	NotifyLost        NotificationKind = "lost"
 	NotifySignIn      NotificationKind = "sign in"
 	NotifyCertificate NotificationKind = "certificate"
+	NotifyBackground  NotificationKind = "background" // the app goes on without a window
 )
 
 // Notification is told once, beside the screen.

@@ -84,6 +84,10 @@ func (m *Model) Set(id SettingID, profile, value string) {
 			}
 		case SettingNotifications:
 			m.change(func(p *preferences) { p.Notifications = value == "true" })
+		case SettingOnClose:
+			if c := OnClose(value); slices.Contains(onCloses, c) {
+				m.change(func(p *preferences) { p.OnClose = c })
+			}
 		case SettingStartAtLogin:
 			m.setAutostart(value == "true")
 		case SettingAutoConnect, SettingSavePassword, SettingGuard:
@@ -195,7 +199,8 @@ func (r renderer) settingsPage() []Setting {
 	default:
 		start.Value = strconv.FormatBool(*r.startAtLogin)
 	}
-	list = append(list, start)
+	list = append(list, start, Setting{ID: SettingOnClose, Label: r.t(i18n.SettingOnClose), Value: string(r.prefs.OnClose), Choices: []Choice{
+		{string(CloseAsks), r.t(i18n.CloseAsk)}, {string(CloseHides), r.t(i18n.CloseHide)}, {string(CloseQuits), r.t(i18n.CloseQuit)}}})
 	p, ok := r.profile(r.selected)
 	if !ok {
 		return list

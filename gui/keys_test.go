@@ -1,0 +1,305 @@
+package gui
+
+import (
+	"path/filepath"
+	"testing"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/driver/desktop"
+	"fyne.io/fyne/v2/test"
+	"fyne.io/fyne/v2/widget"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/gui/view"
+)
+
+// press does what the toolkit's desktop driver does with a key: one with Ctrl or Alt is looked for in the menus, whose
+// lines it does not ask whether they are enabled; another goes to what has the focus, else to the window.
+func press(t *testing.T, w *Window, name fyne.KeyName, mod fyne.KeyModifier) {
+	t.Helper()
+	key := &fyne.KeyEvent{Name: name}
+	if mod&^fyne.KeyModifierShift != 0 {
+		want := (&desktop.CustomShortcut{KeyName: name, Modifier: mod}).ShortcutName()
+		for _, m := range w.win.MainMenu().Items {
+			for _, i := range m.Items {
+				if i.Shortcut != nil && i.Shortcut.ShortcutName() == want {
+					i.Action()
+					return
+				}
+			}
+		}
+		return
+	}
+	if f := w.win.Canvas().Focused(); f != nil {
+		f.TypedKey(key)
+		return
+	}
+	w.win.Canvas().OnTypedKey()(key)
+}
+
+// TestShortcuts: each key does what its menu line says, where that can be done.
+func TestShortcuts(t *testing.T) {
+	const primary = fyne.KeyModifierShortcutDefault
+	up := screenOf(t, "en", office())
+	idle := screenOf(t, "en", &service{profiles: []api.Profile{{Name: "work", Owner: "ann"}}})
+	log := screenOf(t, "en", idleService(), page(view.PageLog))
+	for _, c := range []struct {
+		screen view.Screen
+		name   fyne.KeyName
+		mod    fyne.KeyModifier
+		want   string
+	}{
+		{up, fyne.KeyReturn, primary, "do disconnect work"},
+		{idle, fyne.KeyReturn, primary, "do connect work"},
+		{idle, fyne.KeyF2, 0, "do ask rename work"},
+		{up, fyne.KeyF2, 0, ""}, // it is in use
+		{idle, fyne.KeyDelete, 0, "do ask remove work"},
+		{up, fyne.KeyDelete, 0, ""},
+		{up, fyne.KeyO, primary | fyne.KeyModifierShift, "do ask address "},
+		{up, fyne.Key1, primary, "show profiles"},
+		{up, fyne.KeyE, primary, "show explain"},
+		{up, fyne.KeyL, primary, "show log"},
+		{up, fyne.KeyComma, primary, "show settings"},
+		{up, fyne.KeyF1, 0, "show about"},
+		{up, fyne.KeyS, primary, ""}, // there is no log to save here
+		{up, fyne.KeyW, primary, "visible false"},
+		{log, fyne.KeyW, primary, "visible false"},
+	} {
+		w, r := newWindow(t, c.screen)
+		w.hidden = func() { r.SetVisible(false) }
+		press(t, w, c.name, c.mod)
+		if c.want == "" {
+			r.want(t)
+		} else {
+			r.want(t, c.want)
+		}
+	}
+
+	w, r := newWindow(t, up) // a dialog of the window's own
+	press(t, w, fyne.KeyO, primary)
+	if n := len(w.win.Canvas().Overlays().List()); n != 1 {
+		t.Errorf("%d dialogs to choose a file", n)
+	}
+	press(t, w, fyne.KeyL, primary) // is not for what is behind
+	r.want(t)
+
+	for _, c := range []struct {
+		screen view.Screen
+		box    func(*Window) *entry
+	}{
+		{log, func(w *Window) *entry { return w.log.filter }},
+		{up, func(w *Window) *entry { return w.detail.through.filter }},
+		{screenOf(t, "en", idleService(), page(view.PageExplain)), func(w *Window) *entry { return w.explain.entry }},
+	} {
+		w, _ := newWindow(t, c.screen)
+		press(t, w, fyne.KeyF, primary)
+		if got := w.win.Canvas().Focused(); got != c.box(w) {
+			t.Errorf("%s: the focus is on %T", c.screen.Page, got)
+		}
+	}
+
+	w, r = newWindow(t, log)
+	press(t, w, fyne.KeyC, primary|fyne.KeyModifierShift)
+	if got := w.app.Clipboard().Content(); got != log.Log.Text() || got == "" {
+		t.Errorf("copied %q", got)
+	}
+	r.want(t)
+}
+
+func idleService() *service {
+	return &service{profiles: []api.Profile{{Name: "work", Owner: "ann"}}, lines: []api.LogLine{{Time: moment, Level: "INFO", Profile: "work", Text: "opened the tunnel device"}}}
+}
+
+// TestMenus: every line that can be chosen does something, every button of the window is a line, and the lines follow
+// the screen.
+func TestMenus(t *testing.T) {
+	for _, language := range []string{"en", "ja"} {
+		s := screenOf(t, language, office())
+		w, r := newWindow(t, s)
+		lines := map[string]*fyne.MenuItem{}
+		keys := map[string]string{}
+		for _, m := range w.win.MainMenu().Items {
+			for _, i := range m.Items {
+				if i.IsSeparator {
+					continue
+				}
+				lines[i.Label] = i
+				if i.Shortcut == nil {
+					continue
+				}
+				if other := keys[i.Shortcut.ShortcutName()]; other != "" {
+					t.Errorf("%q and %q have the same key", other, i.Label)
+				}
+				keys[i.Shortcut.ShortcutName()] = i.Label
+			}
+		}
+		for _, b := range append(s.Detail.Buttons, s.Add...) {
+			i := lines[b.Label]
+			if i == nil || i.Disabled == b.Enabled {
+				t.Errorf("%q in the menu: %+v", b.Label, i)
+				continue
+			}
+			if b.Enabled && b.Action.Kind != view.ActionChooseFile {
+				i.Action()
+				r.want(t, "do "+string(b.Action.Kind)+" "+b.Action.Profile)
+			}
+		}
+		if about := s.Pages[len(s.Pages)-1].Label; lines[about] == nil || lines[about].Checked || !lines[s.Pages[0].Label].Checked {
+			t.Errorf("%q: %+v", about, lines[about])
+		}
+	}
+	s := screenOf(t, "en", office())
+	w, _ := newWindow(t, s)
+	before := w.win.MainMenu()
+	again := s
+	again.Profiles = nil
+	if w.Show(again); w.win.MainMenu() != before {
+		t.Error("the same menus were made anew")
+	}
+	again.Menus = nil
+	if w.Show(again); len(w.win.MainMenu().Items) != 0 {
+		t.Error("the old menus stay")
+	}
+}
+
+// TestListKeys: the arrows and Enter select; the keys of the profile in front work in the list, too.
+func TestListKeys(t *testing.T) {
+	w, r := newWindow(t, screenOf(t, "en", &service{profiles: []api.Profile{{Name: "a"}, {Name: "b"}, {Name: "c"}}}))
+	w.win.Canvas().Focus(w.list.list)
+	press(t, w, fyne.KeyDown, 0)
+	press(t, w, fyne.KeyDown, 0)
+	press(t, w, fyne.KeyUp, 0)
+	r.want(t, "select b", "select c", "select b")
+	press(t, w, fyne.KeyReturn, 0) // is selected already
+	r.want(t)
+	press(t, w, fyne.KeyF2, 0)
+	r.want(t, "do ask rename a") // the screen's own: nobody has shown another
+}
+
+// TestButtonKeys: Tab leads through the window, and Enter presses.
+func TestButtonKeys(t *testing.T) {
+	w, r := newWindow(t, screenOf(t, "en", office()))
+	c := w.win.Canvas()
+	seen := map[string]bool{}
+	for range 40 {
+		c.FocusNext()
+		switch f := c.Focused().(type) {
+		case *pushButton:
+			seen[f.Text] = true
+			if f.Text == "Disconnect" && len(r.asked) == 0 {
+				press(t, w, fyne.KeyEnter, 0)
+			}
+		case *keyList:
+			seen["list"] = true
+		case *entry:
+			seen["search"] = true
+		case *widget.List:
+			seen["networks"] = true
+		}
+	}
+	for _, want := range []string{"list", "Disconnect", "Log", "Settings", "search", "networks"} {
+		if !seen[want] {
+			t.Errorf("Tab does not lead to %s: %v", want, seen)
+		}
+	}
+	r.want(t, "do disconnect work")
+}
+
+// TestDialogFocus: Enter and Esc work in a dialog wherever the focus is.
+func TestDialogFocus(t *testing.T) {
+	s := connected()
+	s.Dialog = credentials()
+	w, r := newWindow(t, s)
+	for range 8 {
+		w.win.Canvas().FocusNext()
+		press(t, w, fyne.KeyEscape, 0)
+		r.want(t, "do cancel work")
+	}
+	w.win.Canvas().Focus(find(t, w, func(*checkBox) bool { return true }))
+	press(t, w, fyne.KeyReturn, 0)
+	r.want(t, "submit q1 3")
+}
+
+// TestSearchKeys: Esc empties a search.
+func TestSearchKeys(t *testing.T) {
+	w, r := newWindow(t, screenOf(t, "en", idleService(), page(view.PageLog)))
+	test.Type(w.log.filter, "x")
+	w.log.filter.TypedKey(&fyne.KeyEvent{Name: fyne.KeyEscape})
+	r.want(t, "log x", "log ")
+}
+
+// TestSaveLog: the file that was named is the model's to write, whether the toolkit could open it or not.
+func TestSaveLog(t *testing.T) {
+	for _, name := range []string{"adit.log", "no/such/folder.log"} {
+		dir := t.TempDir()
+		w, r := newWindow(t, screenOf(t, "en", idleService(), page(view.PageLog)))
+		w.app.Preferences().SetString("fyne:fileDialogLastFolder", "file://"+dir)
+		test.Tap(pressable(t, w, "Save…"))
+		field := find(t, w, func(e *widget.Entry) bool { return e.Text == "adit.log" })
+		field.SetText(name)
+		field.OnSubmitted(name)
+		r.want(t, "save "+filepath.Join(dir, name))
+		if n := len(w.win.Canvas().Overlays().List()); n != 0 {
+			t.Errorf("%d dialogs stay", n)
+		}
+	}
+}
+
+// TestClose: closing the window does what was chosen; without a choice a tray is enough, or the person is asked.
+func TestClose(t *testing.T) {
+	for _, c := range []struct {
+		chosen view.OnClose
+		trayed bool
+		want   []string
+	}{
+		{view.CloseAsks, true, []string{"visible false"}},
+		{view.CloseAsks, false, []string{"background"}},
+		{view.CloseHides, true, []string{"visible false"}},
+		{view.CloseHides, false, []string{"do keep running ", "visible false"}},
+		{view.CloseQuits, true, nil},
+		{view.CloseQuits, false, nil},
+	} {
+		r := &recorder{}
+		app := &quitter{App: test.NewTempApp(t)}
+		d := NewDesktop(app, r, false, func() bool { return c.trayed })
+		d.begun = c.trayed
+		s := connected()
+		s.OnClose = c.chosen
+		d.window.Show(s)
+		d.close()
+		r.want(t, c.want...)
+		if quit := c.chosen == view.CloseQuits; app.quit != quit {
+			t.Errorf("%s, tray %t: quit is %t", c.chosen, c.trayed, app.quit)
+		}
+	}
+}
+
+// quitter is an app that notes that it was quit.
+type quitter struct {
+	fyne.App
+	quit bool
+}
+
+func (q *quitter) Quit() { q.quit = true }
+
+// TestCloseQuestion: its answers hide or quit, after the model has them.
+func TestCloseQuestion(t *testing.T) {
+	for _, c := range []struct {
+		label string
+		want  []string
+		quit  bool
+	}{
+		{"Keep running", []string{"do keep running ", "visible false"}, false},
+		{"Quit", []string{"do close quits "}, true},
+		{"Cancel", []string{"do cancel "}, false},
+	} {
+		r := &recorder{}
+		app := &quitter{App: test.NewTempApp(t)}
+		d := NewDesktop(app, r, false, func() bool { return false })
+		d.window.Show(screenOf(t, "en", office(), func(m *view.Model) { m.AskBackground() }))
+		test.Tap(pressable(t, d.window, c.label))
+		if r.want(t, c.want...); app.quit != c.quit {
+			t.Errorf("%s: quit is %t", c.label, app.quit)
+		}
+	}
+}
