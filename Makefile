@@ -18,11 +18,11 @@ PACKAGES := openvpn libglib2.0-bin easy-rsa openssl iproute2 iputils-ping nftabl
 # An identity provider, under PHP's own web server (its package wants Apache, too), and a second opinion on its signatures.
 PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqlite3 xmlsec1
 
-.PHONY: help build gui demo test unit race lab lab-full check fmt vet cross fuzz bench clean packages
+.PHONY: help build gui gui-windows demo test unit race lab lab-full check fmt vet cross fuzz bench clean packages
 
 help:
 	@echo 'make build     bin/adit, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11 (no cgo; all static but the last)'
-	@echo 'make gui       bin/adit-gui, the desktop app (cgo; a minute)'
+	@echo 'make gui       bin/adit-gui, the desktop app (cgo; a minute); make gui-windows bin/adit-gui.exe (a quarter of an hour at first)'
 	@echo 'make demo      a tunnel end to end: without root in user space, as root also with kernel devices'
 	@echo 'make test      unit tests, race detector, lab (as root; installs packages)'
 	@echo 'make check     formatting, vet, all systems build, every fuzz target for $(FUZZTIME)'
@@ -39,6 +39,14 @@ build:
 gui:
 	@mkdir -p $(BIN)
 	CGO_ENABLED=1 $(GO) build -tags gui,gles -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/adit-gui
+
+# Not GL ES: Windows has none by itself. Debian: gcc-mingw-w64-x86-64
+gui-windows:
+	@mkdir -p $(BIN)
+	@tmp=$$(mktemp -d) && res=$(CURDIR)/cmd/adit-gui/rsrc_windows_amd64.syso && trap "rm -rf $$tmp $$res" EXIT && \
+	  $(GO) run ./cmd/adit-gui/winres -version '$(VERSION)' $$tmp && (cd $$tmp && x86_64-w64-mingw32-windres -i adit-gui.rc -o $$res) && \
+	  echo 'build bin/adit-gui.exe' && \
+	  CGO_ENABLED=1 GOOS=windows GOARCH=amd64 CC=x86_64-w64-mingw32-gcc $(GO) build -tags gui -ldflags '$(LDFLAGS) -H windowsgui' -o $(BIN)/ ./cmd/adit-gui
 
 demo: build
 	$(GO) run ./lab/demo -bin $(BIN)

@@ -66,11 +66,12 @@ var allowed = map[string][]string{
 	"gui/i18n": {"client/api"},
 	"gui/view": {"client/api", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
-	"cmd/adit":          {"client/api", "client/source", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
-	"cmd/adit-gui":      {"gui", "gui/view", "gui/demo", "gui/instance", "client/api", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
-	"cmd/adit-pkcs11":   {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":         {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
-	"cmd/adit-endpoint": {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
+	"cmd/adit":            {"client/api", "client/source", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
+	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "client/api", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
+	"cmd/adit-gui/winres": {"gui/icon"},
+	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
+	"cmd/aditd":           {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
+	"cmd/adit-endpoint":   {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 
 func TestImportsFollowTheTable(t *testing.T) {

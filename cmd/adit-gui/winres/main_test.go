@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"debug/pe"
+	"encoding/binary"
+	"encoding/xml"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestIcon: each entry leads to a picture of its size, and the file ends with the last.
+func TestIcon(t *testing.T) {
+	b := ico()
+	if n := binary.LittleEndian.Uint16(b[4:]); b[2] != 1 || int(n) != len(sizes) {
+		t.Fatalf("header % x", b[:6])
+	}
+	end := uint32(6 + 16*len(sizes))
+	for i, size := range sizes {
+		e := b[6+16*i:][:16]
+		length, offset := binary.LittleEndian.Uint32(e[8:]), binary.LittleEndian.Uint32(e[12:])
+		if offset != end {
+			t.Fatalf("%d pixels begin at %d, want %d", size, offset, end)
+		}
+		end += length
+		m, err := png.Decode(bytes.NewReader(b[offset:end]))
+		if err != nil || m.Bounds().Dx() != size || m.Bounds().Dy() != size || int(e[0]) != size%256 || e[0] != e[1] {
+			t.Errorf("%d pixels: %v", size, err)
+		}
+	}
+	if int(end) != len(b) {
+		t.Errorf("%d bytes, the last picture ends at %d", len(b), end)
+	}
+}
+
+// TestResources: what is written is well formed, and windres, where it is there, makes an object with it for the linker.
+func TestResources(t *testing.T) {
+	dir := t.TempDir()
+	const version = `v1.2-3-g0 "quoted" \ é`
+	if err := write(dir, version); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(filepath.Join(dir, "missing"), version); err == nil {
+		t.Error("written where there is no directory")
+	}
+	if err := xml.Unmarshal(manifest, new(struct{ XMLName xml.Name })); err != nil {
+		t.Error(err)
+	}
+	windres, err := exec.LookPath("x86_64-w64-mingw32-windres")
+	if err != nil {
+		t.Log("left out: windres is not installed")
+		return
+	}
+	object := filepath.Join(dir, "rsrc_windows_amd64.syso")
+	cmd := exec.Command(windres, "-i", "adit-gui.rc", "-o", object)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	f, err := pe.Open(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := f.Section(".rsrc")
+	if s == nil || f.Machine != pe.IMAGE_FILE_MACHINE_AMD64 {
+		t.Fatalf("no resources for amd64: %+v", f.FileHeader)
+	}
+	content, err := s.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	largest, err := os.ReadFile(filepath.Join(dir, "adit-gui.ico"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, part := range map[string][]byte{"manifest": manifest, "picture": largest[len(largest)-1000:], "version": utf16("v1.2-3-g0 -quoted- - -")} {
+		if !bytes.Contains(content, part) {
+			t.Errorf("the %s is not in the object", name)
+		}
+	}
+}
+
+// utf16 is ASCII text as Windows writes it.
+func utf16(text string) []byte {
+	var b []byte
+	for i := range len(text) {
+		b = append(b, text[i], 0)
+	}
+	return b
+}
