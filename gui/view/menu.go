@@ -28,6 +28,9 @@ func (r renderer) menus(s *Screen) []Menu {
 		profile.Commands = append(profile.Commands, Command{Label: b.Label, Action: b.Action, Enabled: b.Enabled,
 			Key: Key{Name: "O", Primary: true, Shift: b.Action.Kind == ActionAskAddress}})
 	}
+	if b := r.demoButton(); b != nil {
+		profile.Commands = append(profile.Commands, Command{Label: b.Label, Action: b.Action, Enabled: b.Enabled})
+	}
 	profile.Commands = append(profile.Commands, Command{},
 		Command{Label: r.t(i18n.MenuClose), Action: Action{Kind: ActionCloseWindow}, Enabled: true, Key: Key{Name: "W", Primary: true}},
 		Command{Label: r.t(i18n.TrayQuit), Action: Action{Kind: ActionQuit}, Enabled: true, Key: Key{Name: "Q", Primary: true}})

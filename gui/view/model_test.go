@@ -200,6 +200,7 @@ func TestWatch(t *testing.T) {
 			{api.NewProblem(api.CodeServiceUnreachable, map[string]string{"detail": "the connection broke"}), ServiceLost},
 			{api.NewProblem(api.CodeServiceUnreachable, map[string]string{"detail": api.DetailNotPermitted}), ServiceNotPermitted},
 			{api.NewProblem(api.CodeNotPermitted, map[string]string{"action": "watch the status"}), ServiceNotPermitted},
+			{api.NewProblem(api.CodePlatformUnbuilt, map[string]string{"what": "the service"}), ServiceUnsupported},
 			{nil, ServiceLost}, // it stops in good order
 			{errors.New("something"), ServiceLost},
 		} {
@@ -760,7 +761,16 @@ func TestDemoBesideOthers(t *testing.T) {
 		}
 		r.m.Show(PageLog)
 		r.asked("Logs true")
+		offered := func() bool {
+			return slices.ContainsFunc(r.screen().Menus[0].Commands, func(c Command) bool { return c.Action.Kind == ActionDemo && c.Enabled })
+		}
+		if !offered() {
+			t.Error(dump(r.screen().Menus))
+		}
 		r.do(ActionDemo, "")
+		if offered() {
+			t.Error("offered, and there is its profile")
+		}
 		r.asked("Import demo false; Import demo 2 false; Connect demo 2")
 		if s := r.screen(); s.Selected() != "demo 2" || s.Page != PageProfiles || d.started() != 1 {
 			t.Error(dump(s))

@@ -103,6 +103,8 @@ func (r renderer) serviceLine() Service {
 		}
 	case ServiceNotPermitted:
 		s.Notice = &Notice{Code: api.CodeServiceUnreachable, Text: r.t(i18n.ServiceNotPermitted), Hints: []string{r.t(i18n.ServiceNotPermittedHint)}}
+	case ServiceUnsupported:
+		s.Notice = &Notice{Code: api.CodePlatformUnbuilt, Text: r.t(i18n.ServiceUnsupported), Hints: []string{r.t(i18n.ServiceUnsupportedHint)}}
 	case ServiceLost:
 		s.Notice = &Notice{Code: api.CodeServiceUnreachable, Text: r.t(i18n.ServiceBroken, "detail", clean(detail, maxPhrase)), Hints: []string{r.t(i18n.ServiceBrokenHint)}}
 	}

@@ -74,7 +74,8 @@ const (
 	ServiceReachable    ServiceState = "reachable"
 	ServiceNotRunning   ServiceState = "not running"
 	ServiceNotPermitted ServiceState = "not permitted"
-	ServiceLost         ServiceState = "lost" // anything else
+	ServiceUnsupported  ServiceState = "unsupported" // not on this system
+	ServiceLost         ServiceState = "lost"        // anything else
 )
 
 // Service is the service's state and, unless it is reachable, what to do.

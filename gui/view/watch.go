@@ -47,6 +47,8 @@ func (m *Model) onLost(p *api.Problem) {
 		m.s.service = ServiceNotRunning
 	case p.Code == api.CodeNotPermitted, p.Code == api.CodeServiceUnreachable && p.Args["detail"] == api.DetailNotPermitted:
 		m.s.service = ServiceNotPermitted
+	case p.Code == api.CodePlatformUnbuilt:
+		m.s.service = ServiceUnsupported
 	default:
 		m.s.service = ServiceLost
 	}

@@ -9,8 +9,8 @@ import (
 // DefaultPath is where the service listens.
 const DefaultPath = `\\.\pipe\adit`
 
-// StartCommand tells a person how to start the service.
-const StartCommand = "the service is not supported yet on Windows; adit connect FILE --userspace needs none"
+// StartCommand tells a person how to start the service: there is none yet.
+const StartCommand = ""
 
 func listen(string, os.FileMode) (net.Listener, error) { return nil, ErrNotSupported }
 
