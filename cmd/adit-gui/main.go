@@ -43,15 +43,15 @@ const appID = "io.github.adit_vpn.Adit"
 
 func main() {
 	err := run(os.Args[1:], os.Stdout)
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-	case errors.As(err, new(*usageError)):
-		fmt.Fprintln(os.Stderr, "adit-gui:", err)
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "adit-gui:", err)
-		os.Exit(1)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "adit-gui:", err)
+	show(err)
+	if errors.As(err, new(*usageError)) {
+		os.Exit(2)
+	}
+	os.Exit(1)
 }
 
 // usageError is a wrong command line.

@@ -33,7 +33,7 @@ const (
 // Instance is the first one: it holds the lock, and listens.
 type Instance struct {
 	held *lock.File
-	ln   net.Listener
+	ln   net.Listener // nil: there is no socket
 }
 
 // Dir is a directory of the person's own, for what runs. It is made if it is not there.
@@ -52,7 +52,8 @@ func Dir() (string, error) {
 	return dir, lock.Private(dir)
 }
 
-// First makes this the first instance in dir; or hands r to the one that is, and returns nil.
+// First makes this the first instance in dir; or hands r to the one that is, and returns nil. Where no socket can be
+// made, such as where its path is too long, it is the first all the same, and a later one's error says that it runs.
 func First(dir string, r Request) (*Instance, error) {
 	held, err := lock.Take(filepath.Join(dir, "adit-gui.lock"))
 	if errors.Is(err, lock.ErrHeld) {
@@ -71,20 +72,28 @@ func First(dir string, r Request) (*Instance, error) {
 		err = os.Chmod(path, 0o600)
 	}
 	if err != nil {
-		held.Close()
-		return nil, err
+		if ln != nil {
+			ln.Close()
+		}
+		return &Instance{held: held}, nil
 	}
 	return &Instance{held: held, ln: ln}, nil
 }
 
 // Close lets another one be the first.
 func (i *Instance) Close() {
-	i.ln.Close()
+	if i.ln != nil {
+		i.ln.Close()
+	}
 	i.held.Close()
 }
 
 // Serve hands requests to do, one after the other, until ctx ends.
 func (i *Instance) Serve(ctx context.Context, do func(Request)) {
+	if i.ln == nil {
+		<-ctx.Done()
+		return
+	}
 	defer context.AfterFunc(ctx, func() { i.ln.Close() })()
 	for {
 		c, err := i.ln.Accept()

@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"net"
+	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -38,6 +39,30 @@ func TestSecond(t *testing.T) {
 	if second, err := First(dir, Request{}); second != nil || err == nil {
 		t.Errorf("an instance that does not answer any more: %v, %v", second, err)
 	}
+	first.Close()
+	again, err := First(dir, Request{})
+	if err != nil || again == nil {
+		t.Fatal(again, err)
+	}
+	again.Close()
+}
+
+// TestNoSocket: where none can be made, one instance runs, and a later one says so.
+func TestNoSocket(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 30)) // no system's sockets have such names
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	first, err := First(dir, Request{})
+	if err != nil || first == nil {
+		t.Fatal(first, err)
+	}
+	if second, err := First(dir, Request{}); second != nil || err == nil || !strings.Contains(err.Error(), "runs already") {
+		t.Errorf("a second one: %v, %v", second, err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	first.Serve(ctx, func(r Request) { t.Errorf("asked for %+v", r) })
 	first.Close()
 	again, err := First(dir, Request{})
 	if err != nil || again == nil {
