@@ -100,7 +100,7 @@ vet:
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) vet -tags gui,ci ./cmd/adit-gui
 	CGO_ENABLED=0 GOOS=windows $(GO) vet -tags gui,ci ./...
-	CGO_ENABLED=0 GOOS=darwin $(GO) vet $$(CGO_ENABLED=0 GOOS=darwin $(GO) list ./... | grep -v /gui$$)
+	CGO_ENABLED=0 GOOS=darwin $(GO) vet $$(CGO_ENABLED=0 GOOS=darwin $(GO) list ./... | grep -v -e /gui$$ -e /gui/tray$$)
 
 cross:
 	@tmp=$$(mktemp -d) && trap "rm -rf $$tmp" EXIT && for s in $(SYSTEMS); do \

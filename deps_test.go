@@ -51,7 +51,8 @@ var allowed = map[string][]string{
 	"gui/icon":     {},
 	"gui/demo":     {"client/api"},
 	"gui/instance": {"platform/lock"},
-	"gui":          {"gui/view", "gui/icon", "ovpn/push"},
+	"gui/tray":     {},
+	"gui":          {"gui/view", "gui/icon", "gui/tray", "ovpn/push"},
 
 	"client/api":    {"platform/ipc", "ovpn/push", "routes"},
 	"client/proxy":  {"ovpn/push", "platform/udp"},
@@ -67,7 +68,7 @@ var allowed = map[string][]string{
 	"gui/view": {"client/api", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
 	"cmd/adit":            {"client/api", "client/source", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
-	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "client/api", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
+	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
 	"cmd/aditd":           {"client", "client/api", "platform", "platform/ipc", "platform/lock"},

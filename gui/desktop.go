@@ -2,44 +2,43 @@ package gui
 
 import (
 	"reflect"
-	"time"
 
 	"fyne.io/fyne/v2"
-	"fyne.io/fyne/v2/driver/desktop"
 
+	"github.com/adit-vpn/adit/gui/tray"
 	"github.com/adit-vpn/adit/gui/view"
 )
 
+// Tray is the desktop's tray, *tray.Tray.
+type Tray interface{ Show(m tray.Menu) }
+
 // Desktop is the whole app on a desktop: window, tray and notifications.
 type Desktop struct {
-	app      fyne.App
-	window   *Window
-	acts     Acts
-	tray     desktop.App // nil: this toolkit has none
-	menu     *fyne.Menu
-	template bool // the system colours the tray's icons
+	app    fyne.App
+	window *Window
+	acts   Acts
+	tray   Tray
+	// template says that the system colours the tray's icons.
+	template bool
 	// trayed says whether the desktop shows icons in a tray at the moment.
 	trayed func() bool
-	begun  bool      // our icon is there
-	asked  time.Time // when trayed was called last
 	shown  view.Tray
 }
 
-// trayPause is how long to wait before the desktop is asked again for a tray, which may start after us.
-const trayPause = 5 * time.Second
-
 // NewDesktop makes it; trayed is asked when the window is closed, and with template the system colours the tray's
 // icons (macOS). Nothing is seen until Show and Open.
-func NewDesktop(app fyne.App, acts Acts, template bool, trayed func() bool) *Desktop {
-	d := &Desktop{app: app, window: New(app, acts), acts: acts, template: template, trayed: trayed, menu: fyne.NewMenu("Adit")}
+func NewDesktop(app fyne.App, acts Acts, tray Tray, template bool, trayed func() bool) *Desktop {
+	d := &Desktop{app: app, window: New(app, acts), acts: acts, tray: tray, template: template, trayed: trayed}
 	app.SetIcon(applicationPicture())
-	d.tray, _ = app.(desktop.App)
 	d.window.closing = d.close
 	d.window.win.SetCloseIntercept(d.close)
 	d.window.hidden = func() { acts.SetVisible(false) }
 	d.window.win.SetOnDropped(func(_ fyne.Position, files []fyne.URI) { d.window.Drop(files) })
 	return d
 }
+
+// OnQuit says what quitting does, in place of ending the toolkit at once. The window is hidden by then.
+func (d *Desktop) OnQuit(quit func()) { d.window.quit = quit }
 
 // Open brings the window to the front.
 func (d *Desktop) Open() {
@@ -51,51 +50,26 @@ func (d *Desktop) Open() {
 // Show draws a screen.
 func (d *Desktop) Show(s view.Screen) {
 	d.window.Show(s)
-	if d.tray == nil || !d.begun && !d.askForTray() || reflect.DeepEqual(d.shown, s.Tray) {
-		return
+	if !reflect.DeepEqual(d.shown, s.Tray) {
+		d.shown = s.Tray
+		d.tray.Show(d.menu(s.Tray))
 	}
-	old := d.shown
-	d.shown, d.begun = s.Tray, true
-	if old.Icon != s.Tray.Icon {
-		d.tray.SetSystemTrayIcon(trayPicture(s.Tray.Icon, d.template))
-	}
-	d.menu.Items = d.items(s.Tray)
-	d.tray.SetSystemTrayMenu(d.menu)
 }
 
-// askForTray looks for a tray from time to time. The toolkit must not be asked for an icon where there is none.
-func (d *Desktop) askForTray() bool {
-	if time.Since(d.asked) < trayPause {
-		return false
-	}
-	d.asked = time.Now()
-	return d.trayed()
-}
-
-// items are the tray's menu. The first line says how things are, for panels that show no tooltips.
-func (d *Desktop) items(t view.Tray) []*fyne.MenuItem {
-	var out []*fyne.MenuItem
+// menu is the tray's. Its first line says how things are, for panels that show no tooltips.
+func (d *Desktop) menu(t view.Tray) tray.Menu {
+	m := tray.Menu{Icon: trayPicture(t.Icon, d.template), Template: d.template, Tooltip: t.Tooltip, Tap: func() { fyne.Do(d.Open) }}
 	if t.Tooltip != "" {
-		state := fyne.NewMenuItem(t.Tooltip, d.Open)
-		out = append(out, state, fyne.NewMenuItemSeparator())
+		m.Items = append(m.Items, tray.Item{Label: t.Tooltip, Enabled: true, Press: m.Tap}, tray.Item{})
 	}
 	for _, i := range t.Items {
-		if i.Label == "" {
-			out = append(out, fyne.NewMenuItemSeparator())
-			continue
+		press := func() { fyne.Do(func() { d.window.do(i.Action) }) }
+		if i.Action.Kind == view.ActionOpenWindow {
+			press = m.Tap
 		}
-		m := fyne.NewMenuItem(i.Label, func() {
-			if i.Action.Kind == view.ActionOpenWindow {
-				d.Open()
-				return
-			}
-			d.window.do(i.Action)
-		})
-		m.Disabled = !i.Enabled
-		m.IsQuit = i.Action.Kind == view.ActionQuit
-		out = append(out, m)
+		m.Items = append(m.Items, tray.Item{Label: i.Label, Enabled: i.Enabled, Press: press})
 	}
-	return out
+	return m
 }
 
 // Notify shows a notification.
@@ -106,11 +80,10 @@ func (d *Desktop) Notify(n view.Notification) {
 // close does what the person has chosen. Until then a tray that brings the window back is enough; elsewhere the person
 // is asked.
 func (d *Desktop) close() {
-	trayed := d.begun && d.trayed()
 	switch c := d.window.shown.OnClose; {
 	case c == view.CloseQuits:
-		d.app.Quit()
-	case trayed:
+		d.window.end()
+	case d.trayed():
 		d.window.hide()
 	case c == view.CloseHides:
 		d.window.do(view.Action{Kind: view.ActionKeepRunning})

@@ -261,8 +261,7 @@ func TestClose(t *testing.T) {
 	} {
 		r := &recorder{}
 		app := &quitter{App: test.NewTempApp(t)}
-		d := NewDesktop(app, r, false, func() bool { return c.trayed })
-		d.begun = c.trayed
+		d := NewDesktop(app, r, &shownTray{}, false, func() bool { return c.trayed })
 		s := connected()
 		s.OnClose = c.chosen
 		d.window.Show(s)
@@ -295,7 +294,7 @@ func TestCloseQuestion(t *testing.T) {
 	} {
 		r := &recorder{}
 		app := &quitter{App: test.NewTempApp(t)}
-		d := NewDesktop(app, r, false, func() bool { return false })
+		d := NewDesktop(app, r, &shownTray{}, false, func() bool { return false })
 		d.window.Show(screenOf(t, "en", office(), func(m *view.Model) { m.AskBackground() }))
 		test.Tap(pressable(t, d.window, c.label))
 		if r.want(t, c.want...); app.quit != c.quit {

@@ -3,6 +3,7 @@ package gui
 import (
 	"fmt"
 	"image/color"
+	"runtime"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
@@ -72,13 +73,15 @@ func inkOf(i view.Icon, th fyne.Theme) color.NRGBA {
 // traySize is in pixels; panels show it smaller.
 const traySize = 64
 
-// trayPicture is the tray's icon; a template is a shape that the system colours (macOS).
-func trayPicture(i view.Icon, template bool) fyne.Resource {
-	name := fmt.Sprintf("adit-%s.png", i)
-	if template { // the driver knows one by its type, and takes any kind of picture in it
-		return theme.NewThemedResource(fyne.NewStaticResource(name, icon.PNG(icon.Draw(kindOf(i), traySize, color.NRGBA{A: 0xff}))))
+// trayPicture is the tray's icon, in the form that it takes; a template is a shape that the system colours (macOS).
+func trayPicture(i view.Icon, template bool) []byte {
+	switch {
+	case template:
+		return icon.PNG(icon.Draw(kindOf(i), traySize, color.NRGBA{A: 0xff}))
+	case runtime.GOOS == "windows":
+		return icon.ICO(icon.Tray(kindOf(i), traySize))
 	}
-	return fyne.NewStaticResource(name, icon.PNG(icon.Tray(kindOf(i), traySize)))
+	return icon.PNG(icon.Tray(kindOf(i), traySize))
 }
 
 // applicationPicture is the icon of the window and the program.

@@ -62,11 +62,12 @@ type Window struct {
 	nothing fyne.CanvasObject // when no profile is selected
 	hidden  func()            // told after the window was hidden
 	closing func()            // the person closes the window
+	quit    func()            // ends the app
 }
 
 // New makes the window, which is empty and hidden until the first Show.
 func New(app fyne.App, acts Acts) *Window {
-	w := &Window{app: app, win: app.NewWindow("Adit"), acts: acts, hidden: func() {}}
+	w := &Window{app: app, win: app.NewWindow("Adit"), acts: acts, hidden: func() {}, quit: app.Quit}
 	w.closing = w.hide
 	w.list = newProfileList(acts.Select, w.plainKey)
 	w.detail = newDetailPane(w.do, acts.FilterNetworks)
@@ -195,16 +196,22 @@ func (w *Window) do(a view.Action) {
 	case view.ActionCloseWindow:
 		w.closing()
 	case view.ActionQuit:
-		w.app.Quit()
+		w.end()
 	case view.ActionCloseQuits:
 		w.acts.Do(a)
-		w.app.Quit()
+		w.end()
 	case view.ActionKeepRunning:
 		w.acts.Do(a)
 		w.hide()
 	default:
 		w.acts.Do(a)
 	}
+}
+
+// end quits the app, which may take a moment that nobody wants to look at.
+func (w *Window) end() {
+	w.win.Hide()
+	w.quit()
 }
 
 func (w *Window) hide() {

@@ -28,6 +28,7 @@ import (
 	"github.com/adit-vpn/adit/gui"
 	"github.com/adit-vpn/adit/gui/demo"
 	"github.com/adit-vpn/adit/gui/instance"
+	"github.com/adit-vpn/adit/gui/tray"
 	"github.com/adit-vpn/adit/gui/view"
 	"github.com/adit-vpn/adit/platform/autostart"
 	"github.com/adit-vpn/adit/platform/ipc"
@@ -159,11 +160,16 @@ func serve(o options, first *instance.Instance) error {
 		Publish: func(s view.Screen) { fyne.Do(func() { desk.Show(s) }) },
 		Notify:  func(n view.Notification) { fyne.Do(func() { desk.Notify(n) }) },
 	})
-	desk = gui.NewDesktop(a, model, runtime.GOOS == "darwin", trayed)
-	var all sync.WaitGroup
+	panel := tray.New("Adit")
+	defer panel.Close()
+	desk = gui.NewDesktop(a, model, panel, runtime.GOOS == "darwin", tray.There)
+	desk.OnQuit(stop)
+	// The toolkit must not be asked to draw when it has ended: what draws ends first.
+	ran := make(chan struct{})
+	var drawing, ending sync.WaitGroup
 	a.Lifecycle().SetOnStarted(func() {
-		all.Go(func() { _ = model.Run(ctx) }) // it ends with ctx
-		all.Go(func() {
+		drawing.Go(func() { _ = model.Run(ctx) }) // it ends with ctx
+		drawing.Go(func() {
 			first.Serve(ctx, func(r instance.Request) {
 				for _, what := range r.Open {
 					model.ImportFile(what)
@@ -173,9 +179,14 @@ func serve(o options, first *instance.Instance) error {
 				}
 			})
 		})
-		all.Go(func() {
+		ending.Go(func() {
 			<-ctx.Done()
-			fyne.Do(a.Quit)
+			drawing.Wait()
+			select {
+			case <-ran: // the system ended the toolkit
+			default:
+				fyne.Do(a.Quit)
+			}
 		})
 		for _, what := range o.open {
 			model.ImportFile(what)
@@ -185,7 +196,8 @@ func serve(o options, first *instance.Instance) error {
 		}
 	})
 	a.Run()
+	close(ran)
 	stop()
-	all.Wait()
+	ending.Wait()
 	return nil
 }

@@ -7,6 +7,7 @@ package icon
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image"
 	"image/color"
 	"image/png"
@@ -104,6 +105,15 @@ func PNG(m image.Image) []byte {
 		panic(err) // of memory
 	}
 	return b.Bytes()
+}
+
+// ICO encodes an icon for Windows: a PNG in a directory of one (Microsoft, "Icons"; PNG since Windows Vista).
+func ICO(m image.Image) []byte {
+	data := PNG(m)
+	b := []byte{0, 0, 1, 0, 1, 0, byte(m.Bounds().Dx()), byte(m.Bounds().Dy()), 0, 0, 1, 0, 32, 0} // 256 pixels are a 0
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(data)))
+	b = binary.LittleEndian.AppendUint32(b, 22) // where it begins
+	return append(b, data...)
 }
 
 // Shapes are on a field of 16 by 16, from the top left.

@@ -2,6 +2,7 @@ package icon
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image"
 	"image/color"
 	"image/png"
@@ -129,6 +130,21 @@ func TestPNG(t *testing.T) {
 		}
 		if _, _, _, a := m.At(0, 0).RGBA(); a != 0 {
 			t.Errorf("%d pixels: the corner is not empty: %d", size, a)
+		}
+	}
+}
+
+// TestICO: the directory says where the picture is, and how large.
+func TestICO(t *testing.T) {
+	for _, size := range sizes {
+		b := ICO(Tray(Connected, size))
+		side, length, at := int(b[6]), int(binary.LittleEndian.Uint32(b[14:])), int(binary.LittleEndian.Uint32(b[18:]))
+		if side == 0 {
+			side = 256
+		}
+		m, err := png.Decode(bytes.NewReader(b[at : at+length]))
+		if err != nil || side != size || m.Bounds().Dx() != size || at+length != len(b) {
+			t.Errorf("%d pixels: says %d, %v", size, side, err)
 		}
 	}
 }
