@@ -49,10 +49,11 @@ var allowed = map[string][]string{
 	"saml/signin":           {"ovpn/challenge", "ovpn/push"},
 
 	"gui/icon":     {},
+	"gui/font":     {},
 	"gui/demo":     {"client/api"},
 	"gui/instance": {"platform/lock"},
 	"gui/tray":     {},
-	"gui":          {"gui/view", "gui/icon", "gui/tray", "ovpn/push"},
+	"gui":          {"gui/view", "gui/icon", "gui/font", "gui/tray", "ovpn/push"},
 
 	"client/api":    {"platform/ipc", "ovpn/push", "routes"},
 	"client/proxy":  {"ovpn/push", "platform/udp"},
