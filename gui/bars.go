@@ -1,6 +1,7 @@
 package gui
 
 import (
+	"image/color"
 	"reflect"
 
 	"fyne.io/fyne/v2"
@@ -45,18 +46,17 @@ func (s *slot[T]) show(v *T) bool {
 func noticeOf(s *view.Notice) fyne.CanvasObject {
 	text := wrapped(s.Text)
 	text.TextStyle.Bold = true
-	lines := container.New(tight{}, text)
+	said := container.New(lines(), text)
 	for _, hint := range s.Hints {
 		l := wrapped(hint)
 		l.Selectable = true // people type what a hint says
-		lines.Add(l)
+		said.Add(l)
 	}
 	sign := container.NewVBox(container.NewPadded(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))), layout.NewSpacer())
-	edge := canvas.NewRectangle(theme.Color(theme.ColorNameWarning))
-	edge.SetMinSize(fyne.NewSize(4, 0))
-	back := canvas.NewRectangle(theme.Color(theme.ColorNameInputBackground))
-	back.CornerRadius = 4
-	return container.NewStack(back, container.NewBorder(nil, nil, container.NewHBox(edge, sign), nil, lines))
+	edge := newPanel(theme.ColorNameWarning, 0)
+	edge.least = fyne.NewSize(4, 0)
+	card := container.NewStack(newPanel(theme.ColorNameHeaderBackground, 6), container.NewBorder(nil, nil, container.NewHBox(edge, sign), nil, said))
+	return container.New(layout.NewCustomPaddedLayout(2, 6, 0, 0), card)
 }
 
 // toastOf draws one line at the bottom, with what takes it back.
@@ -67,8 +67,45 @@ func toastOf(s *view.Toast, do func(view.Action)) fyne.CanvasObject {
 	}
 	text := widget.NewLabel(s.Text)
 	text.Truncation = fyne.TextTruncateEllipsis
-	back := canvas.NewRectangle(theme.Color(theme.ColorNameHeaderBackground))
-	return container.NewStack(back, container.NewPadded(container.NewBorder(nil, nil, nil, right, text)))
+	return container.NewStack(newPanel(theme.ColorNameHeaderBackground, 0), container.NewPadded(container.NewBorder(nil, nil, nil, right, text)))
+}
+
+// panel is an area in a colour of the theme, and follows it.
+type panel struct {
+	widget.BaseWidget
+	colour fyne.ThemeColorName
+	radius float32
+	least  fyne.Size
+}
+
+func newPanel(colour fyne.ThemeColorName, radius float32) *panel {
+	p := &panel{colour: colour, radius: radius}
+	p.ExtendBaseWidget(p)
+	return p
+}
+
+// CreateRenderer implements fyne.Widget.
+func (p *panel) CreateRenderer() fyne.WidgetRenderer {
+	r := &panelRenderer{panel: p, area: canvas.NewRectangle(color.Transparent)}
+	r.area.CornerRadius = p.radius
+	r.WidgetRenderer = widget.NewSimpleRenderer(r.area)
+	r.Refresh()
+	return r
+}
+
+type panelRenderer struct {
+	fyne.WidgetRenderer
+	panel *panel
+	area  *canvas.Rectangle
+}
+
+// MinSize implements fyne.WidgetRenderer.
+func (r *panelRenderer) MinSize() fyne.Size { return r.panel.least }
+
+// Refresh implements fyne.WidgetRenderer.
+func (r *panelRenderer) Refresh() {
+	r.area.FillColor = r.panel.Theme().Color(r.panel.colour, fyne.CurrentApp().Settings().ThemeVariant())
+	r.area.Refresh()
 }
 
 // lockIcon is a padlock, for what the administrator manages.

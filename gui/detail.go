@@ -7,7 +7,6 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/container"
-	"fyne.io/fyne/v2/layout"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 
@@ -35,22 +34,19 @@ type detailPane struct {
 
 func newDetailPane(do func(view.Action), search func(string)) *detailPane {
 	d := &detailPane{do: do, picture: newPicture(52), title: heading(""), text: widget.NewLabel(""), elapsed: widget.NewLabel(""), sentence: wrapped(""), managed: wrapped(""),
-		notice: newSlot(noticeOf), buttons: container.NewVBox(), graph: newGraph(), graphTitle: widget.NewLabel(""), peak: caption(""),
-		rx: widget.NewLabel(""), tx: widget.NewLabel(""), rows: container.New(layout.NewFormLayout()), through: newThroughPane(search)}
-	d.title.SizeName = theme.SizeNameHeadingText
+		notice: newSlot(noticeOf), buttons: container.New(&column{}), graph: newGraph(), graphTitle: widget.NewLabel(""), peak: caption(""),
+		rx: widget.NewLabel(""), tx: widget.NewLabel(""), rows: container.New(&form{}), through: newThroughPane(search)}
+	d.title.SizeName, d.title.Truncation, d.title.Wrapping = theme.SizeNameHeadingText, fyne.TextTruncateOff, fyne.TextWrapWord
 	d.rxSign, d.txSign = canvas.NewRectangle(color.Transparent), canvas.NewRectangle(color.Transparent)
 	d.graphTitle.TextStyle.Bold = true
 	d.elapsed.TextStyle.Monospace = true
 	d.managed.SizeName = theme.SizeNameCaptionText
-	d.throughput = container.NewVBox(container.NewBorder(nil, nil, d.graphTitle, d.peak), d.graph, container.NewGridWithColumns(2,
-		container.NewHBox(container.NewCenter(d.rxSign), d.rx), container.NewHBox(container.NewCenter(d.txSign), d.tx)))
+	d.throughput = container.NewVBox(container.NewBorder(nil, nil, d.graphTitle, d.peak), inset(d.graph), container.NewHBox(
+		inset(container.NewCenter(d.rxSign)), d.rx, inset(container.NewCenter(d.txSign)), d.tx))
 	d.rxSign.SetMinSize(fyne.NewSize(14, 12))
 	d.txSign.SetMinSize(fyne.NewSize(14, 2))
-	head := container.NewBorder(nil, nil, container.NewPadded(d.picture.Image), d.elapsed, container.New(tight{}, d.title, d.text))
-	bar := canvas.NewRectangle(color.Transparent) // room for the scroll bar
-	bar.SetMinSize(fyne.NewSize(theme.ScrollBarSize(), 0))
-	d.object = container.NewVScroll(container.NewBorder(nil, nil, nil, bar,
-		container.NewVBox(head, d.sentence, d.notice.object, d.buttons, d.managed, d.throughput, d.rows, d.through.object)))
+	head := container.NewBorder(nil, nil, inset(d.picture.Image), container.NewVBox(d.elapsed), container.New(lines(), d.title, d.text))
+	d.object = newPage(head, d.sentence, inset(d.notice.object), d.buttons, d.managed, d.throughput, d.rows, d.through.object)
 	return d
 }
 
@@ -112,7 +108,8 @@ func paint(r *canvas.Rectangle, c color.Color) {
 func facts(rows []view.Row) []fyne.CanvasObject {
 	var out []fyne.CanvasObject
 	for _, r := range rows {
-		label, value := widget.NewLabel(r.Label), wrapped(r.Value)
+		label, value := wrapped(r.Label), wrapped(r.Value)
+		label.Importance = widget.LowImportance
 		value.Selectable = true
 		if r.Warn {
 			value.Importance = widget.WarningImportance
@@ -142,13 +139,13 @@ func newThroughPane(search func(string)) *throughPane {
 	t.title.TextStyle.Bold = true
 	t.list = widget.NewList(func() int { return len(t.networks) },
 		func() fyne.CanvasObject {
-			return container.NewGridWithColumns(2, widget.NewLabel(""), widget.NewLabel(""))
+			return container.New(squeezed{}, container.NewGridWithColumns(2, widget.NewLabel(""), widget.NewLabel("")))
 		},
 		func(id widget.ListItemID, o fyne.CanvasObject) {
 			if id >= len(t.networks) {
 				return
 			}
-			n, cells := t.networks[id], o.(*fyne.Container).Objects
+			n, cells := t.networks[id], o.(*fyne.Container).Objects[0].(*fyne.Container).Objects
 			to, why := cells[0].(*widget.Label), cells[1].(*widget.Label)
 			to.TextStyle.Monospace = true
 			to.Truncation, why.Truncation = fyne.TextTruncateEllipsis, fyne.TextTruncateEllipsis
@@ -157,7 +154,7 @@ func newThroughPane(search func(string)) *throughPane {
 		})
 	t.list.HideSeparators = true
 	t.sized = container.New(height{networksHeight}, t.list)
-	t.object = container.NewVBox(t.title, t.words, container.NewBorder(nil, nil, nil, t.count, t.filter), t.sized)
+	t.object = container.New(&column{gap: theme.Padding()}, container.New(lines(), t.title, t.words), inset(container.NewBorder(nil, nil, nil, t.count, t.filter)), t.sized)
 	return t
 }
 
@@ -178,23 +175,4 @@ func (t *throughPane) show(s *view.Through) {
 	showIf(t.filter, some)
 	showIf(t.count, some)
 	showIf(t.sized, some)
-}
-
-// height gives its content a height of its own.
-type height struct{ px float32 }
-
-// Layout implements fyne.Layout.
-func (h height) Layout(objects []fyne.CanvasObject, size fyne.Size) {
-	for _, o := range objects {
-		o.Resize(size)
-	}
-}
-
-// MinSize implements fyne.Layout.
-func (h height) MinSize(objects []fyne.CanvasObject) fyne.Size {
-	size := fyne.NewSize(0, h.px)
-	for _, o := range objects {
-		size.Width = max(size.Width, o.MinSize().Width)
-	}
-	return size
 }

@@ -1,8 +1,13 @@
 package gui
 
 import (
+	"image/color"
+	"slices"
+
 	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/driver/desktop"
+	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 
 	"github.com/adit-vpn/adit/gui/view"
@@ -124,10 +129,12 @@ func (l *keyList) TypedKey(k *fyne.KeyEvent) {
 	}
 }
 
-// pushButton is a button that Enter presses, too.
+// pushButton is a button that Enter presses, too, with a ring while it has the focus: the toolkit's own sign is too faint
+// on a coloured button.
 type pushButton struct {
 	widget.Button
-	escape func() // in a dialog
+	escape  func() // in a dialog
+	focused bool
 }
 
 func newPushButton(label string, icon fyne.Resource, pressed func()) *pushButton {
@@ -135,6 +142,58 @@ func newPushButton(label string, icon fyne.Resource, pressed func()) *pushButton
 	b.Text, b.Icon, b.OnTapped = label, icon, pressed
 	b.ExtendBaseWidget(b)
 	return b
+}
+
+// CreateRenderer implements fyne.Widget.
+func (b *pushButton) CreateRenderer() fyne.WidgetRenderer {
+	ring := canvas.NewRectangle(color.Transparent)
+	ring.StrokeWidth = 2
+	r := &ringRenderer{b.Button.CreateRenderer(), b, ring}
+	r.drawRing()
+	return r
+}
+
+// FocusGained implements fyne.Focusable.
+func (b *pushButton) FocusGained() {
+	b.focused = true
+	b.Button.FocusGained()
+}
+
+// FocusLost implements fyne.Focusable.
+func (b *pushButton) FocusLost() {
+	b.focused = false
+	b.Button.FocusLost()
+}
+
+type ringRenderer struct {
+	fyne.WidgetRenderer
+	button *pushButton
+	ring   *canvas.Rectangle
+}
+
+// Layout implements fyne.WidgetRenderer.
+func (r *ringRenderer) Layout(size fyne.Size) {
+	r.WidgetRenderer.Layout(size)
+	r.ring.Resize(size)
+}
+
+// Objects implements fyne.WidgetRenderer.
+func (r *ringRenderer) Objects() []fyne.CanvasObject {
+	return append(slices.Clone(r.WidgetRenderer.Objects()), r.ring)
+}
+
+// Refresh implements fyne.WidgetRenderer.
+func (r *ringRenderer) Refresh() {
+	r.WidgetRenderer.Refresh()
+	r.drawRing()
+}
+
+func (r *ringRenderer) drawRing() {
+	th := r.button.Theme()
+	r.ring.StrokeColor = th.Color(theme.ColorNameForeground, fyne.CurrentApp().Settings().ThemeVariant())
+	r.ring.CornerRadius = th.Size(theme.SizeNameInputRadius)
+	showIf(r.ring, r.button.focused)
+	r.ring.Refresh()
 }
 
 // TypedKey implements fyne.Focusable.

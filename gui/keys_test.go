@@ -40,7 +40,7 @@ func press(t *testing.T, w *Window, name fyne.KeyName, mod fyne.KeyModifier) {
 // TestShortcuts: each key does what its menu line says, where that can be done.
 func TestShortcuts(t *testing.T) {
 	const primary = fyne.KeyModifierShortcutDefault
-	up := screenOf(t, "en", office())
+	up := screenOf(t, "en", office("en"))
 	idle := screenOf(t, "en", &service{profiles: []api.Profile{{Name: "work", Owner: "ann"}}})
 	log := screenOf(t, "en", idleService(), page(view.PageLog))
 	for _, c := range []struct {
@@ -114,7 +114,7 @@ func idleService() *service {
 // the screen.
 func TestMenus(t *testing.T) {
 	for _, language := range []string{"en", "ja"} {
-		s := screenOf(t, language, office())
+		s := screenOf(t, language, office(language))
 		w, r := newWindow(t, s)
 		lines := map[string]*fyne.MenuItem{}
 		keys := map[string]string{}
@@ -148,7 +148,7 @@ func TestMenus(t *testing.T) {
 			t.Errorf("%q: %+v", about, lines[about])
 		}
 	}
-	s := screenOf(t, "en", office())
+	s := screenOf(t, "en", office("en"))
 	w, _ := newWindow(t, s)
 	before := w.win.MainMenu()
 	again := s
@@ -178,7 +178,7 @@ func TestListKeys(t *testing.T) {
 
 // TestButtonKeys: Tab leads through the window, and Enter presses.
 func TestButtonKeys(t *testing.T) {
-	w, r := newWindow(t, screenOf(t, "en", office()))
+	w, r := newWindow(t, screenOf(t, "en", office("en")))
 	c := w.win.Canvas()
 	seen := map[string]bool{}
 	for range 40 {
@@ -295,7 +295,7 @@ func TestCloseQuestion(t *testing.T) {
 		r := &recorder{}
 		app := &quitter{App: test.NewTempApp(t)}
 		d := NewDesktop(app, r, &shownTray{}, false, func() bool { return false })
-		d.window.Show(screenOf(t, "en", office(), func(m *view.Model) { m.AskBackground() }))
+		d.window.Show(screenOf(t, "en", office("en"), func(m *view.Model) { m.AskBackground() }))
 		test.Tap(pressable(t, d.window, c.label))
 		if r.want(t, c.want...); app.quit != c.quit {
 			t.Errorf("%s: quit is %t", c.label, app.quit)

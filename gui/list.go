@@ -37,9 +37,9 @@ func newRow() *row {
 	r := &row{picture: newPicture(26), title: widget.NewLabel(""), text: widget.NewLabel(""), lock: widget.NewIcon(theme.NewThemedResource(lockIcon())), busy: widget.NewActivity()}
 	r.title.TextStyle.Bold = true
 	r.title.Truncation, r.text.Truncation = fyne.TextTruncateEllipsis, fyne.TextTruncateEllipsis
-	r.text.SizeName = theme.SizeNameCaptionText
+	r.text.SizeName, r.text.Importance = theme.SizeNameCaptionText, widget.LowImportance
 	r.content = container.NewBorder(nil, nil, container.NewPadded(r.picture.Image), container.NewHBox(r.busy, container.NewPadded(r.lock)),
-		container.New(tight{}, r.title, r.text))
+		container.New(lines(), r.title, r.text))
 	r.ExtendBaseWidget(r)
 	return r
 }
@@ -61,34 +61,6 @@ func (r *row) show(i view.Item, th fyne.Theme) {
 	}
 }
 
-// tight lays out lines of text one below the other, without the labels' own distance.
-type tight struct{}
-
-// Layout implements fyne.Layout.
-func (tight) Layout(objects []fyne.CanvasObject, size fyne.Size) {
-	y := float32(0)
-	for _, o := range objects {
-		h := o.MinSize().Height
-		o.Move(fyne.NewPos(0, y))
-		o.Resize(fyne.NewSize(size.Width, h))
-		y += h - 2*theme.InnerPadding() + theme.Padding()
-	}
-}
-
-// MinSize implements fyne.Layout.
-func (tight) MinSize(objects []fyne.CanvasObject) fyne.Size {
-	var size fyne.Size
-	for i, o := range objects {
-		m := o.MinSize()
-		size.Width = max(size.Width, m.Width)
-		size.Height += m.Height
-		if i > 0 {
-			size.Height -= 2*theme.InnerPadding() - theme.Padding()
-		}
-	}
-	return size
-}
-
 func newProfileList(selected func(profile string), other func(fyne.KeyName) bool) *profileList {
 	l := &profileList{empty: wrapped(""), others: wrapped("")}
 	l.others.SizeName = theme.SizeNameCaptionText
@@ -103,6 +75,7 @@ func newProfileList(selected func(profile string), other func(fyne.KeyName) bool
 			selected(l.items[id].Name)
 		}
 	}
+	l.list.HideSeparators = true
 	l.object = container.NewBorder(nil, l.others, nil, nil, container.NewStack(l.list, l.empty))
 	return l
 }

@@ -25,11 +25,15 @@ type firstPane struct {
 
 func newFirstPane(do func(view.Action)) *firstPane {
 	f := &firstPane{do: do, title: heading(""), text: wrapped(""), busy: newBusyLine(), notice: newSlot(noticeOf), buttons: container.NewVBox()}
-	f.title.SizeName = theme.SizeNameHeadingText
+	f.title.SizeName, f.title.Alignment, f.text.Alignment = theme.SizeNameHeadingText, fyne.TextAlignCenter, fyne.TextAlignCenter
 	sign := widget.NewIcon(applicationPicture())
-	f.object = container.NewVScroll(container.NewVBox(layout.NewSpacer(), container.New(height{96}, sign), f.title, f.text, f.buttons, f.busy.object, f.notice.object, layout.NewSpacer()))
+	f.object = container.NewVScroll(container.NewCenter(container.New(wide{firstWidth}, container.New(&column{gap: theme.Padding()},
+		container.New(height{104}, sign), f.title, f.text, f.buttons, container.NewCenter(f.busy.object), f.notice.object))))
 	return f
 }
+
+// firstWidth is the beginners' column.
+const firstWidth = 440
 
 func (f *firstPane) show(s *view.First) {
 	set(f.title, s.Title)
@@ -37,8 +41,10 @@ func (f *firstPane) show(s *view.First) {
 	f.busy.show(s.Busy)
 	f.notice.show(s.Notice)
 	if !reflect.DeepEqual(f.shown.Buttons, s.Buttons) {
-		f.buttons.Objects = buttonRow(s.Buttons, f.do)
-		f.buttons.Refresh()
+		f.buttons.Objects = nil
+		for _, b := range s.Buttons {
+			f.buttons.Add(button(b, f.do))
+		}
 	}
 	f.shown = *s
 }
@@ -84,18 +90,21 @@ type explainPane struct {
 
 func newExplainPane(explain func(string)) *explainPane {
 	e := &explainPane{label: heading(""), help: wrapped(""), entry: newSearch(nil), busy: newBusyLine(), answer: wrapped(""),
-		rows: container.New(layout.NewFormLayout()), notice: newSlot(noticeOf), explain: explain}
+		rows: container.New(&form{}), notice: newSlot(noticeOf), explain: explain}
 	e.answer.TextStyle.Bold = true
 	e.ask = newPushButton("", nil, func() { e.explain(e.entry.Text) })
 	e.ask.Importance = widget.HighImportance
 	e.entry.OnSubmitted = e.explain
-	e.answerSection = container.NewVBox(e.answer, e.rows)
-	e.object = container.NewVScroll(container.NewVBox(e.label, e.help, container.NewBorder(nil, nil, nil, e.ask, e.entry), e.busy.object, e.notice.object, e.answerSection))
+	e.answerSection = container.New(&column{}, e.answer, e.rows)
+	e.object = newPage(container.New(lines(), e.label, e.help), inset(container.NewBorder(nil, nil, nil, e.ask, e.entry)), e.busy.object, inset(e.notice.object), e.answerSection)
 	return e
 }
 
 func (e *explainPane) show(s view.Explain) {
-	set(e.label, s.Label)
+	set(e.label, s.Title)
+	if e.entry.PlaceHolder != s.Label {
+		e.entry.SetPlaceHolder(s.Label)
+	}
 	set(e.help, s.Help)
 	if e.shown.Destination != s.Destination && e.entry.Text != s.Destination {
 		e.entry.SetText(s.Destination)
@@ -129,12 +138,15 @@ type logPane struct {
 	remark *widget.Label
 	notice *slot[view.Notice]
 	list   *widget.List
+	whole  *widget.Label // the line that was chosen, which may be longer than the list is wide
 	lines  []view.LogLine
 	quiet  bool
 }
 
 func newLogPane(acts Acts, do func(view.Action)) *logPane {
-	l := &logPane{filter: newSearch(acts.FilterLog), remark: caption(""), notice: newSlot(noticeOf)}
+	l := &logPane{filter: newSearch(acts.FilterLog), remark: caption(""), notice: newSlot(noticeOf), whole: wrapped("")}
+	l.whole.SizeName, l.whole.TextStyle.Monospace, l.whole.Selectable = theme.SizeNameCaptionText, true, true
+	l.whole.Hide()
 	l.follow = widget.NewCheck("", func(on bool) {
 		if !l.quiet {
 			acts.FollowLog(on)
@@ -148,16 +160,23 @@ func newLogPane(acts Acts, do func(view.Action)) *logPane {
 			t.TextStyle.Monospace = true
 			t.SizeName = theme.SizeNameCaptionText
 			t.Truncation = fyne.TextTruncateEllipsis
-			return t
+			return container.New(squeezed{}, t)
 		},
 		func(id widget.ListItemID, o fyne.CanvasObject) {
 			if id < len(l.lines) {
-				set(o.(*widget.Label), l.lines[id].String())
+				set(o.(*fyne.Container).Objects[0].(*widget.Label), l.lines[id].String())
 			}
 		})
 	l.list.HideSeparators = true
-	l.object = container.NewBorder(container.NewVBox(container.NewBorder(nil, nil, nil, container.NewHBox(l.follow, l.copy, l.save), l.filter), l.notice.object, l.remark),
-		nil, nil, nil, l.list)
+	l.list.OnSelected = func(id widget.ListItemID) {
+		if id < len(l.lines) {
+			l.whole.SetText(l.lines[id].String())
+			l.whole.Show()
+		}
+	}
+	l.object = container.New(layout.NewCustomPaddedLayout(16, 8, 16, 16), container.NewBorder(
+		container.NewVBox(inset(container.NewBorder(nil, nil, nil, container.NewHBox(l.follow, l.copy, l.save), l.filter)), inset(l.notice.object), l.remark),
+		l.whole, nil, nil, l.list))
 	return l
 }
 
@@ -184,6 +203,7 @@ func (l *logPane) show(s view.Log) {
 	l.notice.show(s.Notice)
 	if !reflect.DeepEqual(l.lines, s.Lines) {
 		l.lines = s.Lines
+		l.list.UnselectAll() // which was another line
 		l.list.Refresh()
 		if s.Follow {
 			l.list.ScrollToBottom()
@@ -200,8 +220,8 @@ type settingsPane struct {
 }
 
 func newSettingsPane(change func(view.SettingID, string, string)) *settingsPane {
-	p := &settingsPane{form: container.New(layout.NewFormLayout()), change: change}
-	p.object = container.NewVScroll(p.form)
+	p := &settingsPane{form: container.New(&column{gap: theme.Padding()}), change: change}
+	p.object = newPage(p.form)
 	return p
 }
 
@@ -212,26 +232,29 @@ func (p *settingsPane) show(all []view.Setting) {
 	p.shown = all
 	p.form.Objects = nil
 	profile := ""
-	for _, s := range all {
-		if s.Profile != profile {
+	for i, s := range all {
+		if s.Profile != profile || i == 0 {
 			profile = s.Profile
-			p.form.Add(heading(profile))
-			p.form.Add(layout.NewSpacer())
+			title := profile
+			if title == "" {
+				title = "Adit"
+			}
+			p.form.Add(heading(title))
 		}
-		p.form.Add(widget.NewLabel(s.Label))
-		p.form.Add(p.control(s))
+		p.form.Add(p.line(s))
 	}
 	p.form.Refresh()
 }
 
-// control is what changes one setting; a locked one says why it cannot be changed.
-func (p *settingsPane) control(s view.Setting) fyne.CanvasObject {
+// line is one setting: a switch with its words, or words and choices. A locked one says why it cannot be changed.
+func (p *settingsPane) line(s view.Setting) fyne.CanvasObject {
 	var c interface {
 		fyne.CanvasObject
 		fyne.Disableable
 	}
+	var whole fyne.CanvasObject
 	if len(s.Choices) == 0 {
-		check := widget.NewCheck("", nil)
+		check := widget.NewCheck(s.Label, nil)
 		check.SetChecked(s.Value == "true")
 		check.OnChanged = func(on bool) {
 			value := "false"
@@ -240,7 +263,7 @@ func (p *settingsPane) control(s view.Setting) fyne.CanvasObject {
 			}
 			p.change(s.ID, s.Profile, value)
 		}
-		c = check
+		c, whole = check, check
 	} else {
 		labels := make([]string, len(s.Choices))
 		choice := widget.NewSelect(nil, nil)
@@ -252,17 +275,18 @@ func (p *settingsPane) control(s view.Setting) fyne.CanvasObject {
 		}
 		choice.Options = labels
 		choice.OnChanged = func(string) { p.change(s.ID, s.Profile, s.Choices[choice.SelectedIndex()].Value) }
-		c = choice
+		c, whole = choice, container.NewGridWithColumns(2, wrapped(s.Label), choice)
 	}
 	if s.Locked != "" || s.Busy {
 		c.Disable()
 	}
 	if s.Locked == "" {
-		return c
+		return whole
 	}
+	sign := container.New(layout.NewCustomPaddedLayout(0, 0, theme.InnerPadding(), 0), widget.NewIcon(theme.NewThemedResource(lockIcon())))
 	why := caption(s.Locked)
 	why.Wrapping = fyne.TextWrapWord
-	return container.NewVBox(container.NewBorder(nil, nil, nil, widget.NewIcon(theme.NewThemedResource(lockIcon())), c), why)
+	return container.New(&column{gap: -theme.Padding()}, whole, container.NewBorder(nil, nil, sign, nil, why))
 }
 
 // aboutPane says what runs.
@@ -275,8 +299,11 @@ type aboutPane struct {
 }
 
 func newAboutPane() *aboutPane {
-	a := &aboutPane{text: wrapped(""), rows: container.New(layout.NewFormLayout()), notice: newSlot(noticeOf)}
-	a.object = container.NewVScroll(container.NewVBox(container.New(height{96}, widget.NewIcon(applicationPicture())), a.text, a.notice.object, a.rows))
+	a := &aboutPane{text: wrapped(""), rows: container.New(&form{}), notice: newSlot(noticeOf)}
+	name := heading("Adit")
+	name.SizeName = theme.SizeNameHeadingText
+	sign := widget.NewIcon(applicationPicture())
+	a.object = newPage(container.NewBorder(nil, nil, inset(container.New(height{64}, container.New(wide{64}, sign))), nil, container.New(lines(), name, a.text)), inset(a.notice.object), a.rows)
 	return a
 }
 

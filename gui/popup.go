@@ -27,7 +27,7 @@ type popup struct {
 }
 
 const (
-	popupWidth  = 460
+	popupWidth  = 520
 	popupHeight = 420 // of what can be long, at most
 )
 
@@ -59,7 +59,7 @@ func newPopup(w *Window, d *view.Dialog) *popup {
 	if c := w.win.Canvas(); c.Focused() != nil {
 		c.Unfocus() // what is behind gets no keys
 	}
-	p.over = widget.NewModalPopUp(container.NewPadded(p.body), w.win.Canvas())
+	p.over = widget.NewModalPopUp(container.New(layout.NewCustomPaddedLayout(8, 12, 12, 12), p.body), w.win.Canvas())
 	return p
 }
 
@@ -146,7 +146,7 @@ func (p *popup) focus() {
 func (p *popup) draw(d *view.Dialog) {
 	p.setFields(d.Fields)
 	p.shown = *d
-	long := container.NewVBox()
+	long := container.New(&column{})
 	for _, text := range d.Text {
 		long.Add(wrapped(text))
 	}
@@ -169,12 +169,13 @@ func (p *popup) draw(d *view.Dialog) {
 		x.escape = p.cancel
 		row.Add(x)
 	}
-	bottom := container.NewVBox(p.fields)
+	right := layout.NewCustomPaddedLayout(0, 0, 0, theme.InnerPadding()) // to the text's edge
+	bottom := container.NewVBox(container.New(right, p.fields))
 	if d.Busy {
 		bar := widget.NewProgressBarInfinite()
 		bottom.Add(bar)
 	}
-	bottom.Add(row)
+	bottom.Add(container.New(right, row))
 	var middle fyne.CanvasObject = container.New(wide{popupWidth}, long)
 	if middle.MinSize().Height > popupHeight {
 		middle = container.New(height{popupHeight}, container.NewVScroll(long))
@@ -213,44 +214,18 @@ func (p *popup) pressFirst(is func(view.Button) bool) {
 
 // importOf is a profile before it is added.
 func importOf(i *view.Import) fyne.CanvasObject {
-	box := container.NewVBox()
-	verdict := wrapped(i.Verdict)
+	verdict, traffic := wrapped(i.Verdict), wrapped(i.Traffic)
 	verdict.TextStyle.Bold = true
 	if !i.Usable {
 		verdict.Importance = widget.DangerImportance
 	}
-	box.Add(verdict)
-	for _, text := range []string{i.Source, i.Traffic, i.SignIn, strings.Join(i.Servers, "\n"), strings.Join(i.Certificates, "\n")} {
-		if text != "" {
-			box.Add(wrapped(text))
-		}
-	}
+	remarks := container.New(lines())
 	for _, f := range i.Findings {
-		l := wrapped(strings.TrimSpace(f.Severity + " " + f.Line + " " + f.Text))
+		l := wrapped(strings.TrimSpace(strings.TrimSpace(f.Severity+" "+f.Line) + ": " + f.Text))
 		if f.Error {
 			l.Importance = widget.DangerImportance
 		}
-		box.Add(l)
+		remarks.Add(l)
 	}
-	return box
-}
-
-// wide gives its content a width, so that text wraps there.
-type wide struct{ px float32 }
-
-// Layout implements fyne.Layout.
-func (w wide) Layout(objects []fyne.CanvasObject, size fyne.Size) {
-	for _, o := range objects {
-		o.Resize(size)
-	}
-}
-
-// MinSize implements fyne.Layout.
-func (w wide) MinSize(objects []fyne.CanvasObject) fyne.Size {
-	size := fyne.NewSize(w.px, 0)
-	for _, o := range objects {
-		o.Resize(fyne.NewSize(w.px, o.Size().Height)) // wrapped text knows its height by its width
-		size.Height = max(size.Height, o.MinSize().Height)
-	}
-	return size
+	return container.New(&column{}, container.New(lines(), verdict, traffic), container.New(&form{}, facts(i.Rows)...), remarks)
 }

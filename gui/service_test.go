@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,8 +14,10 @@ import (
 	"github.com/adit-vpn/adit/client/source"
 	"github.com/adit-vpn/adit/gui/view"
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
+	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/platform/secrets"
 	"github.com/adit-vpn/adit/routes"
+	"github.com/adit-vpn/adit/saml/signin"
 )
 
 // service is what a screen is made of: profiles and their tunnels, as the service tells them.
@@ -40,18 +43,21 @@ func (s *service) Watch(ctx context.Context, send func(api.Status) error) error 
 	if s.down != nil {
 		return s.down
 	}
-	for second := time.Duration(0); second <= s.traffic; second += time.Second {
-		status := api.Status{Connections: s.tunnels}
+	for second := 0; ; second++ {
+		status := api.Status{Connections: slices.Clone(s.tunnels)}
 		if s.traffic > 0 {
-			status.Connections = append([]api.Connection{s.tunnels[0]}, s.tunnels[1:]...)
-			x := second.Seconds()
+			x := float64(second)
 			status.Connections[0].Counters = api.Counters{RxBytes: uint64(1e9 + 6.2e6*x - 45e6*math.Cos(x/9)), TxBytes: uint64(8e7 + 6e5*x + 2e6*math.Sin(x/6))}
 		}
 		if err := send(status); err != nil {
 			return err
 		}
-		if second < s.traffic {
-			time.Sleep(time.Second)
+		if s.traffic == 0 {
+			break
+		}
+		time.Sleep(time.Second)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
 	<-ctx.Done()
@@ -126,7 +132,8 @@ func screenOf(t *testing.T, language string, s *service, asks ...func(m *view.Mo
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		seen := func() time.Time { return moment.Add(time.Since(began) - s.traffic - 3*time.Second).UTC() }
-		cfg := view.Config{Backend: s, Vault: keychain{s}, Open: func(string) error { return nil }, Demo: noDemo{}, Locales: []string{language}, Now: seen,
+		cfg := view.Config{Backend: s, Vault: keychain{s}, Open: func(string) error { return nil },
+			Browse: func(ctx context.Context, _ signin.Config) (push.Secret, error) { <-ctx.Done(); return "", ctx.Err() }, Demo: noDemo{}, Locales: []string{language}, Now: seen,
 			Version: api.Version{Version: "1.0", Go: "go1.26", OS: "linux", Arch: "amd64"},
 			Read: func(context.Context, string) (source.Source, error) {
 				return source.Source{Title: "client.ovpn", Name: "office", Text: []byte(s.imports)}, nil
@@ -154,8 +161,13 @@ func screenOf(t *testing.T, language string, s *service, asks ...func(m *view.Mo
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
-// office is a service with a tunnel that is up, among profiles in every state.
-func office() *service {
+// office is a service with a tunnel that is up, among profiles in every state. Names are such that the window's own fonts
+// have their letters: what is drawn must not be the machine's.
+func office(language string) *service {
+	tokyo := map[string]string{"ja": "横浜データセンター"}[language]
+	if tokyo == "" {
+		tokyo = "tokyo"
+	}
 	ends := moment.Add(12*24*time.Hour + time.Hour)
 	tunnel := api.Connection{
 		Profile: "work", Owner: "ann", State: api.Connected, Since: moment.Add(-761 * time.Second), Guard: "off",
@@ -170,11 +182,11 @@ func office() *service {
 	in := func(profile string, s api.State) api.Connection {
 		return api.Connection{Profile: profile, Owner: "ann", State: s, Since: moment.Add(-time.Minute), Guard: "auto"}
 	}
-	waits := in("横浜データセンター", api.NeedsLogin)
+	waits := in(tokyo, api.NeedsLogin)
 	waits.Login = &api.Login{ID: "1", Kind: api.LoginPassword, NeedUser: true}
 	s := &service{traffic: 125 * time.Second, version: "1.0", starts: &startsAtLogin{}, settings: api.Settings{Guard: "auto", AutoConnect: true},
 		tunnels: []api.Connection{tunnel, waits, in("kyoto", api.Connecting), in("berlin", api.Blocked)}}
-	for _, name := range []string{"work", "lab", "横浜データセンター", "kyoto", "berlin"} {
+	for _, name := range []string{"work", "lab", tokyo, "kyoto", "berlin"} {
 		p := api.Profile{Name: name, Owner: "ann", Remotes: []string{"vpn.example.com:443/udp"}, Auth: "certificate+password"}
 		if name == "lab" {
 			p.Managed, p.Owner = true, ""
@@ -186,7 +198,7 @@ func office() *service {
 
 // alone is a service with one profile and its tunnel.
 func alone(state api.State, edit func(*api.Connection)) *service {
-	s := office()
+	s := office("en")
 	s.traffic, s.profiles, s.tunnels = 0, s.profiles[:1], s.tunnels[:1]
 	s.tunnels[0].State = state
 	if edit != nil {

@@ -10,6 +10,7 @@ import (
 	"reflect"
 
 	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/dialog"
 	"fyne.io/fyne/v2/layout"
@@ -78,11 +79,14 @@ func New(app fyne.App, acts Acts) *Window {
 	w.about = newAboutPane()
 	w.service, w.toast = newSlot(noticeOf), newSlot(func(t *view.Toast) fyne.CanvasObject { return toastOf(t, w.do) })
 	w.pages, w.add = container.NewVBox(), container.NewVBox()
-	w.content, w.nothing = container.NewStack(), layout.NewSpacer()
-	side := container.NewBorder(w.add, container.NewVBox(widget.NewSeparator(), w.pages), nil, nil, w.list.object)
-	split := container.NewHSplit(side, container.NewPadded(w.content))
-	split.Offset = 0.3
-	w.root = container.NewBorder(w.service.object, w.toast.object, nil, nil, split)
+	sign := canvas.NewImageFromResource(applicationPicture())
+	sign.FillMode, sign.Translucency = canvas.ImageFillContain, 0.75
+	sign.SetMinSize(fyne.NewSquareSize(128))
+	w.content, w.nothing = container.NewStack(), container.NewCenter(sign)
+	side := container.NewStack(newPanel(theme.ColorNameHeaderBackground, 0), container.New(layout.NewCustomPaddedLayout(8, 8, 8, 8),
+		container.NewBorder(nil, container.NewVBox(w.add, widget.NewSeparator(), w.pages), nil, nil, w.list.object)))
+	w.root = container.NewBorder(w.service.object, w.toast.object, nil, nil, container.New(sides{}, side, w.content))
+	w.win.SetPadded(false)
 	w.win.SetContent(w.root)
 	w.win.SetIcon(applicationPicture())
 	w.win.Canvas().SetOnTypedKey(w.typed)
@@ -98,7 +102,7 @@ func (w *Window) Show(s view.Screen) {
 	old := w.shown
 	w.shown = s
 	if s.Theme != old.Theme || s.Language != old.Language {
-		w.app.Settings().SetTheme(lookOf(s.Theme))
+		w.app.Settings().SetTheme(lookOf(s.Theme, s.Language.Tag() == "ja"))
 	}
 	th := w.app.Settings().Theme()
 	frame := w.service.show(s.Service.Notice)
@@ -106,7 +110,10 @@ func (w *Window) Show(s view.Screen) {
 	if !reflect.DeepEqual(old.Add, s.Add) {
 		w.add.Objects, frame = nil, true
 		for _, b := range s.Add {
-			w.add.Add(button(b, w.do))
+			x := button(b, w.do)
+			x.Alignment, x.Importance = widget.ButtonAlignLeading, widget.LowImportance
+			x.SetIcon(theme.ContentAddIcon())
+			w.add.Add(x)
 		}
 	}
 	if !reflect.DeepEqual(old.Pages, s.Pages) || old.Page != s.Page {
@@ -282,14 +289,16 @@ func (w *Window) Drop(uris []fyne.URI) {
 
 // buttonRow makes a row of buttons, and below it why some of them cannot be pressed.
 func buttonRow(all []view.Button, do func(view.Action)) []fyne.CanvasObject {
-	row := container.NewHBox()
-	out := []fyne.CanvasObject{row}
+	row := container.New(&flow{})
+	out := []fyne.CanvasObject{inset(row)}
 	said := map[string]bool{"": true}
 	for _, b := range all {
 		row.Add(button(b, do))
 		if !b.Enabled && !said[b.Why] {
 			said[b.Why] = true
-			out = append(out, caption(b.Why))
+			why := caption(b.Why)
+			why.Wrapping = fyne.TextWrapWord
+			out = append(out, why)
 		}
 	}
 	return out
@@ -309,12 +318,20 @@ func button(b view.Button, do func(view.Action)) *pushButton {
 	return x
 }
 
-// caption is small text.
+// caption is small text, on one line.
 func caption(text string) *widget.Label {
 	l := widget.NewLabel(text)
-	l.SizeName = theme.SizeNameCaptionText
+	l.SizeName, l.Importance = theme.SizeNameCaptionText, widget.LowImportance
 	return l
 }
+
+// newPage is what stands beside the list, one part below the other.
+func newPage(parts ...fyne.CanvasObject) *container.Scroll {
+	return container.NewVScroll(container.New(layout.NewCustomPaddedLayout(16, 20, 16, 24), container.New(&column{gap: theme.Padding(), most: pageWidth}, parts...)))
+}
+
+// pageWidth is how long a line of text gets at most.
+const pageWidth = 720
 
 // wrapped is text of any length.
 func wrapped(text string) *widget.Label {

@@ -56,8 +56,8 @@ var (
 	SignInAgain     = Key{"Sign in again", "もう一度サインイン"}
 	Rename          = Key{"Rename…", "名前を変更…"}
 	Remove          = Key{"Remove…", "削除…"}
-	AddFile         = Key{"Add profile from file…", "ファイルからプロファイルを追加…"}
-	AddAddress      = Key{"Add profile from web address…", "Webアドレスからプロファイルを追加…"}
+	AddFile         = Key{"Add from file…", "ファイルから追加…"}
+	AddAddress      = Key{"Add from web address…", "Webアドレスから追加…"}
 	AddForbidden    = Key{"Your organization does not allow profiles of your own.", "組織の設定により、独自のプロファイルは追加できません。"}
 	WhyInUse        = Key{"Disconnect first.", "先に切断してください。"}
 	WhyManaged      = Key{"Managed by your organization.", "組織が管理しています。"}
@@ -82,8 +82,8 @@ var (
 	RowAddress        = Key{"Your address in the VPN", "VPN内のアドレス"}
 	RowDevice         = Key{"Network device", "ネットワークデバイス"}
 	RowMTU            = Key{"{device}, MTU {mtu}", "{device}（MTU {mtu}）"}
-	RowDNS            = Key{"Names are looked up at", "名前解決の問い合わせ先"}
-	RowDNSOnly        = Key{"Only for", "対象のドメイン"}
+	RowDNS            = Key{"DNS servers", "DNSサーバー"}
+	RowDNSOnly        = Key{"Only for names in", "対象のドメイン"}
 	RowSearch         = Key{"Search domains", "検索ドメイン"}
 	RowReceived       = Key{"Received", "受信"}
 	RowSent           = Key{"Sent", "送信"}
@@ -196,11 +196,13 @@ var (
 	DoFetch             = Key{"Get profile", "取得"}
 	ImportTitle         = Key{"Add profile", "プロファイルの追加"}
 	ImportReading       = Key{"Reading {source}…", "{source}を読み込んでいます…"}
+	ImportSource        = Key{"From", "取得元"}
+	ImportNextServer    = Key{"or else", "次の候補"}
 	ImportName          = Key{"Name", "名前"}
-	ImportCertificate   = Key{"{role}: {subject}, valid until {date}", "{role}：{subject}、{date}まで有効"}
-	RoleCA              = Key{"CA", "認証局（CA）"}
-	RoleClient          = Key{"yours", "あなた"}
-	RoleExtra           = Key{"intermediate", "中間"}
+	ImportCertificate   = Key{"{subject}, valid until {date}", "{subject}、{date}まで有効"}
+	RoleCA              = Key{"Trusted CA", "信頼する認証局（CA）"}
+	RoleClient          = Key{"Your certificate", "あなたの証明書"}
+	RoleExtra           = Key{"Intermediate CA", "中間認証局"}
 	ImportUsable        = Key{"This profile can be used.", "このプロファイルは使用できます。"}
 	ImportUnusable      = Key{"This profile cannot be used. See the lines marked below.", "このプロファイルは使用できません。下に示す行をご確認ください。"}
 	ImportConflict      = Key{"There is already a profile {profile}. Choose another name, or replace it.", "「{profile}」という名前のプロファイルがすでにあります。別の名前にするか、置き換えてください。"}
@@ -236,7 +238,7 @@ var (
 	SettingLanguage    = Key{"Language", "言語"}
 	LanguageAuto       = Key{"As the system", "システムに合わせる"}
 	LanguageEnglish    = Key{"English", "English"}
-	LanguageJapanese   = Key{"日本語", "日本語"}
+	LanguageJapanese   = Key{"日本語 (Japanese)", "日本語"}
 	SettingTheme       = Key{"Appearance", "外観"}
 	ThemeAuto          = Key{"As the system", "システムに合わせる"}
 	ThemeLight         = Key{"Light", "ライト"}
@@ -248,7 +250,7 @@ var (
 	SettingSave        = Key{"Keep my password in the keychain", "パスワードをキーチェーンに保存する"}
 	SettingGuard       = Key{"Guard", "ガード"}
 	SettingOnClose     = Key{"When the window is closed", "ウィンドウを閉じたとき"}
-	CloseAsk           = Key{"Keep running in the tray, or ask", "トレイで実行を続ける（トレイがなければ確認）"}
+	CloseAsk           = Key{"Keep running in the tray, or ask", "トレイで続ける、または確認"}
 	CloseHide          = Key{"Keep running in the background", "バックグラウンドで実行を続ける"}
 	CloseQuit          = Key{"Quit Adit", "Aditを終了する"}
 	ChoiceOff          = Key{"Off", "オフ"}
@@ -292,7 +294,7 @@ var (
 	ExplainNotUp       = Key{"No VPN is connected.", "接続中のVPNはありません。"}
 
 	FirstTitle   = Key{"Welcome to Adit", "Aditへようこそ"}
-	FirstText    = Key{"Add the VPN profile that you were given (a file ending in .ovpn), or try Adit with a VPN server on this computer.", "お手元のVPNプロファイル（.ovpnファイル）を追加してください。このコンピューター上のVPNサーバーで試すこともできます。"}
+	FirstText    = Key{"Add the VPN profile that you were given (a file ending in .ovpn), or try Adit with a VPN server on this computer.", "お手元のVPNプロファイル（.ovpnファイル）を追加するか、\nこのコンピューター上のVPNサーバーで試してください。"}
 	FirstManaged = Key{"Your organization will provide the VPN profiles.", "VPNプロファイルは組織から提供されます。"}
 	TryDemo      = Key{"Try it with the bundled server", "付属のサーバーで試す"}
 	TryingDemo   = Key{"Starting the bundled server…", "付属のサーバーを起動しています…"}

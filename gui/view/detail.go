@@ -21,7 +21,7 @@ func (r renderer) detail() *Detail {
 		return nil
 	}
 	c := r.connection(p)
-	d := &Detail{Name: p.Name, Title: clean(p.Name, maxTitle), State: c.State, Icon: iconOf(c), Text: r.stateText(c.State), Sentence: r.sentence(c),
+	d := &Detail{Name: p.Name, Title: clean(p.Name, maxDetail), State: c.State, Icon: iconOf(c), Text: r.stateText(c.State), Sentence: r.sentence(c),
 		Progress: moving(c.State) || r.busy[p.Name] != "", Buttons: r.buttons(p, c), Rows: r.rows(p, c), Through: r.through(c)}
 	if p.Managed {
 		d.Managed = r.t(i18n.ManagedProfile)
@@ -147,7 +147,7 @@ func (r renderer) buttons(p api.Profile, c api.Connection) []Button {
 	}
 	return append(list,
 		Button{Label: r.t(i18n.Rename), Action: Action{ActionAskRename, p.Name}, Enabled: why == "", Why: why},
-		Button{Label: r.t(i18n.Remove), Action: Action{ActionAskRemove, p.Name}, Enabled: why == "", Why: why, Danger: true})
+		Button{Label: r.t(i18n.Remove), Action: Action{ActionAskRemove, p.Name}, Enabled: why == "", Why: why})
 }
 
 // rows are the facts, those that there are.

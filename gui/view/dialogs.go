@@ -159,11 +159,9 @@ func (r renderer) own(d *dialog) *Dialog {
 		out.Buttons = []Button{r.cancelButton(), r.submitButton(i18n.DoFetch, false)}
 	case DialogBackground:
 		out.Title, out.Text = r.t(i18n.BackgroundTitle), []string{r.t(i18n.BackgroundText)}
-		out.Buttons = []Button{
+		out.Buttons = []Button{r.cancelButton(),
 			{Label: r.t(i18n.TrayQuit), Action: Action{Kind: ActionCloseQuits}, Enabled: true},
-			{Label: r.t(i18n.BackgroundKeep), Action: Action{Kind: ActionKeepRunning}, Enabled: true, Default: true},
-			r.cancelButton(),
-		}
+			{Label: r.t(i18n.BackgroundKeep), Action: Action{Kind: ActionKeepRunning}, Enabled: true, Default: true}}
 	case DialogImport:
 		r.importDialog(d, out)
 	}

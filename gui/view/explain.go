@@ -37,7 +37,7 @@ func (m *Model) Explain(destination string) {
 
 func (r renderer) explainPage() Explain {
 	v := r.explain
-	out := Explain{Label: r.t(i18n.ExplainLabel), Help: r.t(i18n.ExplainHelp), Destination: clean(v.destination, maxDetail), Notice: r.notice(v.problem),
+	out := Explain{Title: r.t(i18n.PageExplain), Label: r.t(i18n.ExplainLabel), Help: r.t(i18n.ExplainHelp), Destination: clean(v.destination, maxDetail), Notice: r.notice(v.problem),
 		Button: Button{Label: r.t(i18n.ExplainDo), Action: Action{Kind: ActionExplain}, Enabled: r.reachable() && !v.busy, Default: true}}
 	if !r.reachable() {
 		out.Button.Why = r.t(i18n.WhyNoService)

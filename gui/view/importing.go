@@ -215,19 +215,28 @@ const maxRemarks = 200
 
 func (r renderer) preview(imp *importing) *Import {
 	rep := imp.report
-	x := &Import{Source: imp.from, Usable: rep.Usable, Verdict: r.t(i18n.ImportUsable), Traffic: r.traffic(rep.Traffic), SignIn: r.signInKind(rep.Auth)}
+	x := &Import{Usable: rep.Usable, Verdict: r.t(i18n.ImportUsable), Traffic: r.traffic(rep.Traffic)}
+	add := func(label i18n.Key, value string) {
+		if value != "" {
+			x.Rows = append(x.Rows, Row{Label: r.t(label), Value: value})
+		}
+	}
 	if !rep.Usable {
 		x.Verdict = r.t(i18n.ImportUnusable)
 	}
+	add(i18n.ImportSource, imp.from)
+	label := i18n.RowServer
 	for _, s := range rep.Servers[:min(len(rep.Servers), maxRemarks)] {
-		x.Servers = append(x.Servers, clean(s, maxDetail))
+		add(label, clean(s, maxDetail))
+		label = i18n.ImportNextServer
 	}
+	add(i18n.RowSignIn, r.signInKind(rep.Auth))
 	for _, c := range rep.Certificates[:min(len(rep.Certificates), maxRemarks)] {
 		role := map[string]i18n.Key{"ca": i18n.RoleCA, "client": i18n.RoleClient}[c.Role]
 		if role.IsZero() {
 			role = i18n.RoleExtra
 		}
-		x.Certificates = append(x.Certificates, r.t(i18n.ImportCertificate, "role", r.t(role), "subject", clean(c.Subject, maxDetail), "date", r.date(c.NotAfter)))
+		add(role, r.t(i18n.ImportCertificate, "subject", clean(c.Subject, maxDetail), "date", r.date(c.NotAfter)))
 	}
 	for _, f := range rep.Problems[:min(len(rep.Problems), maxRemarks)] {
 		finding := Finding{Severity: r.t(i18n.SeverityInfo), Text: clean(f.Text, maxPhrase)}

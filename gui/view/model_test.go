@@ -945,7 +945,7 @@ func TestImport(t *testing.T) {
 		r := up(t, nil)
 		r.m.ImportFile(good)
 		d := r.dialog(DialogImport)
-		if d.Import == nil || !d.Import.Usable || d.Fields[0].Value != "My office-" || len(d.Import.Directives) == 0 || len(d.Import.Certificates) != 2 {
+		if d.Import == nil || !d.Import.Usable || d.Fields[0].Value != "My office-" || len(d.Import.Directives) == 0 || len(d.Import.Rows) < 4 {
 			t.Fatal(dump(d))
 		}
 		// Another name that is taken.

@@ -278,15 +278,12 @@ type Values map[FieldID]push.Secret
 
 // Import is a profile before it is added.
 type Import struct {
-	Source       string
-	Usable       bool
-	Verdict      string
-	Traffic      string
-	SignIn       string
-	Servers      []string
-	Certificates []string
-	Findings     []Finding
-	Directives   []Directive
+	Usable     bool
+	Verdict    string
+	Traffic    string
+	Rows       []Row // where it is from, the servers, the sign-in, the certificates
+	Findings   []Finding
+	Directives []Directive
 }
 
 // Finding is a remark about a profile that is being added. Its Text is the check's own, in English.
@@ -349,7 +346,8 @@ type Choice struct{ Value, Label string }
 
 // Explain is the page "Why can't I reach…".
 type Explain struct {
-	Label, Help string
+	Title, Help string
+	Label       string // of what is typed
 	Destination string // as typed
 	Button      Button
 	Busy        string // what goes on; empty: nothing
