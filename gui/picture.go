@@ -2,6 +2,7 @@ package gui
 
 import (
 	"fmt"
+	"image"
 	"image/color"
 	"runtime"
 
@@ -79,7 +80,11 @@ func trayPicture(i view.Icon, template bool) []byte {
 	case template:
 		return icon.PNG(icon.Draw(kindOf(i), traySize, color.NRGBA{A: 0xff}))
 	case runtime.GOOS == "windows":
-		return icon.ICO(icon.Tray(kindOf(i), traySize))
+		var sizes []image.Image // Windows takes the one that fits, and scales badly
+		for _, size := range []int{16, 20, 24, 32, 40, 48, traySize} {
+			sizes = append(sizes, icon.Tray(kindOf(i), size))
+		}
+		return icon.ICO(sizes...)
 	}
 	return icon.PNG(icon.Tray(kindOf(i), traySize))
 }

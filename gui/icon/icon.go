@@ -107,13 +107,19 @@ func PNG(m image.Image) []byte {
 	return b.Bytes()
 }
 
-// ICO encodes an icon for Windows: a PNG in a directory of one (Microsoft, "Icons"; PNG since Windows Vista).
-func ICO(m image.Image) []byte {
-	data := PNG(m)
-	b := []byte{0, 0, 1, 0, 1, 0, byte(m.Bounds().Dx()), byte(m.Bounds().Dy()), 0, 0, 1, 0, 32, 0} // 256 pixels are a 0
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(data)))
-	b = binary.LittleEndian.AppendUint32(b, 22) // where it begins
-	return append(b, data...)
+// ICO encodes an icon for Windows in one or more sizes, up to 256 pixels, each as a PNG (Microsoft, "Icons": ICONDIR and
+// ICONDIRENTRY; PNG since Windows Vista).
+func ICO(sizes ...image.Image) []byte {
+	const header, entry = 6, 16 // bytes
+	list, pictures := []byte{0, 0, 1, 0, byte(len(sizes)), 0}, []byte(nil)
+	for _, m := range sizes {
+		data := PNG(m)
+		list = append(list, byte(m.Bounds().Dx()), byte(m.Bounds().Dy()), 0, 0, 1, 0, 32, 0) // 256 pixels are a 0
+		list = binary.LittleEndian.AppendUint32(list, uint32(len(data)))
+		list = binary.LittleEndian.AppendUint32(list, uint32(header+entry*len(sizes)+len(pictures)))
+		pictures = append(pictures, data...)
+	}
+	return append(list, pictures...)
 }
 
 // Shapes are on a field of 16 by 16, from the top left.

@@ -134,17 +134,35 @@ func TestPNG(t *testing.T) {
 	}
 }
 
-// TestICO: the directory says where the picture is, and how large.
+// TestICO: each entry says where its picture is, and how large, and the last picture ends with the file.
 func TestICO(t *testing.T) {
+	var all []image.Image
 	for _, size := range sizes {
-		b := ICO(Tray(Connected, size))
-		side, length, at := int(b[6]), int(binary.LittleEndian.Uint32(b[14:])), int(binary.LittleEndian.Uint32(b[18:]))
-		if side == 0 {
-			side = 256
+		all = append(all, Tray(Connected, size))
+	}
+	for _, pictures := range [][]image.Image{all[:1], all} {
+		b := ICO(pictures...)
+		if n := int(binary.LittleEndian.Uint16(b[4:])); n != len(pictures) || binary.LittleEndian.Uint32(b) != 1<<16 {
+			t.Fatalf("header % x", b[:6])
 		}
-		m, err := png.Decode(bytes.NewReader(b[at : at+length]))
-		if err != nil || side != size || m.Bounds().Dx() != size || at+length != len(b) {
-			t.Errorf("%d pixels: says %d, %v", size, side, err)
+		end := 6 + 16*len(pictures)
+		for i, p := range pictures {
+			e := b[6+16*i:]
+			side, length, at := int(e[0]), int(binary.LittleEndian.Uint32(e[8:])), int(binary.LittleEndian.Uint32(e[12:]))
+			if side == 0 {
+				side = 256
+			}
+			if at != end || e[1] != e[0] {
+				t.Fatalf("%d pixels begin at %d, want %d", side, at, end)
+			}
+			end += length
+			m, err := png.Decode(bytes.NewReader(b[at:end]))
+			if err != nil || side != p.Bounds().Dx() || m.Bounds() != p.Bounds() {
+				t.Errorf("%v: says %d, %v", p.Bounds(), side, err)
+			}
+		}
+		if end != len(b) {
+			t.Errorf("%d bytes, the last picture ends at %d", len(b), end)
 		}
 	}
 }

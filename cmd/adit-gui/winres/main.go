@@ -3,11 +3,10 @@
 package main
 
 import (
-	"bytes"
 	_ "embed"
-	"encoding/binary"
 	"flag"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,22 +77,11 @@ END
 `, text, text)
 }
 
-// ico is the application's icon in all sizes, each as a PNG (learn.microsoft.com, "Icons": ICONDIR and
-// ICONDIRENTRY, little endian).
+// ico is the application's icon in all sizes.
 func ico() []byte {
-	const header, entry = 6, 16 // bytes
-	var list, pictures bytes.Buffer
-	for _, v := range []uint16{0, 1, uint16(len(sizes))} { // reserved, an icon, how many
-		_ = binary.Write(&list, binary.LittleEndian, v) // into memory
-	}
+	var all []image.Image
 	for _, size := range sizes {
-		picture := icon.PNG(icon.Application(size))
-		_ = binary.Write(&list, binary.LittleEndian, struct {
-			Width, Height, Colours, Reserved uint8 // 256 is written as 0
-			Planes, Bits                     uint16
-			Length, Offset                   uint32
-		}{uint8(size % 256), uint8(size % 256), 0, 0, 1, 32, uint32(len(picture)), uint32(header + entry*len(sizes) + pictures.Len())})
-		pictures.Write(picture)
+		all = append(all, icon.Application(size))
 	}
-	return append(list.Bytes(), pictures.Bytes()...)
+	return icon.ICO(all...)
 }

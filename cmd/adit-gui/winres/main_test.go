@@ -3,38 +3,12 @@ package main
 import (
 	"bytes"
 	"debug/pe"
-	"encoding/binary"
 	"encoding/xml"
-	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 )
-
-// TestIcon: each entry leads to a picture of its size, and the file ends with the last.
-func TestIcon(t *testing.T) {
-	b := ico()
-	if n := binary.LittleEndian.Uint16(b[4:]); b[2] != 1 || int(n) != len(sizes) {
-		t.Fatalf("header % x", b[:6])
-	}
-	end := uint32(6 + 16*len(sizes))
-	for i, size := range sizes {
-		e := b[6+16*i:][:16]
-		length, offset := binary.LittleEndian.Uint32(e[8:]), binary.LittleEndian.Uint32(e[12:])
-		if offset != end {
-			t.Fatalf("%d pixels begin at %d, want %d", size, offset, end)
-		}
-		end += length
-		m, err := png.Decode(bytes.NewReader(b[offset:end]))
-		if err != nil || m.Bounds().Dx() != size || m.Bounds().Dy() != size || int(e[0]) != size%256 || e[0] != e[1] {
-			t.Errorf("%d pixels: %v", size, err)
-		}
-	}
-	if int(end) != len(b) {
-		t.Errorf("%d bytes, the last picture ends at %d", len(b), end)
-	}
-}
 
 // TestResources: what is written is well formed, and windres, where it is there, makes an object with it for the linker.
 func TestResources(t *testing.T) {
