@@ -108,6 +108,8 @@ func TestSavedPassword(t *testing.T) {
 			questions: []question{{nil, ask, "ann p"}, {expired, ask, "ann p"}}, after: "ann p", calls: "get get"},
 		{name: "not wanted", kept: map[string]push.Secret{"ann": "p"},
 			questions: []question{{nil, ask, "sign_in_input_missing"}}, after: "ann p", calls: ""},
+		{name: "wanted while it was typed", up: true, upKeep: true, flags: api.ConnectRequest{Username: "ann", Password: "new"},
+			questions: []question{{nil, ask, "ann new"}}, after: "ann new", calls: "set", says: "saved in your keychain"},
 		{name: "not wanted, and typed", up: true, flags: api.ConnectRequest{Username: "ann", Password: "new"},
 			questions: []question{{nil, ask, "ann new"}}, calls: ""},
 		{name: "the server forbids it", kept: map[string]push.Secret{"ann": "p"}, keep: true, up: true, upKeep: false,

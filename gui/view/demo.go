@@ -86,6 +86,21 @@ func (m *Model) startDemo(ctx context.Context, name string) error {
 	return err
 }
 
+// resumeDemo starts the bundled server when the app starts and the tunnel to it is wanted still: it connects with the
+// session, or the app was killed. The server listens where it did, so that the tunnel finds it.
+func (m *Model) resumeDemo() {
+	p, ok := m.s.profile(m.s.bundled)
+	if !ok || m.s.connection(p).State == api.Disconnected {
+		return
+	}
+	m.task(func(ctx context.Context) error {
+		if _, err := m.cfg.Demo.Start(ctx); err != nil {
+			return &demoError{err}
+		}
+		return nil
+	}, func(err error) { m.demoFailed(err) })
+}
+
 // demoFailed shows why the bundled server did not start, if err says that: on the first page, or else in front.
 func (m *Model) demoFailed(err error) bool {
 	var why *demoError

@@ -805,6 +805,22 @@ func TestDemoAgain(t *testing.T) {
 		}
 		r.asked("Disconnect try")
 	})
+	bubble(t, func(t *testing.T) { // the service wants it still, or by itself
+		d := &demo{}
+		r := start(t, withDemo(d, ours))
+		waiting := connected
+		waiting.State = api.Reconnecting
+		r.status(waiting)
+		if r.s.take(); d.started() != 1 {
+			t.Error("not started")
+		}
+		r.status(connected)
+		r.m.SetVisible(true) // which reads the list again
+		r.wait(time.Second)
+		if r.asked(""); d.started() != 0 {
+			t.Error("started again")
+		}
+	})
 	bubble(t, func(t *testing.T) { // one that is up already, as seen by a model that does not know it yet
 		r := up(t, withDemo(&demo{}, ours))
 		r.s.fails("Import", api.NewProblem(api.CodeProfileInUse, nil))

@@ -192,7 +192,7 @@ func (p *person) until(what string, ok func(s Screen) bool) Screen {
 }
 
 // TestRealDemo: the real service and the bundled server, that the first page starts, that ends with the app, and that
-// its profile starts again in the app's next run.
+// its profile starts again in the app's next run; so does a tunnel that has lost it.
 func TestRealDemo(t *testing.T) {
 	dir, err := os.MkdirTemp("", "view") // short: a socket is in it
 	if err != nil {
@@ -206,10 +206,14 @@ func TestRealDemo(t *testing.T) {
 	realService(t, socket, filepath.Join(dir, "state"))
 	c := api.NewClient(socket)
 	defer c.Close()
-	for _, do := range []Action{{Kind: ActionDemo}, {ActionConnect, "demo"}} {
+	begin := func() (*person, *demoserver.Server) {
 		server := demoserver.Find(filepath.Join(dir, "adit-gui"), filepath.Join(dir, "data"))
+		return sitDown(t, Config{Backend: c, Vault: &vault{kept: map[string]secrets.Login{}}, Demo: server}), server
+	}
+	up := func(s Screen) bool { return s.Detail != nil && s.Detail.State == api.Connected }
+	for _, do := range []Action{{Kind: ActionDemo}, {ActionConnect, "demo"}} {
+		p, server := begin()
 		defer server.Close()
-		p := sitDown(t, Config{Backend: c, Vault: &vault{kept: map[string]secrets.Login{}}, Demo: server})
 		defer p.quit()
 		if do.Kind == ActionDemo {
 			p.until("first page", func(s Screen) bool { return s.First != nil && len(s.First.Buttons) == 3 })
@@ -217,7 +221,17 @@ func TestRealDemo(t *testing.T) {
 			p.until("list", func(s Screen) bool { return s.Selected() == "demo" && s.Detail.State == api.Disconnected })
 		}
 		p.m.Do(do)
-		p.until("tunnel", func(s Screen) bool { return s.Detail != nil && s.Detail.State == api.Connected })
+		p.until("tunnel", up)
+		if do.Kind == ActionConnect {
+			server.Close()
+			p.until("loss", func(s Screen) bool { return !up(s) })
+			next, again := begin()
+			defer again.Close()
+			defer next.quit()
+			next.until("tunnel in the next run", up)
+			next.quit()
+			again.Close()
+		}
 		p.quit()
 		if s, err := c.Status(t.Context()); err != nil || len(s.Connections) != 0 {
 			t.Errorf("the tunnel goes on without the app: %v, %+v", err, s)

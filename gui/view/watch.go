@@ -166,6 +166,9 @@ func (m *Model) refresh() {
 		m.s.profiles, m.s.listed, m.s.bundled = list, true, m.bundled(list)
 		m.s.forget()
 		m.settle(old, first)
+		if first {
+			m.resumeDemo()
+		}
 		m.loadSettings()
 		m.touch()
 	})
