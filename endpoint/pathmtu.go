@@ -120,9 +120,11 @@ func (p *peer) discoverAgain() {
 	})
 }
 
-// When a search cannot begin at once, and how long it waits for others at most.
+// When a search cannot begin at once: for the client's keys it waits a round trip, as the TCP connections that begin
+// meanwhile keep their small segments; for others' handshakes longer. And how long for these at most.
 const (
-	firstPoll      = 50 * time.Millisecond
+	keysPoll       = 2 * time.Millisecond
+	turnsPoll      = 50 * time.Millisecond
 	lastPoll       = 2 * time.Second
 	searchPatience = time.Minute
 )
@@ -132,11 +134,15 @@ const (
 func (p *peer) postpone(data *ovpn.Data) bool {
 	d, now := &p.discovery, p.server.leave.Now()
 	if d.due.IsZero() {
-		d.due, d.poll = now, firstPoll
+		d.due, d.poll = now, keysPoll
 	}
-	if data.Ready() && (!p.server.turns.wanted() || now.Sub(d.due) > searchPatience) {
+	wanted := p.server.turns.wanted() && now.Sub(d.due) <= searchPatience
+	if data.Ready() && !wanted {
 		d.due = time.Time{}
 		return false
+	}
+	if wanted {
+		d.poll = max(d.poll, turnsPoll)
 	}
 	d.again.Reset(d.poll/2 + rand.N(d.poll)) // who connected in one storm does not ask in another
 	d.poll = min(2*d.poll, lastPoll)
