@@ -41,8 +41,8 @@ func newDetailPane(do func(view.Action), search func(string)) *detailPane {
 	d.graphTitle.TextStyle.Bold = true
 	d.elapsed.TextStyle.Monospace = true
 	d.managed.SizeName = theme.SizeNameCaptionText
-	d.throughput = container.NewVBox(container.NewBorder(nil, nil, d.graphTitle, d.peak), inset(d.graph), container.NewHBox(
-		inset(container.NewCenter(d.rxSign)), d.rx, inset(container.NewCenter(d.txSign)), d.tx))
+	d.throughput = container.NewVBox(container.NewBorder(nil, nil, d.graphTitle, d.peak), inset(d.graph), container.New(&flow{},
+		container.NewHBox(inset(container.NewCenter(d.rxSign)), d.rx), container.NewHBox(inset(container.NewCenter(d.txSign)), d.tx)))
 	d.rxSign.SetMinSize(fyne.NewSize(14, 12))
 	d.txSign.SetMinSize(fyne.NewSize(14, 2))
 	head := container.NewBorder(nil, nil, inset(d.picture.Image), container.NewVBox(d.elapsed), container.New(lines(), d.title, d.text))

@@ -99,6 +99,17 @@ func drawings() []drawing {
 		}
 		return screenOf(t, language, s, func(m *view.Model) { m.FilterNetworks("10.1") })
 	}
+	large := func(t *testing.T, language string) view.Screen {
+		return screenOf(t, language, office(language), func(m *view.Model) { m.Set(view.SettingTextSize, "", "largest") })
+	}
+	largeSettings := func(t *testing.T, language string) view.Screen {
+		return screenOf(t, language, office(language), page(view.PageSettings), func(m *view.Model) { m.Set(view.SettingTextSize, "", "largest") })
+	}
+	largeSignIn := func(t *testing.T, language string) view.Screen {
+		s := signIn(t, language)
+		s.TextSize = "largest"
+		return s
+	}
 	blocked := func(t *testing.T, language string) view.Screen {
 		s := alone(api.Blocked, func(c *api.Connection) {
 			c.Guard, c.Banner = "auto", "Authorized use only"
@@ -132,6 +143,7 @@ func drawings() []drawing {
 		{"about", en, light, false, 0, about}, {"about-ja", ja, light, false, 0, about},
 		{"background", en, light, false, 1, background}, {"background-ja", ja, light, false, 0, background},
 		{"removed", en, light, false, 0, removed}, {"many", en, light, false, 0, many}, {"many-ja", ja, light, false, 0, many},
+		{"large", en, light, false, 0, large}, {"large-ja", ja, light, false, 0, large}, {"large-settings-ja", ja, light, false, 0, largeSettings}, {"large-sign-in", en, light, false, 0, largeSignIn},
 	}
 }
 

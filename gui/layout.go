@@ -124,6 +124,26 @@ func (f *form) MinSize(objects []fyne.CanvasObject) fyne.Size {
 	return size
 }
 
+// halves puts words beside what is chosen for them, which is cut off rather than wide.
+type halves struct{ wide float32 }
+
+func (h *halves) columns(width float32) (words, choice float32) { return width * 0.45, width * 0.55 }
+
+// Layout implements fyne.Layout.
+func (h *halves) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	h.wide = size.Width
+	words, choice := h.columns(size.Width)
+	objects[0].Resize(fyne.NewSize(words, size.Height))
+	objects[1].Resize(fyne.NewSize(choice, objects[1].MinSize().Height))
+	objects[1].Move(fyne.NewPos(words, 0))
+}
+
+// MinSize implements fyne.Layout.
+func (h *halves) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	words, _ := h.columns(h.wide)
+	return fyne.NewSize(0, max(heightAt(objects[0], words), objects[1].MinSize().Height))
+}
+
 // flow puts one beside the other, and begins another line where there is no more room.
 type flow struct{ wide float32 }
 
@@ -173,7 +193,8 @@ type sides struct{}
 const sideWidth = 264
 
 func (sides) bar(o fyne.CanvasObject) float32 {
-	return max(o.MinSize().Width, sideWidth*theme.TextSize()/textSize)
+	larger := 1 + (theme.TextSize()/textSize-1)/2 // not as much as the text: the rest grows, too
+	return max(o.MinSize().Width, sideWidth*larger)
 }
 
 // Layout implements fyne.Layout.

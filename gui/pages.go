@@ -275,7 +275,7 @@ func (p *settingsPane) line(s view.Setting) fyne.CanvasObject {
 		}
 		choice.Options = labels
 		choice.OnChanged = func(string) { p.change(s.ID, s.Profile, s.Choices[choice.SelectedIndex()].Value) }
-		c, whole = choice, container.NewGridWithColumns(2, wrapped(s.Label), choice)
+		c, whole = choice, container.New(&halves{}, wrapped(s.Label), choice)
 	}
 	if s.Locked != "" || s.Busy {
 		c.Disable()

@@ -21,9 +21,15 @@ type look struct {
 	larger   float32 // 1: the usual size of text
 }
 
-// lookOf makes the theme of a setting: "light", "dark", or anything else for the system's.
-func lookOf(setting string, japanese bool) *look {
+// lookOf makes the theme of two settings: "light", "dark", or anything else for the system's; and the size of text.
+func lookOf(setting, size string, japanese bool) *look {
 	l := &look{Theme: theme.DefaultTheme(), japanese: japanese, larger: 1}
+	switch size {
+	case "large":
+		l.larger = 1.2
+	case "largest":
+		l.larger = 1.5
+	}
 	switch setting {
 	case "light":
 		l.fixed, l.variant = true, theme.VariantLight
@@ -63,7 +69,7 @@ var colours = map[fyne.ThemeColorName]shades{
 	theme.ColorNamePressed:             {0x0f283219, 0xffffff26},
 	theme.ColorNameSuccess:             {0x1d7a45ff, 0x6cc68aff},
 	theme.ColorNameForegroundOnSuccess: {0xffffffff, 0x0c2013ff},
-	theme.ColorNameWarning:             {0x965600ff, 0xf0b35aff},
+	theme.ColorNameWarning:             {0xa05a00ff, 0xf0b35aff},
 	theme.ColorNameForegroundOnWarning: {0xffffffff, 0x2a1a00ff},
 	theme.ColorNameError:               {0xb3261eff, 0xf2857cff},
 	theme.ColorNameForegroundOnError:   {0xffffffff, 0x2b0906ff},
@@ -82,7 +88,22 @@ func (l *look) Color(name fyne.ThemeColorName, variant fyne.ThemeVariant) color.
 	if variant == theme.VariantDark {
 		x = c.dark
 	}
-	return color.NRGBA{R: uint8(x >> 24), G: uint8(x >> 16), B: uint8(x >> 8), A: uint8(x)}
+	c8 := color.NRGBA{R: uint8(x >> 24), G: uint8(x >> 16), B: uint8(x >> 8), A: uint8(x)}
+	if name == theme.ColorNameForeground {
+		return ink(c8)
+	}
+	return c8
+}
+
+// ink is a colour that the toolkit's menus can fade. For a line's key they take 0.95 of the 16-bit alpha, and then its
+// low byte alone: of 0xffff that is 0x32, which cannot be read, of this one 0xff.
+type ink color.NRGBA
+
+const inkAlpha = 0xffca
+
+// RGBA implements color.Color.
+func (c ink) RGBA() (r, g, b, a uint32) {
+	return uint32(c.R) * 0x101, uint32(c.G) * 0x101, uint32(c.B) * 0x101, inkAlpha
 }
 
 // Size implements fyne.Theme.

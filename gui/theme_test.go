@@ -29,12 +29,24 @@ func over(top, under color.Color) color.Color {
 	return color.NRGBA{mix(t.R, u.R), mix(t.G, u.G), mix(t.B, u.B), 255}
 }
 
+// TestMenuKeys: what the toolkit makes of the colour for a key in a menu (widget.shortcutColor) can be read.
+func TestMenuKeys(t *testing.T) {
+	for _, l := range []*look{lookOf("light", "", false), lookOf("dark", "", false)} {
+		c := l.Color(theme.ColorNameForeground, 0)
+		r, g, b, a := c.RGBA()
+		key := color.NRGBA{uint8(r), uint8(g), uint8(b), uint8(uint32(float32(a) * 0.95))}
+		if whole := color.NRGBAModel.Convert(c).(color.NRGBA); key.A < 0xf0 || whole.A != 0xff || far(key.RGBA()).from(c.RGBA()) {
+			t.Errorf("%v for %v", key, whole)
+		}
+	}
+}
+
 // TestContrast: text can be read on all that it stands on, which WCAG 2.1 (1.4.3) puts at 4.5:1.
 func TestContrast(t *testing.T) {
 	const (
 		back, side, dialog, menu, input, button = theme.ColorNameBackground, theme.ColorNameHeaderBackground, theme.ColorNameOverlayBackground, theme.ColorNameMenuBackground, theme.ColorNameInputBackground, theme.ColorNameButton
 	)
-	for _, look := range []*look{lookOf("light", false), lookOf("dark", false)} {
+	for _, look := range []*look{lookOf("light", "", false), lookOf("dark", "", false)} {
 		for _, c := range []struct {
 			text fyne.ThemeColorName
 			on   []fyne.ThemeColorName

@@ -101,8 +101,8 @@ func (w *Window) Fyne() fyne.Window { return w.win }
 func (w *Window) Show(s view.Screen) {
 	old := w.shown
 	w.shown = s
-	if s.Theme != old.Theme || s.Language != old.Language {
-		w.app.Settings().SetTheme(lookOf(s.Theme, s.Language.Tag() == "ja"))
+	if s.Theme != old.Theme || s.TextSize != old.TextSize || s.Language != old.Language {
+		w.app.Settings().SetTheme(lookOf(s.Theme, s.TextSize, s.Language.Tag() == "ja"))
 	}
 	th := w.app.Settings().Theme()
 	frame := w.service.show(s.Service.Notice)

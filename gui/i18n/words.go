@@ -243,10 +243,14 @@ var (
 	ThemeAuto          = Key{"As the system", "システムに合わせる"}
 	ThemeLight         = Key{"Light", "ライト"}
 	ThemeDark          = Key{"Dark", "ダーク"}
-	SettingStart       = Key{"Start Adit when I sign in to this computer", "このコンピューターへのサインイン時にAditを起動する"}
+	SettingTextSize    = Key{"Text size", "文字の大きさ"}
+	TextNormal         = Key{"Normal", "標準"}
+	TextLarge          = Key{"Large", "大"}
+	TextLargest        = Key{"Largest", "特大"}
+	SettingStart       = Key{"Start Adit when I sign in to this computer", "PCへのログイン時にAditを起動する"}
 	SettingStartNot    = Key{"This system offers no way to start it.", "このシステムでは自動的に起動できません。"}
 	SettingNotify      = Key{"Show notifications", "通知を表示する"}
-	SettingAutoConnect = Key{"Connect when I sign in", "サインイン時に自動的に接続する"}
+	SettingAutoConnect = Key{"Connect when I sign in to this computer", "PCへのログイン時に自動的に接続する"}
 	SettingSave        = Key{"Keep my password in the keychain", "パスワードをキーチェーンに保存する"}
 	SettingGuard       = Key{"Guard", "ガード"}
 	SettingOnClose     = Key{"When the window is closed", "ウィンドウを閉じたとき"}

@@ -873,9 +873,11 @@ func TestSettings(t *testing.T) {
 		r.m.Set(SettingLanguage, "", "xx")
 		r.m.Set(SettingTheme, "", "dark")
 		r.m.Set(SettingTheme, "", "pink")
+		r.m.Set(SettingTextSize, "", "largest")
+		r.m.Set(SettingTextSize, "", "enormous")
 		r.m.Set(SettingStartAtLogin, "", "true")
 		s := r.screen()
-		if s.Language != i18n.Japanese || s.Theme != "dark" || !auto.on || setting(s, SettingStartAtLogin).Value != "true" {
+		if s.Language != i18n.Japanese || s.Theme != "dark" || s.TextSize != "largest" || !auto.on || setting(s, SettingStartAtLogin).Value != "true" {
 			t.Error(dump(s.Settings))
 		}
 		auto.err = errors.New("read-only")

@@ -145,23 +145,23 @@ func TestPreferencesFile(t *testing.T) {
 		t.Errorf("no file: %+v, %v", p, err)
 	}
 	p := defaultPreferences()
-	p.Theme, p.CertificatesTold = "dark", map[string]time.Time{"work": now}
+	p.Theme, p.TextSize, p.CertificatesTold = "dark", "large", map[string]time.Time{"work": now}
 	if err := savePreferences(file, p); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm()&0o077 != 0 && os.PathSeparator == '/' {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if got, err := loadPreferences(file); err != nil || got.Theme != "dark" || !got.CertificatesTold["work"].Equal(now) {
+	if got, err := loadPreferences(file); err != nil || got.Theme != "dark" || got.TextSize != "large" || !got.CertificatesTold["work"].Equal(now) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	// A newer version's keys stay, and its version; values of the wrong form are as if they were not there.
-	newer := `{"version": 7, "hologram": {"on": [1, 2.50]}, "theme": "sepia", "language": 5, "notifications": false, "certificates_told": null}`
+	newer := `{"version": 7, "hologram": {"on": [1, 2.50]}, "theme": "sepia", "text_size": "huge", "language": 5, "notifications": false, "certificates_told": null}`
 	if err := os.WriteFile(file, []byte(newer), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p, err := loadPreferences(file)
-	if err != nil || p.Theme != "auto" || p.Language != "auto" || p.Notifications || p.CertificatesTold == nil {
+	if err != nil || p.Theme != "auto" || p.TextSize != "normal" || p.Language != "auto" || p.Notifications || p.CertificatesTold == nil {
 		t.Errorf("%+v, %v", p, err)
 	}
 	if err := savePreferences(file, p); err != nil {

@@ -24,6 +24,7 @@ const maxPreferences = 1 << 20
 type preferences struct {
 	Language      string // "auto", "en" or "ja"
 	Theme         string // "auto", "light" or "dark"
+	TextSize      string // "normal", "large" or "largest"
 	Notifications bool
 	OnClose       OnClose
 	// BackgroundTold says that the person was told how to get the window back where there is no tray.
@@ -35,12 +36,13 @@ type preferences struct {
 }
 
 func defaultPreferences() preferences {
-	return preferences{Language: "auto", Theme: "auto", Notifications: true, OnClose: CloseAsks, CertificatesTold: map[string]time.Time{}}
+	return preferences{Language: "auto", Theme: "auto", TextSize: "normal", Notifications: true, OnClose: CloseAsks, CertificatesTold: map[string]time.Time{}}
 }
 
 var (
 	languages = []string{"auto", "en", "ja"}
 	themes    = []string{"auto", "light", "dark"}
+	textSizes = []string{"normal", "large", "largest"}
 	onCloses  = []OnClose{CloseAsks, CloseHides, CloseQuits}
 )
 
@@ -52,6 +54,7 @@ func parsePreferences(b []byte) (preferences, error) {
 	}
 	take(p.unknown, "language", &p.Language, func(s string) bool { return slices.Contains(languages, s) })
 	take(p.unknown, "theme", &p.Theme, func(s string) bool { return slices.Contains(themes, s) })
+	take(p.unknown, "text_size", &p.TextSize, func(s string) bool { return slices.Contains(textSizes, s) })
 	take(p.unknown, "notifications", &p.Notifications, nil)
 	take(p.unknown, "on_close", &p.OnClose, func(c OnClose) bool { return slices.Contains(onCloses, c) })
 	take(p.unknown, "background_told", &p.BackgroundTold, nil)
@@ -77,7 +80,7 @@ func (p preferences) encode() ([]byte, error) {
 	if _, newer := out["version"]; !newer {
 		out["version"] = preferencesVersion
 	}
-	out["language"], out["theme"], out["notifications"] = p.Language, p.Theme, p.Notifications
+	out["language"], out["theme"], out["text_size"], out["notifications"] = p.Language, p.Theme, p.TextSize, p.Notifications
 	out["on_close"], out["background_told"] = p.OnClose, p.BackgroundTold
 	if len(p.CertificatesTold) > 0 {
 		out["certificates_told"] = p.CertificatesTold

@@ -20,7 +20,7 @@ type renderer struct {
 func render(s *state, now time.Time) Screen {
 	r := renderer{s, s.language(), now}
 	screen := Screen{
-		Language: r.l, Theme: s.prefs.Theme, Page: s.page,
+		Language: r.l, Theme: s.prefs.Theme, TextSize: s.prefs.TextSize, Page: s.page,
 		Pages: []Tab{
 			{PageProfiles, r.t(i18n.PageProfiles)}, {PageExplain, r.t(i18n.PageExplain)}, {PageLog, r.t(i18n.PageLog)},
 			{PageSettings, r.t(i18n.PageSettings)}, {PageAbout, r.t(i18n.PageAbout)},

@@ -19,6 +19,7 @@ import (
 type Screen struct {
 	Language i18n.Language
 	Theme    string // "auto", "light" or "dark"
+	TextSize string // "normal", "large" or "largest"
 	Page     Page
 	Pages    []Tab
 	Service  Service
@@ -322,6 +323,7 @@ type SettingID string
 const (
 	SettingLanguage      SettingID = "language"
 	SettingTheme         SettingID = "theme"
+	SettingTextSize      SettingID = "text_size"
 	SettingStartAtLogin  SettingID = "start_at_login"
 	SettingNotifications SettingID = "notifications"
 	SettingOnClose       SettingID = "on_close"

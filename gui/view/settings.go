@@ -82,6 +82,10 @@ func (m *Model) Set(id SettingID, profile, value string) {
 			if slices.Contains(themes, value) {
 				m.change(func(p *preferences) { p.Theme = value })
 			}
+		case SettingTextSize:
+			if slices.Contains(textSizes, value) {
+				m.change(func(p *preferences) { p.TextSize = value })
+			}
 		case SettingNotifications:
 			m.change(func(p *preferences) { p.Notifications = value == "true" })
 		case SettingOnClose:
@@ -188,6 +192,8 @@ func (r renderer) settingsPage() []Setting {
 			{"auto", r.t(i18n.LanguageAuto)}, {"en", r.t(i18n.LanguageEnglish)}, {"ja", r.t(i18n.LanguageJapanese)}}},
 		{ID: SettingTheme, Label: r.t(i18n.SettingTheme), Value: r.prefs.Theme, Choices: []Choice{
 			{"auto", r.t(i18n.ThemeAuto)}, {"light", r.t(i18n.ThemeLight)}, {"dark", r.t(i18n.ThemeDark)}}},
+		{ID: SettingTextSize, Label: r.t(i18n.SettingTextSize), Value: r.prefs.TextSize, Choices: []Choice{
+			{"normal", r.t(i18n.TextNormal)}, {"large", r.t(i18n.TextLarge)}, {"largest", r.t(i18n.TextLargest)}}},
 		{ID: SettingNotifications, Label: r.t(i18n.SettingNotify), Value: strconv.FormatBool(r.prefs.Notifications)},
 	}
 	start := Setting{ID: SettingStartAtLogin, Label: r.t(i18n.SettingStart), Value: "false"}
