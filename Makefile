@@ -18,7 +18,7 @@ PACKAGES := openvpn libglib2.0-bin easy-rsa openssl iproute2 iputils-ping nftabl
 # An identity provider, under PHP's own web server (its package wants Apache, too), and a second opinion on its signatures.
 PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqlite3 xmlsec1
 # The desktop app: to build it, and a display on which it runs.
-PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool
+PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool binutils-mingw-w64-x86-64
 
 .PHONY: help build gui gui-windows demo test unit race lab lab-full check fmt vet cross fuzz bench clean packages
 

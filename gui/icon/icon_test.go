@@ -65,9 +65,14 @@ func TestInside(t *testing.T) {
 	}
 }
 
-// on is what a pixel of the tray's icon looks like on a panel, from 0 (black) to 255 (white).
-func on(panel int, c color.NRGBA) int {
-	return (int(c.G)*int(c.A) + panel*(255-int(c.A))) / 255
+// on is what an icon looks like on a panel, from 0 (black) to 255 (white), pixel by pixel.
+func on(panel int, m *image.NRGBA) []int {
+	var out []int
+	for i := 0; i < len(m.Pix); i += 4 {
+		light, alpha := int(m.Pix[i+1]), int(m.Pix[i+3])
+		out = append(out, (light*alpha+panel*(255-alpha))/255)
+	}
+	return out
 }
 
 // TestTray: on panels from black to white each icon stands out from the panel, and from each other icon.
@@ -75,32 +80,32 @@ func TestTray(t *testing.T) {
 	for _, size := range []int{16, 22, 32, 48} {
 		least := 4 * size * size / (16 * 16)
 		for panel := 0; panel <= 255; panel += 15 {
-			for a := range Kinds {
-				x := Tray(a, size)
-				out := 0
-				for i := 0; i < size*size; i++ {
-					if d := on(panel, x.NRGBAAt(i%size, i/size)) - panel; d > 96 || d < -96 {
-						out++
-					}
+			plain := on(panel, image.NewNRGBA(image.Rect(0, 0, size, size)))
+			var looks [Kinds][]int
+			for k := range Kinds {
+				looks[k] = on(panel, Tray(k, size))
+				if n := differ(looks[k], plain); n < 6*least {
+					t.Errorf("%d at %d pixels on %d: only %d pixels stand out", k, size, panel, n)
 				}
-				if out < 6*least {
-					t.Errorf("%d at %d pixels on %d: only %d pixels stand out", a, size, panel, out)
-				}
-				for b := range a {
-					y := Tray(b, size)
-					differ := 0
-					for i := 0; i < size*size; i++ {
-						if d := on(panel, x.NRGBAAt(i%size, i/size)) - on(panel, y.NRGBAAt(i%size, i/size)); d > 96 || d < -96 {
-							differ++
-						}
-					}
-					if differ < least {
-						t.Errorf("%d and %d at %d pixels on %d: %d pixels differ, want %d", a, b, size, panel, differ, least)
+				for other := range k {
+					if n := differ(looks[k], looks[other]); n < least {
+						t.Errorf("%d and %d at %d pixels on %d: %d pixels differ, want %d", k, other, size, panel, n, least)
 					}
 				}
 			}
 		}
 	}
+}
+
+// differ is how many pixels an eye can tell apart.
+func differ(a, b []int) int {
+	n := 0
+	for i := range a {
+		if d := a[i] - b[i]; d > 96 || d < -96 {
+			n++
+		}
+	}
+	return n
 }
 
 // TestUpright: what has no left and right is the same on both sides.
