@@ -2,6 +2,7 @@ package gui
 
 import (
 	"reflect"
+	"time"
 
 	"fyne.io/fyne/v2"
 
@@ -23,16 +24,27 @@ type Desktop struct {
 	// trayed says whether the desktop shows icons in a tray at the moment.
 	trayed func() bool
 	shown  view.Tray
+	// opening says that the first screen opens the window.
+	opening bool
+
+	rest *fyne.Animation // while the window is not open
+	wake chan struct{}   // of capacity 1: there is something to do
 }
+
+// nap is how long the toolkit's loop rests at a time while the window is not open. By itself it looks for work sixty
+// times a second, for nothing. What comes through Do does not wait; what the system tells it may, so long.
+const nap = 100 * time.Millisecond
 
 // NewDesktop makes it; trayed is asked when the window is closed, and with template the system colours the tray's
 // icons (macOS). Nothing is seen until Show and Open.
 func NewDesktop(app fyne.App, acts Acts, tray Tray, template bool, trayed func() bool) *Desktop {
-	d := &Desktop{app: app, window: New(app, acts), acts: acts, tray: tray, template: template, trayed: trayed}
-	app.SetIcon(applicationPicture())
+	d := &Desktop{app: app, window: New(app, acts), acts: acts, tray: tray, template: template, trayed: trayed, wake: make(chan struct{}, 1)}
+	d.rest = fyne.NewAnimation(time.Hour, func(float32) { d.nap() })
+	d.rest.RepeatCount = fyne.AnimationRepeatForever
+	app.SetIcon(d.window.icon)
 	d.window.closing = d.close
 	d.window.win.SetCloseIntercept(d.close)
-	d.window.hidden = func() { acts.SetVisible(false) }
+	d.window.hidden = d.hid
 	d.window.win.SetOnDropped(func(_ fyne.Position, files []fyne.URI) { d.window.Drop(files) })
 	return d
 }
@@ -40,8 +52,41 @@ func NewDesktop(app fyne.App, acts Acts, tray Tray, template bool, trayed func()
 // OnQuit says what quitting does, in place of ending the toolkit at once. The window is hidden by then.
 func (d *Desktop) OnQuit(quit func()) { d.window.quit = quit }
 
+// Do does f on the toolkit's goroutine, soon. Any goroutine may call it.
+func (d *Desktop) Do(f func()) {
+	fyne.Do(f)
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Start is to be called when the toolkit begins. With open, the window opens as soon as there is something in it.
+func (d *Desktop) Start(open bool) {
+	if d.opening = open; !open {
+		d.rest.Start()
+	}
+}
+
+// nap is what the toolkit does in place of a picture: it is called before each.
+func (d *Desktop) nap() {
+	timer := time.NewTimer(nap)
+	defer timer.Stop()
+	select {
+	case <-d.wake:
+	case <-timer.C:
+	}
+}
+
+// hid follows when the window was hidden.
+func (d *Desktop) hid() {
+	d.acts.SetVisible(false)
+	d.rest.Start()
+}
+
 // Open brings the window to the front.
 func (d *Desktop) Open() {
+	d.rest.Stop()
 	d.acts.SetVisible(true)
 	d.window.win.Show()
 	d.window.win.RequestFocus()
@@ -50,6 +95,10 @@ func (d *Desktop) Open() {
 // Show draws a screen.
 func (d *Desktop) Show(s view.Screen) {
 	d.window.Show(s)
+	if d.opening {
+		d.opening = false
+		d.Open()
+	}
 	if !reflect.DeepEqual(d.shown, s.Tray) {
 		d.shown = s.Tray
 		d.tray.Show(d.menu(s.Tray))
@@ -58,12 +107,12 @@ func (d *Desktop) Show(s view.Screen) {
 
 // menu is the tray's. Its first line says how things are, for panels that show no tooltips.
 func (d *Desktop) menu(t view.Tray) tray.Menu {
-	m := tray.Menu{Icon: trayPicture(t.Icon, d.template), Template: d.template, Tooltip: t.Tooltip, Tap: func() { fyne.Do(d.Open) }}
+	m := tray.Menu{Icon: trayPicture(t.Icon, d.template), Template: d.template, Tooltip: t.Tooltip, Tap: func() { d.Do(d.Open) }}
 	if t.Tooltip != "" {
 		m.Items = append(m.Items, tray.Item{Label: t.Tooltip, Enabled: true, Press: m.Tap}, tray.Item{})
 	}
 	for _, i := range t.Items {
-		press := func() { fyne.Do(func() { d.window.do(i.Action) }) }
+		press := func() { d.Do(func() { d.window.do(i.Action) }) }
 		if i.Action.Kind == view.ActionOpenWindow {
 			press = m.Tap
 		}

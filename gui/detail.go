@@ -3,6 +3,7 @@ package gui
 import (
 	"image/color"
 	"reflect"
+	"slices"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
@@ -41,8 +42,8 @@ func newDetailPane(do func(view.Action), search func(string)) *detailPane {
 	d.graphTitle.TextStyle.Bold = true
 	d.elapsed.TextStyle.Monospace = true
 	d.managed.SizeName = theme.SizeNameCaptionText
-	d.throughput = container.NewVBox(container.NewBorder(nil, nil, d.graphTitle, d.peak), inset(d.graph), container.New(&flow{},
-		container.NewHBox(inset(container.NewCenter(d.rxSign)), d.rx), container.NewHBox(inset(container.NewCenter(d.txSign)), d.tx)))
+	d.throughput = container.NewVBox(container.NewBorder(nil, nil, d.graphTitle, container.New(&steady{}, d.peak)), inset(d.graph), container.New(&flow{},
+		container.NewHBox(inset(container.NewCenter(d.rxSign)), container.New(&steady{}, d.rx)), container.NewHBox(inset(container.NewCenter(d.txSign)), container.New(&steady{}, d.tx))))
 	d.rxSign.SetMinSize(fyne.NewSize(14, 12))
 	d.txSign.SetMinSize(fyne.NewSize(14, 2))
 	head := container.NewBorder(nil, nil, inset(d.picture.Image), container.NewVBox(d.elapsed), container.New(lines(), d.title, d.text))
@@ -83,10 +84,7 @@ func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
 		}
 	}
 	showIf(d.throughput, s.Throughput != nil)
-	if !reflect.DeepEqual(old.Rows, s.Rows) {
-		d.rows.Objects = facts(s.Rows)
-		d.rows.Refresh()
-	}
+	showFacts(d.rows, old.Rows, s.Rows)
 	d.through.show(&s.Through)
 }
 
@@ -101,6 +99,19 @@ func paint(r *canvas.Rectangle, c color.Color) {
 	if r.FillColor != c {
 		r.FillColor = c
 		r.Refresh()
+	}
+}
+
+// showFacts shows rows in a form. Those whose values alone are others stay: counters change each second.
+func showFacts(f *fyne.Container, old, rows []view.Row) {
+	same := func(a, b view.Row) bool { return a.Label == b.Label && a.Warn == b.Warn }
+	if len(f.Objects) != 2*len(rows) || !slices.EqualFunc(old, rows, same) {
+		f.Objects = facts(rows)
+		f.Refresh()
+		return
+	}
+	for i, r := range rows {
+		set(f.Objects[2*i+1].(*widget.Label), r.Value)
 	}
 }
 

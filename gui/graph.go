@@ -44,17 +44,18 @@ func (g *graph) show(t *view.Throughput) {
 
 // draw paints w by h pixels.
 func (g *graph) draw(w, h int) image.Image {
-	m := image.NewNRGBA(image.Rect(0, 0, w, h))
+	m := image.NewRGBA(image.Rect(0, 0, w, h)) // which the rasterizer is quick with
 	if w < 2 || h < 2 {
 		return m
 	}
 	v := g.Theme().Color
 	variant := fyne.CurrentApp().Settings().ThemeVariant()
 	grid, rx, tx := v(theme.ColorNameSeparator, variant), v(theme.ColorNamePrimary, variant), v(theme.ColorNameForeground, variant)
+	ruled := color.RGBAModel.Convert(grid).(color.RGBA)
 	for i := 0; i <= 4; i++ {
 		y := i * (h - 1) / 4
 		for x := range w {
-			m.Set(x, y, grid)
+			m.SetRGBA(x, y, ruled)
 		}
 	}
 	r := vector.NewRasterizer(w, h)

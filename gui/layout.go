@@ -270,3 +270,24 @@ func (w wide) MinSize(objects []fyne.CanvasObject) fyne.Size {
 	}
 	return size
 }
+
+// steady keeps its content as wide as it ever was: what stands beside a number stays where it is, and the window need
+// not be laid out and drawn once more when its digits are others.
+type steady struct{ widest float32 }
+
+// Layout implements fyne.Layout.
+func (s *steady) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	for _, o := range objects {
+		o.Resize(size)
+	}
+}
+
+// MinSize implements fyne.Layout.
+func (s *steady) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	var size fyne.Size
+	for _, o := range objects {
+		size = size.Max(o.MinSize())
+	}
+	s.widest = max(s.widest, size.Width)
+	return fyne.NewSize(s.widest, size.Height)
+}

@@ -23,10 +23,10 @@ type firstPane struct {
 	buttons     *fyne.Container
 }
 
-func newFirstPane(do func(view.Action)) *firstPane {
+func newFirstPane(icon fyne.Resource, do func(view.Action)) *firstPane {
 	f := &firstPane{do: do, title: heading(""), text: wrapped(""), busy: newBusyLine(), notice: newSlot(noticeOf), buttons: container.NewVBox()}
 	f.title.SizeName, f.title.Alignment, f.text.Alignment = theme.SizeNameHeadingText, fyne.TextAlignCenter, fyne.TextAlignCenter
-	sign := widget.NewIcon(applicationPicture())
+	sign := widget.NewIcon(icon)
 	f.object = container.NewVScroll(container.NewCenter(container.New(wide{firstWidth}, container.New(&column{gap: theme.Padding()},
 		container.New(height{104}, sign), f.title, f.text, f.buttons, container.NewCenter(f.busy.object), f.notice.object))))
 	return f
@@ -298,11 +298,11 @@ type aboutPane struct {
 	shown  view.About
 }
 
-func newAboutPane() *aboutPane {
+func newAboutPane(icon fyne.Resource) *aboutPane {
 	a := &aboutPane{text: wrapped(""), rows: container.New(&form{}), notice: newSlot(noticeOf)}
 	name := heading("Adit")
 	name.SizeName = theme.SizeNameHeadingText
-	sign := widget.NewIcon(applicationPicture())
+	sign := widget.NewIcon(icon)
 	a.object = newPage(container.NewBorder(nil, nil, inset(container.New(height{64}, container.New(wide{64}, sign))), nil, container.New(lines(), name, a.text)), inset(a.notice.object), a.rows)
 	return a
 }

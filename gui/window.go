@@ -64,22 +64,23 @@ type Window struct {
 	hidden  func()            // told after the window was hidden
 	closing func()            // the person closes the window
 	quit    func()            // ends the app
+	icon    fyne.Resource     // the app's, drawn once
 }
 
 // New makes the window, which is empty and hidden until the first Show.
 func New(app fyne.App, acts Acts) *Window {
-	w := &Window{app: app, win: app.NewWindow("Adit"), acts: acts, hidden: func() {}, quit: app.Quit}
+	w := &Window{app: app, win: app.NewWindow("Adit"), acts: acts, hidden: func() {}, quit: app.Quit, icon: applicationPicture()}
 	w.closing = w.hide
 	w.list = newProfileList(acts.Select, w.plainKey)
 	w.detail = newDetailPane(w.do, acts.FilterNetworks)
-	w.first = newFirstPane(w.do)
+	w.first = newFirstPane(w.icon, w.do)
 	w.explain = newExplainPane(acts.Explain)
 	w.log = newLogPane(acts, w.do)
 	w.setting = newSettingsPane(acts.Set)
-	w.about = newAboutPane()
+	w.about = newAboutPane(w.icon)
 	w.service, w.toast = newSlot(noticeOf), newSlot(func(t *view.Toast) fyne.CanvasObject { return toastOf(t, w.do) })
 	w.pages, w.add = container.NewVBox(), container.NewVBox()
-	sign := canvas.NewImageFromResource(applicationPicture())
+	sign := canvas.NewImageFromResource(w.icon)
 	sign.FillMode, sign.Translucency = canvas.ImageFillContain, 0.75
 	sign.SetMinSize(fyne.NewSquareSize(128))
 	w.content, w.nothing = container.NewStack(), container.NewCenter(sign)
@@ -88,7 +89,7 @@ func New(app fyne.App, acts Acts) *Window {
 	w.root = container.NewBorder(w.service.object, w.toast.object, nil, nil, container.New(sides{}, side, w.content))
 	w.win.SetPadded(false)
 	w.win.SetContent(w.root)
-	w.win.SetIcon(applicationPicture())
+	w.win.SetIcon(w.icon)
 	w.win.Canvas().SetOnTypedKey(w.typed)
 	w.win.Resize(fyne.NewSize(900, 640))
 	return w

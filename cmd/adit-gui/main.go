@@ -20,7 +20,6 @@ import (
 	"sync"
 	"syscall"
 
-	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/app"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -157,8 +156,8 @@ func serve(o options, first *instance.Instance) error {
 		},
 		Autostart: starter, Demo: bundled, Preferences: preferences, Locales: locales(), Hidden: o.hidden,
 		Version: api.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH},
-		Publish: func(s view.Screen) { fyne.Do(func() { desk.Show(s) }) },
-		Notify:  func(n view.Notification) { fyne.Do(func() { desk.Notify(n) }) },
+		Publish: func(s view.Screen) { desk.Do(func() { desk.Show(s) }) },
+		Notify:  func(n view.Notification) { desk.Do(func() { desk.Notify(n) }) },
 	})
 	panel := tray.New("Adit")
 	defer panel.Close()
@@ -175,7 +174,7 @@ func serve(o options, first *instance.Instance) error {
 					model.ImportFile(what)
 				}
 				if !r.Hidden {
-					fyne.Do(desk.Open)
+					desk.Do(desk.Open)
 				}
 			})
 		})
@@ -185,15 +184,13 @@ func serve(o options, first *instance.Instance) error {
 			select {
 			case <-ran: // the system ended the toolkit
 			default:
-				fyne.Do(a.Quit)
+				desk.Do(a.Quit)
 			}
 		})
 		for _, what := range o.open {
 			model.ImportFile(what)
 		}
-		if !o.hidden {
-			desk.Open()
-		}
+		desk.Start(!o.hidden)
 	})
 	a.Run()
 	close(ran)

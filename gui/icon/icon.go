@@ -41,7 +41,7 @@ func Draw(k Kind, size int, ink color.NRGBA) *image.NRGBA {
 	p := newPainter(size)
 	p.state(k)
 	p.fill(ink)
-	return p.image
+	return p.picture()
 }
 
 // Tray draws a state for a panel of any colour, size pixels wide and high: light, on a dark mouth of its own. No
@@ -53,7 +53,7 @@ func Tray(k Kind, size int) *image.NRGBA {
 	p.shrink = 0.94
 	p.state(k)
 	p.fill(light)
-	return p.image
+	return p.picture()
 }
 
 // state collects the shapes of a state.
@@ -95,13 +95,13 @@ func Application(size int) *image.NRGBA {
 	p.polygon([]point{{7.2, 8}, {8.8, 8}, {10.2, 13.2}, {5.8, 13.2}}, true) // the way in, which is a keyhole
 	p.disc(8, 7.7, 1.6)
 	p.fill(lamp)
-	return p.image
+	return p.picture()
 }
 
 // PNG encodes an icon.
 func PNG(m image.Image) []byte {
 	var b bytes.Buffer
-	if err := png.Encode(&b, m); err != nil {
+	if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&b, m); err != nil {
 		panic(err) // of memory
 	}
 	return b.Bytes()
@@ -140,14 +140,30 @@ var (
 
 // painter collects shapes until fill. Shapes that are taken away run the other way round.
 type painter struct {
-	image  *image.NRGBA
+	image  *image.RGBA // which the rasterizer is quick with
 	raster *vector.Rasterizer
 	scale  float64
 	shrink float64 // towards centre
 }
 
 func newPainter(size int) *painter {
-	return &painter{image: image.NewNRGBA(image.Rect(0, 0, size, size)), raster: vector.NewRasterizer(size, size), scale: float64(size) / field, shrink: 1}
+	return &painter{image: image.NewRGBA(image.Rect(0, 0, size, size)), raster: vector.NewRasterizer(size, size), scale: float64(size) / field, shrink: 1}
+}
+
+// picture is what was painted.
+func (p *painter) picture() *image.NRGBA {
+	m := image.NewNRGBA(p.image.Rect)
+	for i := 0; i < len(m.Pix); i += 4 {
+		from, to := p.image.Pix[i:i+4], m.Pix[i:i+4]
+		a := int(from[3])
+		if to[3] = from[3]; a == 0 {
+			continue
+		}
+		for c := range 3 {
+			to[c] = uint8(min((int(from[c])*0xff+a/2)/a, 0xff))
+		}
+	}
+	return m
 }
 
 // fill paints the collected shapes over what is there.
