@@ -53,7 +53,7 @@ type desktopApp struct {
 // Colours of the light theme that stand for something (gui/theme.go).
 var (
 	green    = color.NRGBA{0x1d, 0x7a, 0x45, 0xff} // the sign of a tunnel that is up
-	amber    = color.NRGBA{0xa0, 0x5a, 0x00, 0xff} // the edge of a problem
+	amber    = color.NRGBA{0x96, 0x56, 0x00, 0xff} // the edge of a problem
 	primary  = color.NRGBA{0x0f, 0x6a, 0x86, 0xff} // the main button
 	received = color.NRGBA{0xc4, 0xda, 0xe1, 0xff} // the graph's area: a quarter of the primary colour on white
 )
@@ -190,6 +190,30 @@ func (d *desktopApp) key(keys ...string) { d.t.Helper(); d.ok(d.seat.Key(keys...
 
 func (d *desktopApp) types(text string) { d.t.Helper(); d.ok(d.seat.Type(text)) }
 
+// changes presses keys and waits until the window shows something else, at rest.
+func (d *desktopApp) changes(what string, keys ...string) {
+	d.t.Helper()
+	m, err := d.seat.Picture("Adit")
+	d.ok(err)
+	before, last := m.Pix, m.Pix
+	d.key(keys...)
+	d.until(soon, what, func() bool {
+		time.Sleep(100 * time.Millisecond)
+		m, err := d.seat.Picture("Adit")
+		d.ok(err)
+		still := slices.Equal(last, m.Pix)
+		last = m.Pix
+		return still && !slices.Equal(before, m.Pix)
+	})
+}
+
+// ends waits until a profile is disconnected, and until the window knows it.
+func (d *desktopApp) ends(profile string) {
+	d.t.Helper()
+	d.becomes(profile, api.Disconnected)
+	d.until(soon, "the window shows that the tunnel has ended", func() bool { return d.of(green) < someOf && d.of(primary) >= someOf })
+}
+
 // Keys of the menus.
 const keyAdd, keyMain, keyClose, keyQuit = "ctrl+o", "ctrl+Return", "ctrl+w", "ctrl+q"
 
@@ -301,7 +325,7 @@ func TestDesktop(t *testing.T) {
 	d.becomes("work", api.Connected)
 	d.sees("that the tunnel is up", green)
 	d.key(keyMain)
-	d.becomes("work", api.Disconnected)
+	d.ends("work")
 
 	d.key(keyMain)
 	d.becomes("work", api.Connected)
@@ -346,7 +370,7 @@ func TestDesktop(t *testing.T) {
 	d.sees("that the tunnel is up again", green)
 	s.reaches(s.client, none, hostAddr)
 	d.key(keyMain)
-	d.becomes("work", api.Disconnected)
+	d.ends("work")
 	d.tells("Adit: not connected")
 	s.same("after the connection", before, s.system())
 
@@ -433,11 +457,11 @@ func TestDesktopSignsIn(t *testing.T) {
 	d.sees("that the tunnel is up", green)
 	s.reaches(s.client, none, netip.MustParseAddr(demoHost))
 	d.key(keyMain)
-	d.becomes("directory", api.Disconnected)
+	d.ends("directory")
 	s.same("after the first connection", before, s.system())
 
-	d.key("Tab", "Down") // in the list
-	d.key(keyMain)       // of the second
+	d.changes("the second profile is selected", "Tab", "Down") // in the list
+	d.key(keyMain)                                             // of the second
 	d.asked("to sign in with the browser")
 	d.shot("browser")
 	d.becomes("federated", api.Connected)

@@ -84,6 +84,7 @@ func Start(c Config) (s *Seat, err error) {
 	if err := run("Xvfb", ":"+number, "-screen", "0", fmt.Sprintf("%dx%dx24", c.Width, c.Height), "-fbdir", display, "-nolisten", "tcp", "-noreset"); err != nil {
 		return s, err
 	}
+	xgb.Logger.SetOutput(io.Discard) // it tells of each try
 	if err := await("the display", func() (up bool) {
 		s.x, err = xgb.NewConnDisplay(":" + number)
 		return err == nil
@@ -211,10 +212,4 @@ func (s *Seat) Active() string {
 		return ""
 	}
 	return out
-}
-
-// Quit asks a window to close, as its frame's button does.
-func (s *Seat) Quit(id uint32) error {
-	_, err := s.xdotool("windowquit", fmt.Sprint(id))
-	return err
 }
