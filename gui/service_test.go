@@ -151,7 +151,7 @@ func screenOf(t *testing.T, language string, s *service, asks ...func(m *view.Mo
 			ask(m)
 			synctest.Wait()
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(2500 * time.Millisecond) // between two of the service's seconds
 		synctest.Wait()
 		stop()
 		<-done

@@ -16,11 +16,11 @@ var (
 
 	SaysDisconnected   = Key{"Your traffic does not go through this VPN.", "このVPNは使われていません。通信は通常の経路を通ります。"}
 	SaysConnecting     = Key{"Setting up the connection. Your traffic does not go through this VPN yet.", "接続の準備をしています。通信はまだこのVPNを通りません。"}
-	SaysNeedsLogin     = Key{"The server waits for your sign-in. Your traffic does not go through this VPN.", "サーバーがサインインを待っています。通信はまだこのVPNを通りません。"}
-	SaysAskedWhileUp   = Key{"You are connected, and the server asks you to sign in again.", "接続中ですが、サーバーがもう一度サインインを求めています。"}
+	SaysNeedsLogin     = Key{"The server waits for your sign-in. Until then, your traffic does not go through this VPN.", "サーバーがサインインを待っています。サインインするまで、通信はこのVPNを通りません。"}
+	SaysAskedWhileUp   = Key{"You are connected, and the server asks you to sign in again. Sign in to stay connected.", "接続中ですが、サーバーがもう一度サインインを求めています。接続を続けるにはサインインしてください。"}
 	SaysConnectedAll   = Key{"All your traffic goes through this VPN.", "すべての通信がこのVPNを通ります。"}
 	SaysConnectedSome  = Key{"Traffic to the listed networks goes through this VPN; everything else goes the usual way.", "一覧のネットワークへの通信だけがこのVPNを通り、それ以外は通常の経路を通ります。"}
-	SaysConnectedNone  = Key{"Connected, but no network goes through this VPN.", "接続していますが、このVPNを通るネットワークはありません。"}
+	SaysConnectedNone  = Key{"Connected, but no network goes through this VPN. Ask your administrator which ones should.", "接続していますが、このVPNを通るネットワークはありません。対象のネットワークを管理者にご確認ください。"}
 	SaysReconnecting   = Key{"The connection was lost and is being set up again.", "接続が切れたため、再接続しています。"}
 	SaysDisconnecting  = Key{"The connection is being ended and this computer's network put back as it was.", "接続を終了し、このコンピューターのネットワークを元に戻しています。"}
 	SaysBlocked        = Key{"Traffic is blocked, so that nothing leaves this computer unprotected.", "保護されない通信が出ていかないように、通信を遮断しています。"}
@@ -37,7 +37,7 @@ var (
 	ServiceNotRunningHint   = Key{"Start it, or ask your administrator. This window tries again by itself.", "サービスを開始するか、管理者にお問い合わせください。このウィンドウは自動的に再試行します。"}
 	ServiceNotRunningStart  = Key{"To start it by hand: {start}", "手動で開始するには：{start}"}
 	ServiceNotPermitted     = Key{"You are not permitted to use the Adit service.", "Aditサービスを使用する権限がありません。"}
-	ServiceNotPermittedHint = Key{"Ask your administrator to let you use it.", "管理者に使用の許可を依頼してください。"}
+	ServiceNotPermittedHint = Key{"Ask your administrator to let you use it. On Linux you need to be in the group adit, and to sign in to the computer again afterwards.", "管理者に使用の許可を依頼してください。Linuxではaditグループに追加してもらい、PCにログインし直す必要があります。"}
 	ServiceUnsupported      = Key{"The Adit service does not run on this system yet, so this window cannot connect.", "Aditサービスはこのシステムにまだ対応していないため、このウィンドウからは接続できません。"}
 	ServiceUnsupportedHint  = Key{"Tunnels for single programs need no service: adit connect FILE --userspace", "プログラム単位のトンネルにはサービスは不要です：adit connect FILE --userspace"}
 	ServiceBroken           = Key{"The connection to the Adit service is lost[: {detail}].", "Aditサービスとの接続が切れました[（{detail}）]。"}
@@ -71,7 +71,7 @@ var (
 	SavedRefused    = Key{"The saved password of {user} was not accepted, and is forgotten.", "{user}の保存済みパスワードは受け付けられなかったため、消去しました。"}
 	SavedKept       = Key{"The password is saved in your keychain.", "パスワードをキーチェーンに保存しました。"}
 	SavedForbidden  = Key{"The password may not be saved, and is forgotten.", "パスワードの保存が許可されていないため、保存済みのパスワードを消去しました。"}
-	KeychainTrouble = Key{"The keychain does not work: {detail}", "キーチェーンを使用できません：{detail}"}
+	KeychainTrouble = Key{"The keychain does not work, so passwords are neither saved nor read: {detail}", "キーチェーンを使用できないため、パスワードの保存と読み出しができません：{detail}"}
 )
 
 // The detail pane.
@@ -165,7 +165,7 @@ var (
 	BrowserWaiting      = Key{"Your browser shows the sign-in page of {site}. Finish there; this window waits.", "ブラウザーに{site}のサインインページが表示されます。そちらで手続きを完了してください。このウィンドウはそのままお待ちください。"}
 	BrowserFailed       = Key{"The browser could not be started. Copy the address and open it yourself on this computer.", "ブラウザーを起動できませんでした。アドレスをコピーして、このコンピューターのブラウザーで開いてください。"}
 	BrowserBusy         = Key{"Another program is waiting for a sign-in on port {port}. Finish or end it there, then try again.", "ほかのプログラムがポート{port}でサインインを待っています。そちらを完了または終了してから、もう一度お試しください。"}
-	BrowserBroken       = Key{"The sign-in with the browser did not work: {detail}", "ブラウザーでのサインインに失敗しました：{detail}"}
+	BrowserBroken       = Key{"The sign-in with the browser did not work ({detail}). Open it again, or cancel and connect once more.", "ブラウザーでのサインインに失敗しました（{detail}）。もう一度開くか、キャンセルして接続し直してください。"}
 	OpenAgain           = Key{"Open again", "もう一度開く"}
 	CopyAddress         = Key{"Copy address", "アドレスをコピー"}
 	WaitTitle           = Key{"Waiting for {profile}", "{profile}の応答待ち"}
@@ -276,7 +276,7 @@ var (
 
 	ExplainLabel       = Key{"Address or host name", "アドレスまたはホスト名"}
 	ExplainDo          = Key{"Explain", "調べる"}
-	ExplainHelp        = Key{"Says which way traffic to an address goes, and why. Nothing is sent to it.", "そのアドレスへの通信がどの経路を通るのか、理由とともに表示します。実際の通信は行いません。"}
+	ExplainHelp        = Key{"Type an address or a host name to see which way traffic to it goes, and why. Nothing is sent to it.", "アドレスまたはホスト名を入力すると、そこへの通信がどの経路を通るのかを、理由とともに表示します。実際の通信は行いません。"}
 	ExplainWorking     = Key{"Looking…", "調べています…"}
 	ExplainNamed       = Key{"{name} ({address})", "{name}（{address}）"}
 	ExplainTunnel      = Key{"{destination} goes through the VPN[ {profile}].", "{destination}への通信はVPN[「{profile}」]を通ります。"}
@@ -302,7 +302,7 @@ var (
 	FirstManaged = Key{"Your organization will provide the VPN profiles.", "VPNプロファイルは組織から提供されます。"}
 	TryDemo      = Key{"Try it with the bundled server", "付属のサーバーで試す"}
 	TryingDemo   = Key{"Starting the bundled server…", "付属のサーバーを起動しています…"}
-	DemoFailed   = Key{"The bundled server could not be started: {detail}", "付属のサーバーを起動できませんでした：{detail}"}
+	DemoFailed   = Key{"The bundled server could not be started ({detail}). Try again, or add a profile of your own.", "付属のサーバーを起動できませんでした（{detail}）。もう一度お試しになるか、お手元のプロファイルを追加してください。"}
 
 	AboutText    = Key{"An open VPN client for AWS Client VPN and every other OpenVPN server.", "AWS Client VPNとすべてのOpenVPNサーバーに対応したオープンなVPNクライアントです。"}
 	AboutApp     = Key{"App", "アプリ"}
