@@ -20,7 +20,7 @@ PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqli
 # The desktop app: to build it, and a display on which it runs.
 PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool binutils-mingw-w64-x86-64
 
-.PHONY: help build gui gui-windows demo test unit race lab lab-full check fmt vet cross fuzz bench clean packages
+.PHONY: help build gui gui-windows demo test unit race lab shots lab-full check fmt vet cross fuzz bench clean packages
 
 help:
 	@echo 'make build     bin/adit, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11 (no cgo; all static but the last)'
@@ -29,6 +29,7 @@ help:
 	@echo 'make test      unit tests, race detector, lab (as root; installs packages)'
 	@echo 'make check     formatting, vet, all systems build, every fuzz target for $(FUZZTIME)'
 	@echo 'make lab       the lab alone; make lab-full runs every cell of the matrix'
+	@echo 'make shots     the pictures of the desktop app in docs/img'
 	@echo 'make bench     side by side with openvpn and wireguard-go; writes docs/performance.md (root, a quiet machine, half an hour)'
 	@echo 'make clean     remove bin/ and test caches of this tree'
 
@@ -73,6 +74,11 @@ lab: packages
 	@if [ "$$(id -u)" = 0 ]; then $(GO) test -count=1 -timeout 20m ./lab; \
 	elif [ "$$CI" = true ]; then echo 'the lab needs root' >&2; exit 1; \
 	else echo 'left out: lab (network namespaces and the real openvpn need root)'; fi
+
+# The pictures of the desktop app in docs/img, taken while the tests walk through it.
+shots: packages
+	mkdir -p docs/img
+	ADIT_LAB_SHOTS=$(CURDIR)/docs/img $(GO) test -count=1 -run 'TestDesktop' ./lab
 
 lab-full: packages
 	ADIT_LAB=full $(GO) test -count=1 -timeout 80m -v ./lab

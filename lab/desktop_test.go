@@ -5,12 +5,14 @@ package lab
 import (
 	"encoding/json"
 	"fmt"
+	"image"
 	"image/color"
 	"image/png"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,18 +47,39 @@ var guiFile = sync.OnceValues(func() (string, error) {
 // desktopApp is adit-gui at a seat in the client node.
 type desktopApp struct {
 	*site
+	colours
 	seat *seat.Seat
 	file string
 	proc *Proc
 }
 
-// Colours of the light theme that stand for something (gui/theme.go).
-var (
-	green    = color.NRGBA{0x1d, 0x7a, 0x45, 0xff} // the sign of a tunnel that is up
-	amber    = color.NRGBA{0x96, 0x56, 0x00, 0xff} // the edge of a problem
-	primary  = color.NRGBA{0x0f, 0x6a, 0x86, 0xff} // the main button
-	received = color.NRGBA{0xc4, 0xda, 0xe1, 0xff} // the graph's area: a quarter of the primary colour on white
-)
+// colours of the light theme that stand for something.
+type colours struct {
+	green    color.NRGBA // the sign of a tunnel that is up
+	amber    color.NRGBA // the edge of a problem
+	primary  color.NRGBA // the main button
+	received color.NRGBA // the graph's area: a quarter of the primary colour on the background
+}
+
+// lightColours reads them where they are written.
+func (s *site) lightColours() (c colours) {
+	s.t.Helper()
+	text := s.read(filepath.Join("..", "gui", "theme.go"))
+	of := func(name string) color.NRGBA {
+		m := regexp.MustCompile(`theme\.ColorName` + name + `: +\{0x([0-9a-f]{8}),`).FindStringSubmatch(text)
+		if m == nil {
+			s.t.Fatalf("gui/theme.go has no colour %s", name)
+		}
+		x, err := strconv.ParseUint(m[1], 16, 32)
+		s.ok(err)
+		return color.NRGBA{uint8(x >> 24), uint8(x >> 16), uint8(x >> 8), uint8(x)}
+	}
+	back := of("Background")
+	c = colours{green: of("Success"), amber: of("Warning"), primary: of("Primary")}
+	mix := func(over, under uint8) uint8 { return uint8((63*int(over) + 192*int(under)) / 255) }
+	c.received = color.NRGBA{mix(c.primary.R, back.R), mix(c.primary.G, back.G), mix(c.primary.B, back.B), 255}
+	return c
+}
 
 // someOf is how many pixels of a colour are no accident.
 const someOf = 150
@@ -79,7 +102,7 @@ func needsDesktop(t *testing.T) {
 // desktopSeat makes a desktop; with a tray or, as GNOME is by itself, without. The app is built and not started.
 func (s *site) desktopSeat(tray bool) *desktopApp {
 	s.t.Helper()
-	d := &desktopApp{site: s}
+	d := &desktopApp{site: s, colours: s.lightColours()}
 	var err error
 	d.file, err = guiFile()
 	s.ok(err)
@@ -102,7 +125,7 @@ func (d *desktopApp) open(env ...string) {
 	d.t.Helper()
 	d.proc = d.start(d.client, "adit-gui", d.command(env)...)
 	d.until(2*soon, "the window has the keyboard", d.inFront)
-	d.until(2*soon, "the window shows what to do", func() bool { return !d.asks() && d.of(primary) >= someOf })
+	d.until(2*soon, "the window shows what to do", func() bool { return !d.asks() && d.of(d.primary) >= someOf })
 }
 
 // again starts the app once more, which hands over what it was asked for and ends.
@@ -152,6 +175,17 @@ func (d *desktopApp) gone() {
 	d.until(soon, "the window is closed", func() bool { return !d.visible() })
 }
 
+// picture is the window's, which is open.
+func (d *desktopApp) picture() (m *image.NRGBA) {
+	d.t.Helper()
+	d.until(soon, "a picture of the window", func() (ok bool) {
+		var err error
+		m, err = d.seat.Picture("Adit")
+		return err == nil
+	})
+	return m
+}
+
 // of counts the window's pixels of a colour.
 func (d *desktopApp) of(c color.NRGBA) int {
 	m, err := d.seat.Picture("Adit")
@@ -193,14 +227,12 @@ func (d *desktopApp) types(text string) { d.t.Helper(); d.ok(d.seat.Type(text)) 
 // changes presses keys and waits until the window shows something else, at rest.
 func (d *desktopApp) changes(what string, keys ...string) {
 	d.t.Helper()
-	m, err := d.seat.Picture("Adit")
-	d.ok(err)
+	m := d.picture()
 	before, last := m.Pix, m.Pix
 	d.key(keys...)
 	d.until(soon, what, func() bool {
 		time.Sleep(100 * time.Millisecond)
-		m, err := d.seat.Picture("Adit")
-		d.ok(err)
+		m := d.picture()
 		still := slices.Equal(last, m.Pix)
 		last = m.Pix
 		return still && !slices.Equal(before, m.Pix)
@@ -211,7 +243,7 @@ func (d *desktopApp) changes(what string, keys ...string) {
 func (d *desktopApp) ends(profile string) {
 	d.t.Helper()
 	d.becomes(profile, api.Disconnected)
-	d.until(soon, "the window shows that the tunnel has ended", func() bool { return d.of(green) < someOf && d.of(primary) >= someOf })
+	d.until(soon, "the window shows that the tunnel has ended", func() bool { return d.of(d.green) < someOf && d.of(d.primary) >= someOf })
 }
 
 // Keys of the menus.
@@ -273,13 +305,11 @@ func (d *desktopApp) shot(name string) {
 	if shots == "" {
 		return
 	}
-	m, err := d.seat.Picture("Adit")
-	d.ok(err)
+	m := d.picture()
 	for end, same := time.Now().Add(soon), 0; same < 4 && time.Now().Before(end); same++ {
 		time.Sleep(150 * time.Millisecond)
 		old := m
-		m, err = d.seat.Picture("Adit")
-		if d.ok(err); !slices.Equal(old.Pix, m.Pix) {
+		if m = d.picture(); !slices.Equal(old.Pix, m.Pix) {
 			same = -1
 		}
 	}
@@ -323,28 +353,24 @@ func TestDesktop(t *testing.T) {
 	d.answered()
 	d.choose("Connect work") // the tray knows it
 	d.becomes("work", api.Connected)
-	d.sees("that the tunnel is up", green)
+	d.sees("that the tunnel is up", d.green)
 	d.key(keyMain)
 	d.ends("work")
 
 	d.key(keyMain)
 	d.becomes("work", api.Connected)
 	s.reaches(s.client, none, hostAddr)
-	d.sees("that the tunnel is up", green)
+	d.sees("that the tunnel is up", d.green)
 	d.tells("work: Connected")
-	idle := d.of(received)
+	idle := d.of(d.received)
 	server := s.start(s.host, "iperf3", "iperf3", "--server", "--forceflush")
 	s.ok(server.WaitFor("listening", soon))
 	client := s.start(s.client, "iperf3", "iperf3", "--client", hostAddr.String(), "--reverse", "--bitrate", "20M", "--time", "300")
-	d.until(2*soon, "the graph shows the traffic", func() bool { return d.of(received) > idle+1000 })
+	d.until(2*soon, "the graph shows the traffic", func() bool { return d.of(d.received) > idle+1000 })
 	d.until(soon, "the graph moves", func() bool {
-		old, err := d.seat.Picture("Adit")
-		s.ok(err)
-		was, moved := seat.Where(old, received), 0
+		was, moved := seat.Where(d.picture(), d.received), 0
 		time.Sleep(time.Second)
-		m, err := d.seat.Picture("Adit")
-		s.ok(err)
-		for at := range seat.Where(m, received) {
+		for at := range seat.Where(d.picture(), d.received) {
 			if !was[at] {
 				moved++
 			}
@@ -352,7 +378,7 @@ func TestDesktop(t *testing.T) {
 		return moved > 100
 	})
 	if shots != "" {
-		d.until(2*time.Minute, "a graph to look at", func() bool { return d.of(received) > idle+20000 })
+		d.until(2*time.Minute, "a graph to look at", func() bool { return d.of(d.received) > idle+20000 })
 		d.shot("connected")
 	}
 	client.Stop(syscall.SIGINT, soon) // which it calls an error
@@ -362,12 +388,12 @@ func TestDesktop(t *testing.T) {
 	d.becomes("work", api.Reconnecting)
 	d.tells("work: Reconnecting…")
 	d.notified("work lost its connection")
-	d.until(soon, "the window no longer shows that the tunnel is up", func() bool { return d.of(green) < someOf })
+	d.until(soon, "the window no longer shows that the tunnel is up", func() bool { return d.of(d.green) < someOf })
 	d.shot("reconnecting")
 	up = s.endpointUp(config)
 	d.becomes("work", api.Connected)
 	d.tells("work: Connected")
-	d.sees("that the tunnel is up again", green)
+	d.sees("that the tunnel is up again", d.green)
 	s.reaches(s.client, none, hostAddr)
 	d.key(keyMain)
 	d.ends("work")
@@ -382,7 +408,7 @@ func TestDesktop(t *testing.T) {
 	d.tells("work: Connected")
 	d.notified("work is connected")
 	d.choose("Open Adit")
-	d.sees("that the tunnel is up", green)
+	d.sees("that the tunnel is up", d.green)
 	d.key("alt+F4")
 	d.gone()
 	s.ok(d.seat.Panel.Tap())
@@ -447,14 +473,14 @@ func TestDesktopSignsIn(t *testing.T) {
 	d.types("hunter-bad")
 	d.shot("password")
 	d.key("Return")
-	d.sees("that the password is wrong", amber)
+	d.sees("that the password is wrong", d.amber)
 	d.asked("once more")
 	d.shot("wrong-password")
 	d.types("geheim")
 	d.key("Return")
 	d.becomes("directory", api.Connected)
 	d.answered()
-	d.sees("that the tunnel is up", green)
+	d.sees("that the tunnel is up", d.green)
 	s.reaches(s.client, none, netip.MustParseAddr(demoHost))
 	d.key(keyMain)
 	d.ends("directory")
@@ -485,7 +511,7 @@ func TestDesktopSignsIn(t *testing.T) {
 	d.gone()
 	d.again()
 	d.until(soon, "the window is in front again", d.inFront)
-	d.sees("that the tunnel is up", green)
+	d.sees("that the tunnel is up", d.green)
 	d.key(keyMain)
 	d.becomes("federated", api.Disconnected)
 	s.same("after the second connection", before, s.system())

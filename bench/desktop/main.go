@@ -31,7 +31,6 @@ import (
 type options struct {
 	starts int
 	rest   time.Duration
-	cycles int
 	hold   time.Duration
 	bin    string
 }
@@ -51,13 +50,12 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 	f := flag.NewFlagSet("desktop", flag.ContinueOnError)
 	f.IntVar(&o.starts, "starts", 15, "starts of the app and of an empty window; 0: none")
 	f.DurationVar(&o.rest, "rest", 30*time.Second, "how long it is watched while nothing happens, open and hidden; 0: not at all")
-	f.IntVar(&o.cycles, "cycles", 50, "connections from the tray; 0: none")
-	f.DurationVar(&o.hold, "for", 0, "go on with connections for this long instead, such as an hour")
+	f.DurationVar(&o.hold, "connect", 4*time.Minute, "how long it connects and disconnects, such as an hour; 0: not at all")
 	f.StringVar(&o.bin, "bin", "bin", "`directory` of what make build and make gui make")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if f.NArg() > 0 || o.starts < 0 || o.cycles < 0 || o.rest < 0 || o.hold < 0 {
+	if f.NArg() > 0 || o.starts < 0 || o.rest < 0 || o.hold < 0 {
 		return errors.New("wrong arguments; see -help")
 	}
 	if os.Geteuid() != 0 {
@@ -86,7 +84,7 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 			return err
 		}
 	}
-	if o.cycles > 0 || o.hold > 0 {
+	if o.hold > 0 {
 		return b.measureCycles()
 	}
 	return nil

@@ -280,34 +280,33 @@ func (d *damaged) close() {
 	d.done.Wait()
 }
 
-// warm is how many connections fill what is filled once.
-const warm = 10
+// few is how many connections there are before goroutines are counted first, and warm how long before memory is read
+// first, at most half of the time: the toolkit keeps what it has drawn for a minute.
+const (
+	few  = 10
+	warm = 100 * time.Second
+)
 
 // measureCycles connects and disconnects from the tray, with the window open. Goroutines are counted in what Go
 // prints of a process that is told to quit (SIGQUIT): of one after a few connections, and of another after all.
 func (b *bench) measureCycles() error {
-	few, _, err := b.cycle(func(n int, _ time.Duration) bool { return n < warm })
+	first, _, err := b.cycle(func(n int, _ time.Duration) bool { return n < few })
 	if err != nil {
 		return err
 	}
-	many, grown, err := b.cycle(func(n int, since time.Duration) bool {
-		if b.hold > 0 {
-			return since < b.hold
-		}
-		return n < warm+b.cycles
-	})
+	last, g, err := b.cycle(func(_ int, since time.Duration) bool { return since < b.hold })
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "goroutines     %d after %d connections, %d after %d\n", few, warm, many, grown.n)
-	fmt.Fprintf(b.out, "private memory %.1f MiB after %d connections, %.1f MiB after %d (%s)\n", float64(grown.before)/1024, warm, float64(grown.after)/1024, grown.n, grown.took.Round(time.Second))
+	fmt.Fprintf(b.out, "goroutines     %d after %d connections, %d after %d\n", first, few, last, g.n)
+	fmt.Fprintf(b.out, "private memory %.1f MiB after %s, %.1f MiB after %s\n", float64(g.before)/1024, g.warm.Round(time.Second), float64(g.after)/1024, g.took.Round(time.Second))
 	return nil
 }
 
-// growth is private memory in KiB after the first connections and after all n.
+// growth is private memory in KiB after a while and after all n connections.
 type growth struct {
 	before, after, n int
-	took             time.Duration
+	warm, took       time.Duration
 }
 
 // cycle connects and disconnects while on says so, and counts the goroutines that are left.
@@ -323,8 +322,8 @@ func (b *bench) cycle(on func(n int, since time.Duration) bool) (goroutines int,
 	}
 	begin := time.Now()
 	for ; on(g.n, time.Since(begin)); g.n++ {
-		if g.n == warm {
-			time.Sleep(settle)
+		if since := time.Since(begin); g.before == 0 && since > min(warm, b.hold/2) {
+			g.warm = since
 			if g.before, err = privateMemory(p); err != nil {
 				return 0, g, err
 			}

@@ -81,7 +81,7 @@ func Start(c Config) (s *Seat, err error) {
 		return s, err
 	}
 	s.stops = append(s.stops, func() { held.Close() })
-	if err := run("Xvfb", ":"+number, "-screen", "0", fmt.Sprintf("%dx%dx24", c.Width, c.Height), "-fbdir", display, "-nolisten", "tcp", "-noreset"); err != nil {
+	if err := run("Xvfb", ":"+number, "-screen", "0", fmt.Sprintf("%dx%dx24", c.Width, c.Height), "-fbdir", display, "-nolisten", "tcp", "-noreset", "-nocursor"); err != nil {
 		return s, err
 	}
 	xgb.Logger.SetOutput(io.Discard) // it tells of each try
