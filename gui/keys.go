@@ -49,6 +49,10 @@ func shortcutOf(k view.Key) fyne.Shortcut {
 // command does a menu's line. For a key the toolkit asks neither whether the line is enabled nor whether a dialog is in
 // front.
 func (w *Window) command(c view.Command) {
+	if w.list.chosen != "" && c.Action.Profile != "" && c.Key != (view.Key{}) {
+		w.held = c.Key // it is meant for the profile that was just chosen
+		return
+	}
 	switch {
 	case !c.Enabled, w.win.Canvas().Overlays().Top() != nil && c.Action.Kind != view.ActionQuit:
 	case c.Page != "":
@@ -60,16 +64,27 @@ func (w *Window) command(c view.Command) {
 
 // plainKey does the command of a key alone, if there is one: the toolkit takes only those with Ctrl or Alt for
 // shortcuts.
-func (w *Window) plainKey(name fyne.KeyName) bool {
+func (w *Window) plainKey(name fyne.KeyName) bool { return w.key(view.Key{Name: string(name)}) }
+
+// key does the command of a key, if there is one.
+func (w *Window) key(k view.Key) bool {
 	for _, m := range w.shown.Menus {
 		for _, c := range m.Commands {
-			if c.Key == (view.Key{Name: string(name)}) {
+			if c.Key == k {
 				w.command(c)
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// release does what was held until the chosen profile is on the screen.
+func (w *Window) release() {
+	if k := w.held; k != (view.Key{}) && w.list.chosen == "" {
+		w.held = view.Key{}
+		w.key(k)
+	}
 }
 
 // typed takes keys while nothing has the focus: those of the dialog in front, else those of the menus.

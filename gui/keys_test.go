@@ -172,8 +172,14 @@ func TestListKeys(t *testing.T) {
 	r.want(t, "select b", "select c", "select b")
 	press(t, w, fyne.KeyReturn, 0) // is selected already
 	r.want(t)
+	// Keys for a profile that is not on the screen yet wait for it.
+	press(t, w, fyne.KeyReturn, fyne.KeyModifierShortcutDefault)
 	press(t, w, fyne.KeyF2, 0)
-	r.want(t, "do ask rename a") // the screen's own: nobody has shown another
+	r.want(t)
+	w.Show(screenOf(t, "en", &service{profiles: []api.Profile{{Name: "a"}, {Name: "b"}, {Name: "c"}}}, func(m *view.Model) { m.Select("b") }))
+	r.want(t, "do ask rename b")
+	press(t, w, fyne.KeyF2, 0)
+	r.want(t, "do ask rename b")
 }
 
 // TestButtonKeys: Tab leads through the window, and Enter presses.

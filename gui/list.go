@@ -19,7 +19,8 @@ type profileList struct {
 	others *widget.Label // other users' tunnels
 	items  []view.Item
 	theme  fyne.Theme
-	quiet  bool // the selection is the screen's, not the person's
+	chosen string // by the person, and not on a screen yet; empty: nothing
+	quiet  bool   // the selection is the screen's, not the person's
 }
 
 // row is one line of it.
@@ -72,7 +73,8 @@ func newProfileList(selected func(profile string), other func(fyne.KeyName) bool
 		}, other)
 	l.list.OnSelected = func(id widget.ListItemID) {
 		if !l.quiet && id < len(l.items) {
-			selected(l.items[id].Name)
+			l.chosen = l.items[id].Name
+			selected(l.chosen)
 		}
 	}
 	l.list.HideSeparators = true
@@ -81,6 +83,10 @@ func newProfileList(selected func(profile string), other func(fyne.KeyName) bool
 }
 
 func (l *profileList) show(s view.Screen, th fyne.Theme) {
+	there := func(i view.Item) bool { return i.Name == l.chosen }
+	if at := slices.IndexFunc(s.Profiles, there); at < 0 || s.Profiles[at].Selected {
+		l.chosen = ""
+	}
 	set(l.empty, s.Empty)
 	showIf(l.empty, len(s.Profiles) == 0)
 	text := ""

@@ -63,6 +63,7 @@ type Window struct {
 	nothing fyne.CanvasObject // when no profile is selected
 	hidden  func()            // told after the window was hidden
 	closing func()            // the person closes the window
+	held    view.Key          // pressed before the profile that it is for was on the screen
 	quit    func()            // ends the app
 	icon    fyne.Resource     // the app's, drawn once
 }
@@ -132,6 +133,7 @@ func (w *Window) Show(s view.Screen) {
 		w.root.Refresh() // sizes may have changed all the way up
 	}
 	w.showDialog(s.Dialog)
+	w.release()
 }
 
 // front is what stands beside the list.
