@@ -66,7 +66,9 @@ func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
 	showIf(d.sentence, s.Sentence != "")
 	set(d.managed, s.Managed)
 	showIf(d.managed, s.Managed != "")
-	d.notice.show(s.Notice)
+	// What comes or goes moves what is below; the toolkit does not always find out by itself.
+	moved := d.notice.show(s.Notice) || (old.Throughput == nil) != (s.Throughput == nil) || (old.Sentence == "") != (s.Sentence == "") ||
+		(old.Managed == "") != (s.Managed == "") || len(old.Rows) != len(s.Rows)
 	if !reflect.DeepEqual(old.Buttons, s.Buttons) || old.Name != s.Name {
 		d.buttons.Objects = buttonRow(s.Buttons, d.do)
 		d.buttons.Refresh()
@@ -86,6 +88,9 @@ func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
 	showIf(d.throughput, s.Throughput != nil)
 	showFacts(d.rows, old.Rows, s.Rows)
 	d.through.show(&s.Through)
+	if moved {
+		d.object.Content.Refresh()
+	}
 }
 
 // search brings the search box into sight.
