@@ -151,15 +151,16 @@ func (d *desktopApp) ended() {
 	if err := d.proc.Err(); err != nil {
 		d.t.Errorf("the app ended with %v, and said:\n%s", err, said)
 	}
-	all, err := os.ReadDir("/proc")
-	d.ok(err)
-	for _, p := range all {
-		text, _ := os.ReadFile(filepath.Join("/proc", p.Name(), "stat"))
-		_, rest, _ := strings.Cut(string(text), ") ") // state, parent, group
-		if f := strings.Fields(rest); len(f) > 2 && f[2] == strconv.Itoa(d.proc.Cmd.Process.Pid) {
-			d.t.Errorf("a process stays: %s", text)
-		}
-	}
+	d.until(soon, "none of the app's processes runs", func() bool { // zombies wait for their parent
+		all, err := os.ReadDir("/proc")
+		d.ok(err)
+		return !slices.ContainsFunc(all, func(p os.DirEntry) bool {
+			text, _ := os.ReadFile(filepath.Join("/proc", p.Name(), "stat"))
+			_, rest, _ := strings.Cut(string(text), ") ") // state, parent, group
+			f := strings.Fields(rest)
+			return len(f) > 2 && f[0] != "Z" && f[2] == strconv.Itoa(d.proc.Cmd.Process.Pid)
+		})
+	})
 	left, err := filepath.Glob(filepath.Join(d.seat.Runtime, "*.sock"))
 	if d.ok(err); len(left) > 0 {
 		d.t.Errorf("sockets stay: %q", left)
