@@ -267,6 +267,9 @@ func (m *Model) inOrder(name string, work func(ctx context.Context)) {
 // SetVisible says whether the window is open. While it is not, only what the tray shows is published.
 func (m *Model) SetVisible(visible bool) {
 	m.post(func() {
+		if !visible {
+			m.publish() // what the last click did: it is seen first when the window opens again
+		}
 		if m.visible = visible; visible {
 			m.touch()
 			if m.s.reachable() {

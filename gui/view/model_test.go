@@ -526,8 +526,12 @@ func TestOnClose(t *testing.T) {
 		if c := r.screen().OnClose; c != CloseAsks {
 			t.Errorf("closing does %q after it was set to ask", c)
 		}
-		r.do(ActionKeepRunning, "")
+		r.m.AskBackground()
+		r.dialog(DialogBackground)
+		r.m.Do(Action{Kind: ActionKeepRunning}) // with which the window hides
+		r.m.SetVisible(false)
 		r.told()
+		r.noDialog()
 		if c := r.screen().OnClose; c != CloseHides {
 			t.Errorf("closing does %q", c)
 		}
