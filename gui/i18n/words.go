@@ -59,7 +59,7 @@ var (
 	AddFile         = Key{"Add from file…", "ファイルから追加…"}
 	AddAddress      = Key{"Add from web address…", "Webアドレスから追加…"}
 	AddForbidden    = Key{"Your organization does not allow profiles of your own.", "組織の設定により、独自のプロファイルは追加できません。"}
-	WhyInUse        = Key{"Disconnect first.", "先に切断してください。"}
+	WhyInUse        = Key{"To rename or remove it, disconnect first.", "名前の変更や削除をするには、先に切断してください。"}
 	WhyManaged      = Key{"Managed by your organization.", "組織が管理しています。"}
 	WhyAlwaysOn     = Key{"Your organization keeps this VPN always on.", "組織の設定により、このVPNは常に接続されます。"}
 	WhyNoService    = Key{"The Adit service does not answer.", "Aditサービスが応答しません。"}

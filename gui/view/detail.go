@@ -31,6 +31,9 @@ func (r renderer) detail() *Detail {
 		return d
 	}
 	d.Notice = r.notice(cmp.Or(r.problems[p.Name], c.Problem))
+	if d.Notice != nil && d.Notice.Code == api.CodeSessionEnded && c.State == api.Reconnecting {
+		d.Notice.Hints = nil // what they ask for is under way
+	}
 	if c.State != api.Disconnected && !c.Since.IsZero() {
 		d.Since, d.Elapsed = r.t(i18n.Since, "time", r.moment(c.Since)), i18n.Clock(r.now.Sub(c.Since))
 	}

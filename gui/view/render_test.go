@@ -87,6 +87,7 @@ func TestStates(t *testing.T) {
 			{"connected, asked again", with(func(c *api.Connection) { c.Login = &api.Login{ID: "1", Kind: api.LoginOTP} })},
 			{"reconnecting", with(to(api.Reconnecting, "off", lost))},
 			{"reconnecting, guarded", with(to(api.Reconnecting, "auto", lost))},
+			{"reconnecting, as the server ended the session", with(to(api.Reconnecting, "off", api.NewProblem(api.CodeSessionEnded, map[string]string{"reason": "idle"})))},
 			{"disconnecting", with(to(api.Disconnecting, "off", nil))},
 			{"blocked", with(to(api.Blocked, "auto", api.NewProblem(api.CodeSessionEnded, map[string]string{"reason": "terminated"})))},
 			{"blocked, lockdown", with(to(api.Blocked, "lockdown", nil))},
