@@ -98,6 +98,12 @@ func TestShortcuts(t *testing.T) {
 		}
 	}
 
+	w, _ = newWindow(t, up)
+	w.Show(screenOf(t, "en", idleService(), page(view.PageExplain)))
+	if got := w.win.Canvas().Focused(); got != w.explain.entry {
+		t.Errorf("Why can't I reach: the focus is on %T", got)
+	}
+
 	w, r = newWindow(t, log)
 	press(t, w, fyne.KeyC, primary|fyne.KeyModifierShift)
 	if got := w.app.Clipboard().Content(); got != log.Log.Text() || got == "" {

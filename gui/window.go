@@ -134,6 +134,9 @@ func (w *Window) Show(s view.Screen) {
 	}
 	w.showDialog(s.Dialog)
 	w.release()
+	if s.Page == view.PageExplain && old.Page != s.Page && s.Dialog == nil {
+		w.win.Canvas().Focus(w.explain.entry) // there is nothing else to do
+	}
 }
 
 // front is what stands beside the list.

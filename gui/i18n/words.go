@@ -238,7 +238,7 @@ var (
 	SettingLanguage    = Key{"Language", "言語"}
 	LanguageAuto       = Key{"As the system", "システムに合わせる"}
 	LanguageEnglish    = Key{"English", "English"}
-	LanguageJapanese   = Key{"日本語 (Japanese)", "日本語"}
+	LanguageJapanese   = Key{"Japanese", "日本語"}
 	SettingTheme       = Key{"Appearance", "外観"}
 	ThemeAuto          = Key{"As the system", "システムに合わせる"}
 	ThemeLight         = Key{"Light", "ライト"}
@@ -248,6 +248,7 @@ var (
 	TextLarge          = Key{"Large", "大"}
 	TextLargest        = Key{"Largest", "特大"}
 	SettingStart       = Key{"Start Adit when I sign in to this computer", "PCへのログイン時にAditを起動する"}
+	SettingGuardNot    = Key{"This version of Adit has no guard yet.", "このバージョンのAditには、ガードはまだありません。"}
 	SettingStartNot    = Key{"This system offers no way to start it.", "このシステムでは自動的に起動できません。"}
 	SettingNotify      = Key{"Show notifications", "通知を表示する"}
 	SettingAutoConnect = Key{"Connect when I sign in to this computer", "PCへのログイン時に自動的に接続する"}
@@ -347,7 +348,7 @@ var (
 	NoteCertificate    = Key{"The certificate of {profile} expires soon", "「{profile}」の証明書の期限が近づいています"}
 	NoteCertificateEnd = Key{"The certificate of {profile} has expired", "「{profile}」の証明書の期限が切れました"}
 	BackgroundTitle    = Key{"Keep Adit running?", "Aditの実行を続けますか？"}
-	BackgroundText     = Key{"This desktop has no tray for Adit's icon. Adit can keep running in the background; to see this window again, start Adit once more. Your VPN stays connected either way. You will not be asked again; the settings can change it.", "このデスクトップには、Aditのアイコンを表示するトレイがありません。Aditはバックグラウンドで実行を続けられます。もう一度Aditを起動すると、このウィンドウが表示されます。どちらの場合もVPNの接続は維持されます。この確認は一度だけです。あとから設定で変更できます。"}
+	BackgroundText     = Key{"This desktop has no tray for Adit's icon. Adit can keep running in the background; to see this window again, start Adit once more. A VPN that is connected stays so either way, except that the bundled server ends with Adit. You will not be asked again; the settings can change it.", "このデスクトップには、Aditのアイコンを表示するトレイがありません。Aditはバックグラウンドで実行を続けられます。もう一度Aditを起動すると、このウィンドウが表示されます。どちらの場合もVPNの接続は維持されます。ただし、付属のサーバーはAditと同時に終了します。この確認は一度だけです。あとから設定で変更できます。"}
 	BackgroundKeep     = Key{"Keep running", "実行を続ける"}
 	NoteBackground     = Key{"Adit keeps running", "Aditは実行を続けています"}
 	NoteBackgroundText = Key{"Start Adit again to see its window.", "ウィンドウを表示するには、もう一度Aditを起動してください。"}

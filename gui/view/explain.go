@@ -2,6 +2,8 @@ package view
 
 import (
 	"context"
+	"net"
+	"net/url"
 	"strings"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -9,10 +11,10 @@ import (
 	"github.com/adit-vpn/adit/routes"
 )
 
-// Explain asks which way traffic to a destination goes: an address or a host's name.
+// Explain asks which way traffic to a destination goes: an address, a host's name, or a web address, of which the host counts.
 func (m *Model) Explain(destination string) {
 	m.post(func() {
-		destination = strings.TrimSpace(destination)
+		destination = hostOf(strings.TrimSpace(destination))
 		if destination == "" {
 			return
 		}
@@ -33,6 +35,17 @@ func (m *Model) Explain(destination string) {
 		})
 		m.touch()
 	})
+}
+
+// hostOf is the host in what a person copied from a browser or a configuration: https://host/path, host:port.
+func hostOf(s string) string {
+	if u, err := url.Parse(s); err == nil && u.Host != "" {
+		return u.Hostname()
+	}
+	if host, port, err := net.SplitHostPort(s); err == nil && host != "" && !strings.Contains(port, "/") {
+		return host
+	}
+	return s
 }
 
 func (r renderer) explainPage() Explain {

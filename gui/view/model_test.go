@@ -660,6 +660,27 @@ func TestExplain(t *testing.T) {
 	})
 }
 
+func TestHostOf(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                            "",
+		"10.0.0.1":                    "10.0.0.1",
+		"intranet.example":            "intranet.example",
+		"http://10.98.0.1:8080/x":     "10.98.0.1",
+		"https://[2001:db8::1]/?q=a":  "2001:db8::1",
+		"intranet.example:443":        "intranet.example",
+		"[2001:db8::1]:443":           "2001:db8::1",
+		"2001:db8::1":                 "2001:db8::1",
+		"https://u:p@host.example:1/": "host.example",
+		"http://":                     "http://",
+		":80":                         ":80",
+		"a b":                         "a b",
+	} {
+		if got := hostOf(in); got != want {
+			t.Errorf("%q: %q, not %q", in, got, want)
+		}
+	}
+}
+
 // demo is a bundled server.
 type demo struct {
 	mu     sync.Mutex

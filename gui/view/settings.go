@@ -239,6 +239,9 @@ func (r renderer) settingsPage() []Setting {
 			if r.policy.Guard != "" {
 				o.Value = r.policy.Guard
 			}
+			if o.Locked == "" {
+				o.Locked = r.t(i18n.SettingGuardNot) // the service refuses every other value
+			}
 		}
 	}
 	return append(list, own...)
