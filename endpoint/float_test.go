@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/pmtud"
 	"github.com/adit-vpn/adit/ovpn/wire"
 	"github.com/adit-vpn/adit/platform/udp"
 )
@@ -285,6 +286,9 @@ func TestFloatOntoAnother(t *testing.T) {
 	// A second session of Bob at another address moves onto the first.
 	again, agains := r.connect(t, "bob")
 	again.ping(t, agains.Address.Addr())
+	for _, p := range r.peers.all() { // an answer to a search under way would move it back
+		r.until(t, func() bool { return p.packets.Load() > pmtud.Base })
+	}
 	sealed, _ = sealOne(again, echo(agains.Address.Addr(), agains.RouteGateway, 1))
 	bob.send(sealed)
 	r.until(t, func() bool { return len(r.Connections()) == 2 })
