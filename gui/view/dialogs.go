@@ -79,7 +79,7 @@ func (m *Model) submit(id string, v Values) {
 		case DialogRename:
 			m.rename(d, v[FieldName].Reveal())
 		case DialogAddress:
-			m.importFrom(v[FieldAddress].Reveal())
+			m.importFrom(webAddress(v[FieldAddress].Reveal()))
 		case DialogImport:
 			m.finishImport(d, v)
 		default:

@@ -48,6 +48,15 @@ func (m *Model) importFrom(arg string) {
 	m.startImport(arg, func(ctx context.Context) (source.Source, error) { return m.cfg.Read(ctx, arg) })
 }
 
+// webAddress is what a person meant who left out https://. The path of a file stays one.
+func webAddress(s string) string {
+	s = strings.TrimSpace(s)
+	if s == "" || strings.Contains(s, "://") || filepath.IsAbs(s) {
+		return s
+	}
+	return "https://" + s
+}
+
 func (m *Model) startImport(from string, read func(ctx context.Context) (source.Source, error)) {
 	if m.s.policy.ForbidUserProfiles {
 		return

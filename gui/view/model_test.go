@@ -1068,6 +1068,21 @@ func TestImport(t *testing.T) {
 	})
 }
 
+func TestWebAddress(t *testing.T) {
+	file, err := filepath.Abs("a.ovpn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]string{
+		"": "", " ": "", "https://vpn.example.com/a": "https://vpn.example.com/a", "http://vpn.example.com/": "http://vpn.example.com/",
+		" vpn.example.com/a?b=c ": "https://vpn.example.com/a?b=c", "vpn.example.com:8443/a": "https://vpn.example.com:8443/a", file: file,
+	} {
+		if got := webAddress(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestSuggestName(t *testing.T) {
 	for in, want := range map[string]string{"work": "work", "a/b": "a-b", "..x.": "x", "": "vpn", "!!!": "vpn", "社内 VPN": "社内 VPN", strings.Repeat("é", 60): strings.Repeat("é", 32), "\xff": "vpn"} {
 		if got := suggestName(in); got != want {
