@@ -120,10 +120,7 @@ func (e *explainPane) show(s view.Explain) {
 	e.busy.show(s.Busy)
 	e.notice.show(s.Notice)
 	set(e.answer, s.Answer)
-	if !reflect.DeepEqual(e.shown.Rows, s.Rows) {
-		e.rows.Objects = facts(s.Rows)
-		e.rows.Refresh()
-	}
+	showFacts(e.rows, e.shown.Rows, s.Rows)
 	showIf(e.answerSection, s.Answer != "" || len(s.Rows) > 0)
 	e.shown = s
 }
@@ -310,9 +307,6 @@ func newAboutPane(icon fyne.Resource) *aboutPane {
 func (a *aboutPane) show(s view.About) {
 	set(a.text, s.Text)
 	a.notice.show(s.Notice)
-	if !reflect.DeepEqual(a.shown.Rows, s.Rows) {
-		a.rows.Objects = facts(s.Rows)
-		a.rows.Refresh()
-	}
+	showFacts(a.rows, a.shown.Rows, s.Rows)
 	a.shown = s
 }

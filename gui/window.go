@@ -135,7 +135,7 @@ func (w *Window) Show(s view.Screen) {
 	w.showDialog(s.Dialog)
 	w.release()
 	if s.Page == view.PageExplain && old.Page != s.Page && s.Dialog == nil {
-		w.win.Canvas().Focus(w.explain.entry) // there is nothing else to do
+		w.search() // there is nothing else to do
 	}
 }
 
@@ -243,12 +243,8 @@ func (w *Window) chooseFile() {
 		}
 		unopened(err, w.acts.ImportFile)
 	}, w.win)
-	words := w.shown.Files
-	d.SetTitleText(words.OpenTitle)
-	d.SetConfirmText(words.Open)
-	d.SetDismissText(words.Cancel)
 	d.SetFilter(storage.NewExtensionFileFilter([]string{".ovpn", ".conf"}))
-	w.choose(d)
+	w.choose(d, w.shown.Files.OpenTitle, w.shown.Files.Open)
 }
 
 func (w *Window) saveLog() {
@@ -260,16 +256,15 @@ func (w *Window) saveLog() {
 		}
 		unopened(err, w.acts.SaveLog)
 	}, w.win)
-	words := w.shown.Files
-	d.SetTitleText(words.SaveTitle)
-	d.SetConfirmText(words.Save)
-	d.SetDismissText(words.Cancel)
-	d.SetFileName(words.LogName)
-	w.choose(d)
+	d.SetFileName(w.shown.Files.LogName)
+	w.choose(d, w.shown.Files.SaveTitle, w.shown.Files.Save)
 }
 
-// choose shows a dialog for files, as large as the window lets it be.
-func (w *Window) choose(d *dialog.FileDialog) {
+// choose shows a dialog for files, as large as the window lets it be, with its title and the word that ends it.
+func (w *Window) choose(d *dialog.FileDialog, title, done string) {
+	d.SetTitleText(title)
+	d.SetConfirmText(done)
+	d.SetDismissText(w.shown.Files.Cancel)
 	size := w.win.Canvas().Size()
 	d.Resize(fyne.NewSize(size.Width*0.9, size.Height*0.9))
 	d.Show()
