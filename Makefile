@@ -19,11 +19,15 @@ PACKAGES := openvpn libglib2.0-bin easy-rsa openssl iproute2 iputils-ping nftabl
 PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqlite3 xmlsec1
 # The desktop app: to build it, and a display on which it runs.
 PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool binutils-mingw-w64-x86-64
+# Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never
+# installed. They would take over this machine's names, and exclude each other.
+MANAGERS := systemd-resolved network-manager resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5
+TESTCACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
 
 .PHONY: help build gui gui-windows demo test unit race lab shots lab-full check fmt vet cross fuzz bench clean packages
 
 help:
-	@echo 'make build     bin/adit, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11 (no cgo; all static but the last)'
+	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11 (no cgo; all static but the last)'
 	@echo 'make gui       bin/adit-gui, the desktop app (cgo; a minute); make gui-windows bin/adit-gui.exe (a quarter of an hour at first)'
 	@echo 'make demo      a tunnel end to end: without root in user space, as root also with kernel devices'
 	@echo 'make test      unit tests, race detector, lab (as root; installs packages)'
@@ -33,15 +37,22 @@ help:
 	@echo 'make bench     side by side with openvpn and wireguard-go; writes docs/performance.md (root, a quiet machine, half an hour)'
 	@echo 'make clean     remove bin/ and test caches of this tree'
 
+# On Linux the tunnels of adit connect --userspace are in a program of their own, adit-userspace: their IP stack would cost
+# each start of adit a millisecond. It is adit as plain go build makes it, and does everything alone.
 build:
 	@mkdir -p $(BIN)
 	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/ $(addprefix ./cmd/,$(BINARIES))
+	@if [ "$$($(GO) env GOOS)" = linux ]; then set -x; mv $(BIN)/adit $(BIN)/adit-userspace && \
+	  CGO_ENABLED=0 $(GO) build -tags nouserspace -ldflags '$(LDFLAGS)' -o $(BIN)/adit ./cmd/adit; fi
 
 # The only cgo of the tree. OpenGL ES, as the other kind takes seven minutes to compile and looks the same.
+# migrated_fynedo leaves out that the toolkit asks at each refresh which goroutine it is on (the tests do), and no_emoji its
+# font of emoji, which it would read three times at the start: they come from the system's, if it has one.
 # Debian: gcc pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libxkbcommon-dev
+GUI_TAGS := gui,migrated_fynedo,no_emoji
 gui:
 	@mkdir -p $(BIN)
-	CGO_ENABLED=1 $(GO) build -tags gui,gles -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/adit-gui
+	CGO_ENABLED=1 $(GO) build -tags $(GUI_TAGS),gles -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/adit-gui
 
 # Not GL ES: Windows has none by itself. Debian: gcc-mingw-w64-x86-64
 gui-windows:
@@ -49,7 +60,7 @@ gui-windows:
 	@tmp=$$(mktemp -d) && res=$(CURDIR)/cmd/adit-gui/rsrc_windows_amd64.syso && trap "rm -rf $$tmp $$res" EXIT && \
 	  $(GO) run ./cmd/adit-gui/winres -version '$(VERSION)' $$tmp && (cd $$tmp && x86_64-w64-mingw32-windres -i adit-gui.rc -o $$res) && \
 	  echo 'build bin/adit-gui.exe' && \
-	  CGO_ENABLED=1 GOOS=windows GOARCH=amd64 CC=x86_64-w64-mingw32-gcc $(GO) build -tags gui -ldflags '$(LDFLAGS) -H windowsgui' -o $(BIN)/ ./cmd/adit-gui
+	  CGO_ENABLED=1 GOOS=windows GOARCH=amd64 CC=x86_64-w64-mingw32-gcc $(GO) build -tags $(GUI_TAGS) -ldflags '$(LDFLAGS) -H windowsgui' -o $(BIN)/ ./cmd/adit-gui
 
 demo: build
 	$(GO) run ./lab/demo -bin $(BIN)
@@ -93,6 +104,10 @@ packages:
 	    apt-get update -q && apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 $$missing; \
 	    if [ -d /run/systemd/system ]; then for p in $$missing; do case $$p in \
 	      squid|winbind|apache2|freeradius) systemctl disable -q --now $$p;; samba) systemctl disable -q --now smbd nmbd samba-ad-dc;; dante-server) systemctl disable -q --now danted;; esac; done; fi; fi; \
+	  mkdir -p "$(TESTCACHE)/debs" && cd "$(TESTCACHE)/debs" && \
+	  for p in $(MANAGERS); do ls $${p}_*.deb >/dev/null 2>&1 || fetch="$$fetch $$p"; done; \
+	  if [ -n "$$fetch" ]; then echo "downloading$$fetch"; apt-cache show systemd-resolved >/dev/null 2>&1 || apt-get update -q; \
+	    for p in $$fetch; do apt-get download -q -o APT::Sandbox::User=root $$p || echo "$$p cannot be downloaded: the lab says what it misses"; done; fi; \
 	fi
 
 # --- checks
@@ -113,7 +128,8 @@ vet:
 cross:
 	@tmp=$$(mktemp -d) && trap "rm -rf $$tmp" EXIT && for s in $(SYSTEMS); do \
 	  echo "build $$s"; \
-	  CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) build -o $$tmp/ $(addprefix ./cmd/,$(BINARIES)) || exit 1; done
+	  CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) build -o $$tmp/ $(addprefix ./cmd/,$(BINARIES)) || exit 1; \
+	  case $$s in linux/*) CGO_ENABLED=0 GOOS=linux GOARCH=$${s#*/} $(GO) build -tags nouserspace -o $$tmp/ ./cmd/adit || exit 1;; esac; done
 
 # Every Fuzz function of the tree, found by name so that none is forgotten.
 fuzz:
@@ -128,4 +144,4 @@ bench: build
 	$(GO) run ./bench/sidebyside -bin $(BIN) -write docs $(BENCH)
 
 clean:
-	rm -rf $(BIN) adit-endpoint-data $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
+	rm -rf $(BIN) adit-endpoint-data $(TESTCACHE)

@@ -37,9 +37,12 @@ var allowed = map[string][]string{
 	"platform/udp":       {},
 	"platform/tcp":       {},
 	"platform/lock":      {},
+	"platform/trusted":   {},
 	"platform/durable":   {},
 	"platform/offload":   {},
-	"platform":           {"routes", "platform/udp", "platform/durable", "platform/offload"},
+	"platform/nft":       {},
+	"platform/probe":     {},
+	"platform":           {"routes", "platform/udp", "platform/durable", "platform/offload", "platform/nft"},
 	"platform/userspace": {"platform", "routes", "platform/udp", "platform/offload"},
 
 	"platform/autostart":    {"platform/durable"},
@@ -58,21 +61,23 @@ var allowed = map[string][]string{
 	"client/api":    {"platform/ipc", "ovpn/push", "routes"},
 	"client/proxy":  {"ovpn/push", "platform/udp"},
 	"client/source": {"client/api", "ovpn/profile"},
+
+	"client/diagnose": {"client/api", "ovpn/profile", "routes"},
 	"client": {
-		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
+		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft",
 	},
 	"endpoint/...": {
-		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable",
+		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft",
 	},
 
-	"gui/i18n": {"client/api"},
+	"gui/i18n": {"client/api", "ovpn/profile"},
 	"gui/view": {"client/api", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
-	"cmd/adit":            {"client/api", "client/source", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "routes"},
+	"cmd/adit":            {"client/api", "client/source", "client/diagnose", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/probe", "routes"},
 	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":           {"client", "client/api", "platform", "platform/ipc", "platform/lock"},
+	"cmd/aditd":           {"client", "client/api", "platform", "platform/ipc", "platform/lock", "platform/trusted"},
 	"cmd/adit-endpoint":   {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn/drive"
 	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/routes"
 )
 
 const (
@@ -44,6 +46,9 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	}
 	c.publish(c.status)
 
+	if err := c.rules().admits(r.host); err != nil {
+		return failureAs(err, again)
+	}
 	cr, err := c.credentials(ctx)
 	if err != nil {
 		return failureAs(err, stop)
@@ -68,7 +73,9 @@ func (c *connection) attempt(ctx context.Context) *failure {
 			around = behind
 		}
 	}
-	if around != c.server {
+	outer := []routes.Endpoint{outerOf(r, address)}
+	if around != c.server || !slices.Equal(outer, c.outer) || c.unannounced() {
+		c.outer = outer
 		if _, err := c.refreshFor(ctx, around); err != nil {
 			return failureAs(err, stop)
 		}
@@ -77,6 +84,9 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	cfg, err := c.spec.session(r, cr)
 	if err != nil {
 		return failureAs(err, stop)
+	}
+	if err := c.constrain(cfg.TLS); err != nil {
+		return failureAs(err, again)
 	}
 	cfg.PeerInfo = append(cfg.PeerInfo, c.hardware(ctx, around)...)
 	if r.aws && !c.stock {

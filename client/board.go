@@ -19,21 +19,23 @@ type board struct {
 	mu       sync.Mutex
 	sequence uint64
 	entries  map[key]entry
+	policy   *api.Policy   // nil: nothing is managed
 	changed  chan struct{} // closed and replaced at each change
 }
 
 type entry struct {
 	status  api.Connection
 	present func(*api.Connection) // fills in what changes without a new status; nil: nothing does
+	person  func() string         // whose a managed connection is; nil or empty: nobody's
 }
 
 func newBoard() *board { return &board{entries: map[key]entry{}, changed: make(chan struct{})} }
 
 // put shows a connection's new state.
-func (b *board) put(k key, status api.Connection, present func(*api.Connection)) {
+func (b *board) put(k key, status api.Connection, present func(*api.Connection), person func() string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.entries[k] = entry{status, present}
+	b.entries[k] = entry{status, present, person}
 	b.touchLocked()
 }
 
@@ -41,6 +43,14 @@ func (b *board) put(k key, status api.Connection, present func(*api.Connection))
 func (b *board) touch() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.touchLocked()
+}
+
+// setPolicy shows what is managed. The board takes p over.
+func (b *board) setPolicy(p *api.Policy) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.policy = p
 	b.touchLocked()
 }
 
@@ -84,7 +94,7 @@ func (b *board) get(k key) (api.Connection, bool) {
 func (b *board) snapshot(caller api.Caller) (api.Status, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := api.Status{Sequence: b.sequence, Connections: []api.Connection{}}
+	s := api.Status{Sequence: b.sequence, Connections: []api.Connection{}, Policy: b.policy}
 	keys := make([]key, 0, len(b.entries))
 	for k := range b.entries {
 		keys = append(keys, k)
@@ -96,17 +106,26 @@ func (b *board) snapshot(caller api.Caller) (api.Status, <-chan struct{}) {
 	for _, k := range keys {
 		e := b.entries[k]
 		c := e.status
-		if k.owner != own && !caller.Root {
+		person := ""
+		if e.person != nil {
+			person = e.person()
+		}
+		mine := belongs(k, person, own)
+		if !mine && !caller.Root {
 			// Anybody sees that a tunnel exists, and nothing else.
 			if c.State != api.Disconnected {
-				s.Connections = append(s.Connections, complete(api.Connection{Owner: c.Owner, Managed: c.Managed, State: c.State, Since: c.Since}))
+				brief := api.Connection{Owner: c.Owner, Managed: c.Managed, State: c.State, Since: c.Since}
+				if k.owner == managedOwner { // everybody has the profile
+					brief.Profile, brief.Guard = c.Profile, c.Guard
+				}
+				s.Connections = append(s.Connections, complete(brief))
 			}
 			continue
 		}
 		if e.present != nil {
 			e.present(&c)
 		}
-		if c.Login != nil && k.owner != own {
+		if c.Login != nil && (!mine || k.owner == managedOwner && !caller.Person && !caller.Member) {
 			login := *c.Login
 			login.URL = ""
 			c.Login = &login

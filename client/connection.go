@@ -1,14 +1,9 @@
 package client
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +18,7 @@ import (
 // hostTimeout bounds one Facts, Apply or undo.
 const hostTimeout = 20 * time.Second
 
-// wiring is what a connection is made of. It does not change.
+// wiring is what a connection is made of. It does not change, but for what somebody says who wakes a parked one.
 type wiring struct {
 	spec     spec
 	settings api.Settings
@@ -31,14 +26,18 @@ type wiring struct {
 	given    api.ConnectRequest
 	// unattended says that nobody asked for the connection now: the service began it.
 	unattended bool
-	host       func() (platform.Host, error)
-	dialer     Dialer
-	resolver   Resolver
-	asleep     func() time.Duration // as platform.Asleep
-	offline    func() bool          // as udp.Offline
-	log        *slog.Logger
-	publish    func(api.Connection) // called on run's goroutine
-	status     api.Connection       // who and what, to start from
+	guards     *guards // of all connections; nil: of this one alone
+	// idle begins parked: the guard is closed, and nobody wants the tunnel.
+	idle     bool
+	host     func() (platform.Host, error)
+	dialer   Dialer
+	resolver Resolver
+	asleep   func() time.Duration // as platform.Asleep
+	offline  func() bool          // as udp.Offline
+	rules    func() Policy        // the administrator's, of the moment; nil = DefaultPolicy
+	log      *slog.Logger
+	publish  func(api.Connection) // called on run's goroutine
+	status   api.Connection       // who and what, to start from
 }
 
 // connection is one wish being fulfilled, from Connect to Disconnect, over any
@@ -64,24 +63,30 @@ type connection struct {
 	sink    atomic.Pointer[sink]
 
 	plan    routes.Plan
-	facts   routes.Facts // that plan was made for
+	outer   []routes.Endpoint // to which the attempt of the moment sends
+	facts   routes.Facts      // that plan was made for
 	reply   push.Reply
 	server  netip.Addr // that plan goes around
 	room    int        // for packets inside: what the path outside carries; 0 = any
 	pathMTU int        // outside, as found out; 0 = not yet
 	kept    kept
 	windows []time.Time // when servers had a browser opened lately, unasked
+	webEnd  time.Time   // when web pages close again, past a closed guard; zero: they were not open since somebody was there
 	scene   scene       // of the newest attempt
 	stock   bool        // the server does not know AWS's key exchange
 	limit   *stopwatch
 	wasUp   bool
 	cameUp  atomic.Bool // wasUp for the timer of the first connection
 
-	save   atomic.Bool  // the person wants the password to be saved
-	desk   desk         // the question that is open
-	mu     sync.Mutex   // guards what follows
-	data   *ovpn.Data   // of the attempt of the moment
-	before api.Counters // of the attempts before
+	guard  atomic.Value  // string: the guard mode
+	minded chan struct{} // the mode is another one
+	berth  berth         // where it is parked
+	person atomic.Value  // string: of a managed connection, the owner key of who wanted it; empty: nobody did
+	save   atomic.Bool   // the person wants the password to be saved
+	desk   desk          // the question that is open
+	mu     sync.Mutex    // guards what follows
+	data   *ovpn.Data    // of the attempt of the moment
+	before api.Counters  // of the attempts before
 	seen   explainable
 }
 
@@ -93,24 +98,40 @@ type explainable struct {
 }
 
 func newConnection(w wiring) *connection {
-	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{})}
+	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{}), minded: make(chan struct{}, 1)}
+	if c.rules == nil {
+		c.rules = DefaultPolicy
+	}
+	if c.guards == nil {
+		c.guards = newGuards()
+	}
+	c.person.Store("")
 	c.naps = newNaps(w.asleep)
 	c.kept = keptOf(w.spec.signIn, w.given)
 	c.status.SavePassword = w.spec.maySave // and present asks whether it is wanted
 	c.save.Store(w.settings.SavePassword)
-	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, w.resolver)
+	c.guard.Store(guardMode(w.settings))
+	if w.idle {
+		c.berth.enter() // at once, so that nobody takes it for one that is under way
+	}
+	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, c)
 	c.backoff = backoff{first: w.spec.retryFirst, last: w.spec.retryLast}
 	return c
 }
 
 // run works until ctx ends (it then returns nil, with everything undone) or the
-// connection failed for good (it returns the *api.Problem, with everything undone).
+// connection failed for good (it returns the *api.Problem, with everything undone). One whose guard is closed does not
+// fail for good: it waits, blocked.
 func (c *connection) run(ctx context.Context) (err error) {
-	c.enter(api.Connecting, nil)
+	if !c.idle {
+		c.enter(api.Connecting, nil)
+	}
 	if c.host, err = c.wiring.host(); err != nil {
 		return hostProblem(api.CodeRoutesFailed, err)
 	}
 	c.bufs = newInBuffers()
+	c.guards.join(c)
+	defer c.guards.leave(c) // once its guard is open
 	defer func() {
 		c.enter(api.Disconnecting, c.status.Problem)
 		if uerr := c.undo(ctx); uerr != nil {
@@ -120,6 +141,36 @@ func (c *connection) run(ctx context.Context) (err error) {
 			}
 		}
 	}()
+	failed := c.begin(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case failed != nil && !c.guarded():
+		return api.AsProblem(failed)
+	}
+	for idle := c.idle || failed != nil; ; idle = false {
+		if !idle {
+			attempts, cancel := c.berth.leave(ctx)
+			failed = c.pursue(attempts)
+			cancel()
+		}
+		if ctx.Err() != nil || failed != nil && !c.guarded() {
+			return failed
+		}
+		var problem *api.Problem
+		if failed != nil {
+			problem = api.AsProblem(failed)
+			c.log.Error("connection failed; its guard stays closed", "code", problem.Code, errorKey, failed)
+		}
+		if !c.park(ctx, problem) {
+			return nil
+		}
+		c.enter(api.Connecting, nil)
+	}
+}
+
+// pursue makes attempts until ctx ends (it then returns nil) or the connection failed for good.
+func (c *connection) pursue(ctx context.Context) error {
 	// The attempts stop when the first connection takes too long; the undoing must not.
 	attempts, cancel := c.limitFirst(ctx)
 	defer cancel()
@@ -227,6 +278,11 @@ func (c *connection) pause(ctx context.Context, d time.Duration) error {
 			return nil
 		case <-c.outDone:
 			return c.tunGone()
+		case <-c.minded:
+			if _, err := c.refresh(ctx); err != nil {
+				return err
+			}
+			continue
 		case <-nap.C:
 			slept := c.naps.over()
 			if slept == 0 {
@@ -273,157 +329,6 @@ func (c *connection) pollTimeout(r remote) time.Duration {
 	return handshakeDefault
 }
 
-// policy is what the profile and the user add to the server's wishes.
-func (c *connection) policy(server netip.Addr) routes.Policy {
-	own := c.spec.own
-	own.TunMTU = cmp.Or(c.remotes.current().mtu, own.TunMTU)
-	return routes.Policy{
-		Server: server, Own: own, NoPull: c.spec.noPull,
-		Add: c.settings.RouteAdd, Remove: c.settings.RouteRemove, MTU: c.room, DefaultMTU: c.spec.mtu,
-	}
-}
-
-// bringUp turns a push reply into a working tunnel: plan, device, routes, and only then packets.
-func (c *connection) bringUp(ctx context.Context, reply push.Reply, server netip.Addr, p *path) error {
-	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
-	defer cancel()
-	facts, err := c.host.Facts(ctx)
-	if err != nil {
-		return hostFailure(api.CodeRoutesFailed, "read the routing table", err)
-	}
-	plan, err := routes.Build(reply, facts, c.policy(server))
-	if errors.Is(err, routes.ErrNoAddress) { // so does openvpn's server when its pool is empty
-		return fail(retry, api.CodeAddressPoolEmpty, nil, err)
-	}
-	if err != nil {
-		return fail(again, api.CodePushRejected, map[string]string{"option": "the routes", "detail": err.Error()}, err)
-	}
-	if c.out == nil {
-		if err := c.openTUN(plan.MTU); err != nil {
-			return err
-		}
-	}
-	if err := c.apply(ctx, plan, facts); err != nil {
-		return err
-	}
-	c.reply, c.server = reply, server
-	c.carry(p)
-	return nil
-}
-
-// carry lets packets pass by p. The first time it starts the outbound loop: what came since the first route was
-// there has waited in the device, and is not lost.
-func (c *connection) carry(p *path) {
-	c.sink.Store(&sink{tun: c.out.tun, mss: p.mss, nat: p.nat})
-	c.out.path.Store(p)
-	if c.carries {
-		return
-	}
-	c.carries = true
-	go func() { // undo waits for it
-		defer close(c.outDone)
-		c.outErr = c.out.run()
-	}()
-}
-
-// openTUN makes the device.
-func (c *connection) openTUN(mtu int) error {
-	tun, err := c.host.OpenTUN(c.spec.device, mtu)
-	if err != nil {
-		return hostFailure(api.CodeTUNFailed, "open the tunnel device", err)
-	}
-	c.out = &outbound{tun: tun}
-	c.log.Info("opened the tunnel device", "device", tun.Name(), "mtu", tun.MTU())
-	return nil
-}
-
-// tunGone is the failure of a device that somebody else took away.
-func (c *connection) tunGone() error {
-	return hostFailure(api.CodeTUNFailed, "read the tunnel device", fmt.Errorf("the device is gone: %w", c.outErr))
-}
-
-// apply makes the system look like plan and shows it in the status.
-func (c *connection) apply(ctx context.Context, plan routes.Plan, facts routes.Facts) error {
-	if err := c.host.Apply(ctx, plan); err != nil {
-		return hostFailure(api.CodeRoutesFailed, "apply routes and DNS", err)
-	}
-	c.logChange(plan)
-	c.plan, c.facts = plan, facts
-	c.showPlan(plan)
-	c.mu.Lock()
-	c.seen = explainable{plan: plan, facts: facts, device: c.out.tun.Name()}
-	c.mu.Unlock()
-	return nil
-}
-
-// refresh builds the plan anew from the underlay's present state, without a gap, and returns that
-// state. It does nothing before the first push reply.
-func (c *connection) refresh(ctx context.Context) (routes.Facts, error) {
-	return c.refreshFor(ctx, c.server)
-}
-
-// refreshFor is refresh, going around another server.
-func (c *connection) refreshFor(ctx context.Context, server netip.Addr) (routes.Facts, error) {
-	if c.out == nil || len(c.plan.Addresses) == 0 {
-		return routes.Facts{}, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
-	defer cancel()
-	facts, err := c.host.Facts(ctx)
-	if err != nil {
-		return facts, hostFailure(api.CodeRoutesFailed, "read the routing table", err)
-	}
-	plan, err := routes.Build(c.reply, facts, c.policy(server))
-	if err != nil {
-		// Such as: no way to the server at the moment. The old plan keeps traffic from leaking.
-		c.log.Warn("the plan stays as it is", errorKey, err)
-		return facts, nil
-	}
-	if err := c.apply(ctx, plan, facts); err != nil {
-		return facts, err
-	}
-	c.server = server
-	return facts, nil
-}
-
-// logChange tells what the step to plan changes.
-func (c *connection) logChange(plan routes.Plan) {
-	for _, note := range plan.Notes {
-		if !slices.Contains(c.plan.Notes, note) {
-			c.log.Warn("plan: " + note)
-		}
-	}
-	if c.plan.IsZero() {
-		return
-	}
-	if d := routes.Diff(c.plan, plan); !d.IsZero() {
-		c.log.Info("the tunnel's configuration changes", "what", d.String())
-	}
-}
-
-// undo puts the system back, also when ctx has ended.
-func (c *connection) undo(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hostTimeout)
-	defer cancel()
-	var errs []error
-	if c.out != nil {
-		c.out.path.Store(nil)
-		c.sink.Store(nil)
-		errs = append(errs, c.host.Apply(ctx, routes.Plan{}))
-		if err := c.out.tun.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-			errs = append(errs, err)
-		}
-		if c.carries {
-			<-c.outDone
-		}
-	}
-	errs = append(errs, c.host.Close())
-	c.mu.Lock()
-	c.seen = explainable{}
-	c.mu.Unlock()
-	return errors.Join(errs...)
-}
-
 // counters sums all attempts. Safe from any goroutine.
 func (c *connection) counters() api.Counters {
 	c.mu.Lock()
@@ -443,11 +348,12 @@ func (c *connection) countersLocked() api.Counters {
 	return sum
 }
 
-// present fills in what changes without a new state: how much has passed, and whether the person wants the password
-// to be saved. Safe from any goroutine.
+// present fills in what changes without a new state: how much has passed, whether the person wants the password
+// to be saved, and the guard mode. Safe from any goroutine.
 func (c *connection) present(s *api.Connection) {
 	s.Counters = c.counters()
 	s.SavePassword = s.SavePassword && c.save.Load()
+	s.Guard = c.mode()
 }
 
 // count makes counters follow another attempt's data channel; nil = none.
@@ -463,40 +369,4 @@ func (c *connection) explain() explainable {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.seen
-}
-
-// showPlan copies what was applied into the status.
-func (c *connection) showPlan(plan routes.Plan) {
-	device := c.out.tun.Name()
-	c.status.Tunnel = api.Tunnel{Device: device, Addresses: append([]netip.Prefix{}, plan.Addresses...), MTU: plan.MTU, PathMTU: c.pathMTU}
-	c.status.FullTunnel = routes.FullTunnel(plan)
-	c.status.Routes = []api.Route{}
-	if device == "" {
-		device = "the tunnel"
-	}
-	for _, r := range slices.Concat(plan.Routes, plan.Around) {
-		via := r.Device
-		if via == "" {
-			via = device
-		}
-		switch {
-		case r.Unreachable:
-			via = "unreachable"
-		case r.Gateway.IsValid():
-			via = r.Gateway.String() + " dev " + via
-		}
-		c.status.Routes = append(c.status.Routes, api.Route{Destination: r.Destination, Via: via, Reason: r.Reason})
-	}
-	c.status.DNS = api.DNS{
-		Servers: []string{},
-		Search:  append([]string{}, plan.DNS.Search...),
-		Split:   append([]string{}, plan.DNS.Split...),
-	}
-	for _, s := range plan.DNS.Servers {
-		if s.Port() == 53 {
-			c.status.DNS.Servers = append(c.status.DNS.Servers, s.Addr().String())
-		} else {
-			c.status.DNS.Servers = append(c.status.DNS.Servers, s.String())
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -14,28 +15,45 @@ import (
 type Dialer interface {
 	DialUDP(ctx context.Context, server netip.AddrPort, o udp.Options) (udp.Conn, error)
 	DialTCP(ctx context.Context, server netip.AddrPort, o udp.Options) (net.Conn, error)
+	// DialDNS opens a connection to a resolver of the underlay that leaves by device, past the routes and the guard of a
+	// tunnel. Network is udp or tcp.
+	DialDNS(ctx context.Context, network string, resolver netip.AddrPort, device string) (net.Conn, error)
 }
 
 // SystemDialer dials with the operating system's sockets. The zero value is ready.
-type SystemDialer struct{}
+type SystemDialer struct {
+	// Mark is the routing mark of what options give no other one; 0 = none. A guard knows the service's packets by it.
+	Mark int
+}
+
+func (d SystemDialer) marked(o udp.Options) udp.Options {
+	o.Mark = cmp.Or(o.Mark, d.Mark)
+	return o
+}
 
 // DialUDP opens a connected socket; it sends nothing.
-func (SystemDialer) DialUDP(ctx context.Context, server netip.AddrPort, o udp.Options) (udp.Conn, error) {
-	return udp.Dial(ctx, server, o)
+func (d SystemDialer) DialUDP(ctx context.Context, server netip.AddrPort, o udp.Options) (udp.Conn, error) {
+	return udp.Dial(ctx, server, d.marked(o))
 }
 
 // DialTCP connects; the socket sends small packets at once. The kernel sizes its
 // buffers better than a fixed number would, so that those options are left alone.
-func (SystemDialer) DialTCP(ctx context.Context, server netip.AddrPort, o udp.Options) (net.Conn, error) {
-	d := net.Dialer{Control: udp.Control(o)}
+func (d SystemDialer) DialTCP(ctx context.Context, server netip.AddrPort, o udp.Options) (net.Conn, error) {
+	nd := net.Dialer{Control: udp.Control(d.marked(o))}
 	if o.Local.IsValid() || o.Local.Port() != 0 {
-		d.LocalAddr = net.TCPAddrFromAddrPort(o.Local)
+		nd.LocalAddr = net.TCPAddrFromAddrPort(o.Local)
 	}
-	c, err := d.DialContext(ctx, "tcp", server.String())
+	c, err := nd.DialContext(ctx, "tcp", server.String())
 	if err != nil {
 		return nil, err
 	}
 	return tcp.Direct(c), nil
+}
+
+// DialDNS implements Dialer.
+func (d SystemDialer) DialDNS(ctx context.Context, network string, resolver netip.AddrPort, device string) (net.Conn, error) {
+	nd := net.Dialer{Control: udp.Control(udp.Options{Mark: d.Mark, Device: device})}
+	return nd.DialContext(ctx, network, resolver.String())
 }
 
 func tlsVersion(s tls.ConnectionState) string { return tls.VersionName(s.Version) }

@@ -10,35 +10,42 @@ import (
 	"github.com/adit-vpn/adit/routes"
 )
 
-// guardWords is what Explain says while no guard is built.
-const guardWords = "the guard is off"
-
-// applied is one tunnel that is up, for explainOver.
+// applied is one tunnel that is up, or what is left of it, for explainOver.
 type applied struct {
 	key key
 	explainable
+	foreign bool // it is none of the caller's business: another user's
 }
 
 // explainOver says which way a packet to dest would go over several tunnels: the row with the longest
 // prefix decides, as in the system's own table. There must be at least one.
-func explainOver(tunnels []applied, caller api.Caller, dest netip.Addr) routes.Explanation {
+func explainOver(tunnels []applied, dest netip.Addr) routes.Explanation {
 	var best routes.Explanation
 	for i, t := range tunnels {
 		x := routes.Explain(t.plan, t.device, t.facts, dest)
-		x.Guard = guardWords
 		if x.Way == routes.WayTunnel || x.Way == routes.WayAround || x.Way == routes.WayUnreachable {
 			x.Profile = t.key.name
-			if t.key.owner != ownerOf(caller) && !caller.Root {
+			if t.foreign {
 				x.Profile, x.DNS, x.Reason = "", "", "another user's tunnel"
 				x.Text = fmt.Sprintf("%s is decided by another user's tunnel", dest)
 			}
-		} else if t.key.owner != ownerOf(caller) && !caller.Root {
+		} else if t.foreign {
 			x.DNS = ""
 		}
 		longer := x.Route.IsValid() && (!best.Route.IsValid() || x.Route.Bits() > best.Route.Bits() ||
 			x.Route.Bits() == best.Route.Bits() && best.Way == routes.WayUnderlay)
 		if i == 0 || longer {
 			best = x
+		}
+	}
+	best.Guard = routes.GuardOpen
+	for _, t := range tunnels { // what one of them stops does not leave
+		g := t.plan.Guard
+		if blocks := g.Blocks(best); blocks || best.Guard == routes.GuardOpen {
+			best.Guard, best.Blocked = g.Explain(best), blocks
+			if blocks {
+				break
+			}
 		}
 	}
 	return best

@@ -200,6 +200,10 @@ func tlsFailure(err error, args map[string]string) *failure {
 	if err == nil {
 		return nil
 	}
+	var decided *api.Problem
+	if errors.As(err, &decided) { // constrain
+		return &failure{verdict: again, problem: decided, err: err}
+	}
 	args["detail"] = strings.TrimPrefix(err.Error(), "tls: ")
 	var (
 		authority x509.UnknownAuthorityError
@@ -327,6 +331,8 @@ func hostProblem(code string, err error) *api.Problem {
 		code = api.CodeTUNNotPermitted
 	case errors.Is(err, platform.ErrTUNMissing):
 		code = api.CodeTUNFailed
+	case errors.Is(err, platform.ErrGuard):
+		code = api.CodeGuardFailed
 	case errors.Is(err, platform.ErrDNS):
 		code = api.CodeDNSFailed
 	case errors.Is(err, platform.ErrNotSupported):

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -115,6 +117,7 @@ type server struct {
 	noRoute   bool                                  // no network leads to anybody
 	noDNS     bool                                  // the resolver does not answer
 	noUDP     bool                                  // as silent, for UDP alone
+	full      bool                                  // all traffic is redirected
 	float     bool                                  // a new socket goes on with the session of the last one
 	proxy     func(net.Conn) bool                   // what a TCP connection meets first; false ends it
 	source    netip.Addr                            // of new sockets
@@ -148,6 +151,11 @@ func (s *server) LookupNetIP(ctx context.Context, network, host string) ([]netip
 		return a, nil
 	}
 	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
+
+// DialDNS has nobody to ask: the underlay of these tests has no resolver of its own.
+func (s *server) DialDNS(context.Context, string, netip.AddrPort, string) (net.Conn, error) {
+	return nil, errors.New("no resolver")
 }
 
 func (s *server) DialUDP(_ context.Context, addr netip.AddrPort, _ udp.Options) (udp.Conn, error) {
@@ -326,9 +334,20 @@ func (s *server) handle(now time.Time, session *ovpn.Session, ev ovpn.Event) err
 	case ovpn.Credentials:
 		return session.Accept(now, ev.KeyID)
 	case ovpn.PushRequest:
-		return session.Push(now, reply())
+		return session.Push(now, s.reply())
 	}
 	return nil
+}
+
+// reply is reply as this server means it.
+func (s *server) reply() push.Reply {
+	r := reply()
+	s.set(func() {
+		if s.full {
+			r.Redirect = &push.Redirect{Def1: true}
+		}
+	})
+	return r
 }
 
 // reply is what the server pushes.
@@ -396,6 +415,7 @@ type stage struct {
 	t      *testing.T
 	server *server
 	dir    string
+	etc    string // the administrator's folder; empty: there is none
 	cancel context.CancelFunc
 	done   chan error
 
@@ -403,7 +423,9 @@ type stage struct {
 	asleep  time.Duration
 	offline bool
 	hosts   map[string]*platformtest.Host
-	failed  map[string]error // for new hosts: call → error
+	named   []string                // of hosts, in the order in which they came
+	left    map[string]routes.Guard // what hosts find closed
+	failed  map[string]error        // for new hosts: call → error
 }
 
 var (
@@ -424,7 +446,13 @@ func inBubble(t *testing.T, f func(t *testing.T)) {
 // newStage starts a service; it is stopped and waited for at the test's end.
 func newStage(t *testing.T, s *server, dir string) *stage {
 	t.Helper()
-	st := &stage{t: t, server: s, dir: dir, hosts: map[string]*platformtest.Host{}, failed: map[string]error{}}
+	return newStageWith(t, s, dir, "")
+}
+
+// newStageWith is newStage with an administrator's folder.
+func newStageWith(t *testing.T, s *server, dir, etc string) *stage {
+	t.Helper()
+	st := &stage{t: t, server: s, dir: dir, etc: etc, hosts: map[string]*platformtest.Host{}, failed: map[string]error{}}
 	st.start()
 	t.Cleanup(func() {
 		st.stop()
@@ -436,19 +464,30 @@ func newStage(t *testing.T, s *server, dir string) *stage {
 
 func (st *stage) start() {
 	var err error
+	var files fs.FS
+	if st.etc != "" {
+		files = os.DirFS(st.etc)
+	}
 	st.Service, err = NewService(ServiceConfig{
+		ManagedFiles: files, PolicyName: "policy.json",
 		StateDir: st.dir, Dialer: st.server, Resolver: st.server, Version: "test",
 		Asleep:  func() time.Duration { st.mu.Lock(); defer st.mu.Unlock(); return st.asleep },
 		Offline: func() bool { st.mu.Lock(); defer st.mu.Unlock(); return st.offline },
 		Log:     slog.New(slog.NewTextHandler(testLog{st.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
-		Hosts: func(name string) (platform.Host, error) {
+		Hosts: func(name string, _ *slog.Logger) (platform.Host, error) {
 			st.mu.Lock()
 			defer st.mu.Unlock()
 			h := platformtest.NewHost(underlay())
+			if g, ok := st.left[name]; ok {
+				h.LeaveGuard(g)
+			}
 			for call, err := range st.failed {
 				h.Fail(call, err)
 			}
 			st.hosts[name] = h
+			if name != "explain" && !slices.Contains(st.named, name) {
+				st.named = append(st.named, name)
+			}
 			return h, nil
 		},
 	})
@@ -473,16 +512,41 @@ func (st *stage) stop() {
 	}
 }
 
+// hostCalled is the newest of that name; nil for none.
+func (st *stage) hostCalled(name string) *platformtest.Host {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.hosts[name]
+}
+
+// nameOf is that of the i-th Host.
+func (st *stage) nameOf(i int) string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.named[i]
+}
+
 func (st *stage) host(i int) *platformtest.Host {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return st.hosts[fmt.Sprintf("tunnel%d", i)]
+	if i >= len(st.named) {
+		return nil
+	}
+	return st.hosts[st.named[i]]
 }
 
 // add imports a profile for a caller.
 func (st *stage) add(c api.Caller, name, text string) {
 	st.t.Helper()
 	if _, err := st.Import(c, api.ImportRequest{Name: name, Text: text}); err != nil {
+		st.t.Fatal(err)
+	}
+}
+
+// setting changes a setting of a caller's profile.
+func (st *stage) setting(c api.Caller, name, change string) {
+	st.t.Helper()
+	if _, err := st.Set(c, name, []string{change}); err != nil {
 		st.t.Fatal(err)
 	}
 }
@@ -518,6 +582,24 @@ func (st *stage) until(c api.Caller, name, what string, d time.Duration, ok func
 func (st *stage) untilState(c api.Caller, name string, s api.State, d time.Duration) api.Connection {
 	st.t.Helper()
 	return st.until(c, name, string(s), d, func(conn api.Connection) bool { return conn.State == s })
+}
+
+// blocked waits until the connection has ended for good behind its closed guard: nothing of the plan but the guard is left,
+// and the wish stays.
+func (st *stage) blocked(c api.Caller, name, code string) api.Connection {
+	st.t.Helper()
+	conn := st.untilState(c, name, api.Blocked, 5*time.Minute)
+	if conn.Problem == nil || conn.Problem.Code != code {
+		st.t.Errorf("problem %+v, want %s", conn.Problem, code)
+	}
+	plan := st.hostCalled(hostOf(key{ownerOf(c), name})).Current()
+	if plan.Guard.IsZero() || len(plan.Addresses)+len(plan.Routes)+len(plan.Around) > 0 || !plan.DNS.IsZero() {
+		st.t.Errorf("while it is blocked the plan is %+v", plan)
+	}
+	if !slices.ContainsFunc(st.store.wanted(), func(w wish) bool { return w.Profile == name }) {
+		st.t.Error("the wish is forgotten")
+	}
+	return conn
 }
 
 // testLog writes the service's log to the test's.

@@ -97,8 +97,8 @@ type tee struct {
 	ring    *ring
 	next    slog.Handler
 	profile string
-	owner   string
-	attrs   string // rendered attributes, each with a space in front
+	owner   slog.Value // resolved for each line: it may be another one by then
+	attrs   string     // rendered attributes, each with a space in front
 	group   string
 }
 
@@ -118,7 +118,7 @@ func (t *tee) Handle(ctx context.Context, r slog.Record) error {
 		if when.IsZero() {
 			when = time.Now()
 		}
-		t.ring.add(keptLine{owner: c.owner, line: api.LogLine{
+		t.ring.add(keptLine{owner: ownerText(c.owner), line: api.LogLine{
 			Time: when, Level: strings.ToLower(r.Level.String()), Profile: c.profile, Text: printable(text),
 		}})
 	}
@@ -147,13 +147,15 @@ func (t *tee) WithGroup(name string) slog.Handler {
 }
 
 func (t *tee) take(a slog.Attr) {
+	if t.group == "" && a.Key == ownerKey {
+		t.owner = a.Value
+		return
+	}
 	v := a.Value.Resolve()
 	switch {
 	case a.Equal(slog.Attr{}):
 	case t.group == "" && a.Key == profileKey:
 		t.profile = v.String()
-	case t.group == "" && a.Key == ownerKey:
-		t.owner = v.String()
 	case v.Kind() == slog.KindGroup:
 		in := tee{group: t.group + a.Key + "."}
 		for _, sub := range v.Group() {
@@ -163,6 +165,28 @@ func (t *tee) take(a slog.Attr) {
 	default:
 		t.attrs += " " + t.group + a.Key + "=" + v.String()
 	}
+}
+
+// ownerText is an owner as of now; empty for none.
+func ownerText(v slog.Value) string {
+	if v.Equal(slog.Value{}) {
+		return ""
+	}
+	return v.Resolve().String()
+}
+
+// whose is the owner of a connection's lines: of a managed one, the person whose it is at that moment.
+type whose struct {
+	conn  *connection
+	owner string
+}
+
+// LogValue makes whose a slog.LogValuer.
+func (w whose) LogValue() slog.Value {
+	if person := w.conn.personOf(); person != "" {
+		return slog.StringValue(person)
+	}
+	return slog.StringValue(w.owner)
 }
 
 // printable replaces control characters, so that a peer's text cannot forge lines

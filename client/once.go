@@ -48,6 +48,7 @@ func NewOnce(cfg OnceConfig) (*Once, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Settings.Guard = guardOff // nothing of the machine goes into this tunnel
 	o := &Once{cfg: cfg, key: key{name: cfg.Profile.Name}, board: newBoard()}
 	o.conn = newConnection(wiring{
 		spec: sp, settings: cfg.Settings, timeout: cfg.Given.Timeout, given: cfg.Given,
@@ -65,7 +66,7 @@ func NewOnce(cfg OnceConfig) (*Once, error) {
 func (o *Once) Run(ctx context.Context) error { return o.conn.run(ctx) }
 
 func (o *Once) show(c api.Connection) {
-	o.board.put(o.key, c, o.conn.present)
+	o.board.put(o.key, c, o.conn.present, nil)
 	if o.cfg.OnStatus != nil {
 		o.conn.present(&c)
 		o.cfg.OnStatus(complete(c))
@@ -96,7 +97,7 @@ func (o *Once) Explain(ctx context.Context, _ api.Caller, destination string) (r
 	if err != nil {
 		return routes.Explanation{}, err
 	}
-	return explainOver([]applied{{o.key, o.conn.explain()}}, self(), dest), nil
+	return explainOver([]applied{{key: o.key, explainable: o.conn.explain()}}, dest), nil
 }
 
 // Version is what runs.

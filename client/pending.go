@@ -18,6 +18,7 @@ import (
 type pending struct {
 	began, until time.Time          // of the server's patience; zero: it did not say
 	kind         api.LoginKind      // of the newest question; empty: none
+	url          string             // to be opened once somebody wants to sign in
 	dismiss      context.CancelFunc // ends the wait for the answer; nil: nothing is asked
 }
 
@@ -40,6 +41,11 @@ func (a *running) message(ctx context.Context, now time.Time, s *ovpn.Session, t
 		word, _, _ := strings.Cut(text, ",") // the rest may be a secret
 		c.log.Info("control message", "kind", word)
 	case p.URL != "":
+		if !a.up.Load() && c.absent() {
+			a.pending.url = p.URL
+			a.show(ctx, api.Login{Kind: api.LoginAgain})
+			return nil
+		}
 		if c.opened(now) {
 			a.show(ctx, api.Login{Kind: api.LoginBrowser, URL: p.URL})
 			return nil
@@ -90,6 +96,16 @@ func (a *running) show(ctx context.Context, q api.Login) {
 		c.enter(api.NeedsLogin, c.kept.problem)
 	}
 	c.log.Info("the server asks a person", "kind", q.Kind)
+	// When web pages close again, and nobody was there.
+	var shut, absent <-chan time.Time
+	if q.Kind == api.LoginBrowser && !a.up.Load() {
+		if err := c.openWeb(ctx, q.URL); err != nil {
+			c.log.Error("the browser may not reach the sign-in", errorKey, err)
+		}
+		if shut = time.After(webTime); c.plan.Guard.Full() {
+			shut, absent = nil, time.After(time.Until(c.webEnd))
+		}
+	}
 	late := make(<-chan time.Time)
 	if !q.Deadline.IsZero() {
 		late = time.After(time.Until(q.Deadline))
@@ -102,8 +118,11 @@ func (a *running) show(ctx context.Context, q api.Login) {
 		case <-a.ended:
 			return
 		case <-late: // the session ends by itself, if it is not up
+		case <-shut: // so long may nobody take
+		case <-absent: // and the server may not have the web open again and again
+			f = func(time.Time, *ovpn.Session) error { return a.c.nobody(webTime) }
 		case answer := <-answers:
-			f = func(now time.Time, s *ovpn.Session) error { return a.take(now, s, q.Kind, answer) }
+			f = func(now time.Time, s *ovpn.Session) error { return a.take(ctx, now, s, q.Kind, answer) }
 		}
 		select {
 		case a.do <- f:
@@ -133,18 +152,24 @@ func (a *running) withdraw() bool {
 	a.pending.dismiss()
 	a.pending.dismiss = nil
 	a.c.desk.close()
+	a.c.closeWeb()
 	a.c.limit.goOn()
 	a.c.status.Login = nil
 	return true
 }
 
 // take brings a person's answer to the session.
-func (a *running) take(now time.Time, s *ovpn.Session, kind api.LoginKind, answer api.Answer) error {
+func (a *running) take(ctx context.Context, now time.Time, s *ovpn.Session, kind api.LoginKind, answer api.Answer) error {
 	a.c.kept.problem = nil
 	a.settle()
 	switch {
 	case answer.Cancel:
 		return a.c.cancelled()
+	case kind == api.LoginAgain:
+		a.c.kept.here, a.c.windows, a.c.webEnd = true, nil, time.Time{}
+		a.c.opened(now)
+		a.show(ctx, api.Login{Kind: api.LoginBrowser, URL: a.pending.url})
+		return nil
 	case kind == api.LoginOTP:
 		return a.respond(now, s, answer.Response)
 	}

@@ -1,7 +1,10 @@
 package client
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -17,14 +20,20 @@ func (s *Service) Import(caller api.Caller, req api.ImportRequest) (api.Profile,
 	if err := checkName(req.Name); err != nil {
 		return api.Profile{}, err
 	}
-	k := key{ownerOf(caller), req.Name}
+	k := s.keyOf(caller, req.Name)
+	switch m := s.rules(); {
+	case m.broken, !m.policy.AllowUserProfiles:
+		return api.Profile{}, s.permits(key{owner: ownerOf(caller)}, record{})
+	case k.owner == managedOwner:
+		return api.Profile{}, api.NewProblem(api.CodeProfileExists, map[string]string{"profile": req.Name})
+	}
 	// Nil files: the service opens no path that a user names.
 	p, err := profile.Parse(req.Name, []byte(req.Text), nil)
 	if err != nil {
 		return api.Profile{}, profileProblem(api.CodeProfileInvalid, err)
 	}
-	if s.isLive(k) {
-		return api.Profile{}, api.NewProblem(api.CodeProfileInUse, map[string]string{"profile": k.name})
+	if err := s.free(k); err != nil {
+		return api.Profile{}, err
 	}
 	r, err := s.store.put(k.owner, record{
 		Name: req.Name, OwnerName: caller.Name, Imported: time.Now().UTC().Truncate(time.Second),
@@ -34,6 +43,7 @@ func (s *Service) Import(caller api.Caller, req api.ImportRequest) (api.Profile,
 		return api.Profile{}, err
 	}
 	s.log.Info("imported", profileKey, k.name, ownerKey, k.owner)
+	s.hold(s.rules()) // it may be the first that can
 	return s.describe(k, r, p), nil
 }
 
@@ -77,23 +87,39 @@ func (s *Service) describe(k key, r record, p *profile.Profile) api.Profile {
 	return out
 }
 
-// Profiles lists the caller's profiles by name.
+// Profiles lists the managed profiles and the caller's own by name. An own one with the name of a managed one is not
+// there as long as that is.
 func (s *Service) Profiles(caller api.Caller) ([]api.Profile, error) {
 	owner := ownerOf(caller)
-	out := []api.Profile{}
+	managed := s.rules().profiles
+	keys := []key{}
+	for name := range managed {
+		keys = append(keys, key{managedOwner, name})
+	}
 	for _, r := range s.store.list(owner) {
+		if _, hidden := managed[r.Name]; !hidden {
+			keys = append(keys, key{owner, r.Name})
+		}
+	}
+	slices.SortFunc(keys, func(a, b key) int { return strings.Compare(a.name, b.name) })
+	out := []api.Profile{}
+	for _, k := range keys {
+		r, err := s.record(k, owner)
+		if err != nil {
+			continue // it went meanwhile
+		}
 		p, err := profile.Parse(r.Name, []byte(r.Text), nil)
 		if err != nil {
 			p = nil // kept by a version that knew better; connecting says what is wrong
 		}
-		out = append(out, s.describe(key{owner, r.Name}, r, p))
+		out = append(out, s.describe(k, r, p))
 	}
 	return out, nil
 }
 
 // Show returns a profile's text without its keys.
 func (s *Service) Show(caller api.Caller, name string) (api.ProfileText, error) {
-	r, err := s.store.get(key{ownerOf(caller), name})
+	r, err := s.record(s.keyOf(caller, name), ownerOf(caller))
 	if err != nil {
 		return api.ProfileText{}, err
 	}
@@ -102,21 +128,28 @@ func (s *Service) Show(caller api.Caller, name string) (api.ProfileText, error) 
 
 // Export returns the whole text, keys included, to the owner.
 func (s *Service) Export(caller api.Caller, name string) (api.ProfileText, error) {
-	r, err := s.store.get(key{ownerOf(caller), name})
+	k := s.keyOf(caller, name)
+	if k.owner == managedOwner {
+		return api.ProfileText{}, fixed(name)
+	}
+	r, err := s.store.get(k)
 	if err != nil {
 		return api.ProfileText{}, err
-	}
-	if r.Managed {
-		return api.ProfileText{}, api.NewProblem(api.CodeNotPermitted, map[string]string{"action": "export a managed profile"})
 	}
 	return api.ProfileText{Name: r.Name, Text: r.Text}, nil
 }
 
 // Rename gives a profile another name. Its settings move along.
 func (s *Service) Rename(caller api.Caller, name, to string) error {
-	k := key{ownerOf(caller), name}
-	if s.isLive(k) {
-		return api.NewProblem(api.CodeProfileInUse, map[string]string{"profile": name})
+	k := s.keyOf(caller, name)
+	if k.owner == managedOwner {
+		return fixed(name)
+	}
+	if s.keyOf(caller, to).owner == managedOwner {
+		return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": to})
+	}
+	if err := s.free(k); err != nil {
+		return err
 	}
 	if err := s.store.rename(k, to); err != nil {
 		return err
@@ -127,9 +160,12 @@ func (s *Service) Rename(caller api.Caller, name, to string) error {
 
 // Remove deletes a profile that has no tunnel.
 func (s *Service) Remove(caller api.Caller, name string) error {
-	k := key{ownerOf(caller), name}
-	if s.isLive(k) {
-		return api.NewProblem(api.CodeProfileInUse, map[string]string{"profile": name})
+	k := s.keyOf(caller, name)
+	if k.owner == managedOwner {
+		return fixed(name)
+	}
+	if err := s.free(k); err != nil {
+		return err
 	}
 	if err := s.store.remove(k); err != nil {
 		return err
@@ -139,17 +175,30 @@ func (s *Service) Remove(caller api.Caller, name string) error {
 	return s.store.want(wish{Owner: k.owner, Profile: name}, false)
 }
 
-// Settings returns a profile's choices.
+// Settings returns a profile's choices, as the policy leaves them.
 func (s *Service) Settings(caller api.Caller, name string) (api.Settings, error) {
-	r, err := s.store.get(key{ownerOf(caller), name})
+	r, err := s.record(s.keyOf(caller, name), ownerOf(caller))
 	return withDefaults(r.Settings), err
 }
 
 // Set applies all changes or none. They count from the next connection on, but for save_password, which counts
-// at once: a person may say so while typing the password.
+// at once: a person may say so while typing the password. That is also all that a person chooses of a managed profile.
 func (s *Service) Set(caller api.Caller, name string, changes []string) (api.Settings, error) {
-	k := key{ownerOf(caller), name}
-	r, err := s.store.update(k, func(r *record) error {
+	k := s.keyOf(caller, name)
+	if k.owner != managedOwner && !caller.Member && !caller.Root {
+		return api.Settings{}, api.NewProblem(api.CodeNotPermitted, map[string]string{"action": "change settings"})
+	}
+	for _, c := range changes {
+		if key := s.rules().policy.pins(c); key != "" {
+			return api.Settings{}, s.decided(key)
+		}
+	}
+	if k.owner == managedOwner {
+		return s.setManaged(caller, k, changes)
+	}
+	var was string
+	_, err := s.store.update(k, func(r *record) error {
+		was = s.rules().policy.guardFor(r.Settings)
 		for _, c := range changes {
 			if err := applySetting(&r.Settings, c); err != nil {
 				return err
@@ -157,16 +206,94 @@ func (s *Service) Set(caller api.Caller, name string, changes []string) (api.Set
 		}
 		return nil
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if l := s.live[k]; err == nil && l != nil && s.heedLocked(k, l) {
-		s.board.touch()
+	if err != nil {
+		return api.Settings{}, err
 	}
-	return withDefaults(r.Settings), err
+	r, err := s.record(k, k.owner)
+	if err != nil {
+		return api.Settings{}, err
+	}
+	s.heed(k)
+	return withDefaults(r.Settings), s.mindGuard(k, r, was)
 }
 
-func (s *Service) isLive(k key) bool {
+// setManaged changes what the caller may choose of a managed profile.
+func (s *Service) setManaged(caller api.Caller, k key, changes []string) (api.Settings, error) {
+	person := ownerOf(caller)
+	r, err := s.record(k, person)
+	if err != nil {
+		return api.Settings{}, err
+	}
+	for _, c := range changes {
+		if !strings.HasPrefix(c, "save_password=") {
+			return api.Settings{}, fixed(k.name)
+		}
+		if err := applySetting(&r.Settings, c); err != nil {
+			return api.Settings{}, err
+		}
+	}
+	if len(changes) > 0 {
+		if err := s.store.save(key{person, k.name}, r.Settings.SavePassword); err != nil {
+			return api.Settings{}, err
+		}
+		s.heed(k)
+	}
+	return withDefaults(r.Settings), nil
+}
+
+// heed tells a profile's connection whether the person wants its password to be saved.
+func (s *Service) heed(k key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.live[k] != nil
+	if l := s.live[k]; l != nil && s.heedLocked(k, l) {
+		s.board.touch()
+	}
+}
+
+// mindGuard makes a profile's connection follow its guard mode, which was another one: lockdown closes at once, and what is blocked opens
+// once it needs not be any more.
+func (s *Service) mindGuard(k key, r record, was string) error {
+	s.mu.Lock()
+	s.awaitEndLocked(k) // what ends does not look any more
+	if now, err := s.record(k, ""); err == nil {
+		r = now // two may set it at once: the last word counts
+	}
+	mode, l := r.Settings.Guard, s.live[k]
+	if l == nil {
+		s.mu.Unlock()
+		_, pinned := s.rules().policy.guard(r.Settings)
+		switch {
+		case mode == guardLockdown && pinned != "": // another profile holds it
+		case mode == guardLockdown:
+			s.resumeOne(wish{Owner: k.owner, OwnerName: r.OwnerName, Profile: k.name}, true)
+		case was == guardLockdown: // of one that could not be started
+			s.release(k)
+		}
+		return nil
+	}
+	opens := l.conn.berth.isParked() && mode != l.conn.mode() && mode != guardLockdown
+	l.conn.mind(mode)
+	s.mu.Unlock()
+	s.board.touch()
+	if !opens {
+		return nil
+	}
+	<-l.recorded
+	over, err := s.finish(l)
+	<-over
+	return errors.Join(err, l.err)
+}
+
+// free says why a profile cannot be changed: it is connected, or holds the guard closed. Nil: it can.
+func (s *Service) free(k key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.live[k]
+	switch {
+	case l == nil:
+		return nil
+	case l.conn.mode() == guardLockdown && l.conn.berth.isParked():
+		return api.NewProblem(api.CodeProfileLocked, map[string]string{"profile": k.name})
+	}
+	return api.NewProblem(api.CodeProfileInUse, map[string]string{"profile": k.name})
 }

@@ -48,7 +48,7 @@ func newDoor(t *testing.T, judge func(user, password string) string) *door {
 				return errHandled
 			}
 		case ovpn.PushRequest:
-			r := reply()
+			r := d.reply()
 			d.set(func() { r.AuthToken = d.token })
 			o.Push(now, r)
 			return errHandled
@@ -531,7 +531,7 @@ func TestDynamicChallengeWithoutAQuestion(t *testing.T) {
 		// A server that does nothing else ends it.
 		d.set(func() { d.judge = func(string, string) string { return "CRV1::s2:YWxpY2U=:again" } })
 		d.each(func(o *ovpn.Session) { o.Send(time.Now(), "RESTART,[P]come back") })
-		st.ends(api.CodeProtocolError)
+		st.blocked(alice, "work", api.CodeProtocolError)
 	})
 }
 

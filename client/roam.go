@@ -110,6 +110,13 @@ func (a *running) watch(ctx context.Context) {
 			settle(a.c.host.Changes(), a.ended)
 			a.c.log.Info("the network changed")
 			a.roam(ctx, false)
+		case <-a.c.minded:
+			if !a.ask(func(time.Time, *ovpn.Session) error {
+				_, err := a.c.refresh(ctx)
+				return err
+			}) {
+				a.c.look() // who comes next has to look
+			}
 		}
 	}
 }
@@ -177,9 +184,9 @@ func (a *running) follow(ctx context.Context, now time.Time, s *ovpn.Session, wo
 	if !a.up.Load() {
 		fctx, cancel := context.WithTimeout(ctx, hostTimeout)
 		defer cancel()
-		facts, err := c.host.Facts(fctx)
+		facts, err := c.underlay(fctx)
 		if err != nil {
-			return false, hostFailure(api.CodeRoutesFailed, "read the routing table", err)
+			return false, err
 		}
 		if !a.answered.Load() || lostAddress(facts, source) {
 			return false, a.moved(s, "it was not connected yet")

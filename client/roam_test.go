@@ -278,7 +278,7 @@ func TestLimits(t *testing.T) {
 				if c.prepare != nil {
 					c.prepare(st)
 				}
-				got := st.untilState(alice, "work", api.Disconnected, 5*time.Minute)
+				got := st.untilState(alice, "work", api.Blocked, 5*time.Minute)
 				d := time.Since(begin)
 				if d < c.after-time.Second || d > c.before {
 					t.Errorf("it ended after %v", d)
@@ -286,9 +286,7 @@ func TestLimits(t *testing.T) {
 				if got.Problem == nil || got.Problem.Code != api.CodeSessionEnded || !strings.Contains(got.Problem.Message, c.word) {
 					t.Errorf("problem %+v", got.Problem)
 				}
-				if !st.host(0).Current().IsZero() {
-					t.Error("the plan stays")
-				}
+				st.blocked(alice, "work", api.CodeSessionEnded)
 			})
 		})
 	}

@@ -10,9 +10,15 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
 	"log/slog"
+	"runtime"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -22,15 +28,16 @@ import (
 	"github.com/adit-vpn/adit/routes"
 )
 
-// maxConnections is how many tunnels may be open at once.
+// maxConnections is how many tunnels may be open at once, unless the policy says less.
 const maxConnections = 5
 
 // ServiceConfig is what a Service is made of.
 type ServiceConfig struct {
 	// StateDir holds profiles and wishes. The caller keeps other processes out of it.
 	StateDir string
-	// Hosts makes the door to the operating system for the tunnel of that name (unique among open ones).
-	Hosts    func(name string) (platform.Host, error)
+	// Hosts makes the door to the operating system for the tunnel of that name (unique among open ones). What it
+	// writes into log is for the tunnel's owner, too.
+	Hosts    func(name string, log *slog.Logger) (platform.Host, error)
 	Log      *slog.Logger
 	Dialer   Dialer   // nil = SystemDialer
 	Resolver Resolver // required
@@ -38,6 +45,14 @@ type ServiceConfig struct {
 	// InsecureCiphers lets profiles use BF-CBC and DES where a server has nothing better: the
 	// administrator's decision, never a user's.
 	InsecureCiphers bool
+	// ManagedFiles holds the policy, under PolicyName, and managed profiles, as profiles/NAME.ovpn, in folders that only
+	// the administrator can write (package trusted). Nil: nothing is managed.
+	ManagedFiles fs.FS
+	PolicyName   string
+	// PolicyPath is the policy's whole path, as people know it; empty: PolicyName.
+	PolicyPath string
+	// PolicyRequired says that a missing policy is one that cannot be read.
+	PolicyRequired bool
 	// Asleep is how long the machine has been suspended so far; nil = platform.Asleep.
 	Asleep func() time.Duration
 	// Offline says whether no network leads anywhere; nil = udp.Offline.
@@ -52,10 +67,15 @@ type Service struct {
 	board *board
 	ring  *ring
 
+	managed atomic.Pointer[managed] // never nil
+
 	mu      sync.Mutex
 	running context.Context // of Run; nil before and after
 	live    map[key]*live
 	tasks   sync.WaitGroup
+
+	guards *guards
+	looked []mark // of what the first reading found
 
 	look sync.Mutex // held while the Host "explain" is open: there is only one
 }
@@ -86,12 +106,19 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if cfg.Offline == nil {
 		cfg.Offline = udp.Offline
 	}
-	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}}
+	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}, guards: newGuards()}
 	s.log = slog.New(&tee{ring: s.ring, next: cfg.Log.Handler()})
 	var err error
 	if s.store, err = openStore(cfg.StateDir, s.log); err != nil {
 		return nil, err
 	}
+	if cfg.ManagedFiles != nil {
+		s.looked = s.marks()
+	}
+	m := s.readManaged(nil)
+	s.managed.Store(m)
+	s.tell(m, nil)
+	s.board.setPolicy(s.shownPolicy(m))
 	return s, nil
 }
 
@@ -109,6 +136,9 @@ func (s *Service) Run(ctx context.Context) error {
 		s.log.Warn("INSECURE: broken ciphers (BF-CBC, DES) are allowed for profiles that name them; who records the traffic may read it")
 	}
 	s.resume()
+	if s.cfg.ManagedFiles != nil {
+		s.watchManaged(ctx, s.looked)
+	}
 	<-ctx.Done()
 
 	s.mu.Lock()
@@ -126,26 +156,56 @@ func (s *Service) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// resume starts what was wanted when the service last ended, and what connects by itself.
-func (s *Service) resume() {
-	wishes := append(s.store.wanted(), s.store.automatic()...) // start takes each once
-	for _, w := range wishes {
-		k := key{w.Owner, w.Profile}
-		log := s.log.With(profileKey, w.Profile, ownerKey, w.Owner)
-		if l, err := s.start(k, w, api.ConnectRequest{}, true); err == nil {
-			close(l.recorded)
-		} else {
-			log.Warn("cannot resume the connection", errorKey, err)
-			s.board.put(k, api.Connection{Profile: w.Profile, Owner: w.OwnerName, State: api.Disconnected,
-				Since: time.Now(), Problem: api.AsProblem(err)}, nil)
-		}
+// lockedDown says whether the settings want all closed, always, and no other profile sees to that for the policy.
+func (s *Service) lockedDown(k key) bool {
+	if w, ok := s.holder(s.rules()); ok && w.key() != k {
+		return false
 	}
+	r, err := s.record(k, "")
+	return err == nil && r.Settings.Guard == guardLockdown
 }
 
-// start begins a connection, or says that it is there already; the caller closes its recorded. Unattended, nobody
-// wishes it now. One that is being disconnected is waited for.
-func (s *Service) start(k key, w wish, req api.ConnectRequest, unattended bool) (*live, error) {
-	r, err := s.store.get(k)
+// Keeps says whether the guard that a Host of that name left closed is still wanted, so that it is not opened before the
+// service runs.
+func (s *Service) Keeps(host string) bool {
+	m := s.rules()
+	if m.broken {
+		return true // what was to be closed is not known
+	}
+	if w, ok := s.holder(m); ok && hostOf(w.key()) == host {
+		return true
+	}
+	if _, ok := m.profiles[m.policy.AutoConnect]; ok && hostOf(key{managedOwner, m.policy.AutoConnect}) == host {
+		return true
+	}
+	for _, w := range slices.Concat(s.store.wanted(), s.store.automatic(), s.store.locked()) {
+		if hostOf(w.key()) == host {
+			return true
+		}
+	}
+	return false
+}
+
+// hostOf names the Host of a connection: always the same, so that after a crash the next run finds what the last one left.
+func hostOf(k key) string {
+	h := fnv.New64a()
+	h.Write([]byte(k.owner + "\x00" + k.name))
+	return fmt.Sprintf("tunnel-%016x", h.Sum64())
+}
+
+// beginning says how a connection starts.
+type beginning struct {
+	unattended bool // nobody wishes it now
+	idle       bool // only its guard is wanted
+}
+
+// start begins a connection, or says that it is there already; the caller closes its recorded. One that is being
+// disconnected is waited for.
+func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*live, error) {
+	r, err := s.record(k, w.Person)
+	if err == nil && !how.idle {
+		err = s.permits(k, r)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -157,66 +217,90 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, unattended bool) 
 	if err != nil {
 		return nil, err
 	}
+	rules := s.rules().policy
+	if allowed := slices.DeleteFunc(slices.Clone(sp.remotes), func(m remote) bool { return !rules.allowsServer(m.host) }); len(allowed) > 0 {
+		sp.remotes = allowed // else permits has said so, or only the guard is wanted
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.awaitEndLocked(k)
+	switch {
+	case s.running == nil || s.running.Err() != nil:
+		return nil, api.NewProblem(api.CodeServiceStopping, nil)
+	case s.live[k] != nil:
+		return nil, api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
+	case !how.idle && s.activeLocked() >= s.rules().policy.MaxConnections:
+		return nil, s.tooMany()
+	}
+	state := api.Connecting
+	if how.idle {
+		state = api.Blocked
+	}
+	ctx, cancel := context.WithCancel(s.running)
+	l := &live{wish: w, host: hostOf(k), cancel: cancel, recorded: make(chan struct{}), done: make(chan struct{})}
+	l.conn = newConnection(wiring{
+		spec: sp, settings: r.Settings, timeout: req.Timeout, given: req, unattended: how.unattended, idle: how.idle, guards: s.guards,
+		host:     func() (platform.Host, error) { return s.cfg.Hosts(l.host, l.conn.log) },
+		dialer:   s.cfg.Dialer,
+		resolver: s.cfg.Resolver,
+		asleep:   s.cfg.Asleep,
+		offline:  s.cfg.Offline,
+		rules:    func() Policy { return s.rules().policy },
+		publish:  func(c api.Connection) { s.board.put(k, c, l.conn.present, l.conn.personOf) },
+		status: api.Connection{Profile: k.name, Owner: r.OwnerName, Managed: r.Managed, Guard: guardMode(r.Settings),
+			CertificateExpires: sp.expires, State: state, Since: time.Now()},
+	})
+	l.conn.person.Store(w.Person)
+	l.conn.log = s.log.With(profileKey, k.name, ownerKey, whose{l.conn, k.owner})
+	s.live[k] = l
+	// Here, so that whoever watches after Connect does not see how the last one ended.
+	s.heedLocked(k, l)
+	if now, err := s.record(k, w.Person); err == nil {
+		l.conn.mind(now.Settings.Guard) // set since r was read
+	}
+	s.board.put(k, l.conn.status, l.conn.present, l.conn.personOf)
+	s.tasks.Go(func() {
+		defer cancel()
+		s.keep(ctx, k, l)
+		// What it leaves goes now, when nobody waits, and not in the middle of the next handshake.
+		runtime.GC()
+	})
+	return l, nil
+}
+
+// liveOf is the connection that runs of a profile; nil: none does.
+func (s *Service) liveOf(k key) *live {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live[k]
+}
+
+// awaitEndLocked waits until no connection of the profile is being disconnected. It lets go of the lock meanwhile.
+func (s *Service) awaitEndLocked(k key) {
 	for s.live[k] != nil && s.live[k].ending {
 		done := s.live[k].done
 		s.mu.Unlock()
 		<-done
 		s.mu.Lock()
 	}
-	switch {
-	case s.running == nil || s.running.Err() != nil:
-		return nil, api.NewProblem(api.CodeServiceStopping, nil)
-	case s.live[k] != nil:
-		return nil, api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
-	case len(s.live) >= maxConnections:
-		return nil, api.NewProblem(api.CodeTooManyConnections, map[string]string{"limit": strconv.Itoa(maxConnections)})
-	}
-	ctx, cancel := context.WithCancel(s.running)
-	l := &live{wish: w, host: s.freeHostLocked(), cancel: cancel, recorded: make(chan struct{}), done: make(chan struct{})}
-	l.conn = newConnection(wiring{
-		spec: sp, settings: r.Settings, timeout: req.Timeout, given: req, unattended: unattended,
-		host:     func() (platform.Host, error) { return s.cfg.Hosts(l.host) },
-		dialer:   s.cfg.Dialer,
-		resolver: s.cfg.Resolver,
-		asleep:   s.cfg.Asleep,
-		offline:  s.cfg.Offline,
-		log:      s.log.With(profileKey, k.name, ownerKey, k.owner),
-		publish:  func(c api.Connection) { s.board.put(k, c, l.conn.present) },
-		status: api.Connection{Profile: k.name, Owner: r.OwnerName, Managed: r.Managed, Guard: guardOff,
-			CertificateExpires: sp.expires, State: api.Connecting, Since: time.Now()},
-	})
-	s.live[k] = l
-	// Here, so that whoever watches after Connect does not see how the last one ended.
-	s.heedLocked(k, l)
-	s.board.put(k, l.conn.status, l.conn.present)
-	s.tasks.Go(func() {
-		defer cancel()
-		s.keep(ctx, k, l)
-	})
-	return l, nil
 }
 
 // heedLocked tells a connection whether the person wants its password to be saved, and says whether that is news to
 // it.
 func (s *Service) heedLocked(k key, l *live) bool {
-	r, err := s.store.get(k)
+	r, err := s.record(k, l.conn.personOf())
 	return err == nil && l.conn.save.Swap(r.Settings.SavePassword) != r.Settings.SavePassword
 }
 
-// freeHostLocked names a Host that no open connection uses: "tunnel0" to "tunnel4".
-func (s *Service) freeHostLocked() string {
-	for i := 0; ; i++ {
-		name := "tunnel" + strconv.Itoa(i)
-		used := false
-		for _, l := range s.live {
-			used = used || l.host == name
-		}
-		if !used {
-			return name
+// activeLocked counts the connections that make attempts.
+func (s *Service) activeLocked() int {
+	n := 0
+	for _, l := range s.live {
+		if !l.conn.berth.isParked() {
+			n++
 		}
 	}
+	return n
 }
 
 // keep runs one connection to its end and shows how it ended.
@@ -239,115 +323,48 @@ func (s *Service) keep(ctx context.Context, k key, l *live) {
 		ended := l.conn.wiring.status
 		ended.State, ended.Since, ended.Problem = api.Disconnected, time.Now(), api.AsProblem(err)
 		ended.Server, ended.Counters = l.conn.status.Server, l.conn.counters()
-		s.board.put(k, ended, nil)
+		s.board.put(k, ended, nil, constant(l.conn.personOf()))
 	}
 	close(l.done)
 }
 
-// Connect begins a connection and returns when the wish is recorded; Status tells the rest. A profile that is
-// connected already, or on its way, stays so: the error then has CodeAlreadyConnected, so
-// that the caller knows whose wish it is.
-func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
-	k := key{ownerOf(caller), req.Profile}
-	w := wish{Owner: k.owner, OwnerName: caller.Name, Profile: k.name}
-	l, err := s.start(k, w, req, false)
-	if err != nil {
-		return err
-	}
-	// The disk may be slow; the server is asked meanwhile.
-	err = s.store.want(w, true)
-	if err != nil {
-		s.mu.Lock()
-		l.ending = true
-		s.mu.Unlock()
-		l.cancel()
-	}
-	close(l.recorded)
-	if err != nil {
-		<-l.done
-		err = errors.Join(err, l.err)
-	}
-	return err
-}
-
 // Answer answers the question that the caller's connection asks. Nobody answers for another.
 func (s *Service) Answer(caller api.Caller, a api.Answer) error {
-	k := key{ownerOf(caller), a.Profile}
+	k := s.keyOf(caller, a.Profile)
+	if err := may(caller, k); err != nil {
+		return err
+	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	l := s.live[k]
-	s.mu.Unlock()
 	if l == nil {
-		if _, err := s.store.get(k); err != nil {
+		if _, err := s.record(k, ""); err != nil {
 			return err
 		}
 		return api.NewProblem(api.CodeQuestionGone, nil)
 	}
-	return l.conn.desk.answer(a)
+	person := l.conn.personOf()
+	if k.owner == managedOwner && person != "" && person != ownerOf(caller) {
+		return others(k.name)
+	}
+	if err := l.conn.desk.answer(a); err != nil {
+		return err
+	}
+	if k.owner == managedOwner && person == "" { // from here on it is this person's
+		l.conn.person.Store(ownerOf(caller))
+		s.heedLocked(k, l)
+		s.board.touch()
+	}
+	return nil
 }
 
-// Disconnect ends one tunnel of the caller, or all with name "", and returns when everything is
-// undone. Root may end other users' tunnels by name.
-func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string) error {
-	own := ownerOf(caller)
-	s.mu.Lock()
-	var ending []*live
-	for k, l := range s.live {
-		if k.owner == own && (name == "" || k.name == name) {
-			ending = append(ending, l)
-		}
-	}
-	if len(ending) == 0 && name != "" && caller.Root {
-		for k, l := range s.live {
-			if k.name == name {
-				ending = append(ending, l)
-			}
-		}
-	}
-	for _, l := range ending {
-		l.ending = true
-	}
-	s.mu.Unlock()
-	var errs []error
-	for _, l := range ending {
-		<-l.recorded
-		// The wish goes first: a crash from here on must not bring the tunnel back.
-		errs = append(errs, s.store.want(l.wish, false))
-		l.cancel()
-	}
-	for _, l := range ending {
-		select {
-		case <-l.done:
-			errs = append(errs, l.err)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if name == "" {
-		for _, w := range s.store.wanted() {
-			if w.Owner == own { // such as one that could not be resumed
-				errs = append(errs, s.store.want(w, false))
-				s.board.drop(key{own, w.Profile})
-			}
-		}
-		s.board.dropEnded(own)
-		return errors.Join(errs...)
-	}
-	if len(ending) > 0 {
-		return errors.Join(errs...)
-	}
-	k := key{own, name}
-	_, shown := s.board.get(k)
-	if err := s.store.want(wish{Owner: own, Profile: name}, false); err != nil {
-		return err
-	}
-	s.board.drop(k)
-	if shown {
-		return nil
-	}
-	if _, err := s.store.get(k); err != nil {
-		return err
-	}
-	return api.NewProblem(api.CodeNotConnected, map[string]string{"profile": name})
+// others is the Problem of a managed connection that somebody else wanted.
+func others(name string) error {
+	return api.NewProblem(api.CodeNotOwner, map[string]string{"profile": name, "owner": "another user"})
+}
+
+func (s *Service) tooMany() error {
+	return api.NewProblem(api.CodeTooManyConnections, map[string]string{"limit": strconv.Itoa(s.rules().policy.MaxConnections)})
 }
 
 // Status is the snapshot of now, as caller may see it.
@@ -364,7 +381,7 @@ func (s *Service) Watch(ctx context.Context, caller api.Caller, send func(api.St
 // Logs sends the kept lines that caller may see, then with follow the new ones.
 func (s *Service) Logs(ctx context.Context, caller api.Caller, follow bool, send func(api.LogLine) error) error {
 	own := ownerOf(caller)
-	may := func(owner string) bool { return caller.Root || owner == own || owner == "" }
+	may := func(owner string) bool { return caller.Root || owner == own || owner == "" || owner == managedOwner }
 	return s.ring.read(ctx, follow, may, send)
 }
 
@@ -382,20 +399,20 @@ func (s *Service) Explain(ctx context.Context, caller api.Caller, destination st
 	var up []applied
 	s.mu.Lock()
 	for k, l := range s.live {
-		if x := l.conn.explain(); len(x.plan.Addresses) > 0 {
-			up = append(up, applied{k, x})
+		if x := l.conn.explain(); !x.plan.IsZero() {
+			up = append(up, applied{k, x, !caller.Root && !belongs(k, l.conn.personOf(), ownerOf(caller))})
 		}
 	}
 	s.mu.Unlock()
 	if len(up) > 0 {
-		return explainOver(up, caller, dest), nil
+		return explainOver(up, dest), nil
 	}
 	facts, err := s.facts(ctx)
 	if err != nil {
 		return routes.Explanation{}, err
 	}
 	x := routes.Explain(routes.Plan{}, "", facts, dest)
-	x.Guard = guardWords
+	x.Guard = routes.GuardOpen
 	return x, nil
 }
 
@@ -403,7 +420,7 @@ func (s *Service) Explain(ctx context.Context, caller api.Caller, destination st
 func (s *Service) facts(ctx context.Context) (routes.Facts, error) {
 	s.look.Lock()
 	defer s.look.Unlock()
-	h, err := s.cfg.Hosts("explain")
+	h, err := s.cfg.Hosts("explain", s.log)
 	if err != nil {
 		return routes.Facts{}, hostProblem(api.CodeRoutesFailed, err)
 	}

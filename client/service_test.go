@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -140,9 +141,12 @@ func TestHaltStops(t *testing.T) {
 		st.connect(alice, "work")
 		st.untilState(alice, "work", api.Connected, 5*time.Second)
 		s.each(func(o *ovpn.Session) { o.Send(time.Now(), "HALT,go away") })
-		c := st.untilState(alice, "work", api.Disconnected, 5*time.Second)
-		if c.Problem == nil || c.Problem.Code != api.CodeSessionEnded || c.Problem.Args["reason"] != "go away" || c.Problem.Hint != "connect again with: adit connect work" {
+		c := st.blocked(alice, "work", api.CodeSessionEnded)
+		if c.Problem.Args["reason"] != "go away" || c.Problem.Hint != "connect again with: adit connect work" {
 			t.Errorf("problem %+v", c.Problem)
+		}
+		if err := st.Disconnect(t.Context(), alice, "work"); err != nil {
+			t.Fatal(err)
 		}
 		if !st.host(0).Current().IsZero() {
 			t.Error("the plan stays")
@@ -345,7 +349,7 @@ func TestConnectWhileDisconnecting(t *testing.T) {
 		st := newStage(t, s, t.TempDir())
 		entered, release := make(chan struct{}), make(chan struct{})
 		quick := st.cfg.Hosts
-		st.cfg.Hosts = func(string) (platform.Host, error) {
+		st.cfg.Hosts = func(string, *slog.Logger) (platform.Host, error) {
 			st.cfg.Hosts = quick
 			return slowUndo{platformtest.NewHost(underlay()), entered, release}, nil
 		}
@@ -398,10 +402,10 @@ func TestNoWishAfterFailingBeforeItIsWritten(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := newServer(t)
 		st := newStage(t, s, t.TempDir())
-		st.cfg.Hosts = func(string) (platform.Host, error) { return nil, platform.ErrTUNNotPermitted }
+		st.cfg.Hosts = func(string, *slog.Logger) (platform.Host, error) { return nil, platform.ErrTUNNotPermitted }
 		st.add(alice, "work", s.profile(remoteUDP))
 		w := wish{Owner: ownerOf(alice), Profile: "work"}
-		l, err := st.Service.start(key{w.Owner, w.Profile}, w, api.ConnectRequest{}, false)
+		l, err := st.Service.start(w.key(), w, api.ConnectRequest{}, beginning{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -603,10 +607,7 @@ func TestDeviceTakenAway(t *testing.T) {
 		tun := st.live[key{"1000", "work"}].conn.out.tun
 		st.Service.mu.Unlock()
 		tun.Close()
-		c := st.untilState(alice, "work", api.Disconnected, 5*time.Second)
-		if c.Problem == nil || c.Problem.Code != api.CodeTUNFailed {
-			t.Errorf("problem %+v", c.Problem)
-		}
+		st.blocked(alice, "work", api.CodeTUNFailed)
 	})
 }
 
@@ -665,7 +666,7 @@ func TestFirstPacket(t *testing.T) {
 		s := newServer(t)
 		st := newStage(t, s, t.TempDir())
 		h := eager{platformtest.NewHost(underlay())}
-		st.cfg.Hosts = func(string) (platform.Host, error) { return h, nil }
+		st.cfg.Hosts = func(string, *slog.Logger) (platform.Host, error) { return h, nil }
 		st.add(alice, "work", s.profile(remoteUDP))
 		st.connect(alice, "work")
 		st.untilState(alice, "work", api.Connected, 5*time.Second)

@@ -33,10 +33,8 @@ func applySetting(s *api.Settings, change string) error {
 		s.AutoConnect = on
 	case "guard":
 		switch value {
-		case "off":
+		case guardOff, guardAuto, guardLockdown:
 			s.Guard = value
-		case "auto", "lockdown":
-			return bad("the guard is not supported yet")
 		default:
 			return bad("want off, auto or lockdown")
 		}
@@ -133,9 +131,7 @@ func parseFilterRule(value string) (push.FilterRule, error) {
 // withDefaults fills what a person expects to see in place of nothing.
 func withDefaults(s api.Settings) api.Settings {
 	s = cloneSettings(s)
-	if s.Guard == "" {
-		s.Guard = guardOff
-	}
+	s.Guard = guardMode(s)
 	if s.RouteAdd == nil {
 		s.RouteAdd = []netip.Prefix{}
 	}
@@ -147,6 +143,3 @@ func withDefaults(s api.Settings) api.Settings {
 	}
 	return s
 }
-
-// guardOff is the only guard mode that is built.
-const guardOff = "off"

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -80,6 +79,7 @@ type kept struct {
 
 	problem *api.Problem // why a person is asked once more
 	late    bool         // nobody answered in time: ask whether anybody is there, first
+	here    bool         // somebody has said so, and is not signed in yet
 }
 
 // keptOf is what is known before the first attempt.
@@ -138,28 +138,6 @@ func (k *kept) spent(cr credentials, noCache bool) {
 	}
 }
 
-// noSaving are the echo texts by which a server, or a profile, forbids to keep passwords; openvpn-gui
-// has them, too.
-func noSaving(echo string) bool {
-	return echo == "disable-save-passwords" || echo == "forget-passwords"
-}
-
-// WhyNotSaved says why no program of the person may keep a password for the profile, in words for people
-// that go on after the profile's name; empty: it may.
-func WhyNotSaved(p *profile.Profile) string {
-	switch {
-	case p.AuthFederate:
-		return "signs in with the browser, not with a password"
-	case !p.AuthUserPass:
-		return "signs in without a password"
-	case p.AuthNoCache:
-		return "has an auth-nocache line, which forbids to keep passwords"
-	case slices.ContainsFunc(p.Own.Echo, noSaving):
-		return "has an echo line that forbids to keep passwords"
-	}
-	return ""
-}
-
 // password joins a password and a one-time code as a static challenge wants them.
 func (w *signIn) join(password, code push.Secret) push.Secret {
 	if w.static.Concat {
@@ -173,10 +151,9 @@ func (w *signIn) join(password, code push.Secret) push.Secret {
 func (c *connection) credentials(ctx context.Context) (credentials, error) {
 	k, w := &c.kept, &c.spec.signIn
 	if k.late {
-		if _, err := c.ask(ctx, api.Login{Kind: api.LoginAgain}, 0); err != nil {
+		if err := c.askAgain(ctx); err != nil {
 			return credentials{}, err
 		}
-		k.late, c.windows = false, nil
 	}
 	if k.challenge != nil {
 		if err := c.askChallenge(ctx, *k.challenge); err != nil {
@@ -189,6 +166,11 @@ func (c *connection) credentials(ctx context.Context) (credentials, error) {
 	case k.usesToken():
 		return credentials{by: byToken, user: cmp.Or(k.tokenUser, k.user), password: k.token}, nil
 	case w.federated:
+		if c.absent() {
+			if err := c.askAgain(ctx); err != nil {
+				return credentials{}, err
+			}
+		}
 		return credentials{by: byHello, user: challenge.AWSUser, password: challenge.AWSHello}, nil
 	case !w.password:
 		return credentials{}, nil
@@ -201,6 +183,15 @@ func (c *connection) credentials(ctx context.Context) (credentials, error) {
 		cr.password, cr.code = w.join(k.password, k.code), true
 	}
 	return cr, nil
+}
+
+// askAgain waits until somebody wants to sign in.
+func (c *connection) askAgain(ctx context.Context) error {
+	if _, err := c.ask(ctx, api.Login{Kind: api.LoginAgain}, 0); err != nil {
+		return err
+	}
+	c.kept.late, c.kept.here, c.windows, c.webEnd = false, true, nil, time.Time{}
+	return nil
 }
 
 // askPassword asks for user name, password and the answer to a static challenge: what is missing of them.
@@ -280,6 +271,15 @@ func (c *connection) ask(ctx context.Context, q api.Login, limit time.Duration) 
 	id, answers := c.desk.open()
 	defer c.desk.close()
 	q.ID = id
+	if q.Kind == api.LoginBrowser {
+		if err := c.openWeb(ctx, q.URL); err != nil {
+			return api.Answer{}, err
+		}
+		defer c.closeWeb()
+		if len(c.plan.Guard.Web) > 0 {
+			limit = min(limit, time.Until(c.webEnd))
+		}
+	}
 	var late <-chan time.Time
 	if limit > 0 {
 		q.Deadline = time.Now().Add(limit)
@@ -309,6 +309,10 @@ func (c *connection) ask(ctx context.Context, q api.Login, limit time.Duration) 
 			return api.Answer{}, c.nobody(limit)
 		case <-c.outDone:
 			return api.Answer{}, c.tunGone()
+		case <-c.minded:
+			if _, err := c.refresh(ctx); err != nil {
+				return api.Answer{}, err
+			}
 		case <-c.host.Changes():
 			settle(c.host.Changes(), ctx.Done())
 			if _, err := c.refresh(ctx); err != nil {
@@ -437,7 +441,7 @@ func (a *running) signedIn(s *ovpn.Session, reply push.Reply) {
 	a.withdraw() // the caller enters another state
 	a.pending = pending{}
 	k := &a.c.kept
-	k.problem, k.notices = nil, 0
+	k.problem, k.notices, k.here, a.c.webEnd = nil, 0, false, time.Time{}
 	k.renew(reply.AuthToken, reply.TokenUser)
 	if k.answer != nil {
 		k.answer.again = true
@@ -454,7 +458,7 @@ func (c *connection) echoes(reply push.Reply) {
 		if e == "forget-passwords" {
 			c.kept.forget()
 		}
-		if noSaving(e) {
+		if profile.ForbidsSaving(e) {
 			c.status.SavePassword = false
 		}
 	}

@@ -48,10 +48,11 @@ type spec struct {
 	inactiveBytes  int64
 	sessionTimeout time.Duration // 0 = never
 	signIn         signIn
-	maySave        bool   // WhyNotSaved says nothing
+	maySave        bool   // the profile's WhyNotSaved says nothing
 	device         string // wish; empty = any
 	mtu            int
 	socket         udp.Options
+	ca             []byte // PEM
 
 	expires *time.Time // of the own certificate
 	// announce says that the server shall know which machine this is (push-peer-info).
@@ -71,9 +72,9 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
 		own: p.Own, noPull: p.RouteNoPull, pingExit: p.PingExit,
 		inactive: p.Inactive, inactiveBytes: p.InactiveBytes, sessionTimeout: p.SessionTimeout,
-		signIn: signInOf(p), maySave: WhyNotSaved(p) == "", mtu: p.MTU,
+		signIn: signInOf(p), maySave: p.WhyNotSaved() == "", mtu: p.MTU,
 		socket:  udp.Options{SendBuffer: p.SndBuf, ReceiveBuffer: p.RcvBuf, Mark: p.Mark},
-		expires: certificateExpiry(p.Cert),
+		expires: certificateExpiry(p.Cert), ca: p.CA,
 	}
 	if s.mtu == 0 {
 		s.mtu = mtuDefault

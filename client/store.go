@@ -52,11 +52,17 @@ type wish struct {
 	Owner     string `json:"owner"`
 	OwnerName string `json:"owner_name"`
 	Profile   string `json:"profile"`
+	// Person is the owner key of who wants a managed profile; empty: nobody, the policy does.
+	Person string `json:"person,omitempty"`
 }
+
+// key is that of the profile.
+func (w wish) key() key { return key{w.Owner, w.Profile} }
 
 // store keeps profiles, settings and wishes in the state directory:
 //
 //	users/<uid>/profile-<name>.json   one record each
+//	users/<uid>/managed.json          personal: what the user chose for managed profiles
 //	wishes.json                       []wish
 //
 // Files are replaced whole (write, fsync, rename, fsync of the directory). It
@@ -67,6 +73,7 @@ type store struct {
 
 	mu       sync.Mutex
 	profiles map[key]record
+	saved    map[key]bool // owner and managed profile: the person wants the password to be saved
 	wishes   []wish
 }
 
@@ -76,7 +83,7 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "users"), 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	s := &store{dir: dir, profiles: map[key]record{}}
+	s := &store{dir: dir, profiles: map[key]record{}, saved: map[key]bool{}}
 	users, err := os.ReadDir(filepath.Join(dir, "users"))
 	if err != nil {
 		return nil, fmt.Errorf("read state directory: %w", err)
@@ -94,6 +101,16 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 		}
 		for _, f := range files {
 			path := filepath.Join(dir, "users", u.Name(), f.Name())
+			if f.Name() == personalFile {
+				var choices personal
+				if err := readJSON(path, &choices); err != nil {
+					moveAside(log.With(ownerKey, u.Name()), path, err)
+				}
+				for _, name := range choices.SavePassword {
+					s.saved[key{u.Name(), name}] = true
+				}
+				continue
+			}
 			name, isProfile := strings.CutPrefix(f.Name(), "profile-")
 			name, isJSON := strings.CutSuffix(name, ".json")
 			if !isProfile || !isJSON {
@@ -117,6 +134,57 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 		s.wishes = nil
 	}
 	return s, nil
+}
+
+// personalFile holds a user's personal.
+const personalFile = "managed.json"
+
+// personal is what a user chose for managed profiles, as in its file.
+type personal struct {
+	SavePassword []string `json:"save_password"` // for these profiles
+}
+
+// saves says whether a user wants the password of a managed profile to be saved.
+func (s *store) saves(k key) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved[k]
+}
+
+// save records that. A user has no more such wishes than profiles of one's own.
+func (s *store) save(k key, on bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.saved[k] == on {
+		return nil
+	}
+	next := personal{SavePassword: []string{}}
+	for o := range s.saved {
+		if o.owner == k.owner && o.name != k.name {
+			next.SavePassword = append(next.SavePassword, o.name)
+		}
+	}
+	if on && len(next.SavePassword) >= maxProfilesPerUser {
+		return api.NewProblem(api.CodeProfileStoreError, map[string]string{
+			"profile": k.name, "detail": fmt.Sprintf("you have %d profiles already", len(next.SavePassword))})
+	}
+	if on {
+		next.SavePassword = append(next.SavePassword, k.name)
+	}
+	slices.Sort(next.SavePassword)
+	dir := filepath.Join(s.dir, "users", k.owner)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return storeProblem(k.name, err)
+	}
+	if err := writeJSON(filepath.Join(dir, personalFile), next); err != nil {
+		return storeProblem(k.name, err)
+	}
+	if on {
+		s.saved[k] = true
+	} else {
+		delete(s.saved, k)
+	}
+	return nil
 }
 
 // checkName says why name cannot be a profile's name, or nil.
@@ -259,7 +327,7 @@ func (s *store) want(w wish, on bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	same := func(o wish) bool { return o.Owner == w.Owner && o.Profile == w.Profile }
-	if slices.ContainsFunc(s.wishes, same) == on {
+	if i := slices.IndexFunc(s.wishes, same); (i >= 0) == on && (i < 0 || s.wishes[i].Person == w.Person) {
 		return nil
 	}
 	next := slices.DeleteFunc(slices.Clone(s.wishes), same)
@@ -370,11 +438,21 @@ func cloneSettings(s api.Settings) api.Settings {
 
 // automatic returns a wish for each profile whose owner set auto_connect.
 func (s *store) automatic() []wish {
+	return s.those(func(x api.Settings) bool { return x.AutoConnect })
+}
+
+// locked returns a wish for each profile whose guard is always closed.
+func (s *store) locked() []wish {
+	return s.those(func(x api.Settings) bool { return x.Guard == guardLockdown })
+}
+
+// those are wishes for the profiles whose settings fit, in a fixed order.
+func (s *store) those(fit func(api.Settings) bool) []wish {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []wish
 	for k, r := range s.profiles {
-		if r.Settings.AutoConnect {
+		if fit(r.Settings) {
 			out = append(out, wish{Owner: k.owner, OwnerName: r.OwnerName, Profile: k.name})
 		}
 	}

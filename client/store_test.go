@@ -133,7 +133,7 @@ func TestNames(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	var s api.Settings
-	for _, c := range []string{"auto_connect=true", "guard=off", "route+=10.1.2.3/8", "route-=192.168.0.0/16", "route+=10.0.0.0/8", `pull_filter=ignore "dhcp-option DNS"`} {
+	for _, c := range []string{"auto_connect=true", "guard=off", "guard=lockdown", "guard=auto", "route+=10.1.2.3/8", "route-=192.168.0.0/16", "route+=10.0.0.0/8", `pull_filter=ignore "dhcp-option DNS"`} {
 		if err := applySetting(&s, c); err != nil {
 			t.Errorf("%s: %v", c, err)
 		}
@@ -147,7 +147,7 @@ func TestSettings(t *testing.T) {
 	if err := applySetting(&s, "route-="); err != nil || len(s.RouteRemove) != 0 {
 		t.Errorf("an empty value must empty the list: %+v, %v", s, err)
 	}
-	for _, c := range []string{"", "guard", "guard=maybe", "guard=lockdown", "route+=here", "pull_filter=drop x", "pull_filter=ignore", "proxy=http://x", "save_password=perhaps", "nonsense=1", "auto_connect=perhaps"} {
+	for _, c := range []string{"", "guard", "guard=maybe", "route+=here", "pull_filter=drop x", "pull_filter=ignore", "proxy=http://x", "save_password=perhaps", "nonsense=1", "auto_connect=perhaps"} {
 		if err := applySetting(&s, c); !api.IsCode(err, api.CodeSettingInvalid) {
 			t.Errorf("%q: %v", c, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/adit-vpn/adit/client/proxy"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform/udp"
+	"github.com/adit-vpn/adit/routes"
 )
 
 // proxyOf is a profile's proxy; nil for none.
@@ -59,6 +60,9 @@ func (a *running) associate(ctx context.Context, r remote, behind netip.Addr) er
 		target.Host = behind.String()
 	}
 	dialUDP := func(ctx context.Context, relay netip.AddrPort) (udp.Conn, error) {
+		if err := a.c.reach(ctx, routes.Endpoint{Address: relay.Addr(), Port: relay.Port(), Transport: "udp"}); err != nil {
+			return nil, err
+		}
 		return a.c.dialer.DialUDP(ctx, relay, a.c.spec.socket)
 	}
 	s, err := r.via.Associate(ctx, a.toProxy, dialUDP, a.address.Addr(), target)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"cmp"
+
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/ovpn/wrap"
 )

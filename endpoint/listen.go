@@ -100,13 +100,12 @@ func (l *udpListener) door() *ovpn.Gate {
 	l.renewal.Lock()
 	defer l.renewal.Unlock()
 	g = l.server.gen.Load() // or who was late would go back to an older one
+	cfg := ovpn.GateConfig{Wrap: g.wrap, ForceCookie: g.cfg.ControlWrap.ForceCookie, Resets: maxResets, Source: maxResetsSource}
 	next := &entrance{gen: g}
-	if at := l.gate.Load(); at != nil && at.gen.wrap == g.wrap {
-		next.Gate = at.Gate
+	if at := l.gate.Load(); at != nil {
+		next.Gate = at.With(cfg)
 	} else {
-		next.Gate = ovpn.NewGate(ovpn.GateConfig{
-			Wrap: g.wrap, ForceCookie: g.cfg.ControlWrap.ForceCookie, Resets: maxResets, Source: maxResetsSource,
-		})
+		next.Gate = ovpn.NewGate(cfg)
 	}
 	l.gate.Store(next)
 	return next.Gate

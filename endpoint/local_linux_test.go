@@ -39,15 +39,28 @@ func TestAnswersFromTheAddressAsked(t *testing.T) {
 		n.server = at(host)
 		n.mu.Unlock()
 	}
+	// What was on its way when the client moved, such as an acknowledgement, came from where it had sent to.
+	heard := func() {
+		d.ping(t, me)
+		n.mu.Lock()
+		n.strange = 0
+		n.mu.Unlock()
+		d.ping(t, me)
+	}
 	move("127.0.0.3")
 	d, reply = r.connect(t, "bob")
 	me = reply.Address.Addr()
 	d.ping(t, me)
+	n.mu.Lock()
+	if n.strange != 0 {
+		t.Errorf("%d packets came from another address before it moved", n.strange)
+	}
+	n.mu.Unlock()
 	move("127.0.0.4")
-	d.ping(t, me)
+	heard()
 	move("127.0.0.5")
 	n.rebind()
-	d.ping(t, me)
+	heard()
 	for _, p := range r.peers.all() {
 		if p.status.Load().identity.Name() == "bob" {
 			if err := p.checkControl(t, d); err != nil {

@@ -2,6 +2,7 @@ package gui
 
 import (
 	"reflect"
+	"sync"
 	"time"
 
 	"fyne.io/fyne/v2"
@@ -24,11 +25,16 @@ type Desktop struct {
 	// trayed says whether the desktop shows icons in a tray at the moment.
 	trayed func() bool
 	shown  view.Tray
-	// opening says that the first screen opens the window.
+	icons  map[view.Icon][]byte // the tray's, which are drawn once
+	// opening says that the first screen opens the window, and opened what to do when it is drawn.
 	opening bool
+	opened  func()
 
 	rest *fyne.Animation // while the window is not open
 	wake chan struct{}   // of capacity 1: there is something to do
+
+	mu   sync.Mutex
+	next *view.Screen // published, and not drawn yet; nil: none
 }
 
 // nap is how long the toolkit's loop rests at a time while the window is not open. By itself it looks for work sixty
@@ -38,7 +44,7 @@ const nap = 100 * time.Millisecond
 // NewDesktop makes it; trayed is asked when the window is closed, and with template the system colours the tray's
 // icons (macOS). Nothing is seen until Show and Open.
 func NewDesktop(app fyne.App, acts Acts, tray Tray, template bool, trayed func() bool) *Desktop {
-	d := &Desktop{app: app, window: New(app, acts), acts: acts, tray: tray, template: template, trayed: trayed, wake: make(chan struct{}, 1)}
+	d := &Desktop{app: app, window: New(app, acts), acts: acts, tray: tray, template: template, trayed: trayed, opened: func() {}, icons: map[view.Icon][]byte{}, wake: make(chan struct{}, 1)}
 	d.rest = fyne.NewAnimation(time.Hour, func(float32) { d.nap() })
 	d.rest.RepeatCount = fyne.AnimationRepeatForever
 	app.SetIcon(d.window.icon)
@@ -52,6 +58,9 @@ func NewDesktop(app fyne.App, acts Acts, tray Tray, template bool, trayed func()
 // OnQuit says what quitting does, in place of ending the toolkit at once. The window is hidden by then.
 func (d *Desktop) OnQuit(quit func()) { d.window.quit = quit }
 
+// OnOpened says what to do when the first picture is drawn. Without a window at the start it is never done.
+func (d *Desktop) OnOpened(f func()) { d.opened = f }
+
 // Do does f on the toolkit's goroutine, soon. Any goroutine may call it.
 func (d *Desktop) Do(f func()) {
 	fyne.Do(f)
@@ -59,6 +68,30 @@ func (d *Desktop) Do(f func()) {
 	case d.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Publish draws a screen soon, unless a newer one comes before. Any goroutine may call it, even before the toolkit runs.
+func (d *Desktop) Publish(s view.Screen) {
+	d.mu.Lock()
+	waiting := d.next != nil
+	d.next = &s
+	d.mu.Unlock()
+	if !waiting {
+		d.Do(func() {
+			if s := d.take(); s != nil {
+				d.Show(*s)
+			}
+		})
+	}
+}
+
+// take takes what is published and not drawn yet; nil: nothing is.
+func (d *Desktop) take() *view.Screen {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.next
+	d.next = nil
+	return s
 }
 
 // Start is to be called when the toolkit begins. With open, the window opens as soon as there is something in it.
@@ -88,16 +121,26 @@ func (d *Desktop) hid() {
 func (d *Desktop) Open() {
 	d.rest.Stop()
 	d.acts.SetVisible(true)
+	d.window.closeMenu()
 	d.window.win.Show()
 	d.window.win.RequestFocus()
 }
 
 // Show draws a screen.
 func (d *Desktop) Show(s view.Screen) {
-	d.window.Show(s)
 	if d.opening {
 		d.opening = false
-		d.Open()
+		d.window.Open(s, func() view.Screen {
+			if newer := d.take(); newer != nil {
+				s = *newer
+			}
+			return s
+		})
+		d.window.win.RequestFocus()
+		d.window.win.SetIcon(d.window.icon) // which takes longer than the first picture may wait
+		d.opened()
+	} else {
+		d.window.Show(s)
 	}
 	if !reflect.DeepEqual(d.shown, s.Tray) {
 		d.shown = s.Tray
@@ -107,7 +150,10 @@ func (d *Desktop) Show(s view.Screen) {
 
 // menu is the tray's. Its first line says how things are, for panels that show no tooltips.
 func (d *Desktop) menu(t view.Tray) tray.Menu {
-	m := tray.Menu{Icon: trayPicture(t.Icon, d.template), Template: d.template, Tooltip: t.Tooltip, Tap: func() { d.Do(d.Open) }}
+	if d.icons[t.Icon] == nil {
+		d.icons[t.Icon] = trayPicture(t.Icon, d.template)
+	}
+	m := tray.Menu{Icon: d.icons[t.Icon], Template: d.template, Tooltip: t.Tooltip, Tap: func() { d.Do(d.Open) }}
 	if t.Tooltip != "" {
 		m.Items = append(m.Items, tray.Item{Label: t.Tooltip, Enabled: true, Press: m.Tap}, tray.Item{})
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"fyne.io/fyne/v2/test"
+	"fyne.io/fyne/v2/theme"
 
 	"github.com/adit-vpn/adit/gui/tray"
 	"github.com/adit-vpn/adit/gui/view"
@@ -13,6 +14,53 @@ import (
 type shownTray struct{ menus []tray.Menu }
 
 func (s *shownTray) Show(m tray.Menu) { s.menus = append(s.menus, m) }
+
+// TestPublish: the newest screen is drawn, whoever publishes it.
+func TestPublish(t *testing.T) {
+	d := NewDesktop(test.NewTempApp(t), &recorder{}, &shownTray{}, false, func() bool { return true })
+	for _, title := range []string{"one", "two"} {
+		s := connected()
+		s.Detail.Title = title
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			d.Publish(s)
+		}()
+		<-done
+		if d.window.detail.title.Text != title || d.next != nil {
+			t.Errorf("%q is shown", d.window.detail.title.Text)
+		}
+	}
+}
+
+// TestOpens: the window opens once, with the newest of what was published until it was made.
+func TestOpens(t *testing.T) {
+	r := &recorder{}
+	d := NewDesktop(test.NewTempApp(t), r, &shownTray{}, false, func() bool { return true })
+	opened := 0
+	d.OnOpened(func() {
+		if len(d.window.frame.Objects) != 1 {
+			t.Error("the first picture is empty")
+		}
+		opened++
+	})
+	d.Start(true)
+	older, newer := connected(), connected()
+	newer.Detail.Title, newer.Theme = "newer", "dark"
+	d.next = &newer
+	d.Show(older)
+	if got := d.window.detail.title.Text; got != "newer" || d.next != nil || opened != 1 {
+		t.Errorf("%q is shown, the window opened %d times", got, opened)
+	}
+	if look, ok := d.app.Settings().Theme().(*look); !ok || look.variant != theme.VariantDark {
+		t.Error("the theme is the older one")
+	}
+	older.Detail.Title = "next"
+	if d.Publish(older); d.window.detail.title.Text != "next" || opened != 1 {
+		t.Errorf("%q is shown, the window opened %d times", d.window.detail.title.Text, opened)
+	}
+	r.want(t)
+}
 
 // TestTray: the tray shows how things are and what can be done, and is left alone while that is the same.
 func TestTray(t *testing.T) {

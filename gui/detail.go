@@ -2,6 +2,7 @@ package gui
 
 import (
 	"image/color"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -24,19 +25,19 @@ type detailPane struct {
 	title, text, sentence, elapsed *widget.Label
 	managed                        *widget.Label
 	notice                         *slot[view.Notice]
-	buttons                        *fyne.Container
+	buttons                        *buttons
 	graph                          *graph
 	throughput                     *fyne.Container
 	graphTitle, peak, rx, tx       *widget.Label
 	rxSign, txSign                 *canvas.Rectangle // what is what in the graph: an area and a line
-	rows                           *fyne.Container
+	rows                           *facts
 	through                        *throughPane
 }
 
 func newDetailPane(do func(view.Action), search func(string)) *detailPane {
 	d := &detailPane{do: do, picture: newPicture(52), title: heading(""), text: widget.NewLabel(""), elapsed: widget.NewLabel(""), sentence: wrapped(""), managed: wrapped(""),
-		notice: newSlot(noticeOf), buttons: container.New(&column{}), graph: newGraph(), graphTitle: widget.NewLabel(""), peak: caption(""),
-		rx: widget.NewLabel(""), tx: widget.NewLabel(""), rows: container.New(&form{}), through: newThroughPane(search)}
+		notice: newSlot(noticeOf), buttons: newButtons(do), graph: newGraph(), graphTitle: widget.NewLabel(""), peak: caption(""),
+		rx: widget.NewLabel(""), tx: widget.NewLabel(""), rows: newFacts(), through: newThroughPane(search)}
 	d.title.SizeName, d.title.Truncation, d.title.Wrapping = theme.SizeNameHeadingText, fyne.TextTruncateOff, fyne.TextWrapWord
 	d.rxSign, d.txSign = canvas.NewRectangle(color.Transparent), canvas.NewRectangle(color.Transparent)
 	d.graphTitle.TextStyle.Bold = true
@@ -47,7 +48,8 @@ func newDetailPane(do func(view.Action), search func(string)) *detailPane {
 	d.rxSign.SetMinSize(fyne.NewSize(14, 12))
 	d.txSign.SetMinSize(fyne.NewSize(14, 2))
 	head := container.NewBorder(nil, nil, inset(d.picture.Image), container.NewVBox(d.elapsed), container.New(lines(), d.title, d.text))
-	d.object = newPage(head, d.sentence, inset(d.notice.object), d.buttons, d.managed, d.throughput, d.rows, d.through.object)
+	d.through.page = func(e *fyne.ScrollEvent) { d.object.Scrolled(e) }
+	d.object = newPage(head, d.sentence, inset(d.notice.object), d.buttons.object, d.managed, d.through.object, d.throughput, d.rows.object)
 	return d
 }
 
@@ -62,6 +64,7 @@ func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
 	}
 	set(d.text, text)
 	set(d.elapsed, s.Elapsed)
+	showIf(d.elapsed, s.Elapsed != "") // which spares its font at the start
 	set(d.sentence, s.Sentence)
 	showIf(d.sentence, s.Sentence != "")
 	set(d.managed, s.Managed)
@@ -69,9 +72,9 @@ func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
 	// What comes or goes moves what is below; the toolkit does not always find out by itself.
 	moved := d.notice.show(s.Notice) || (old.Throughput == nil) != (s.Throughput == nil) || (old.Sentence == "") != (s.Sentence == "") ||
 		(old.Managed == "") != (s.Managed == "") || len(old.Rows) != len(s.Rows)
+	moved = d.through.show(&s.Through) || moved
 	if !reflect.DeepEqual(old.Buttons, s.Buttons) || old.Name != s.Name {
-		d.buttons.Objects = buttonRow(s.Buttons, d.do)
-		d.buttons.Refresh()
+		d.buttons.show(s.Buttons)
 	}
 	if t := s.Throughput; t != nil {
 		set(d.graphTitle, t.Title)
@@ -86,8 +89,7 @@ func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
 		}
 	}
 	showIf(d.throughput, s.Throughput != nil)
-	showFacts(d.rows, old.Rows, s.Rows)
-	d.through.show(&s.Through)
+	d.rows.show(s.Rows)
 	if moved {
 		d.object.Content.Refresh()
 	}
@@ -95,7 +97,7 @@ func (d *detailPane) show(s *view.Detail, th fyne.Theme) {
 
 // search brings the search box into sight.
 func (d *detailPane) search() *entry {
-	d.object.ScrollToBottom()
+	d.object.ScrollToOffset(fyne.NewPos(0, d.through.object.Position().Y))
 	return d.through.filter
 }
 
@@ -107,33 +109,59 @@ func paint(r *canvas.Rectangle, c color.Color) {
 	}
 }
 
-// showFacts shows rows in a form. Those whose values alone are others stay: counters change each second.
-func showFacts(f *fyne.Container, old, rows []view.Row) {
+// facts are rows in two columns. What was made for a row stays for the next one of its label: counters change each
+// second, and most rows come back with the next connection.
+type facts struct {
+	object *fyne.Container
+	made   map[string]fact
+	shown  []view.Row
+}
+
+// fact is a row.
+type fact struct{ label, value *widget.Label }
+
+func newFacts() *facts { return &facts{object: container.New(&form{}), made: map[string]fact{}} }
+
+func (f *facts) show(rows []view.Row) {
 	same := func(a, b view.Row) bool { return a.Label == b.Label && a.Warn == b.Warn }
-	if len(f.Objects) != 2*len(rows) || !slices.EqualFunc(old, rows, same) {
-		f.Objects = facts(rows)
-		f.Refresh()
-		return
+	if !slices.EqualFunc(f.shown, rows, same) {
+		made := map[string]fact{}
+		f.object.Objects = nil
+		for _, r := range rows {
+			x, there := f.made[r.Label]
+			if _, twice := made[r.Label]; twice || !there {
+				x = newFact(r.Label)
+			}
+			made[r.Label] = x
+			x.warn(r.Warn)
+			f.object.Objects = append(f.object.Objects, x.label, x.value)
+		}
+		maps.Copy(f.made, made)
+		f.object.Refresh()
 	}
+	f.shown = rows
 	for i, r := range rows {
-		set(f.Objects[2*i+1].(*widget.Label), r.Value)
+		set(f.object.Objects[2*i+1].(*widget.Label), r.Value)
 	}
 }
 
-// facts makes two columns.
-func facts(rows []view.Row) []fyne.CanvasObject {
-	var out []fyne.CanvasObject
-	for _, r := range rows {
-		label, value := wrapped(r.Label), wrapped(r.Value)
-		label.Importance = widget.LowImportance
-		value.Selectable = true
-		if r.Warn {
-			value.Importance = widget.WarningImportance
-			value.TextStyle.Bold = true
-		}
-		out = append(out, label, value)
+func newFact(label string) fact {
+	f := fact{wrapped(label), wrapped("")}
+	f.label.Importance = widget.LowImportance
+	f.value.Selectable = true
+	return f
+}
+
+// warn makes the value stand out, or not.
+func (f fact) warn(on bool) {
+	if f.value.TextStyle.Bold == on {
+		return
 	}
-	return out
+	f.value.TextStyle.Bold, f.value.Importance = on, widget.MediumImportance
+	if on {
+		f.value.Importance = widget.WarningImportance
+	}
+	f.value.Refresh()
 }
 
 // throughPane says what goes through the VPN.
@@ -142,21 +170,23 @@ type throughPane struct {
 	title, words *widget.Label
 	filter       *entry
 	count        *widget.Label
-	list         *widget.List
+	list         *keyList
 	sized        *fyne.Container
 	networks     []view.Network
+	seen         int                     // how many the list has room for
+	page         func(*fyne.ScrollEvent) // turns the page that this is on
 }
 
-// networksHeight is how much of the list of networks is seen at once.
-const networksHeight = 220
+// networksSeen is how many networks are seen at once at most.
+const networksSeen = 5
 
-func newThroughPane(search func(string)) *throughPane {
-	t := &throughPane{title: widget.NewLabel(""), words: wrapped(""), filter: newSearch(search), count: caption("")}
+func newThroughPane(find func(string)) *throughPane {
+	t := &throughPane{title: widget.NewLabel(""), words: wrapped(""), filter: newSearch(find), count: caption("")}
 	t.title.TextStyle.Bold = true
-	t.list = widget.NewList(func() int { return len(t.networks) },
-		func() fyne.CanvasObject {
-			return container.New(squeezed{}, container.NewGridWithColumns(2, widget.NewLabel(""), widget.NewLabel("")))
-		},
+	line := func() fyne.CanvasObject {
+		return container.New(squeezed{}, container.NewGridWithColumns(2, widget.NewLabel(""), widget.NewLabel("")))
+	}
+	t.list = newKeyList(func() int { return len(t.networks) }, line,
 		func(id widget.ListItemID, o fyne.CanvasObject) {
 			if id >= len(t.networks) {
 				return
@@ -167,14 +197,31 @@ func newThroughPane(search func(string)) *throughPane {
 			to.Truncation, why.Truncation = fyne.TextTruncateEllipsis, fyne.TextTruncateEllipsis
 			set(to, n.Destination)
 			set(why, n.Reason)
-		})
-	t.list.HideSeparators = true
-	t.sized = container.New(height{networksHeight}, t.list)
-	t.object = container.New(&column{gap: theme.Padding()}, container.New(lines(), t.title, t.words), inset(container.NewBorder(nil, nil, nil, t.count, t.filter)), t.sized)
+		}, nil)
+	t.sized = container.New(&rows{of: line(), count: &t.seen}, t.list, newWheel(t.wheel))
+	search := container.NewStack(t.filter, newWheel(func(e *fyne.ScrollEvent) { t.page(e) }))
+	t.object = container.New(&column{gap: theme.Padding()}, container.New(lines(), t.title, t.words), inset(container.NewBorder(nil, nil, nil, t.count, search)), t.sized)
 	return t
 }
 
-func (t *throughPane) show(s *view.Through) {
+// wheel turns the list, and the page where the list is at its end.
+func (t *throughPane) wheel(e *fyne.ScrollEvent) {
+	before := t.list.GetScrollOffset()
+	t.list.ScrollToOffset(before - e.Scrolled.DY)
+	if t.list.GetScrollOffset() == before {
+		t.page(e)
+	}
+}
+
+// show says whether it is of another height than before.
+func (t *throughPane) show(s *view.Through) (moved bool) {
+	before := [4]any{t.seen, t.words.Text, t.title.Text == "", t.sized.Visible()}
+	switch {
+	case s.Filter == "":
+		t.seen = min(len(s.Networks), networksSeen)
+	case t.seen == 0:
+		t.seen = networksSeen
+	} // what a search leaves moves nothing
 	set(t.title, s.Title)
 	set(t.words, s.Words)
 	showIf(t.title, s.Title != "")
@@ -185,10 +232,12 @@ func (t *throughPane) show(s *view.Through) {
 	set(t.count, s.Count)
 	if !reflect.DeepEqual(t.networks, s.Networks) {
 		t.networks = s.Networks
+		t.list.UnselectAll() // which was another line
 		t.list.Refresh()
 	}
 	some := len(s.Networks) > 0 || s.Filter != ""
 	showIf(t.filter, some)
-	showIf(t.count, some)
+	showIf(t.count, s.Count != "")
 	showIf(t.sized, some)
+	return before != [4]any{t.seen, s.Words, s.Title == "", some}
 }

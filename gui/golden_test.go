@@ -56,7 +56,7 @@ func drawings() []drawing {
 	}
 	explain := func(t *testing.T, language string) view.Screen {
 		s := office(language)
-		s.way = routes.Explanation{Destination: netip.MustParseAddr("10.0.3.7"), Way: routes.WayTunnel, Profile: "work", Device: "tun0", Route: prefix("10.0.0.0/16"), Reason: "pushed by the server"}
+		s.way = routes.Explanation{Destination: netip.MustParseAddr("10.0.3.7"), Way: routes.WayTunnel, Profile: "work", Device: "tun0", Route: prefix("10.0.0.0/16"), Reason: "pushed by the server", Guard: "the guard lets it pass: it goes through the tunnel"}
 		return screenOf(t, language, s, page(view.PageExplain), func(m *view.Model) { m.Explain("10.0.3.7") })
 	}
 	log := func(t *testing.T, language string) view.Screen {

@@ -35,6 +35,14 @@ func (w *Window) showMenus(all []view.Menu) {
 	w.win.SetMainMenu(bar)
 }
 
+// closeMenu closes a menu that is open. The toolkit opens one for the Alt key alone, which is what the window sees of an
+// Alt+F4 that the desktop takes; when it opens again, the menu would still be there, and have the keys.
+func (w *Window) closeMenu() {
+	if c, ok := w.win.Canvas().(interface{ DismissMenu() bool }); ok {
+		c.DismissMenu()
+	}
+}
+
 func shortcutOf(k view.Key) fyne.Shortcut {
 	s := &desktop.CustomShortcut{KeyName: fyne.KeyName(k.Name)}
 	if k.Primary {
@@ -115,75 +123,33 @@ func (w *Window) search() {
 	w.win.Canvas().Focus(box)
 }
 
-// keyList is a list in which the arrows select, as does Enter; other keys are the window's.
-type keyList struct {
-	widget.List
-	other func(fyne.KeyName) bool
-}
-
-func newKeyList(length func() int, create func() fyne.CanvasObject, update func(widget.ListItemID, fyne.CanvasObject), other func(fyne.KeyName) bool) *keyList {
-	l := &keyList{other: other}
-	l.Length, l.CreateItem, l.UpdateItem = length, create, update
-	l.ExtendBaseWidget(l)
-	return l
-}
-
-// TypedKey implements fyne.Focusable.
-func (l *keyList) TypedKey(k *fyne.KeyEvent) {
-	chosen := &fyne.KeyEvent{Name: fyne.KeySpace}
-	switch k.Name {
-	case fyne.KeyUp, fyne.KeyDown:
-		l.List.TypedKey(k)
-		l.List.TypedKey(chosen)
-	case fyne.KeyReturn, fyne.KeyEnter:
-		l.List.TypedKey(chosen)
-	default:
-		if !l.other(k.Name) {
-			l.List.TypedKey(k)
-		}
+// unused hands a key that a widget has no use for to the window, as if nothing had the focus (Window.typed).
+func unused(o fyne.CanvasObject, k *fyne.KeyEvent) {
+	if c := fyne.CurrentApp().Driver().CanvasForObject(o); c != nil && c.OnTypedKey() != nil {
+		c.OnTypedKey()(k)
 	}
 }
 
-// pushButton is a button that Enter presses, too, with a ring while it has the focus: the toolkit's own sign is too faint
-// on a coloured button.
-type pushButton struct {
-	widget.Button
-	escape  func() // in a dialog
-	focused bool
-}
+// ring is around what has the focus: the toolkit's own sign is too faint on a coloured button, and a list has none.
+type ring struct{ *canvas.Rectangle }
 
-func newPushButton(label string, icon fyne.Resource, pressed func()) *pushButton {
-	b := &pushButton{escape: func() {}}
-	b.Text, b.Icon, b.OnTapped = label, icon, pressed
-	b.ExtendBaseWidget(b)
-	return b
-}
-
-// CreateRenderer implements fyne.Widget.
-func (b *pushButton) CreateRenderer() fyne.WidgetRenderer {
-	ring := canvas.NewRectangle(color.Transparent)
-	ring.StrokeWidth = 2
-	r := &ringRenderer{b.Button.CreateRenderer(), b, ring}
-	r.drawRing()
+func newRing() ring {
+	r := ring{canvas.NewRectangle(color.Transparent)}
+	r.StrokeWidth = 2
+	r.Hide()
 	return r
 }
 
-// FocusGained implements fyne.Focusable.
-func (b *pushButton) FocusGained() {
-	b.focused = true
-	b.Button.FocusGained()
-}
-
-// FocusLost implements fyne.Focusable.
-func (b *pushButton) FocusLost() {
-	b.focused = false
-	b.Button.FocusLost()
+// around is a widget's renderer with the ring over it.
+func (r ring) around(w fyne.WidgetRenderer) fyne.WidgetRenderer {
+	x := &ringRenderer{w, r}
+	x.draw()
+	return x
 }
 
 type ringRenderer struct {
 	fyne.WidgetRenderer
-	button *pushButton
-	ring   *canvas.Rectangle
+	ring ring
 }
 
 // Layout implements fyne.WidgetRenderer.
@@ -194,21 +160,97 @@ func (r *ringRenderer) Layout(size fyne.Size) {
 
 // Objects implements fyne.WidgetRenderer.
 func (r *ringRenderer) Objects() []fyne.CanvasObject {
-	return append(slices.Clone(r.WidgetRenderer.Objects()), r.ring)
+	return append(slices.Clone(r.WidgetRenderer.Objects()), r.ring.Rectangle)
 }
 
 // Refresh implements fyne.WidgetRenderer.
 func (r *ringRenderer) Refresh() {
 	r.WidgetRenderer.Refresh()
-	r.drawRing()
+	r.draw()
 }
 
-func (r *ringRenderer) drawRing() {
-	th := r.button.Theme()
+func (r *ringRenderer) draw() {
+	th := fyne.CurrentApp().Settings().Theme()
 	r.ring.StrokeColor = th.Color(theme.ColorNameForeground, fyne.CurrentApp().Settings().ThemeVariant())
 	r.ring.CornerRadius = th.Size(theme.SizeNameInputRadius)
-	showIf(r.ring, r.button.focused)
 	r.ring.Refresh()
+}
+
+// keyList is a list in which the arrows select, with a ring while it has the focus.
+type keyList struct {
+	widget.List
+	ring ring
+	at   widget.ListItemID // what is selected; -1: nothing
+}
+
+// newKeyList makes a list; selected may be nil.
+func newKeyList(length func() int, create func() fyne.CanvasObject, update func(widget.ListItemID, fyne.CanvasObject), selected func(widget.ListItemID)) *keyList {
+	l := &keyList{ring: newRing(), at: -1}
+	l.Length, l.CreateItem, l.UpdateItem = length, create, update
+	l.OnUnselected = func(widget.ListItemID) { l.at = -1 }
+	l.OnSelected = func(id widget.ListItemID) {
+		if l.at = id; selected != nil {
+			selected(id)
+		}
+	}
+	l.HideSeparators = true
+	l.ExtendBaseWidget(l)
+	return l
+}
+
+// CreateRenderer implements fyne.Widget.
+func (l *keyList) CreateRenderer() fyne.WidgetRenderer { return l.ring.around(l.List.CreateRenderer()) }
+
+// FocusGained implements fyne.Focusable. The toolkit's list would mark a line that the arrows may have left.
+func (l *keyList) FocusGained() { l.ring.Show() }
+
+// FocusLost implements fyne.Focusable.
+func (l *keyList) FocusLost() { l.ring.Hide() }
+
+// TypedKey implements fyne.Focusable.
+func (l *keyList) TypedKey(k *fyne.KeyEvent) {
+	switch k.Name {
+	case fyne.KeyUp:
+		l.Select(max(l.at-1, 0))
+	case fyne.KeyDown:
+		l.Select(min(l.at+1, l.Length()-1))
+	case fyne.KeyHome:
+		l.Select(0)
+	case fyne.KeyEnd:
+		l.Select(l.Length() - 1)
+	default:
+		unused(l, k)
+	}
+}
+
+// pushButton is a button that Enter presses, too, with a ring while it has the focus.
+type pushButton struct {
+	widget.Button
+	ring ring
+}
+
+func newPushButton(label string, icon fyne.Resource, pressed func()) *pushButton {
+	b := &pushButton{ring: newRing()}
+	b.Text, b.Icon, b.OnTapped = label, icon, pressed
+	b.ExtendBaseWidget(b)
+	return b
+}
+
+// CreateRenderer implements fyne.Widget.
+func (b *pushButton) CreateRenderer() fyne.WidgetRenderer {
+	return b.ring.around(b.Button.CreateRenderer())
+}
+
+// FocusGained implements fyne.Focusable.
+func (b *pushButton) FocusGained() {
+	b.ring.Show()
+	b.Button.FocusGained()
+}
+
+// FocusLost implements fyne.Focusable.
+func (b *pushButton) FocusLost() {
+	b.ring.Hide()
+	b.Button.FocusLost()
 }
 
 // TypedKey implements fyne.Focusable.
@@ -216,53 +258,61 @@ func (b *pushButton) TypedKey(k *fyne.KeyEvent) {
 	switch k.Name {
 	case fyne.KeyReturn, fyne.KeyEnter:
 		b.Tapped(nil)
-	case fyne.KeyEscape:
-		b.escape()
-	default:
+	case fyne.KeySpace:
 		b.Button.TypedKey(k)
+	default:
+		unused(b, k)
 	}
 }
 
-// checkBox is a switch in a dialog: Enter and Esc are the dialog's.
-type checkBox struct {
-	widget.Check
-	enter, escape func()
-}
+// checkBox is a switch. The space bar switches it.
+type checkBox struct{ widget.Check }
 
-func newCheckBox(label string, enter, escape func()) *checkBox {
-	c := &checkBox{enter: enter, escape: escape}
-	c.Text = label
+func newCheckBox(label string, changed func(bool)) *checkBox {
+	c := &checkBox{}
+	c.Text, c.OnChanged = label, changed
 	c.ExtendBaseWidget(c)
 	return c
 }
 
 // TypedKey implements fyne.Focusable.
-func (c *checkBox) TypedKey(k *fyne.KeyEvent) {
+func (c *checkBox) TypedKey(k *fyne.KeyEvent) { unused(c, k) }
+
+// choice is a list that opens.
+type choice struct{ widget.Select }
+
+func newChoice(options []string) *choice {
+	c := &choice{}
+	c.Options = options
+	c.ExtendBaseWidget(c)
+	return c
+}
+
+// TypedKey implements fyne.Focusable.
+func (c *choice) TypedKey(k *fyne.KeyEvent) {
 	switch k.Name {
-	case fyne.KeyReturn, fyne.KeyEnter:
-		c.enter()
-	case fyne.KeyEscape:
-		c.escape()
+	case fyne.KeySpace, fyne.KeyUp, fyne.KeyDown, fyne.KeyLeft, fyne.KeyRight:
+		c.Select.TypedKey(k)
 	default:
-		c.Check.TypedKey(k)
+		unused(c, k)
 	}
 }
 
-// entry is a line of text that knows Esc.
+// entry is a line of text.
 type entry struct {
 	widget.Entry
-	escape func()
+	escape func() // nil: Esc is the window's
 }
 
-func newEntry(escape func()) *entry {
-	e := &entry{escape: escape}
+func newEntry() *entry {
+	e := &entry{}
 	e.ExtendBaseWidget(e)
 	return e
 }
 
 // newSearch is an entry that Esc empties.
 func newSearch(changed func(string)) *entry {
-	e := newEntry(nil)
+	e := newEntry()
 	e.escape = func() { e.SetText("") }
 	e.OnChanged = changed
 	return e
@@ -270,9 +320,32 @@ func newSearch(changed func(string)) *entry {
 
 // TypedKey implements fyne.Focusable.
 func (e *entry) TypedKey(k *fyne.KeyEvent) {
-	if k.Name == fyne.KeyEscape {
+	switch {
+	case k.Name == fyne.KeyEscape && e.escape != nil:
 		e.escape()
-		return
+	case k.Name == fyne.KeyEscape, k.Name == fyne.KeyF1, k.Name == fyne.KeyF2:
+		unused(e, k)
+	default:
+		e.Entry.TypedKey(k)
 	}
-	e.Entry.TypedKey(k)
 }
+
+// wheel lies over what would keep the mouse's wheel to itself, and decides what turns. It takes nothing else.
+type wheel struct {
+	widget.BaseWidget
+	turn func(*fyne.ScrollEvent)
+}
+
+func newWheel(turn func(*fyne.ScrollEvent)) *wheel {
+	w := &wheel{turn: turn}
+	w.ExtendBaseWidget(w)
+	return w
+}
+
+// CreateRenderer implements fyne.Widget.
+func (w *wheel) CreateRenderer() fyne.WidgetRenderer {
+	return widget.NewSimpleRenderer(canvas.NewRectangle(color.Transparent))
+}
+
+// Scrolled implements fyne.Scrollable.
+func (w *wheel) Scrolled(e *fyne.ScrollEvent) { w.turn(e) }

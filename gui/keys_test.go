@@ -1,7 +1,9 @@
 package gui
 
 import (
+	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"fyne.io/fyne/v2"
@@ -176,8 +178,9 @@ func TestListKeys(t *testing.T) {
 	press(t, w, fyne.KeyDown, 0)
 	press(t, w, fyne.KeyUp, 0)
 	r.want(t, "select b", "select c", "select b")
-	press(t, w, fyne.KeyReturn, 0) // is selected already
-	r.want(t)
+	if !w.list.list.ring.Visible() {
+		t.Error("nothing shows that the list has the focus")
+	}
 	// Keys for a profile that is not on the screen yet wait for it.
 	press(t, w, fyne.KeyReturn, fyne.KeyModifierShortcutDefault)
 	press(t, w, fyne.KeyF2, 0)
@@ -186,6 +189,31 @@ func TestListKeys(t *testing.T) {
 	r.want(t, "do ask rename b")
 	press(t, w, fyne.KeyF2, 0)
 	r.want(t, "do ask rename b")
+}
+
+// TestKeysAnywhere: the keys of the profile in front work wherever the focus is, but where text is typed, which has a
+// Delete of its own, and on text that can be selected, whose keys the toolkit keeps.
+func TestKeysAnywhere(t *testing.T) {
+	idle := func(p view.Page) view.Screen {
+		s := &service{profiles: []api.Profile{{Name: "work", Owner: "ann", Auth: "password"}}, starts: &startsAtLogin{}, lines: idleService().lines}
+		return screenOf(t, "en", s, page(p))
+	}
+	for _, p := range []view.Page{view.PageProfiles, view.PageLog, view.PageSettings, view.PageExplain} {
+		w, r := newWindow(t, idle(p))
+		c := w.win.Canvas()
+		for range 24 {
+			c.FocusNext()
+			if fmt.Sprintf("%T", c.Focused()) == "*widget.focusSelectable" {
+				continue
+			}
+			press(t, w, fyne.KeyF2, 0)
+			r.want(t, "do ask rename work")
+			if _, text := c.Focused().(*entry); !text {
+				press(t, w, fyne.KeyDelete, 0)
+				r.want(t, "do ask remove work")
+			}
+		}
+	}
 }
 
 // TestButtonKeys: Tab leads through the window, and Enter presses.
@@ -202,11 +230,14 @@ func TestButtonKeys(t *testing.T) {
 				press(t, w, fyne.KeyEnter, 0)
 			}
 		case *keyList:
-			seen["list"] = true
+			switch f {
+			case w.list.list:
+				seen["list"] = true
+			case w.detail.through.list:
+				seen["networks"] = true
+			}
 		case *entry:
 			seen["search"] = true
-		case *widget.List:
-			seen["networks"] = true
 		}
 	}
 	for _, want := range []string{"list", "Disconnect", "Log", "Settings", "search", "networks"} {
@@ -230,6 +261,92 @@ func TestDialogFocus(t *testing.T) {
 	w.win.Canvas().Focus(find(t, w, func(*checkBox) bool { return true }))
 	press(t, w, fyne.KeyReturn, 0)
 	r.want(t, "submit q1 3")
+}
+
+// TestRename: what is typed takes the place of the name, whatever the service says meanwhile, also after it refused one.
+func TestRename(t *testing.T) {
+	s := &service{profiles: []api.Profile{{Name: "work", Owner: "ann"}, {Name: "lab", Owner: "ann"}}}
+	w, _ := newWindow(t, screenOf(t, "en", s, do(view.ActionAskRename, "work")))
+	field, ok := w.win.Canvas().Focused().(*entry)
+	if !ok || field.SelectedText() != "work" {
+		t.Fatalf("the focus is on %T", w.win.Canvas().Focused())
+	}
+	test.Type(field, "off")
+	s.tunnels = []api.Connection{{Profile: "lab", Owner: "ann", State: api.Connecting}}
+	moved := screenOf(t, "en", s, do(view.ActionAskRename, "work"))
+	w.Show(moved)
+	test.Type(field, "ice")
+	busy := *moved.Dialog
+	busy.Fields, busy.Busy = slices.Clone(busy.Fields), true
+	busy.Fields[0].Enabled = false
+	refused := *moved.Dialog
+	refused.Notice = &view.Notice{Text: "There is already a profile of this name."}
+	for _, d := range []*view.Dialog{&busy, &refused} {
+		moved.Dialog = d
+		w.Show(moved)
+	}
+	test.Type(field, "2")
+	if got := w.popup.inputs[view.FieldName].text(); got != "office2" || w.win.Canvas().Focused() != field {
+		t.Errorf("typed %q, the focus is on %T", got, w.win.Canvas().Focused())
+	}
+}
+
+// TestWheel: it turns the page over the search box, too, and over a list that is at its end.
+func TestWheel(t *testing.T) {
+	w, _ := newWindow(t, screenOf(t, "en", office("en")))
+	turn := func(o fyne.Scrollable, by float32) {
+		before := w.detail.object.Offset.Y
+		o.Scrolled(&fyne.ScrollEvent{Scrolled: fyne.NewDelta(0, -by)})
+		if got := w.detail.object.Offset.Y; got != before+by {
+			t.Errorf("the page is at %v, was at %v", got, before)
+		}
+	}
+	over := map[fyne.CanvasObject]*wheel{}
+	find(t, w, func(o *wheel) bool {
+		at := fyne.CurrentApp().Driver().AbsolutePositionForObject(o)
+		for _, below := range []fyne.CanvasObject{w.detail.through.filter, w.detail.through.list} {
+			if at == fyne.CurrentApp().Driver().AbsolutePositionForObject(below) && o.Size() == below.Size() {
+				over[below] = o
+			}
+		}
+		return len(over) == 2
+	})
+	turn(over[w.detail.through.filter], 20)
+	turn(over[w.detail.through.list], 30)
+
+	w, _ = newWindow(t, screenOf(t, "en", longList()))
+	find(t, w, func(o *wheel) bool { return o.Size() == w.detail.through.list.Size() }).Scrolled(&fyne.ScrollEvent{Scrolled: fyne.NewDelta(0, -40)})
+	if w.detail.through.list.GetScrollOffset() != 40 || w.detail.object.Offset.Y != 0 {
+		t.Errorf("the list is at %v, the page at %v", w.detail.through.list.GetScrollOffset(), w.detail.object.Offset.Y)
+	}
+}
+
+// longList is a tunnel with many networks.
+func longList() *service {
+	return alone(api.Connected, func(c *api.Connection) {
+		for n := range 40 {
+			c.Routes = append(c.Routes, api.Route{Destination: prefix(fmt.Sprintf("10.100.%d.0/24", n)), Via: "tun0", Reason: "pushed by the server"})
+		}
+	})
+}
+
+// TestNetworksInSight: where the traffic goes is seen without turning the page, be the networks few or many, and a
+// search moves nothing.
+func TestNetworksInSight(t *testing.T) {
+	for _, s := range []*service{office("en"), longList(), office("ja")} {
+		w, _ := newWindow(t, screenOf(t, "en", s))
+		bottom := func() float32 {
+			return fyne.CurrentApp().Driver().AbsolutePositionForObject(w.detail.through.list).Y + w.detail.through.list.Size().Height
+		}
+		before := bottom()
+		if before > w.win.Canvas().Size().Height {
+			t.Errorf("the list ends at %v", before)
+		}
+		w.Show(screenOf(t, "en", s, func(m *view.Model) { m.FilterNetworks("203.0") }))
+		if len(w.detail.through.networks) != 1 || bottom() != before {
+			t.Errorf("%d networks, the list ends at %v, before at %v", len(w.detail.through.networks), bottom(), before)
+		}
+	}
 }
 
 // TestSearchKeys: Esc empties a search.
@@ -313,4 +430,44 @@ func TestCloseQuestion(t *testing.T) {
 			t.Errorf("%s: quit is %t", c.label, app.quit)
 		}
 	}
+}
+
+// TestSettingsKeepTheFocus: a setting that is changed by the keyboard stays where the focus is, while the service is told and
+// after it, and what the service says is no click.
+func TestSettingsKeepTheFocus(t *testing.T) {
+	s := screenOf(t, "en", office("en"), page(view.PageSettings))
+	w, r := newWindow(t, s)
+	box := find(t, w, func(c *checkBox) bool { return c.Text == "Show notifications" })
+	list := find(t, w, func(c *choice) bool { return c.Selected == "Automatic" })
+	for _, focused := range []fyne.Focusable{box, list} {
+		w.win.Canvas().Focus(focused)
+		for _, change := range []func(*view.Setting){
+			func(x *view.Setting) { x.Busy = true },
+			func(x *view.Setting) { x.Busy = false },
+			func(x *view.Setting) {
+				switch x.ID {
+				case view.SettingGuard:
+					x.Value = "lockdown"
+				case view.SettingNotifications:
+					x.Value = "false"
+				}
+			},
+		} {
+			next := s
+			next.Settings = slices.Clone(s.Settings)
+			for i := range next.Settings {
+				change(&next.Settings[i])
+			}
+			w.Show(next)
+			if got := w.win.Canvas().Focused(); got != focused {
+				t.Fatalf("the focus is on %T", got)
+			}
+		}
+	}
+	if box.Checked || list.Selected != "Lockdown" || box.Disabled() || list.Disabled() {
+		t.Errorf("notifications %t, guard %s", box.Checked, list.Selected)
+	}
+	r.want(t)
+	test.Tap(box)
+	r.want(t, "set notifications  true")
 }

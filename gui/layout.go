@@ -70,6 +70,31 @@ func heightAt(o fyne.CanvasObject, width float32) float32 {
 	return o.MinSize().Height
 }
 
+// late gives all the room to each that is in a container, which may be filled when the toolkit asks first how large it is.
+type late struct {
+	in   *fyne.Container
+	fill func() // nil: it is filled
+}
+
+// make has it filled, unless it is.
+func (l *late) make() {
+	if f := l.fill; f != nil {
+		l.fill = nil
+		f()
+	}
+}
+
+// Layout implements fyne.Layout.
+func (l *late) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	layout.NewStackLayout().Layout(objects, size)
+}
+
+// MinSize implements fyne.Layout.
+func (l *late) MinSize([]fyne.CanvasObject) fyne.Size {
+	l.make()
+	return layout.NewStackLayout().MinSize(l.in.Objects)
+}
+
 // inset brings what has no room around it to the edges of the text above and below.
 func inset(o fyne.CanvasObject) *fyne.Container {
 	p := theme.InnerPadding()
@@ -250,6 +275,38 @@ func (h height) MinSize(objects []fyne.CanvasObject) fyne.Size {
 		size.Width = max(size.Width, o.MinSize().Width)
 	}
 	return size
+}
+
+// rows gives a list the height of some of its lines.
+type rows struct {
+	of    fyne.CanvasObject // a line
+	count *int
+}
+
+// Layout implements fyne.Layout.
+func (r *rows) Layout(objects []fyne.CanvasObject, size fyne.Size) { height{}.Layout(objects, size) }
+
+// MinSize implements fyne.Layout.
+func (r *rows) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	n, line := float32(*r.count), r.of.MinSize()
+	return height{max(0, n*line.Height+(n-1)*theme.Padding())}.MinSize(objects)
+}
+
+// tall gives a scroll the height of its content, up to a limit.
+type tall struct {
+	most float32
+	wide float32 // as laid out last, or will be
+}
+
+// Layout implements fyne.Layout.
+func (h *tall) Layout(objects []fyne.CanvasObject, size fyne.Size) {
+	h.wide = size.Width
+	objects[0].Resize(size)
+}
+
+// MinSize implements fyne.Layout.
+func (h *tall) MinSize(objects []fyne.CanvasObject) fyne.Size {
+	return fyne.NewSize(0, min(h.most, heightAt(objects[0].(*container.Scroll).Content, h.wide)))
 }
 
 // wide gives its content a width, so that text wraps there.

@@ -62,7 +62,7 @@ func (r *row) show(i view.Item, th fyne.Theme) {
 	}
 }
 
-func newProfileList(selected func(profile string), other func(fyne.KeyName) bool) *profileList {
+func newProfileList(selected func(profile string)) *profileList {
 	l := &profileList{empty: wrapped(""), others: wrapped("")}
 	l.others.SizeName = theme.SizeNameCaptionText
 	l.list = newKeyList(func() int { return len(l.items) }, func() fyne.CanvasObject { return newRow() },
@@ -70,31 +70,36 @@ func newProfileList(selected func(profile string), other func(fyne.KeyName) bool
 			if id < len(l.items) {
 				o.(*row).show(l.items[id], l.theme)
 			}
-		}, other)
-	l.list.OnSelected = func(id widget.ListItemID) {
-		if !l.quiet && id < len(l.items) {
-			l.chosen = l.items[id].Name
-			selected(l.chosen)
-		}
-	}
-	l.list.HideSeparators = true
+		}, func(id widget.ListItemID) {
+			if !l.quiet && id < len(l.items) {
+				l.chosen = l.items[id].Name
+				selected(l.chosen)
+			}
+		})
 	l.object = container.NewBorder(nil, l.others, nil, nil, container.NewStack(l.list, l.empty))
 	return l
 }
 
+// words shows what is said beside the list, and says whether that may have made the list smaller or larger.
+func (l *profileList) words(s view.Screen) bool {
+	text := ""
+	for _, o := range s.Others {
+		text += o + "\n"
+	}
+	moved := l.others.Text != text
+	set(l.empty, s.Empty)
+	showIf(l.empty, len(s.Profiles) == 0)
+	set(l.others, text)
+	showIf(l.others, text != "")
+	return moved
+}
+
+// show shows the profiles, and the selected one in what is seen of the list.
 func (l *profileList) show(s view.Screen, th fyne.Theme) {
 	there := func(i view.Item) bool { return i.Name == l.chosen }
 	if at := slices.IndexFunc(s.Profiles, there); at < 0 || s.Profiles[at].Selected {
 		l.chosen = ""
 	}
-	set(l.empty, s.Empty)
-	showIf(l.empty, len(s.Profiles) == 0)
-	text := ""
-	for _, o := range s.Others {
-		text += o + "\n"
-	}
-	set(l.others, text)
-	showIf(l.others, text != "")
 	if slices.Equal(l.items, s.Profiles) && l.theme == th {
 		return
 	}

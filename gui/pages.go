@@ -2,6 +2,8 @@ package gui
 
 import (
 	"reflect"
+	"slices"
+	"strconv"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -81,7 +83,7 @@ type explainPane struct {
 	ask           *pushButton
 	busy          *busyLine
 	answer        *widget.Label
-	rows          *fyne.Container
+	rows          *facts
 	notice        *slot[view.Notice]
 	shown         view.Explain
 	explain       func(string)
@@ -90,12 +92,12 @@ type explainPane struct {
 
 func newExplainPane(explain func(string)) *explainPane {
 	e := &explainPane{label: heading(""), help: wrapped(""), entry: newSearch(nil), busy: newBusyLine(), answer: wrapped(""),
-		rows: container.New(&form{}), notice: newSlot(noticeOf), explain: explain}
+		rows: newFacts(), notice: newSlot(noticeOf), explain: explain}
 	e.answer.TextStyle.Bold = true
 	e.ask = newPushButton("", nil, func() { e.explain(e.entry.Text) })
 	e.ask.Importance = widget.HighImportance
 	e.entry.OnSubmitted = e.explain
-	e.answerSection = container.New(&column{}, e.answer, e.rows)
+	e.answerSection = container.New(&column{}, e.answer, e.rows.object)
 	e.object = newPage(container.New(lines(), e.label, e.help), inset(container.NewBorder(nil, nil, nil, e.ask, e.entry)), e.busy.object, inset(e.notice.object), e.answerSection)
 	return e
 }
@@ -120,7 +122,7 @@ func (e *explainPane) show(s view.Explain) {
 	e.busy.show(s.Busy)
 	e.notice.show(s.Notice)
 	set(e.answer, s.Answer)
-	showFacts(e.rows, e.shown.Rows, s.Rows)
+	e.rows.show(s.Rows)
 	showIf(e.answerSection, s.Answer != "" || len(s.Rows) > 0)
 	e.shown = s
 }
@@ -129,13 +131,14 @@ func (e *explainPane) show(s view.Explain) {
 type logPane struct {
 	object fyne.CanvasObject
 	filter *entry
-	follow *widget.Check
+	follow *checkBox
 	copy   *pushButton
 	save   *pushButton
 	remark *widget.Label
 	notice *slot[view.Notice]
-	list   *widget.List
+	list   *keyList
 	whole  *widget.Label // the line that was chosen, which may be longer than the list is wide
+	bottom *tall         // where it stands
 	lines  []view.LogLine
 	quiet  bool
 }
@@ -144,14 +147,14 @@ func newLogPane(acts Acts, do func(view.Action)) *logPane {
 	l := &logPane{filter: newSearch(acts.FilterLog), remark: caption(""), notice: newSlot(noticeOf), whole: wrapped("")}
 	l.whole.SizeName, l.whole.TextStyle.Monospace, l.whole.Selectable = theme.SizeNameCaptionText, true, true
 	l.whole.Hide()
-	l.follow = widget.NewCheck("", func(on bool) {
+	l.follow = newCheckBox("", func(on bool) {
 		if !l.quiet {
 			acts.FollowLog(on)
 		}
 	})
 	l.copy = newPushButton("", theme.ContentCopyIcon(), func() { do(view.Action{Kind: view.ActionCopyLog}) })
 	l.save = newPushButton("", theme.DocumentSaveIcon(), func() { do(view.Action{Kind: view.ActionSaveLog}) })
-	l.list = widget.NewList(func() int { return len(l.lines) },
+	l.list = newKeyList(func() int { return len(l.lines) },
 		func() fyne.CanvasObject {
 			t := widget.NewLabel("")
 			t.TextStyle.Monospace = true
@@ -163,19 +166,24 @@ func newLogPane(acts Acts, do func(view.Action)) *logPane {
 			if id < len(l.lines) {
 				set(o.(*fyne.Container).Objects[0].(*widget.Label), l.lines[id].String())
 			}
+		}, func(id widget.ListItemID) {
+			if id < len(l.lines) {
+				l.whole.SetText(l.lines[id].String())
+				l.whole.Show()
+				l.bottom.wide = l.list.Size().Width
+				l.object.Refresh()
+				l.list.ScrollTo(id) // there is less room for it now
+			}
 		})
-	l.list.HideSeparators = true
-	l.list.OnSelected = func(id widget.ListItemID) {
-		if id < len(l.lines) {
-			l.whole.SetText(l.lines[id].String())
-			l.whole.Show()
-		}
-	}
+	l.bottom = &tall{most: wholeHeight}
 	l.object = container.New(layout.NewCustomPaddedLayout(16, 8, 16, 16), container.NewBorder(
 		container.NewVBox(inset(container.NewBorder(nil, nil, nil, container.NewHBox(l.follow, l.copy, l.save), l.filter)), inset(l.notice.object), l.remark),
-		l.whole, nil, nil, l.list))
+		container.New(l.bottom, container.NewVScroll(container.New(&column{}, l.whole))), nil, nil, l.list))
 	return l
 }
+
+// wholeHeight is how much of the page a line that was chosen takes at most; the rest of it is a turn of the wheel away.
+const wholeHeight = 200
 
 func (l *logPane) show(s view.Log) {
 	if l.filter.PlaceHolder != s.FilterLabel {
@@ -214,6 +222,7 @@ type settingsPane struct {
 	form   *fyne.Container
 	change func(id view.SettingID, profile, value string)
 	shown  []view.Setting
+	set    []func(view.Setting) // of each that is shown: another value, or whether it can be changed
 }
 
 func newSettingsPane(change func(view.SettingID, string, string)) *settingsPane {
@@ -226,7 +235,15 @@ func (p *settingsPane) show(all []view.Setting) {
 	if reflect.DeepEqual(p.shown, all) {
 		return
 	}
-	p.shown = all
+	// What has only another value keeps its place, and with it the focus of who changes it by the keyboard.
+	if slices.EqualFunc(p.shown, all, sameSetting) {
+		for i, s := range all {
+			p.set[i](s)
+		}
+		p.shown = all
+		return
+	}
+	p.shown, p.set = all, nil
 	p.form.Objects = nil
 	profile := ""
 	for i, s := range all {
@@ -243,6 +260,11 @@ func (p *settingsPane) show(all []view.Setting) {
 	p.form.Refresh()
 }
 
+// sameSetting says whether two settings look the same, but for the value and whether it can be changed at the moment.
+func sameSetting(a, b view.Setting) bool {
+	return a.ID == b.ID && a.Profile == b.Profile && a.Label == b.Label && a.Locked == b.Locked && slices.Equal(a.Choices, b.Choices)
+}
+
 // line is one setting: a switch with its words, or words and choices. A locked one says why it cannot be changed.
 func (p *settingsPane) line(s view.Setting) fyne.CanvasObject {
 	var c interface {
@@ -250,33 +272,39 @@ func (p *settingsPane) line(s view.Setting) fyne.CanvasObject {
 		fyne.Disableable
 	}
 	var whole fyne.CanvasObject
+	var value func(string)
 	if len(s.Choices) == 0 {
-		check := widget.NewCheck(s.Label, nil)
-		check.SetChecked(s.Value == "true")
-		check.OnChanged = func(on bool) {
-			value := "false"
-			if on {
-				value = "true"
-			}
-			p.change(s.ID, s.Profile, value)
+		check := newCheckBox(s.Label, nil)
+		changed := func(on bool) { p.change(s.ID, s.Profile, strconv.FormatBool(on)) }
+		value = func(v string) {
+			check.OnChanged = nil // it is no click
+			check.SetChecked(v == "true")
+			check.OnChanged = changed
 		}
 		c, whole = check, check
 	} else {
 		labels := make([]string, len(s.Choices))
-		choice := widget.NewSelect(nil, nil)
+		choice := newChoice(labels)
 		for i, o := range s.Choices {
 			labels[i] = o.Label
-			if o.Value == s.Value {
-				choice.Selected = o.Label
-			}
 		}
-		choice.Options = labels
+		value = func(v string) {
+			for _, o := range s.Choices {
+				if o.Value == v {
+					choice.Selected = o.Label
+				}
+			}
+			choice.Refresh()
+		}
 		choice.OnChanged = func(string) { p.change(s.ID, s.Profile, s.Choices[choice.SelectedIndex()].Value) }
 		c, whole = choice, container.New(&halves{}, wrapped(s.Label), choice)
 	}
-	if s.Locked != "" || s.Busy {
-		c.Disable()
+	set := func(s view.Setting) {
+		value(s.Value)
+		enable(c, s.Locked == "" && !s.Busy)
 	}
+	set(s)
+	p.set = append(p.set, set)
 	if s.Locked == "" {
 		return whole
 	}
@@ -290,23 +318,23 @@ func (p *settingsPane) line(s view.Setting) fyne.CanvasObject {
 type aboutPane struct {
 	object fyne.CanvasObject
 	text   *widget.Label
-	rows   *fyne.Container
+	rows   *facts
 	notice *slot[view.Notice]
 	shown  view.About
 }
 
 func newAboutPane(icon fyne.Resource) *aboutPane {
-	a := &aboutPane{text: wrapped(""), rows: container.New(&form{}), notice: newSlot(noticeOf)}
+	a := &aboutPane{text: wrapped(""), rows: newFacts(), notice: newSlot(noticeOf)}
 	name := heading("Adit")
 	name.SizeName = theme.SizeNameHeadingText
 	sign := widget.NewIcon(icon)
-	a.object = newPage(container.NewBorder(nil, nil, inset(container.New(height{64}, container.New(wide{64}, sign))), nil, container.New(lines(), name, a.text)), inset(a.notice.object), a.rows)
+	a.object = newPage(container.NewBorder(nil, nil, inset(container.New(height{64}, container.New(wide{64}, sign))), nil, container.New(lines(), name, a.text)), inset(a.notice.object), a.rows.object)
 	return a
 }
 
 func (a *aboutPane) show(s view.About) {
 	set(a.text, s.Text)
 	a.notice.show(s.Notice)
-	showFacts(a.rows, a.shown.Rows, s.Rows)
+	a.rows.show(s.Rows)
 	a.shown = s
 }

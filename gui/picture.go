@@ -1,10 +1,10 @@
 package gui
 
 import (
-	"fmt"
 	"image"
 	"image/color"
 	"runtime"
+	"sync"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
@@ -50,11 +50,11 @@ func newPicture(size float32) *picture {
 // show draws only what is new.
 func (p *picture) show(i view.Icon, th fyne.Theme) {
 	ink := inkOf(i, th)
-	if p.Resource != nil && p.icon == i && p.ink == ink {
+	if p.Image.Image != nil && p.icon == i && p.ink == ink {
 		return
 	}
 	p.icon, p.ink = i, ink
-	p.Resource = fyne.NewStaticResource(fmt.Sprintf("%s-%02x%02x%02x.png", i, ink.R, ink.G, ink.B), icon.PNG(icon.Draw(kindOf(i), pictureSize, ink)))
+	p.Image.Image = icon.Draw(kindOf(i), pictureSize, ink)
 	p.Refresh()
 }
 
@@ -89,7 +89,22 @@ func trayPicture(i view.Icon, template bool) []byte {
 	return icon.PNG(icon.Tray(kindOf(i), traySize))
 }
 
+// applicationSize is in pixels.
+const applicationSize = 256
+
+// drawn is a picture that is drawn when it is asked for first.
+type drawn struct {
+	name string
+	png  func() []byte
+}
+
+// Name implements fyne.Resource.
+func (d *drawn) Name() string { return d.name }
+
+// Content implements fyne.Resource.
+func (d *drawn) Content() []byte { return d.png() }
+
 // applicationPicture is the icon of the window and the program.
 func applicationPicture() fyne.Resource {
-	return fyne.NewStaticResource("adit.png", icon.PNG(icon.Application(256)))
+	return &drawn{"adit.png", sync.OnceValue(func() []byte { return icon.PNG(icon.Application(applicationSize)) })}
 }

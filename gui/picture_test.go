@@ -9,6 +9,14 @@ import (
 	"github.com/adit-vpn/adit/gui/view"
 )
 
+// TestApplicationPicture: the toolkit can read it.
+func TestApplicationPicture(t *testing.T) {
+	p := applicationPicture()
+	if m, err := png.Decode(bytes.NewReader(p.Content())); err != nil || m.Bounds() != image.Rect(0, 0, applicationSize, applicationSize) || p.Name() != "adit.png" {
+		t.Errorf("%s: %v", p.Name(), err)
+	}
+}
+
 // TestTrayPicture: each state has a picture of its own that the tray can read.
 func TestTrayPicture(t *testing.T) {
 	for _, template := range []bool{false, true} {

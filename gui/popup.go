@@ -3,7 +3,6 @@ package gui
 import (
 	"reflect"
 	"slices"
-	"strings"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -23,7 +22,16 @@ type popup struct {
 	over   *widget.PopUp
 	body   *fyne.Container // all but the fields, which are made once
 	fields *fyne.Container
-	typed  map[view.FieldID]func() string
+	inputs map[view.FieldID]input
+}
+
+// input is what a field is typed into.
+type input struct {
+	widget interface {
+		fyne.Focusable
+		fyne.Disableable
+	}
+	text func() string
 }
 
 const (
@@ -45,17 +53,16 @@ func (w *Window) showDialog(d *view.Dialog) {
 		w.popup.over.Show()
 		w.popup.focus()
 	} else if !reflect.DeepEqual(w.popup.shown, *d) {
-		before := len(w.popup.fields.Objects)
-		w.popup.draw(d)
-		if before == 0 {
+		if w.popup.draw(d) {
 			w.popup.focus()
 		}
 	}
 }
 
 func newPopup(w *Window, d *view.Dialog) *popup {
-	p := &popup{window: w, id: d.ID, body: container.NewVBox(), typed: map[view.FieldID]func() string{}}
+	p := &popup{window: w, id: d.ID, body: container.NewVBox()}
 	p.fields = container.New(layout.NewFormLayout())
+	w.closeMenu()
 	if c := w.win.Canvas(); c.Focused() != nil {
 		c.Unfocus() // what is behind gets no keys
 	}
@@ -63,50 +70,57 @@ func newPopup(w *Window, d *view.Dialog) *popup {
 	return p
 }
 
-// setFields makes the fields, if there are others than before. What was typed stays.
-func (p *popup) setFields(all []view.Field) {
-	same := func(a, b view.Field) bool { return a.ID == b.ID && a.Enabled == b.Enabled }
-	if slices.EqualFunc(p.shown.Fields, all, same) {
-		return
+// setFields makes the fields, if there are others than before, and says whether it did. What was typed stays.
+func (p *popup) setFields(all []view.Field) bool {
+	if slices.EqualFunc(p.shown.Fields, all, func(a, b view.Field) bool { return a.ID == b.ID }) {
+		for _, f := range all {
+			enable(p.inputs[f.ID].widget, f.Enabled)
+		}
+		return false
 	}
-	old := p.typed
-	p.typed = map[view.FieldID]func() string{}
-	p.fields.Objects = nil
+	old := p.inputs
+	p.inputs, p.fields.Objects = map[view.FieldID]input{}, nil
 	for _, f := range all {
-		if text := old[f.ID]; text != nil {
-			f.Value = text()
+		if i, there := old[f.ID]; there {
+			f.Value = i.text()
 		}
 		p.field(f)
 	}
 	p.fields.Refresh()
+	return true
 }
 
-// field makes one field. Enter in it is the default button, Esc the one that cancels.
+func enable(o fyne.Disableable, on bool) {
+	switch {
+	case on && o.Disabled():
+		o.Enable()
+	case !on && !o.Disabled():
+		o.Disable()
+	}
+}
+
+// field makes one field. Enter in it is the default button, as Esc is the one that cancels.
 func (p *popup) field(f view.Field) {
 	if f.Switch {
-		c := newCheckBox(f.Label, p.enter, p.cancel)
+		c := newCheckBox(f.Label, nil)
 		c.SetChecked(f.Value == "true")
-		if !f.Enabled {
-			c.Disable()
-		}
-		p.typed[f.ID] = func() string {
+		enable(c, f.Enabled)
+		p.inputs[f.ID] = input{c, func() string {
 			if c.Checked {
 				return "true"
 			}
 			return ""
-		}
+		}}
 		p.fields.Add(layout.NewSpacer())
 		p.fields.Add(withHelp(c, f.Help))
 		return
 	}
-	e := newEntry(p.cancel)
+	e := newEntry()
 	e.Password = f.Secret
 	e.SetText(f.Value)
 	e.OnSubmitted = func(string) { p.enter() }
-	if !f.Enabled {
-		e.Disable()
-	}
-	p.typed[f.ID] = func() string { return e.Text }
+	enable(e, f.Enabled)
+	p.inputs[f.ID] = input{e, func() string { return e.Text }}
 	p.fields.Add(widget.NewLabel(f.Label))
 	p.fields.Add(withHelp(e, f.Help))
 }
@@ -120,31 +134,31 @@ func withHelp(o fyne.CanvasObject, help string) fyne.CanvasObject {
 	return container.NewVBox(o, l)
 }
 
-// focus goes to the first field that can be typed into.
+// focus goes to the first empty field that can be typed into; else to the first one, whose text the next letter replaces.
 func (p *popup) focus() {
-	var walk func(o fyne.CanvasObject) bool
-	walk = func(o fyne.CanvasObject) bool {
-		switch o := o.(type) {
-		case *entry:
-			if !o.Disabled() && o.Text == "" {
-				p.window.win.Canvas().Focus(o)
-				return true
-			}
-		case *fyne.Container:
-			for _, x := range o.Objects {
-				if walk(x) {
-					return true
-				}
-			}
+	var to *entry
+	for _, f := range p.shown.Fields {
+		e, ok := p.inputs[f.ID].widget.(*entry)
+		if !ok || e.Disabled() {
+			continue
 		}
-		return false
+		if to == nil || e.Text == "" {
+			to = e
+		}
+		if e.Text == "" {
+			break
+		}
 	}
-	walk(p.fields)
+	if to == nil {
+		return
+	}
+	p.window.win.Canvas().Focus(to)
+	to.TypedShortcut(&fyne.ShortcutSelectAll{})
 }
 
-// draw puts the dialog together around its fields.
-func (p *popup) draw(d *view.Dialog) {
-	p.setFields(d.Fields)
+// draw puts the dialog together around its fields, and says whether these are others than before.
+func (p *popup) draw(d *view.Dialog) (others bool) {
+	others = p.setFields(d.Fields)
 	p.shown = *d
 	long := container.New(&column{})
 	for _, text := range d.Text {
@@ -165,9 +179,7 @@ func (p *popup) draw(d *view.Dialog) {
 	}
 	row := container.NewHBox(layout.NewSpacer())
 	for _, b := range d.Buttons {
-		x := button(b, p.press)
-		x.escape = p.cancel
-		row.Add(x)
+		row.Add(button(b, p.press))
 	}
 	right := layout.NewCustomPaddedLayout(0, 0, 0, theme.InnerPadding()) // to the text's edge
 	bottom := container.NewVBox(container.New(right, p.fields))
@@ -183,6 +195,7 @@ func (p *popup) draw(d *view.Dialog) {
 	p.body.Objects = []fyne.CanvasObject{container.New(wide{popupWidth}, heading(d.Title)), middle, bottom}
 	p.body.Refresh()
 	p.over.Resize(p.over.MinSize())
+	return others
 }
 
 // press does a button; what belongs to the fields goes with them.
@@ -192,8 +205,8 @@ func (p *popup) press(a view.Action) {
 		return
 	}
 	typed := view.Values{}
-	for id, text := range p.typed {
-		typed[id] = push.Secret(text())
+	for id, i := range p.inputs {
+		typed[id] = push.Secret(i.text())
 	}
 	p.window.acts.Submit(p.id, typed)
 }
@@ -221,11 +234,13 @@ func importOf(i *view.Import) fyne.CanvasObject {
 	}
 	remarks := container.New(lines())
 	for _, f := range i.Findings {
-		l := wrapped(strings.TrimSpace(strings.TrimSpace(f.Severity+" "+f.Line) + ": " + f.Text))
+		l := wrapped(f.Text)
 		if f.Error {
 			l.Importance = widget.DangerImportance
 		}
 		remarks.Add(l)
 	}
-	return container.New(&column{}, container.New(lines(), verdict, traffic), container.New(&form{}, facts(i.Rows)...), remarks)
+	rows := newFacts()
+	rows.show(i.Rows)
+	return container.New(&column{}, container.New(lines(), verdict, traffic), rows.object, remarks)
 }

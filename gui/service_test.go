@@ -120,6 +120,8 @@ func (s *startsAtLogin) Set(on bool) error      { s.on = on; return nil }
 // noDemo is a bundled server that nobody starts.
 type noDemo struct{}
 
+func (noDemo) Page() string { return "" }
+
 func (noDemo) Serves(api.Profile) bool { return false }
 
 func (noDemo) Start(context.Context) (api.ProfileText, error) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io/fs"
 	"reflect"
+	"sync"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
@@ -43,6 +44,7 @@ type Window struct {
 	app  fyne.App
 	win  fyne.Window
 	acts Acts
+	worn [3]string // theme, size of text and language that the toolkit has
 
 	shown view.Screen
 
@@ -59,6 +61,8 @@ type Window struct {
 	add     *fyne.Container
 	content *fyne.Container // what is in front
 	root    *fyne.Container
+	frame   *fyne.Container // around root, and empty until the first Show
+	late    *late           // lays it out
 	popup   *popup
 	nothing fyne.CanvasObject // when no profile is selected
 	hidden  func()            // told after the window was hidden
@@ -68,11 +72,12 @@ type Window struct {
 	icon    fyne.Resource     // the app's, drawn once
 }
 
-// New makes the window, which is empty and hidden until the first Show.
+// New makes the window, which is empty and hidden until the first Show: that knows the theme, without which the toolkit
+// would read its fonts twice.
 func New(app fyne.App, acts Acts) *Window {
 	w := &Window{app: app, win: app.NewWindow("Adit"), acts: acts, hidden: func() {}, quit: app.Quit, icon: applicationPicture()}
 	w.closing = w.hide
-	w.list = newProfileList(acts.Select, w.plainKey)
+	w.list = newProfileList(acts.Select)
 	w.detail = newDetailPane(w.do, acts.FilterNetworks)
 	w.first = newFirstPane(w.icon, w.do)
 	w.explain = newExplainPane(acts.Explain)
@@ -88,11 +93,13 @@ func New(app fyne.App, acts Acts) *Window {
 	side := container.NewStack(newPanel(theme.ColorNameHeaderBackground, 0), container.New(layout.NewCustomPaddedLayout(8, 8, 8, 8),
 		container.NewBorder(nil, container.NewVBox(w.add, widget.NewSeparator(), w.pages), nil, nil, w.list.object)))
 	w.root = container.NewBorder(w.service.object, w.toast.object, nil, nil, container.New(sides{}, side, w.content))
+	w.late = &late{}
+	w.frame = container.New(w.late)
+	w.late.in = w.frame
 	w.win.SetPadded(false)
-	w.win.SetContent(w.root)
-	w.win.SetIcon(w.icon)
+	w.win.Resize(fyne.NewSize(900, 640)) // before there is content, which then has a size from the first Show on
+	w.win.SetContent(w.frame)
 	w.win.Canvas().SetOnTypedKey(w.typed)
-	w.win.Resize(fyne.NewSize(900, 640))
 	return w
 }
 
@@ -103,8 +110,9 @@ func (w *Window) Fyne() fyne.Window { return w.win }
 func (w *Window) Show(s view.Screen) {
 	old := w.shown
 	w.shown = s
-	if s.Theme != old.Theme || s.TextSize != old.TextSize || s.Language != old.Language {
-		w.app.Settings().SetTheme(lookOf(s.Theme, s.TextSize, s.Language.Tag() == "ja"))
+	w.wear(s)
+	if len(w.frame.Objects) == 0 {
+		w.frame.Add(w.root)
 	}
 	th := w.app.Settings().Theme()
 	frame := w.service.show(s.Service.Notice)
@@ -113,9 +121,8 @@ func (w *Window) Show(s view.Screen) {
 		w.add.Objects, frame = nil, true
 		for _, b := range s.Add {
 			x := button(b, w.do)
-			x.Alignment, x.Importance = widget.ButtonAlignLeading, widget.LowImportance
-			x.SetIcon(theme.ContentAddIcon())
-			w.add.Add(x)
+			x.Alignment, x.Importance, x.Icon = widget.ButtonAlignLeading, widget.LowImportance, theme.ContentAddIcon()
+			w.add.Objects = append(w.add.Objects, x)
 		}
 	}
 	if !reflect.DeepEqual(old.Pages, s.Pages) || old.Page != s.Page {
@@ -125,18 +132,46 @@ func (w *Window) Show(s view.Screen) {
 	if !reflect.DeepEqual(old.Menus, s.Menus) {
 		w.showMenus(s.Menus)
 	}
-	w.list.show(s, th)
+	frame = w.list.words(s) || frame
 	if front := w.front(s, th); len(w.content.Objects) == 0 || w.content.Objects[0] != front {
 		w.content.Objects, frame = []fyne.CanvasObject{front}, true
 	}
 	if frame {
 		w.root.Refresh() // sizes may have changed all the way up
 	}
+	w.list.show(s, th)
 	w.showDialog(s.Dialog)
 	w.release()
 	if s.Page == view.PageExplain && old.Page != s.Page && s.Dialog == nil {
 		w.search() // there is nothing else to do
 	}
+}
+
+// wear has the toolkit take the theme of s.
+func (w *Window) wear(s view.Screen) {
+	if look := [3]string{s.Theme, s.TextSize, s.Language.Tag()}; w.worn != look {
+		w.worn = look
+		w.app.Settings().SetTheme(lookOf(s.Theme, s.TextSize, s.Language.Tag() == "ja"))
+	}
+}
+
+// Open opens the window for the first time, with what newest returns. It takes the toolkit as long to make a window as to
+// read the fonts of the theme that s has, so that both are done at once: what is in the window is made when the toolkit asks
+// how large it is, which is after the one and before the first picture.
+func (w *Window) Open(s view.Screen, newest func() view.Screen) {
+	w.wear(s)
+	var fonts sync.WaitGroup
+	fonts.Go(func() { // of the first picture; nothing else is drawn or measured until it ends
+		for _, style := range []fyne.TextStyle{{}, {Bold: true}} {
+			fyne.MeasureText("A", theme.TextSize(), style)
+		}
+	})
+	w.late.fill = func() {
+		fonts.Wait()
+		w.Show(newest())
+	}
+	w.win.Show()
+	w.late.make() // if the toolkit did not want to know how large it is
 }
 
 // front is what stands beside the list.
@@ -164,6 +199,7 @@ func (w *Window) front(s view.Screen, th fyne.Theme) fyne.CanvasObject {
 	return w.nothing
 }
 
+// showPages makes the pages' buttons; they are laid out with all else.
 func (w *Window) showPages(s view.Screen) {
 	w.pages.Objects = nil
 	for _, tab := range s.Pages {
@@ -172,9 +208,8 @@ func (w *Window) showPages(s view.Screen) {
 		if tab.Page == s.Page {
 			b.Importance = widget.MediumImportance
 		}
-		w.pages.Add(b)
+		w.pages.Objects = append(w.pages.Objects, b)
 	}
-	w.pages.Refresh()
 }
 
 func pageIcon(p view.Page) fyne.Resource {
@@ -288,35 +323,69 @@ func (w *Window) Drop(uris []fyne.URI) {
 	}
 }
 
-// buttonRow makes a row of buttons, and below it why some of them cannot be pressed.
-func buttonRow(all []view.Button, do func(view.Action)) []fyne.CanvasObject {
-	row := container.New(&flow{})
-	out := []fyne.CanvasObject{inset(row)}
-	said := map[string]bool{"": true}
-	for _, b := range all {
-		row.Add(button(b, do))
-		if !b.Enabled && !said[b.Why] {
-			said[b.Why] = true
-			why := caption(b.Why)
-			why.Wrapping = fyne.TextWrapWord
-			out = append(out, why)
+// buttons are a row of buttons, and below it why some of them cannot be pressed. What was made for an action stays for
+// the next time.
+type buttons struct {
+	object, row *fyne.Container
+	do          func(view.Action)
+	made        map[view.ActionKind]*pushButton
+	whys        []*widget.Label
+}
+
+func newButtons(do func(view.Action)) *buttons {
+	b := &buttons{row: container.New(&flow{}), do: do, made: map[view.ActionKind]*pushButton{}}
+	b.object = container.New(&column{}, inset(b.row))
+	return b
+}
+
+func (b *buttons) show(all []view.Button) {
+	b.row.Objects, b.object.Objects = nil, b.object.Objects[:1:1]
+	shown, said := map[view.ActionKind]bool{}, map[string]bool{"": true}
+	for _, v := range all {
+		x := b.made[v.Action.Kind]
+		if x == nil || shown[v.Action.Kind] {
+			x = button(v, b.do)
+			b.made[v.Action.Kind] = x
+		} else {
+			dress(x, v, b.do)
+			x.Refresh()
+		}
+		shown[v.Action.Kind] = true
+		b.row.Objects = append(b.row.Objects, x)
+		if !v.Enabled && !said[v.Why] {
+			said[v.Why] = true
+			n := len(b.object.Objects) - 1
+			if n == len(b.whys) {
+				b.whys = append(b.whys, caption(""))
+				b.whys[n].Wrapping = fyne.TextWrapWord
+			}
+			set(b.whys[n], v.Why)
+			b.object.Objects = append(b.object.Objects, b.whys[n])
 		}
 	}
-	return out
+	b.object.Refresh()
 }
 
 func button(b view.Button, do func(view.Action)) *pushButton {
-	x := newPushButton(b.Label, nil, func() { do(b.Action) })
+	x := newPushButton("", nil, nil)
+	dress(x, b, do)
+	return x
+}
+
+// dress makes a button that is not on the screen, or is refreshed after, look and do as b says.
+func dress(x *pushButton, b view.Button, do func(view.Action)) {
+	x.Text, x.OnTapped, x.Importance = b.Label, func() { do(b.Action) }, widget.MediumImportance
 	switch {
 	case b.Danger:
 		x.Importance = widget.DangerImportance
 	case b.Default:
 		x.Importance = widget.HighImportance
 	}
-	if !b.Enabled {
+	if b.Enabled {
+		x.Enable()
+	} else {
 		x.Disable()
 	}
-	return x
 }
 
 // caption is small text, on one line.

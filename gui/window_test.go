@@ -1,13 +1,17 @@
 package gui
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/test"
+	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 
+	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/gui/view"
 )
 
@@ -88,17 +92,98 @@ func TestClicks(t *testing.T) {
 // TestSameScreen draws nothing anew: neither what was typed nor the selection is lost.
 func TestSameScreen(t *testing.T) {
 	w, r := newWindow(t, connected())
-	before := w.detail.buttons.Objects[0]
+	before := w.detail.buttons.object.Objects[0]
 	s := connected()
 	s.Detail.Elapsed = "0:12:42"
 	w.Show(s)
-	if w.detail.buttons.Objects[0] != before {
+	if w.detail.buttons.object.Objects[0] != before {
 		t.Error("the buttons were made anew")
 	}
 	if w.detail.elapsed.Text != "0:12:42" {
 		t.Errorf("the clock shows %q", w.detail.elapsed.Text)
 	}
 	r.want(t)
+}
+
+// TestComesBack: what was made for a button or a row is there again after it was away, so that connecting and
+// disconnecting all day leaves nothing behind.
+func TestComesBack(t *testing.T) {
+	s := connected()
+	s.Detail.Buttons[1].Action.Kind, s.Detail.Buttons[2].Action.Kind = view.ActionAskRename, view.ActionAskRemove
+	w, _ := newWindow(t, s)
+	objects := func() []fyne.CanvasObject {
+		return slices.Concat(w.detail.buttons.object.Objects, w.detail.buttons.row.Objects, w.detail.rows.object.Objects)
+	}
+	before := objects()
+	away := connected()
+	away.Detail.Buttons = []view.Button{{Label: "Connect", Enabled: true, Default: true, Action: view.Action{Kind: view.ActionConnect, Profile: "work"}}}
+	away.Detail.Rows = []view.Row{{Label: "Server", Value: "vpn.example.com", Warn: true}}
+	w.Show(away)
+	if x := w.detail.buttons.row.Objects; len(x) != 1 || x[0].(*pushButton).Text != "Connect" || x[0].(*pushButton).Importance != widget.HighImportance || len(w.detail.buttons.object.Objects) != 1 {
+		t.Errorf("the buttons are %v", x)
+	}
+	if x := w.detail.rows.object.Objects; len(x) != 2 || x[1].(*widget.Label).Text != "vpn.example.com" || x[1].(*widget.Label).Importance != widget.WarningImportance {
+		t.Errorf("the rows are %v", x)
+	}
+	w.Show(s)
+	if !slices.Equal(objects(), before) {
+		t.Error("buttons or rows were made anew")
+	}
+	if x := w.detail.rows.object.Objects[1].(*widget.Label); x.Text != s.Detail.Rows[0].Value || x.TextStyle.Bold || x.Importance != widget.MediumImportance {
+		t.Errorf("the first row is %q, %+v", x.Text, x.TextStyle)
+	}
+	for i, r := range s.Detail.Rows {
+		if x := w.detail.rows.object.Objects[2*i].(*widget.Label); x.Text != r.Label {
+			t.Errorf("row %d is %q, not %q", i, x.Text, r.Label)
+		}
+	}
+}
+
+// TestSelectedInSight: the selected profile of many is in sight in the first picture, be it drawn before the window opens or
+// when it does.
+func TestSelectedInSight(t *testing.T) {
+	s := connected()
+	for n := range 200 {
+		s.Profiles[0].Selected = false
+		s.Profiles = append(s.Profiles, view.Item{Name: fmt.Sprint("p", n), Title: fmt.Sprint("p", n), Icon: view.IconDisconnected, Selected: n == 120})
+	}
+	for _, c := range []struct {
+		name string
+		open func(w *Window)
+	}{
+		{"hidden", func(w *Window) { w.Show(s); w.win.Show() }},
+		{"open", func(w *Window) { w.Open(s, func() view.Screen { return s }) }},
+	} {
+		w := New(test.NewTempApp(t), &recorder{})
+		c.open(w)
+		list, row := w.list.list, find(t, w, func(r *row) bool { return r.title.Text == "p120" })
+		driver := fyne.CurrentApp().Driver()
+		from, to := driver.AbsolutePositionForObject(list).Y, driver.AbsolutePositionForObject(row).Y
+		if to < from || to+row.Size().Height > from+list.Size().Height+1 {
+			t.Errorf("%s: the row is at %v, the list from %v on, %v high", c.name, to, from, list.Size().Height)
+		}
+	}
+}
+
+// TestSameLabels: rows of one label, and buttons of one kind, are as many as there are.
+func TestSameLabels(t *testing.T) {
+	s := connected()
+	s.Detail.Rows = []view.Row{{Label: "DNS", Value: "a"}, {Label: "DNS", Value: "b"}}
+	s.Detail.Buttons = []view.Button{{Label: "One", Enabled: true, Action: view.Action{Kind: view.ActionBanner}}, {Label: "Two", Action: view.Action{Kind: view.ActionBanner}}}
+	w, _ := newWindow(t, s)
+	s.Detail.Rows = append(slices.Clone(s.Detail.Rows), view.Row{Label: "DNS", Value: "c"})
+	s.Detail.Buttons = append(slices.Clone(s.Detail.Buttons), view.Button{Label: "Three", Enabled: true, Action: view.Action{Kind: view.ActionBanner}})
+	w.Show(s)
+	for i, r := range s.Detail.Rows {
+		if x := w.detail.rows.object.Objects[2*i+1].(*widget.Label); x.Text != r.Value {
+			t.Errorf("row %d is %q", i, x.Text)
+		}
+	}
+	for i, b := range s.Detail.Buttons {
+		if x := w.detail.buttons.row.Objects[i].(*pushButton); x.Text != b.Label || x.Disabled() == b.Enabled {
+			t.Errorf("button %d is %q", i, x.Text)
+		}
+	}
 }
 
 // credentials is a dialog.
@@ -121,8 +206,8 @@ func TestDialogKeys(t *testing.T) {
 	}
 	test.Type(focused, "secret")
 	typed := map[view.FieldID]string{}
-	for id, text := range w.popup.typed {
-		typed[id] = text()
+	for id, i := range w.popup.inputs {
+		typed[id] = i.text()
 	}
 	if typed[view.FieldUser] != "ann" || typed[view.FieldPassword] != "secret" || typed[view.FieldSave] != "" {
 		t.Errorf("typed: %q", typed)
@@ -133,7 +218,7 @@ func TestDialogKeys(t *testing.T) {
 	again.Notice = &view.Notice{Text: "Wrong password."}
 	s.Dialog = &again
 	w.Show(s)
-	if w.popup.typed[view.FieldPassword]() != "secret" {
+	if w.popup.inputs[view.FieldPassword].text() != "secret" {
 		t.Error("what was typed is gone")
 	}
 	focused.TypedKey(&fyne.KeyEvent{Name: fyne.KeyReturn})
@@ -146,7 +231,7 @@ func TestDialogKeys(t *testing.T) {
 	next.ID, next.Fields = "q2", next.Fields[1:2]
 	s.Dialog = next
 	w.Show(s)
-	if n := len(w.win.Canvas().Overlays().List()); n != 1 || w.popup.id != "q2" || w.popup.typed[view.FieldPassword]() != "" {
+	if n := len(w.win.Canvas().Overlays().List()); n != 1 || w.popup.id != "q2" || w.popup.inputs[view.FieldPassword].text() != "" {
 		t.Errorf("%d dialogs, %+v", n, w.popup)
 	}
 	s.Dialog = nil
@@ -171,12 +256,12 @@ func TestBusyDialog(t *testing.T) {
 func TestSettings(t *testing.T) {
 	s := settings()
 	w, r := newWindow(t, s)
-	check := find(t, w, func(c *widget.Check) bool { return !c.Disabled() })
+	check := find(t, w, func(c *checkBox) bool { return !c.Disabled() })
 	check.SetChecked(false)
 	r.want(t, "set notifications  false")
-	find(t, w, func(x *widget.Select) bool { return slices.Contains(x.Options, "English") }).SetSelected("日本語")
+	find(t, w, func(x *choice) bool { return slices.Contains(x.Options, "English") }).SetSelected("日本語")
 	r.want(t, "set language  ja")
-	if locked := find(t, w, func(x *widget.Select) bool { return slices.Contains(x.Options, "Automatic") }); !locked.Disabled() {
+	if locked := find(t, w, func(x *choice) bool { return slices.Contains(x.Options, "Automatic") }); !locked.Disabled() {
 		t.Error("what is managed can be changed")
 	}
 	find(t, w, func(l *widget.Label) bool { return l.Text == "Your administrator has set this." })
@@ -194,4 +279,19 @@ func TestManyProfiles(t *testing.T) {
 	w.list.list.ScrollToBottom()
 	find(t, w, func(l *widget.Label) bool { return l.Text == "the last one" })
 	r.want(t)
+}
+
+// TestWholeLine: a line of the log that is too long stands below the list once it is chosen, and takes no more than its
+// part of the page.
+func TestWholeLine(t *testing.T) {
+	s := idleService()
+	s.lines = append(s.lines, api.LogLine{Time: moment, Level: "INFO", Text: strings.Repeat("word=value ", 180)})
+	w, _ := newWindow(t, screenOf(t, "en", s, page(view.PageLog)))
+	before := w.log.list.Size().Height
+	for id, most := range []float32{40, wholeHeight} {
+		w.log.list.Select(id)
+		if got := before - w.log.list.Size().Height; w.log.whole.Text != w.log.lines[id].String() || got < 20 || got > most+theme.Padding() {
+			t.Errorf("line %d takes %v of %v: %q", id, got, before, w.log.whole.Text)
+		}
+	}
 }

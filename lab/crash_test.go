@@ -35,7 +35,7 @@ func TestKill(t *testing.T) {
 	}
 	kill(service)
 	out := w.run(w.client, bin(t, "aditd"), "cleanup", "--state", w.stateDir())
-	if !strings.Contains(out, "undid 2 changes") {
+	if !strings.Contains(out, "undid 3 changes") {
 		t.Errorf("cleanup: %s", out)
 	}
 	w.same("after kill -9 and cleanup", before, w.system())

@@ -36,7 +36,7 @@ var guiFile = sync.OnceValues(func() (string, error) {
 		return file, err
 	}
 	file := filepath.Join(os.TempDir(), "gui", "adit-gui")
-	cmd := exec.Command("go", "build", "-tags", "gui,gles", "-o", file, "../cmd/adit-gui")
+	cmd := exec.Command("go", "build", "-tags", "gui,migrated_fynedo,no_emoji,gles", "-o", file, "../cmd/adit-gui")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the desktop app: %w\n%s", err, out)
@@ -57,6 +57,7 @@ type desktopApp struct {
 type colours struct {
 	green    color.NRGBA // the sign of a tunnel that is up
 	amber    color.NRGBA // the edge of a problem
+	red      color.NRGBA // the sign of a machine whose traffic is blocked
 	primary  color.NRGBA // the main button
 	received color.NRGBA // the graph's area: a quarter of the primary colour on the background
 }
@@ -75,7 +76,7 @@ func (s *site) lightColours() (c colours) {
 		return color.NRGBA{uint8(x >> 24), uint8(x >> 16), uint8(x >> 8), uint8(x)}
 	}
 	back := of("Background")
-	c = colours{green: of("Success"), amber: of("Warning"), primary: of("Primary")}
+	c = colours{green: of("Success"), amber: of("Warning"), red: of("Error"), primary: of("Primary")}
 	mix := func(over, under uint8) uint8 { return uint8((63*int(over) + 192*int(under)) / 255) }
 	c.received = color.NRGBA{mix(c.primary.R, back.R), mix(c.primary.G, back.G), mix(c.primary.B, back.B), 255}
 	return c
@@ -395,6 +396,22 @@ func TestDesktop(t *testing.T) {
 	d.becomes("work", api.Connected)
 	d.tells("work: Connected")
 	d.sees("that the tunnel is up again", d.green)
+	s.reaches(s.client, none, hostAddr)
+
+	// The administrator ends the session: blocked, until the person connects again.
+	list := s.connections()
+	if len(list) != 1 {
+		t.Fatalf("connections: %+v", list)
+	}
+	s.endpointCmd("terminate", list[0].ID)
+	d.becomes("work", api.Blocked)
+	d.tells("work: Blocked")
+	d.notified("traffic is blocked")
+	d.sees("that traffic is blocked", d.red)
+	d.shot("blocked")
+	d.key(keyMain)
+	d.becomes("work", api.Connected)
+	d.sees("that the tunnel is up after it was blocked", d.green)
 	s.reaches(s.client, none, hostAddr)
 	d.key(keyMain)
 	d.ends("work")

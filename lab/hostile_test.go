@@ -124,5 +124,5 @@ func TestNothingRuns(t *testing.T) {
 	user := s.start(s.client, "adit", nobody("connect", profile, "--userspace", "--socks5", "127.0.0.1:1080")...)
 	s.ok(user.WaitFor("127.0.0.1:1080", soon))
 	s.terminate(user)
-	quiet("the user's command", seen, "/usr/bin/env", "/usr/bin/setpriv", adit)
+	quiet("the user's command", seen, "/usr/bin/env", "/usr/bin/setpriv", adit, bin(t, "adit-userspace"))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 )
 
-// TestInactive: a client leaves by itself when the server told it to after a time
+// TestInactive: a client leaves by itself, behind its closed guard, when the server told it to after a time
 // without traffic, or after a time without a sign of life.
 func TestInactive(t *testing.T) {
 	t.Parallel()
@@ -28,7 +28,7 @@ func TestInactive(t *testing.T) {
 		for began := time.Now(); time.Since(began) < 7*time.Second; time.Sleep(100 * time.Millisecond) {
 			s.reaches(s.client, none, hostAddr)
 		}
-		s.until(soon, "the idle client leaves", func() bool { return s.statusOf("lab").State == api.Disconnected })
+		s.until(soon, "the idle client leaves", func() bool { return s.statusOf("lab").State == api.Blocked })
 		s.until(atOnce, "the server notices", func() bool { return exitSeen.MatchString(server.Out.String()) })
 		s.noTunnel()
 	})
@@ -46,7 +46,7 @@ func TestInactive(t *testing.T) {
 			t.Fatalf("the client of a server that pings is %s", st.State)
 		}
 		server.Stop(syscall.SIGKILL, soon) // the error is that it was killed
-		s.until(soon, "the client leaves", func() bool { return s.statusOf("lab").State == api.Disconnected })
+		s.until(soon, "the client leaves", func() bool { return s.statusOf("lab").State == api.Blocked })
 		s.noTunnel()
 	})
 	for _, line := range []string{"inactive 4 1000", "ping-exit 3"} {

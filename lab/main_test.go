@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// binaries is the directory of adit, aditd and adit-endpoint: ADIT_LAB_BIN, or a
-// new one with what is built once, without cgo.
+// binaries is the directory of our programs: ADIT_LAB_BIN, or a new one with what is built once, without
+// cgo, as make build does it.
 var binaries = sync.OnceValues(func() (dir string, err error) {
 	if os.Geteuid() != 0 {
 		return "", ErrRoot
@@ -50,10 +50,16 @@ var binaries = sync.OnceValues(func() (dir string, err error) {
 		return dir, nil
 	}
 	dir = filepath.Join(os.TempDir(), "bin")
-	cmd := exec.Command("go", "build", "-o", dir+"/", "../cmd/adit", "../cmd/aditd", "../cmd/adit-endpoint", "../cmd/adit-pkcs11")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
+	for _, args := range [][]string{
+		{"-o", dir + "/", "../cmd/aditd", "../cmd/adit-endpoint", "../cmd/adit-pkcs11"},
+		{"-o", filepath.Join(dir, "adit-userspace"), "../cmd/adit"},
+		{"-o", filepath.Join(dir, "adit"), "-tags", "nouserspace", "../cmd/adit"},
+	} {
+		cmd := exec.Command("go", append([]string{"build"}, args...)...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build: %w\n%s", err, out)
+		}
 	}
 	return dir, nil
 })

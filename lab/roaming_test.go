@@ -32,6 +32,7 @@ func newRoamingSite(t *testing.T) *site {
 	t.Cleanup(s.showLogs)
 	s.client, s.server, s.host = s.node("client"), s.node("server"), s.node("host")
 	router := s.node("router")
+	s.between = router
 	s.wire(s.client, "eth0", []string{"192.168.10.2/24"}, router, "eth0", []string{"192.168.10.1/24"})
 	s.wire(s.client, "eth1", []string{"192.168.11.2/24"}, router, "eth1", []string{"192.168.11.1/24"})
 	s.wire(s.server, "eth0", []string{"198.51.100.1/24"}, router, "eth2", []string{"198.51.100.254/24"})

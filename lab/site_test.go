@@ -35,6 +35,7 @@ type site struct {
 	t                    *testing.T
 	net                  *Net
 	client, server, host *Node
+	between              *Node // the router, of those with one
 
 	mu    sync.Mutex
 	procs []namedProc

@@ -91,7 +91,7 @@ func TestW0ExportAndTerminate(t *testing.T) {
 		w.endpointCmd("terminate", list[0].ID)
 		w.until(atOnce, "the client gave up", func() bool {
 			st := w.statusOf(name)
-			return st.State == api.Disconnected && st.Problem != nil
+			return st.State == api.Blocked && st.Problem != nil
 		})
 		if p := w.statusOf(name).Problem; p.Code != api.CodeSessionEnded || !strings.Contains(p.Message, "administrator ended the connection") {
 			t.Errorf("the client says %+v", p)
@@ -99,11 +99,12 @@ func TestW0ExportAndTerminate(t *testing.T) {
 		if text := w.adit("status"); !strings.Contains(text, "administrator ended the connection") {
 			t.Errorf("status: %s", text)
 		}
-		w.same("after the termination", before, w.system())
+		w.cannotReach(w.client, worldHost)
 		if n := len(w.connections()); n != 0 {
 			t.Errorf("%d connections after the termination", n)
 		}
 		w.adit("disconnect", name)
+		w.same("after the termination", before, w.system())
 	}
 	if !strings.Contains(service.Out.String(), "terminated by the administrator") {
 		t.Error("the endpoint's log has no termination")

@@ -36,7 +36,12 @@ func TestW4RouteTable(t *testing.T) {
 	if !st.FullTunnel || len(st.Tunnel.Addresses) != 2 || st.Tunnel.Addresses[0].Bits() != 27 {
 		t.Errorf("full tunnel: %t, addresses %v", st.FullTunnel, st.Tunnel.Addresses)
 	}
-	more, gone := added(before, w.system())
+	tableBefore, guardBefore, _ := strings.Cut(before, "\nnftables: ")
+	now, guard, _ := strings.Cut(w.system(), "\nnftables: ")
+	more, gone := added(tableBefore, now)
+	if guardBefore != "" || !strings.Contains(guard, "ip daddr 203.0.113.1 udp dport 1194") {
+		t.Errorf("the full tunnel's guard: before %q, now %q", guardBefore, guard)
+	}
 	tun := st.Tunnel.Device
 	own := st.Tunnel.Addresses[0].Addr().String()
 	own6 := st.Tunnel.Addresses[1].Addr().String()

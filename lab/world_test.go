@@ -199,8 +199,17 @@ func (s *site) same(what, before, after string) {
 	}
 }
 
-// system is everything a tunnel may change in the client: routes, rules and DNS.
+// settled is same, once the kernel has brought its links up again.
+func (s *site) settled(what, before string) {
+	s.t.Helper()
+	for end := time.Now().Add(soon); time.Now().Before(end) && s.system() != before; {
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.same(what, before, s.system())
+}
+
+// system is everything a tunnel may change in the client: addresses, routes, rules, DNS and the firewall.
 func (s *site) system() string {
 	s.t.Helper()
-	return s.routesOf(s.client) + "\nresolv.conf: " + s.resolvConf(s.client)
+	return s.routesOf(s.client) + "\nresolv.conf: " + s.resolvConf(s.client) + "\nnftables: " + s.run(s.client, "nft", "--stateless", "list", "ruleset")
 }

@@ -63,6 +63,14 @@ func NewGate(cfg GateConfig) *Gate {
 	return g
 }
 
+// With makes a Gate with another configuration that takes g's cookies, and goes on with its limits: who is half way through
+// the door when the configuration changes would else wait in vain, as clients do not begin again before a minute is over.
+func (g *Gate) With(cfg GateConfig) *Gate {
+	n := NewGate(cfg)
+	n.secret, n.limit, n.begun = g.secret, g.limit, g.begun
+	return n
+}
+
 // Handle looks at a packet from an address without a session. It returns a
 // reply to send, or the Hello for Config when packet completed the handshake
 // (hand the same packet to the new Session), or an ErrDropped error.

@@ -18,6 +18,7 @@ type key struct {
 	id      uint8
 	rel     reliable
 	tls     *secure
+	hello   *secure // client: becomes tls, which has calculated already what it will say first; or nil
 	state   tls.ConnectionState
 	started time.Time // when the reset was sent or seen
 	ready   time.Time // when key-method 2 was exchanged; zero before
@@ -49,8 +50,10 @@ var errPeerEnded = errors.New("peer ended the session")
 func (k *key) done() bool { return !k.ready.IsZero() && k.authorized }
 
 func (k *key) close() {
-	if k.tls != nil {
-		k.tls.close()
+	for _, c := range []*secure{k.tls, k.hello} {
+		if c != nil {
+			c.close()
+		}
 	}
 }
 
@@ -92,7 +95,22 @@ func (k *key) advance(s *Session) error {
 	return nil
 }
 
-func (k *key) startTLS(s *Session) { k.tls = newSecure(s.cfg.Role, s.cfg.TLS) }
+func (k *key) startTLS(s *Session) {
+	if k.tls, k.hello = k.hello, nil; k.tls == nil {
+		k.tls = newSecure(s.cfg.Role, s.cfg.TLS)
+	}
+}
+
+// prepare lets the client's TLS make its first flight, with the keys in it, before it may speak.
+func (k *key) prepare(s *Session) {
+	if s.cfg.Role != Client || k.tls != nil || k.hello != nil {
+		return
+	}
+	k.hello = newSecure(s.cfg.Role, s.cfg.TLS)
+	if k.hello.step().err != nil {
+		k.hello = nil // it is tried again, and told, in its turn
+	}
+}
 
 // pump lets TLS run until it wants more, and handles what it says.
 func (k *key) pump(s *Session) error {

@@ -248,6 +248,14 @@ func (s *Session) admit(c wire.Control) error {
 	return nil
 }
 
+// Prepare calculates what a client will say when the server answers its first packet: part of a millisecond that is
+// free while that answer is on its way. Nobody has to call it; a second call, and a server's, does nothing.
+func (s *Session) Prepare() {
+	if s.dead == nil {
+		s.keys[0].prepare(s)
+	}
+}
+
 // NextPacket returns the next packet to send, or nil. It is the caller's to keep.
 // Drain it after every other call.
 func (s *Session) NextPacket(now time.Time) []byte {

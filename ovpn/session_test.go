@@ -251,6 +251,49 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
+// TestPrepare prepares at any time: the tunnel comes up, nothing stays behind, and errors are the same.
+func TestPrepare(t *testing.T) {
+	c, s := setup(t)
+	random := &counter{}
+	c.TLS.Rand = random
+	p := ovpntest.NewPair(t, c, s, noisy, 1)
+	p.Client.Session.Prepare()
+	p.Client.Session.Prepare()
+	if random.read == 0 {
+		t.Error("nothing was prepared")
+	}
+	before := random.read
+	if !p.Run(time.Minute, p.Up) {
+		t.Fatal(p.Client.Err, p.Server.Err)
+	}
+	if random.read != before {
+		t.Errorf("%d random bytes for the hello after %d were read", random.read-before, before)
+	}
+	p.Client.Session.Prepare() // TLS speaks already
+	p.Server.Session.Prepare()
+
+	p = ovpntest.NewPair(t, c, s, ovpntest.Noise{Loss: 1}, 1)
+	p.Client.Session.Prepare()
+	p.Client.Session.Abort() // TestMain looks for what it leaves
+	p.Client.Session.Prepare()
+
+	c.TLS.MinVersion, c.TLS.MaxVersion = tls.VersionTLS13, tls.VersionTLS12
+	p = ovpntest.NewPair(t, c, s, quiet, 1)
+	p.Client.Session.Prepare()
+	p.Run(time.Minute, func() bool { return p.Client.Err != nil })
+	if p.Client.Err == nil || !strings.Contains(p.Client.Err.Error(), "no supported versions") {
+		t.Errorf("without any TLS version: %v", p.Client.Err)
+	}
+}
+
+// counter is a source of randomness that counts what is read.
+type counter struct{ read int }
+
+func (c *counter) Read(b []byte) (int, error) {
+	c.read += len(b)
+	return rand.Read(b)
+}
+
 func TestCertificates(t *testing.T) {
 	pki, other := ovpntest.NewPKI(t), ovpntest.NewPKI(t)
 	for _, tc := range []struct {
@@ -510,6 +553,10 @@ func TestCVE_2025_13086_GateBelievesNobody(t *testing.T) {
 	other := ovpn.NewGate(ovpn.GateConfig{Wrap: shared})
 	if _, hello, _ := other.Handle(now, from, third(t)); hello != nil {
 		t.Error("another server's cookie was taken")
+	}
+	// A new configuration does not shut out who is half way in.
+	if _, hello, err := gate.With(ovpn.GateConfig{Wrap: shared, ForceCookie: true}).Handle(now, from, third(t)); hello == nil {
+		t.Errorf("the cookie of before a reload is refused: %v", err)
 	}
 }
 

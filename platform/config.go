@@ -11,8 +11,8 @@ type HostConfig struct {
 	Log  *slog.Logger // nil: silent
 	// Etc is the directory of resolv.conf; empty: /etc.
 	Etc string
-	// Bus is the D-Bus address of systemd-resolved; empty: the system bus.
+	// Bus is the D-Bus address of systemd-resolved and NetworkManager; empty: the system bus.
 	Bus string
-	// Resolvconf is the absolute path of resolvconf; empty: /sbin or /usr/sbin, where it is.
+	// Resolvconf is the absolute path of resolvconf; empty: /sbin, /usr/sbin or /usr/bin, where it is.
 	Resolvconf string
 }

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,16 +16,62 @@ import (
 	"github.com/adit-vpn/adit/platform/durable"
 )
 
-// The first line of a resolv.conf of ours; the journal's name follows.
-const (
-	fileMark  = "# Made by Adit for the tunnel "
-	fileAfter = ". The file that was here comes back when the tunnel ends.\n"
-)
+// fileMark is the first line of a resolv.conf of ours.
+const fileMark = "# Made by Adit for a tunnel. The file that was here comes back when the tunnel ends.\n"
+
+// resolvFile rewrites resolv.conf itself, where nobody else keeps it.
+type resolvFile struct{ log *slog.Logger }
+
+// prepare saves what is there, also when another program has put its own file over ours meanwhile:
+// then that one is what comes back.
+func (*resolvFile) prepare(_ context.Context, s *dnsState) error {
+	if s.File != nil && s.File.ours() {
+		return nil
+	}
+	saved, err := saveFile(filepath.Join(s.Etc, "resolv.conf"))
+	if err != nil {
+		return err
+	}
+	s.File = saved
+	return nil
+}
+
+func (*resolvFile) text(s *dnsState) []byte {
+	d, _ := s.plain()
+	return append([]byte(fileMark), resolvConfText(d, s.File.Data)...)
+}
+
+func (m *resolvFile) enforce(_ context.Context, s *dnsState) error {
+	return writeConf(s.File.Path, m.text(s), 0o644)
+}
+
+func (m *resolvFile) inForce(_ context.Context, s *dnsState) bool {
+	if s.File == nil {
+		return false
+	}
+	text, err := os.ReadFile(s.File.Path)
+	return err == nil && bytes.Equal(text, m.text(s))
+}
+
+func (m *resolvFile) forget(ctx context.Context, s *dnsState, _ tunnelDNS) (bool, error) {
+	switch {
+	case s.File == nil:
+		return false, nil
+	case len(s.Tunnels) == 0:
+		left, _ := filepath.Glob(filepath.Join(filepath.Dir(s.File.Path), ".resolv.conf.adit-*"))
+		for _, path := range left {
+			os.Remove(path) // of a writer that was killed
+		}
+		return s.File.restore(m.log)
+	case !s.File.ours():
+		return false, nil // somebody else's by now; whoever is left takes it as its own ground
+	}
+	return true, m.enforce(ctx, s)
+}
 
 // savedFile is resolv.conf as it was before us.
 type savedFile struct {
 	Path   string      `json:"path"`
-	Name   string      `json:"name"`             // ours, in the marker
 	Absent bool        `json:"absent,omitempty"` // there was no file
 	Link   string      `json:"link,omitempty"`   // it was a symbolic link to this
 	Data   []byte      `json:"data,omitempty"`   // its content, also through the link
@@ -33,10 +80,10 @@ type savedFile struct {
 	GID    int         `json:"gid,omitempty"`
 }
 
-// saveFile reads what is there. It refuses a file that another tunnel made: the order in
-// which two of them end is not known, and one of them would bring back the other's.
-func saveFile(path, name string) (*savedFile, error) {
-	s := &savedFile{Path: path, Name: name}
+// saveFile reads what is there. It refuses a file of ours whose record is elsewhere: which file was
+// before it is not known here.
+func saveFile(path string) (*savedFile, error) {
+	s := &savedFile{Path: path}
 	st, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.Absent = true
@@ -63,23 +110,16 @@ func saveFile(path, name string) (*savedFile, error) {
 		return nil, err
 	}
 	if bytes.HasPrefix(s.Data, []byte(fileMark)) {
-		return nil, fmt.Errorf("%s already carries the DNS of another tunnel", path)
+		return nil, fmt.Errorf("%s carries the DNS of a tunnel of another Adit, or of one whose state directory is gone: put the right file there", path)
 	}
 	return s, nil
 }
-
-func (s *savedFile) mark() string { return fileMark + s.Name + fileAfter }
 
 // ours reports whether the file still is the one that we made, or what a crash left of
 // it: nothing or a part of the mark, where it is written in place (writeConf).
 func (s *savedFile) ours() bool {
 	text, err := os.ReadFile(s.Path)
-	return err == nil && (strings.HasPrefix(string(text), s.mark()) || strings.HasPrefix(s.mark(), string(text)))
-}
-
-// replace puts our text there.
-func (s *savedFile) replace(text []byte) error {
-	return writeConf(s.Path, append([]byte(s.mark()), text...), 0o644)
+	return err == nil && (strings.HasPrefix(string(text), fileMark) || strings.HasPrefix(fileMark, string(text)))
 }
 
 // restore puts back what was there, unless somebody else has changed the file since.
@@ -121,10 +161,11 @@ func (s *savedFile) restore(log *slog.Logger) (bool, error) {
 	return true, nil
 }
 
-// writeConf replaces path at once, or in place where it is a mount of its own, as in containers.
+// writeConf replaces path at once, or in place where it is a mount of its own, as in containers, perhaps
+// the only thing in a directory that may be written.
 func writeConf(path string, text []byte, mode fs.FileMode) error {
 	err := durable.Write(path, text, mode)
-	if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EXDEV) {
+	if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EROFS) {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC|unix.O_NOFOLLOW, 0)

@@ -1,311 +1,433 @@
 package platform
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
+	"github.com/adit-vpn/adit/platform/durable"
 	"github.com/adit-vpn/adit/routes"
 )
 
-// The back-ends, in the order of preference.
-const (
-	dnsResolved   = "resolved"
-	dnsResolvconf = "resolvconf"
-	dnsFile       = "file"
-)
-
-// resolverTime bounds one conversation with a resolver's manager.
+// resolverTime bounds one conversation with a manager of the resolver's configuration.
 const resolverTime = 5 * time.Second
 
-// dnsConfig says where the resolver's managers are.
-type dnsConfig struct{ etc, bus, resolvconf, name string }
-
-func (c dnsConfig) resolvConf() string { return filepath.Join(c.etc, "resolv.conf") }
-
-// dnsRecord is what undoes one resolver change; part of the journal.
-type dnsRecord struct {
-	Kind    string     `json:"kind"`
-	Device  string     `json:"device,omitempty"`
-	Index   int        `json:"index,omitempty"`
-	Bus     string     `json:"bus,omitempty"`     // resolved
-	Program string     `json:"program,omitempty"` // resolvconf
-	File    *savedFile `json:"file,omitempty"`    // file
+// resolver is the system's resolver configuration. All tunnels of one journal directory share it: what
+// they want, in which order, and what was there before is in one file beside their journals, and whoever
+// reads or changes it holds the lock of the directory. An entry is worth as much as its tunnel's journal
+// lock: it is undone by whoever gets that lock. Safe for concurrent use.
+type resolver struct {
+	dir, etc, bus, resolvconf string
+	log                       *slog.Logger
 }
 
-// applyDNS makes the resolver look like d. A change of one back-end's settings
-// replaces them in place; otherwise the old ones are undone first.
-func (h *linuxHost) applyDNS(ctx context.Context, d routes.DNS) error {
-	if d.Equal(h.dnsNow) && (d.IsZero() || h.record.DNS != nil && !h.dnsLost()) {
+func (r *resolver) resolvConf() string { return filepath.Join(r.etc, "resolv.conf") }
+
+// stateName is no valid name of a tunnel, so that it meets no journal.
+const stateName = ".dns.state"
+
+const stateVersion = 1
+
+// tunnelDNS is what one tunnel wants.
+type tunnelDNS struct {
+	Name   string     `json:"name"` // the journal's
+	Device string     `json:"device,omitempty"`
+	Index  int        `json:"index,omitempty"`
+	Full   bool       `json:"full,omitempty"` // all traffic goes through it
+	DNS    routes.DNS `json:"dns"`
+}
+
+// all says that the tunnel's servers are for names of every domain.
+func (t tunnelDNS) all() bool { return len(t.DNS.Servers) > 0 && len(t.DNS.Split) == 0 }
+
+func (t tunnelDNS) equal(o tunnelDNS) bool {
+	return t.Name == o.Name && t.Device == o.Device && t.Index == o.Index && t.Full == o.Full && t.DNS.Equal(o.DNS)
+}
+
+// dnsState is what all tunnels want, and what undoes it.
+type dnsState struct {
+	Version int    `json:"version"`
+	Kind    string `json:"kind"` // which dnsManager
+	Etc     string `json:"etc"`
+	Bus     string `json:"bus,omitempty"`
+	Program string `json:"program,omitempty"` // resolvconf
+	// File and Previous are what was there before: resolv.conf, NetworkManager's own setting.
+	File     *savedFile `json:"file,omitempty"`
+	Previous *globalDNS `json:"previous,omitempty"`
+	// Underlay are the servers outside the tunnels, where the manager does not show them meanwhile.
+	Underlay []netip.Addr `json:"underlay,omitempty"`
+	Tunnels  []tunnelDNS  `json:"tunnels"` // the newest first
+}
+
+// ordered are the tunnels, the one whose servers come first in front: those that take all traffic, then
+// the newest.
+func (s *dnsState) ordered() []tunnelDNS {
+	out := slices.Clone(s.Tunnels)
+	slices.SortStableFunc(out, func(a, b tunnelDNS) int {
+		switch {
+		case a.Full == b.Full:
+			return 0
+		case a.Full:
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// plain is what a resolv.conf says for all tunnels, which has room for the servers of one, and whose
+// they are. The search domains of tunnels without servers follow.
+func (s *dnsState) plain() (d routes.DNS, first string) {
+	for _, t := range s.ordered() {
+		switch {
+		case len(t.DNS.Servers) > 0 && first == "":
+			first, d.Servers, d.Search = t.Name, t.DNS.Servers, append(slices.Clone(t.DNS.Search), d.Search...)
+		case len(t.DNS.Servers) == 0:
+			d.Search = append(d.Search, t.DNS.Search...)
+		}
+	}
+	return d, first
+}
+
+func (s *dnsState) index(name string) int {
+	return slices.IndexFunc(s.Tunnels, func(t tunnelDNS) bool { return t.Name == name })
+}
+
+// dnsManager is one way to configure the resolver. Its calls come from one goroutine at a time, the
+// holder of the lock.
+type dnsManager interface {
+	// prepare puts into s what enforce needs and what undoes it, before s is on disk.
+	prepare(ctx context.Context, s *dnsState) error
+	// enforce makes the system look like s, which has at least one tunnel.
+	enforce(ctx context.Context, s *dnsState) error
+	// inForce reports whether the system looks like s. It may be wrong in doubt, with true.
+	inForce(ctx context.Context, s *dnsState) bool
+	// forget takes back what was done for t, which has just been taken out of s, and says whether there was something.
+	forget(ctx context.Context, s *dnsState, t tunnelDNS) (bool, error)
+}
+
+func (r *resolver) manager(s *dnsState) (dnsManager, error) {
+	switch s.Kind {
+	case dnsResolved:
+		return &resolved{bus: s.Bus, log: r.log}, nil
+	case dnsNetworkManager:
+		return &networkManager{bus: s.Bus, log: r.log}, nil
+	case dnsResolvconf:
+		return &resolvconf{log: r.log}, nil
+	case dnsFile:
+		return &resolvFile{log: r.log}, nil
+	}
+	return nil, fmt.Errorf("%s names an unknown manager %q", filepath.Join(r.dir, stateName), s.Kind)
+}
+
+// locked runs f on the state, while nobody else reads or changes it. Without a directory there is none.
+func (r *resolver) locked(f func(s *dnsState) error) error {
+	dir, err := os.Open(r.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("journal directory: %w", err)
+	}
+	defer dir.Close()
+	for {
+		if err = unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("lock the journal directory: %w", err)
+	}
+	s, err := r.load()
+	if err != nil {
+		return err
+	}
+	return f(s)
+}
+
+// load reads the state; a missing one is empty. What cannot be read is moved aside.
+func (r *resolver) load() (*dnsState, error) {
+	path := filepath.Join(r.dir, stateName)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(strings.Trim(string(text), "\x00")) == 0 {
+		return &dnsState{}, nil // empty: the machine stopped before the text of durable.Swap was on disk
+	} else if err != nil {
+		return nil, err
+	}
+	s, err := parseState(text)
+	if err != nil {
+		r.log.Warn("the record of DNS changes cannot be read and is moved aside; check DNS by hand", "file", path, "moved", path+".bad", "error", err)
+		return &dnsState{}, os.Rename(path, path+".bad")
+	}
+	return s, nil
+}
+
+func parseState(text []byte) (*dnsState, error) {
+	s := &dnsState{}
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, err
+	}
+	if s.Version != stateVersion {
+		return nil, fmt.Errorf("version %d is not known", s.Version)
+	}
+	for _, t := range s.Tunnels {
+		if err := validDNS(t.DNS); !validName(t.Name) || err != nil {
+			return nil, errors.Join(fmt.Errorf("tunnel %q is not valid", t.Name), err)
+		}
+	}
+	return s, nil
+}
+
+// save writes s so that it outlives what it names: a power cut, or with systemd-resolved, which
+// forgets then, this process.
+func (r *resolver) save(s *dnsState) error {
+	path := filepath.Join(r.dir, stateName)
+	if len(s.Tunnels) == 0 {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		return nil
 	}
-	kind, program := "", ""
-	if !d.IsZero() {
-		if err := validDNS(d); err != nil {
-			return errors.Join(err, h.undoDNS(ctx))
-		}
-		kind, program = h.dns.choose(ctx)
-		if kind != dnsResolved {
-			if err := plainOnly(d, kind); err != nil {
-				return errors.Join(err, h.undoDNS(ctx))
-			}
-		}
-		if h.device() == nil && kind != dnsFile {
-			return errors.Join(errors.New("no TUN device is open"), h.undoDNS(ctx))
-		}
+	s.Version = stateVersion
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
 	}
-	if old := h.record.DNS; old != nil && (old.Kind != kind || kind != dnsFile && old.Index != h.deviceIndex()) {
-		if err := h.undoDNS(ctx); err != nil {
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+		return nil
+	}
+	if s.Kind == dnsResolved {
+		return durable.Swap(path, text, 0o600)
+	}
+	return durable.Write(path, text, 0o600)
+}
+
+// set makes t's wishes part of the resolver's configuration, or replaces them in their place. What is
+// in force already is left alone. On error nothing of t's is left.
+func (r *resolver) set(ctx context.Context, t tunnelDNS) error {
+	return r.locked(func(s *dnsState) error { return r.put(ctx, s, t) })
+}
+
+// again sets what name's tunnel wants, where it is not in force any more. It may be called beside set and remove.
+func (r *resolver) again(ctx context.Context, name string) error {
+	return r.locked(func(s *dnsState) error {
+		i := s.index(name)
+		if i < 0 {
+			return nil
+		}
+		return r.put(ctx, s, s.Tunnels[i])
+	})
+}
+
+// put is set under the lock.
+func (r *resolver) put(ctx context.Context, s *dnsState, t tunnelDNS) error {
+	undo := func(err error) error {
+		_, e := r.takeOut(ctx, s, t.Name)
+		return errors.Join(err, e)
+	}
+	if err := validDNS(t.DNS); err != nil {
+		return undo(err)
+	}
+	kind, program := r.choose(ctx, s)
+	if kind != dnsResolved {
+		if err := plainOnly(t.DNS, kind); err != nil {
+			return undo(err)
+		}
+	} else if t.Index == 0 {
+		return undo(errors.New("no TUN device is open"))
+	}
+	if s.Kind != "" && s.Kind != kind {
+		if err := r.leave(ctx, s); err != nil {
 			return err
 		}
 	}
-	if kind == "" {
-		h.dnsNow = routes.DNS{}
-		return nil
-	}
-	rec := &dnsRecord{Kind: kind, Device: h.deviceName(), Index: h.deviceIndex(), Bus: h.dns.bus, Program: program}
-	if kind == dnsFile {
-		if h.record.DNS != nil {
-			rec.File = h.record.DNS.File
-		} else {
-			saved, err := saveFile(h.dns.resolvConf(), h.name)
-			if err != nil {
-				return err
-			}
-			rec.File = saved
-		}
-	}
-	h.record.DNS = rec
-	if err := h.journal.save(h.record); err != nil {
-		return err
-	}
-	var err error
-	switch kind {
-	case dnsResolved:
-		err = setResolved(ctx, rec.Bus, rec.Index, d)
-	case dnsResolvconf:
-		err = runResolvconf(ctx, program, resolvConfText(d, nil), "-a", rec.key())
-	case dnsFile:
-		err = rec.File.replace(resolvConfText(d, rec.File.Data))
-	}
+	s.Kind, s.Etc, s.Bus, s.Program = kind, r.etc, r.bus, program
+	m, err := r.manager(s)
 	if err != nil {
-		return errors.Join(err, h.undoDNS(ctx))
-	}
-	h.dnsNow = d
-	h.log.Info("DNS set", "by", kind, "servers", len(d.Servers))
-	return nil
-}
-
-// dnsLost reports whether somebody else took our text out of resolv.conf.
-func (h *linuxHost) dnsLost() bool {
-	r := h.record.DNS
-	return r.Kind == dnsFile && !r.File.ours()
-}
-
-func (h *linuxHost) undoDNS(ctx context.Context) error {
-	h.dnsNow = routes.DNS{}
-	if h.record.DNS == nil {
-		return nil
-	}
-	if _, err := h.record.DNS.undo(ctx, h.nl, h.log); err != nil {
 		return err
 	}
-	h.record.DNS = nil
-	return h.journal.save(h.record)
-}
-
-// undo takes one resolver change back and reports whether there was something to take back.
-func (r *dnsRecord) undo(ctx context.Context, nl *netlink.Handle, log *slog.Logger) (bool, error) {
-	switch r.Kind {
-	case dnsResolved:
-		// resolved forgets a link's settings with the link; the index may be another's by now.
-		if link, err := nl.LinkByIndex(r.Index); err != nil || link.Attrs().Name != r.Device {
-			return false, nil
+	i := s.index(t.Name)
+	same := i >= 0 && s.Tunnels[i].equal(t)
+	if same && m.inForce(ctx, s) {
+		return nil
+	}
+	if i >= 0 {
+		s.Tunnels[i] = t
+	} else {
+		s.Tunnels = slices.Insert(s.Tunnels, 0, t)
+	}
+	// What was in force before may wait for a manager that is just starting anew: the watch sees it come.
+	later := func(err error) bool {
+		if same && unanswered(err) {
+			r.log.Warn("DNS is set again when its manager answers", "by", managerNames[kind], "error", err)
+			return true
 		}
-		return true, revertResolved(ctx, r.Bus, r.Index)
-	case dnsResolvconf:
-		if _, err := os.Stat(r.Program); errors.Is(err, fs.ErrNotExist) {
-			log.Warn("resolvconf is gone, and with it what it was told", "program", r.Program)
-			return false, nil // else no start would ever get past this record
-		}
-		return true, runResolvconf(ctx, r.Program, nil, "-d", r.key())
-	case dnsFile:
-		if r.File == nil {
-			return false, nil
-		}
-		return r.File.restore(log)
-	}
-	return false, fmt.Errorf("journal names an unknown DNS back-end %q", r.Kind)
-}
-
-// key is our entry's name in resolvconf's database; "tun" puts it before the uplink's there.
-func (r *dnsRecord) key() string { return r.Device + ".adit" }
-
-// choose finds the manager that owns resolv.conf here.
-func (c dnsConfig) choose(ctx context.Context) (kind, program string) {
-	if c.usesResolved() && pingResolved(ctx, c.bus) == nil {
-		return dnsResolved, ""
-	}
-	paths := []string{"/sbin/resolvconf", "/usr/sbin/resolvconf"}
-	if c.resolvconf != "" {
-		paths = []string{c.resolvconf}
-	}
-	for _, p := range paths {
-		// resolved brings a resolvconf of its own that only talks to resolved.
-		real, err := filepath.EvalSymlinks(p)
-		if err != nil || filepath.Base(real) == "resolvectl" {
-			continue
-		}
-		if st, err := os.Stat(real); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
-			return dnsResolvconf, p
-		}
-	}
-	return dnsFile, ""
-}
-
-// usesResolved reports whether resolv.conf is systemd-resolved's.
-func (c dnsConfig) usesResolved() bool {
-	target, err := os.Readlink(c.resolvConf())
-	return err == nil && strings.Contains(target, "systemd/resolve/")
-}
-
-// validDNS refuses what must not reach a file or a program.
-func validDNS(d routes.DNS) error {
-	for _, s := range d.Servers {
-		if !s.IsValid() || s.Port() == 0 {
-			return fmt.Errorf("DNS server %q is not valid", s)
-		}
-	}
-	for _, list := range [][]string{d.Search, d.Split} {
-		for _, n := range list {
-			if !validDomain(n) {
-				return fmt.Errorf("domain %q is not valid", n)
-			}
-		}
-	}
-	if d.SNI != "" && !validDomain(d.SNI) {
-		return fmt.Errorf("DNS server name %q is not valid", d.SNI)
-	}
-	switch d.Transport {
-	case "", "plain", "DoT":
-	default:
-		return fmt.Errorf("DNS transport %q is not supported", d.Transport)
-	}
-	switch d.DNSSEC {
-	case "", "yes", "optional", "no":
-	default:
-		return fmt.Errorf("DNSSEC mode %q is not valid", d.DNSSEC)
-	}
-	return nil
-}
-
-// validDomain accepts host name letters, digits, "-", "_" and single dots.
-func validDomain(s string) bool {
-	s = strings.TrimSuffix(s, ".")
-	if len(s) == 0 || len(s) > 253 {
 		return false
 	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' {
-			return false
-		}
-		for _, c := range []byte(label) {
-			if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// plainOnly refuses what a plain resolv.conf cannot say; dropping it silently
-// would send names where they must not go.
-func plainOnly(d routes.DNS, kind string) error {
-	what := ""
-	switch {
-	case len(d.Split) > 0:
-		what = "DNS for some domains only"
-	case d.Transport == "DoT":
-		what = "DNS over TLS"
-	case d.DNSSEC == "yes":
-		what = "mandatory DNSSEC"
-	}
-	for _, s := range d.Servers {
-		if s.Port() != 53 {
-			what = fmt.Sprintf("a DNS port other than 53 (%s)", s)
-		}
-	}
-	if what == "" {
+	if err := m.prepare(ctx, s); later(err) {
 		return nil
+	} else if err != nil {
+		s.Tunnels = slices.DeleteFunc(s.Tunnels, func(o tunnelDNS) bool { return i < 0 && o.Name == t.Name })
+		return undo(err)
 	}
-	manager := "a plain resolv.conf"
-	if kind == dnsResolvconf {
-		manager = "resolvconf"
+	if err := r.save(s); err != nil {
+		return err
 	}
-	return fmt.Errorf("%s cannot be set through %s: it needs systemd-resolved", what, manager)
-}
-
-// resolvConfText is a resolv.conf for d. Without servers, those of the old text stay.
-func resolvConfText(d routes.DNS, old []byte) []byte {
-	var b bytes.Buffer
-	if len(d.Search) > 0 {
-		fmt.Fprintf(&b, "search %s\n", strings.Join(d.Search, " "))
+	if err := m.enforce(ctx, s); later(err) {
+		return nil
+	} else if err != nil {
+		return undo(err)
 	}
-	for _, s := range d.Servers {
-		fmt.Fprintf(&b, "nameserver %s\n", s.Addr())
-	}
-	for line := range strings.Lines(string(old)) {
-		word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if word == "options" || len(d.Servers) == 0 && word == "nameserver" || len(d.Search) == 0 && (word == "search" || word == "domain") {
-			b.WriteString(strings.TrimRight(line, "\n") + "\n")
-		}
-	}
-	return b.Bytes()
-}
-
-// runResolvconf is the only program that this package runs: by absolute path,
-// without environment, with values that validDNS has checked.
-func runResolvconf(ctx context.Context, program string, stdin []byte, args ...string) error {
-	if !filepath.IsAbs(program) || filepath.Base(program) != "resolvconf" {
-		return fmt.Errorf("resolvconf path %q is not allowed", program)
-	}
-	ctx, cancel := context.WithTimeout(ctx, resolverTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env, cmd.Stdin, cmd.WaitDelay = []string{}, bytes.NewReader(stdin), time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, bytes.TrimSpace(out[:min(len(out), 500)]))
+	r.log.Info("DNS set", "by", managerNames[kind], "servers", len(t.DNS.Servers))
+	if other := s.before(t); other != "" {
+		r.log.Warn("another tunnel's DNS comes first", "device", s.Tunnels[s.index(other)].Device, "asked", r.asked(s, t))
 	}
 	return nil
 }
 
-// systemResolvers are the servers of the system's own resolv.conf, not ours.
-func (h *linuxHost) systemResolvers() []netip.Addr {
-	text, err := os.ReadFile(h.dns.resolvConf())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		h.log.Debug("resolv.conf not read", "error", err)
+// before names the tunnel whose servers are asked instead of t's; "" = none.
+func (s *dnsState) before(t tunnelDNS) string {
+	if len(t.DNS.Servers) == 0 {
+		return ""
 	}
-	if r := h.record.DNS; r != nil && r.File != nil && r.File.ours() {
-		text = r.File.Data
+	if s.Kind != dnsResolved {
+		if _, first := s.plain(); first != t.Name {
+			return first
+		}
+	} else if full := s.fullName(); t.all() && full != "" && full != t.Name {
+		return full
 	}
-	var out []netip.Addr
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) >= 2 && f[0] == "nameserver" {
-			if a, err := netip.ParseAddr(f[1]); err == nil {
-				out = append(out, a)
-			}
+	return ""
+}
+
+// fullName is the tunnel of all traffic whose servers get the names of every domain; "" = none.
+func (s *dnsState) fullName() string {
+	for _, t := range s.ordered() {
+		if t.Full && t.all() {
+			return t.Name
 		}
 	}
-	return out
+	return ""
+}
+
+func (r *resolver) asked(s *dnsState, t tunnelDNS) string {
+	if s.Kind == dnsResolved && len(t.DNS.Search) > 0 {
+		return "only for " + strings.Join(t.DNS.Search, ", ")
+	}
+	return "when the other has ended"
+}
+
+// leave undoes everything by the old manager, because the system has another one now. The tunnels stay in s.
+func (r *resolver) leave(ctx context.Context, s *dnsState) error {
+	m, err := r.manager(s)
+	if err != nil {
+		return err
+	}
+	r.log.Info("another program manages DNS now", "was", managerNames[s.Kind])
+	old := *s
+	for _, t := range s.Tunnels {
+		old.Tunnels = slices.DeleteFunc(slices.Clone(old.Tunnels), func(o tunnelDNS) bool { return o.Name == t.Name })
+		if _, err := m.forget(ctx, &old, t); err != nil {
+			return err
+		}
+	}
+	s.File, s.Previous, s.Underlay = nil, nil, nil
+	return nil
+}
+
+// remove takes back what is there for the tunnel, and reports whether there was something.
+func (r *resolver) remove(ctx context.Context, name string) (did bool, err error) {
+	err = r.locked(func(s *dnsState) (err error) {
+		did, err = r.takeOut(ctx, s, name)
+		return err
+	})
+	return did, err
+}
+
+// takeOut is remove under the lock.
+func (r *resolver) takeOut(ctx context.Context, s *dnsState, name string) (bool, error) {
+	i := s.index(name)
+	if i < 0 {
+		return false, nil
+	}
+	m, err := r.manager(s)
+	if err != nil {
+		return false, err
+	}
+	t := s.Tunnels[i]
+	s.Tunnels = slices.Delete(slices.Clone(s.Tunnels), i, i+1)
+	did, err := m.forget(ctx, s, t)
+	if err != nil {
+		return did, err
+	}
+	return did, r.save(s)
+}
+
+// names are the tunnels that have an entry. What a killed writer left of the state is removed.
+func (r *resolver) names() (out []string, err error) {
+	err = r.locked(func(s *dnsState) error {
+		left, _ := filepath.Glob(filepath.Join(r.dir, "."+stateName+".adit-*"))
+		for _, path := range left {
+			os.Remove(path)
+		}
+		for _, t := range s.Tunnels {
+			out = append(out, t.Name)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// lost reports whether the system has not what the tunnels want: another program has changed it, or
+// another one has the resolver now.
+func (r *resolver) lost(ctx context.Context, name string) (lost bool) {
+	err := r.locked(func(s *dnsState) error {
+		if s.index(name) < 0 {
+			return nil
+		}
+		m, err := r.manager(s)
+		if err != nil {
+			return err
+		}
+		kind, _ := r.choose(ctx, s)
+		lost = kind != s.Kind || !m.inForce(ctx, s)
+		return nil
+	})
+	if err != nil {
+		r.log.Debug("DNS not looked at", "error", err)
+	}
+	return lost
+}
+
+// applyDNS makes the resolver look like d. Full says that all traffic goes through the tunnel.
+func (h *linuxHost) applyDNS(ctx context.Context, d routes.DNS, full bool) error {
+	if d.IsZero() {
+		if h.dnsWatch == nil {
+			return nil
+		}
+		if _, err := h.dns.remove(ctx, h.name); err != nil {
+			return err
+		}
+		h.dnsWatch.close()
+		h.dnsWatch = nil
+		return nil
+	}
+	if h.dnsWatch == nil {
+		w, err := newDNSWatch(h.dns, h.name, h.watch.signal)
+		if err != nil {
+			return err
+		}
+		h.dnsWatch = w
+	}
+	return h.dns.set(ctx, tunnelDNS{Name: h.name, Device: h.deviceName(), Index: h.deviceIndex(), Full: full, DNS: d})
 }

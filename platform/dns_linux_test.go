@@ -24,7 +24,7 @@ import (
 
 var corpDNS = routes.DNS{Servers: []netip.AddrPort{netip.MustParseAddrPort("10.1.0.2:53"), netip.MustParseAddrPort("[fd64::53]:53")}, Search: []string{"corp.example", "example"}}
 
-const corpText = "# Made by Adit for the tunnel one. The file that was here comes back when the tunnel ends.\n" +
+const corpText = "# Made by Adit for a tunnel. The file that was here comes back when the tunnel ends.\n" +
 	"search corp.example example\nnameserver 10.1.0.2\nnameserver fd64::53\n"
 
 func TestResolvConfFile(t *testing.T) {
@@ -66,8 +66,8 @@ func TestResolvConfFile(t *testing.T) {
 			if text, _ := os.ReadFile(path); string(text) != c.during {
 				t.Errorf("during:\n%s", text)
 			}
-			if _, err := saveFile(path, "two"); err == nil {
-				t.Error("another tunnel may take the file over")
+			if _, err := saveFile(path); err == nil {
+				t.Error("another Adit may take the file over")
 			}
 			must(t, h.Apply(ctx, routes.Plan{}))
 			if got := look(); got != before {
@@ -100,18 +100,17 @@ func TestCVE_2026_13379_ResolvConfChangedByOthers(t *testing.T) {
 	if text, _ := os.ReadFile(path); string(text) != "nameserver 8.8.8.8\n" {
 		t.Errorf("somebody else's file was overwritten: %s", text)
 	}
-	if h.record.DNS != nil {
-		t.Error("the journal still wants to undo it")
+	if left, err := h.dns.names(); len(left) > 0 || err != nil {
+		t.Errorf("the record still wants to undo it: %v, %v", left, err)
 	}
 }
 
-// In containers resolv.conf is a mount of its own, which cannot be renamed over.
 // A crash between truncating a file that is a mount of its own and writing it.
 func TestResolvConfCutOff(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	for _, left := range []string{"", "# Made by Ad"} {
 		must(t, os.WriteFile(path, []byte("nameserver 9.9.9.9\n"), 0o644))
-		saved, err := saveFile(path, "one")
+		saved, err := saveFile(path)
 		must(t, err)
 		must(t, os.WriteFile(path, []byte(left), 0o644))
 		did, err := saved.restore(orSilent(nil))
@@ -125,31 +124,47 @@ func TestResolvConfCutOff(t *testing.T) {
 
 // A record of a resolvconf that was removed since must not stop every start.
 func TestResolvconfIsGone(t *testing.T) {
-	r := dnsRecord{Kind: dnsResolvconf, Device: "tun0", Program: filepath.Join(t.TempDir(), "resolvconf")}
-	if did, err := r.undo(t.Context(), nil, orSilent(nil)); did || err != nil {
-		t.Errorf("got %v, %v", did, err)
+	r := &resolver{dir: t.TempDir(), log: orSilent(nil)}
+	must(t, r.save(&dnsState{Kind: dnsResolvconf, Program: filepath.Join(t.TempDir(), "resolvconf"), Tunnels: []tunnelDNS{{Name: "one", DNS: corpDNS}}}))
+	did, err := r.remove(t.Context(), "one")
+	if left, e := r.names(); did || err != nil || len(left) > 0 || e != nil {
+		t.Errorf("got %v, %v; left %v, %v", did, err, left, e)
 	}
 }
 
+// In containers resolv.conf is a mount of its own, which cannot be renamed over, and often the only thing in /etc
+// that may be written.
 func TestResolvConfIsAMount(t *testing.T) {
 	enterNS(t)
 	must(t, unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS))
 	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
-	etc, ctx := etcDir(t), context.Background()
+	etc, ctx := t.TempDir(), context.Background()
+	must(t, unix.Mount("tmpfs", etc, "tmpfs", 0, ""))
 	path := filepath.Join(etc, "resolv.conf")
+	must(t, os.WriteFile(path, nil, 0o644))
 	source := filepath.Join(t.TempDir(), "source")
 	must(t, os.WriteFile(source, []byte("nameserver 9.9.9.9\n"), 0o644))
 	must(t, unix.Mount(source, path, "", unix.MS_BIND, ""))
+	for _, flags := range []uintptr{0, unix.MS_RDONLY} {
+		must(t, unix.Mount("", etc, "", unix.MS_REMOUNT|flags, ""))
+		h := openHost(t, t.TempDir(), "one", etc)
+		must(t, h.Apply(ctx, routes.Plan{DNS: corpDNS}))
+		if text, _ := os.ReadFile(source); string(text) != corpText {
+			t.Errorf("during: %s", text)
+		}
+		must(t, h.Close())
+		if text, _ := os.ReadFile(source); string(text) != "nameserver 9.9.9.9\n" {
+			t.Errorf("after: %s", text)
+		}
+	}
+	must(t, unix.Mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	h := openHost(t, t.TempDir(), "one", etc)
-	must(t, h.Apply(ctx, routes.Plan{DNS: corpDNS}))
-	if text, _ := os.ReadFile(source); string(text) != corpText {
-		t.Errorf("during: %s", text)
+	if err := h.Apply(ctx, routes.Plan{DNS: corpDNS}); !errors.Is(err, ErrDNS) || !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), path) {
+		t.Errorf("a read-only file: %v", err)
 	}
 	must(t, h.Close())
-	if text, _ := os.ReadFile(source); string(text) != "nameserver 9.9.9.9\n" {
-		t.Errorf("after: %s", text)
-	}
 	must(t, unix.Unmount(path, 0))
+	must(t, unix.Unmount(etc, 0))
 }
 
 func TestPlainResolversRefuse(t *testing.T) {
@@ -187,6 +202,7 @@ func TestPlainResolversRefuse(t *testing.T) {
 func TestResolvconfProgram(t *testing.T) {
 	enterNS(t)
 	bin, etc, dir, ctx := t.TempDir(), etcDir(t), t.TempDir(), context.Background()
+	must(t, os.WriteFile(filepath.Join(etc, "resolv.conf"), []byte("# Generated by resolvconf\nnameserver 10.1.0.2\n"), 0o644))
 	calls := filepath.Join(bin, "calls")
 	program := filepath.Join(bin, "resolvconf")
 	must(t, os.WriteFile(program, []byte("#!/bin/sh\n{ echo \"args: $*\"; echo \"home: $HOME\"; /bin/cat; } >>"+calls+"\n[ ! -e "+bin+"/broken ] || { echo it broke >&2; exit 3; }\n"), 0o755))
@@ -203,7 +219,7 @@ func TestResolvconfProgram(t *testing.T) {
 		os.Remove(calls)
 		return string(text)
 	}
-	const added = "args: -a tun0.adit\nhome: \nsearch corp.example example\nnameserver 10.1.0.2\nnameserver fd64::53\n"
+	const added = "args: -a tun0.adit -m 0 -x\nhome: \nsearch corp.example example\nnameserver 10.1.0.2\nnameserver fd64::53\n"
 	h, tun := open()
 	must(t, h.Apply(ctx, routes.Plan{DNS: corpDNS}))
 	if got := took(); got != added {
@@ -215,14 +231,14 @@ func TestResolvconfProgram(t *testing.T) {
 	}
 	tun.Close()
 	must(t, h.Close())
-	if got := took(); got != "args: -d tun0.adit\nhome: \n" {
+	if got := took(); got != "args: -d tun0.adit -f\nhome: \n" {
 		t.Errorf("undo: %q", got)
 	}
 	h, _ = open()
 	must(t, h.Apply(ctx, routes.Plan{DNS: corpDNS}))
 	took()
 	kill(h)
-	if n, err := CleanUp(ctx, dir, nil); n != 1 || err != nil || took() != "args: -d tun0.adit\nhome: \n" {
+	if n, err := CleanUp(ctx, dir, nil); n != 1 || err != nil || took() != "args: -d tun0.adit -f\nhome: \n" {
 		t.Errorf("CleanUp: %d, %v", n, err)
 	}
 	h, tun = open()
@@ -233,7 +249,7 @@ func TestResolvconfProgram(t *testing.T) {
 	must(t, os.Remove(filepath.Join(bin, "broken")))
 	tun.Close()
 	must(t, h.Close())
-	if err := runResolvconf(ctx, filepath.Join(bin, "other"), nil); err == nil {
+	if _, err := runResolvconf(ctx, filepath.Join(bin, "other"), nil); err == nil {
 		t.Error("another program than resolvconf was run")
 	}
 }
@@ -263,6 +279,23 @@ func (r *resolve1) SetLinkDNSSEC(i int32, s string) *dbus.Error        { return 
 func (r *resolve1) SetLinkDNSOverTLS(i int32, s string) *dbus.Error    { return r.set("tls", s) }
 func (r *resolve1) FlushCaches() *dbus.Error                           { return nil }
 func (r *resolve1) RevertLink(i int32) *dbus.Error                     { return r.set("", nil) }
+func (r *resolve1) GetLink(i int32) (dbus.ObjectPath, *dbus.Error) {
+	return resolvedPath + "/link", nil
+}
+
+// GetAll is the link's properties, which show port 53 as 0.
+func (r *resolve1) GetAll(string) (map[string]dbus.Variant, *dbus.Error) {
+	now := r.snapshot()
+	servers, _ := now["dns"].([]linkDNSEx)
+	plain, _ := now["dns"].([]linkDNS)
+	for _, s := range plain {
+		servers = append(servers, linkDNSEx{s.Family, s.Address, 0, ""})
+	}
+	domains, _ := now["domains"].([]linkDomain)
+	all, _ := now["default"].(bool)
+	return map[string]dbus.Variant{"DNSEx": dbus.MakeVariant(servers), "Domains": dbus.MakeVariant(domains), "DefaultRoute": dbus.MakeVariant(all)}, nil
+}
+
 func (r *resolve1) snapshot() map[string]any {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -299,6 +332,7 @@ func privateBus(t *testing.T, r *resolve1) string {
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	must(t, conn.Export(r, resolvedPath, resolvedName+".Manager"))
+	must(t, conn.Export(r, resolvedPath+"/link", "org.freedesktop.DBus.Properties"))
 	if _, err := conn.RequestName(resolvedName, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -335,16 +369,16 @@ func TestResolved(t *testing.T) {
 	// After a kill the link is gone, and resolved forgets by itself; another link with
 	// its index must not lose anything.
 	must(t, h.Apply(ctx, routes.Plan{DNS: split}))
-	rec := *h.record.DNS
-	if _, err := os.Stat(filepath.Join(dir, "one.json")); err != nil {
-		t.Error(err)
-	}
+	state, err := h.dns.load()
+	must(t, err)
 	tun.Close()
 	kill(h)
 	lo, _ := nl.LinkByName("lo")
-	other := rec
+	other := state.Tunnels[0]
 	other.Index = lo.Attrs().Index
-	if did, err := other.undo(ctx, nl, orSilent(nil)); did || err != nil || len(r.snapshot()) == 0 {
+	m, err := h.dns.manager(state)
+	must(t, err)
+	if did, err := m.forget(ctx, &dnsState{}, other); did || err != nil || len(r.snapshot()) == 0 {
 		t.Errorf("another link was reverted: %v %v", did, err)
 	}
 	if n, err := CleanUp(ctx, dir, nil); n != 0 || err != nil {

@@ -13,6 +13,8 @@ var (
 	// ErrDNS: addresses and routes are in force, but the resolver configuration is
 	// not, or not wholly. The text says what and why.
 	ErrDNS = errors.New("DNS not set")
+	// ErrGuard: what shall not leave beside the tunnel cannot be stopped. The text says why.
+	ErrGuard = errors.New("guard not closed")
 	// ErrBusy: another live process or connection holds the journal of this name.
 	ErrBusy = errors.New("the journal is in use by a running tunnel")
 )

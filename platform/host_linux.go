@@ -30,10 +30,13 @@ type linuxHost struct {
 	nl      *netlink.Handle
 	journal *journal
 	record  record
-	dns     dnsConfig
-	dnsNow  routes.DNS
+	dns     *resolver
 	addrs   []netip.Prefix // what we put on the device
 	watch   *watch
+	guarded bool         // record.Guard is what nftables has
+	keeper  *guardKeeper // nil until a guard is closed
+
+	dnsWatch *dnsWatch // nil while the tunnel has no DNS
 
 	mu     sync.Mutex // guards tun and closed, because TUN.Close may come from elsewhere
 	tun    *linuxTUN
@@ -41,7 +44,7 @@ type linuxHost struct {
 }
 
 // NewHost is the door to this Linux system, in the calling thread's network
-// namespace. A journal of a crashed run under the same name is undone first.
+// namespace. What a crashed run of the same name left behind is undone first, but for its guard.
 func NewHost(cfg HostConfig) (Host, error) {
 	log := orSilent(cfg.Log)
 	if cfg.JournalDir == "" {
@@ -60,7 +63,8 @@ func NewHost(cfg HostConfig) (Host, error) {
 		return nil, err
 	}
 	var w *watch
-	if _, err = j.clean(context.Background(), nl, log); err == nil {
+	_, left, err := j.clean(context.Background(), nl, log, true)
+	if err == nil {
 		w, err = newWatch(nl)
 	}
 	if err != nil {
@@ -69,8 +73,8 @@ func NewHost(cfg HostConfig) (Host, error) {
 		return nil, err
 	}
 	return &linuxHost{
-		name: cfg.Name, log: log, nl: nl, journal: j, watch: w,
-		dns: dnsConfig{etc: cfg.Etc, bus: cfg.Bus, resolvconf: cfg.Resolvconf, name: cfg.Name},
+		name: cfg.Name, log: log, nl: nl, journal: j, watch: w, record: record{Guard: left},
+		dns: &resolver{dir: cfg.JournalDir, etc: cfg.Etc, bus: cfg.Bus, resolvconf: cfg.Resolvconf, log: log},
 	}, nil
 }
 
@@ -104,6 +108,9 @@ func (h *linuxHost) OpenTUN(name string, mtu int) (TUN, error) {
 		return nil, err
 	}
 	t := queues[0]
+	if err := h.nl.LinkSetGroup(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: t.index}}, tunnelGroup); err != nil {
+		return nil, errors.Join(fmt.Errorf("set the group of %s: %w", t.name, err), t.Close())
+	}
 	h.tun, h.addrs = t, nil
 	// A new address in the old one's network must not vanish with the old one.
 	if err := sysctl("net/ipv4/conf/"+t.name+"/promote_secondaries", "1"); err != nil {
@@ -152,6 +159,13 @@ func (h *linuxHost) Apply(ctx context.Context, plan routes.Plan) error {
 		}
 	}
 	h.record.Device = h.deviceName()
+	guarded := func() error { return nil }
+	if !plan.Guard.IsZero() {
+		var err error
+		if guarded, err = h.applyGuard(plan.Guard); err != nil {
+			return err // nothing that the guard ought to guard
+		}
+	}
 	if t != nil {
 		fail(h.setMTU(t, plan.MTU))
 		fail(h.addAddresses(t, plan.Addresses))
@@ -159,7 +173,7 @@ func (h *linuxHost) Apply(ctx context.Context, plan routes.Plan) error {
 	want, err := h.rows(plan)
 	fail(err)
 	fail(h.addRoutes(want))
-	dnsErr := h.applyDNS(ctx, plan.DNS)
+	dnsErr := h.applyDNS(ctx, plan.DNS, routes.FullTunnel(plan))
 	fail(h.removeRoutes(want))
 	if t != nil {
 		removed, err := h.removeAddresses(t, plan.Addresses)
@@ -170,6 +184,10 @@ func (h *linuxHost) Apply(ctx context.Context, plan routes.Plan) error {
 			fail(h.addRoutes(want))
 		}
 	}
+	if plan.Guard.IsZero() {
+		fail(h.openGuard())
+	}
+	fail(guarded())
 	fail(h.journal.save(h.record))
 	if dnsErr != nil {
 		fail(fmt.Errorf("%w: %w", ErrDNS, dnsErr))
@@ -254,10 +272,15 @@ func sysctl(key, value string) error {
 func (h *linuxHost) Changes() <-chan struct{} { return h.watch.changes }
 
 // Close undoes everything and lets the journal go. Called twice it does nothing.
-func (h *linuxHost) Close() error {
+func (h *linuxHost) Close() error { return h.end(routes.Plan{}) }
+
+// Leave undoes everything but the guard.
+func (h *linuxHost) Leave() error { return h.end(routes.Plan{Guard: h.Guard()}) }
+
+func (h *linuxHost) end(last routes.Plan) error {
 	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
 	defer cancel()
-	err := h.Apply(ctx, routes.Plan{})
+	err := h.Apply(ctx, last)
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
@@ -265,6 +288,12 @@ func (h *linuxHost) Close() error {
 	}
 	h.closed = true
 	h.mu.Unlock()
+	if h.dnsWatch != nil { // DNS that could not be taken back
+		h.dnsWatch.close()
+	}
+	if h.keeper != nil {
+		err = errors.Join(err, h.keeper.close())
+	}
 	h.watch.close()
 	h.nl.Close()
 	return errors.Join(err, h.journal.close())

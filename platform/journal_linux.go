@@ -10,29 +10,29 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/platform/durable"
+	"github.com/adit-vpn/adit/platform/nft"
+	"github.com/adit-vpn/adit/routes"
 )
 
 const recordVersion = 1
 
 // record is what one Host must undo. It is in the journal before the change that it names.
 type record struct {
-	Version int        `json:"version"`
-	Device  string     `json:"device,omitempty"`
-	Routes  []row      `json:"routes,omitempty"`
-	DNS     *dnsRecord `json:"dns,omitempty"`
+	Version int    `json:"version"`
+	Device  string `json:"device,omitempty"`
+	Routes  []row  `json:"routes,omitempty"`
+	// Guard is what the table of the Host closes.
+	Guard *routes.Guard `json:"guard,omitempty"`
 }
 
-func (r record) empty() bool { return len(r.Routes) == 0 && r.DNS == nil }
-
-// outlivesBoot says whether the record names a file of the system. Routes and what
-// systemd-resolved knows end with the kernel, and with them the need for a record.
-func (r record) outlivesBoot() bool { return r.DNS != nil && r.DNS.Kind != dnsResolved }
+func (r record) empty() bool { return len(r.Routes) == 0 && r.Guard == nil }
 
 // journal is one record's file, locked while its Host lives: a kill releases the
 // lock, and that is how CleanUp knows a crashed run from a live one.
@@ -93,9 +93,8 @@ func (j *journal) close() error {
 	return j.lock.Close()
 }
 
-// save writes r so that it survives this process, and a power cut where what it names does;
-// waiting for the disk would be most of the time that a connection takes. An empty record
-// removes the file.
+// save writes r so that it survives this process. Routes end with the kernel, and with them the need for a
+// record: waiting for the disk would be most of the time that a connection takes. An empty record removes the file.
 func (j *journal) save(r record) error {
 	if r.empty() {
 		j.last = nil
@@ -112,11 +111,7 @@ func (j *journal) save(r record) error {
 	if bytes.Equal(text, j.last) {
 		return nil
 	}
-	replace := durable.Swap
-	if r.outlivesBoot() {
-		replace = durable.Write
-	}
-	if err := replace(j.path, text, 0o600); err != nil {
+	if err := durable.Swap(j.path, text, 0o600); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	j.last = text
@@ -127,11 +122,14 @@ func (j *journal) save(r record) error {
 // returns how many changes it took back. Journals of living Hosts are left alone; one
 // that cannot be read is moved aside (NAME.json.bad). It is safe to call again.
 func CleanUp(ctx context.Context, dir string, log *slog.Logger) (undone int, err error) {
+	return CleanUpBut(ctx, dir, func(string) bool { return false }, log)
+}
+
+// CleanUpBut is CleanUp, but the guards of the Hosts whose names keep says yes to stay closed.
+func CleanUpBut(ctx context.Context, dir string, keep func(name string) bool, log *slog.Logger) (undone int, err error) {
 	log = orSilent(log)
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	} else if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("journal directory: %w", err)
 	}
 	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
@@ -140,23 +138,35 @@ func CleanUp(ctx context.Context, dir string, log *slog.Logger) (undone int, err
 	}
 	defer nl.Close()
 	var errs []error
+	names, err := (&resolver{dir: dir, log: log}).names()
+	if err != nil {
+		errs = append(errs, err)
+	}
 	for _, e := range entries {
 		name, isJournal := strings.CutSuffix(e.Name(), ".json")
 		switch {
 		case strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), ".json.adit-"):
 			os.Remove(filepath.Join(dir, e.Name())) // a save that was cut off before its rename
-		case isJournal && e.Type().IsRegular() && validName(name):
-			n, err := cleanOne(ctx, nl, dir, name, log)
-			undone += n
-			if err != nil {
-				errs = append(errs, fmt.Errorf("clean up %s: %w", name, err))
-			}
+		case isJournal && e.Type().IsRegular() && validName(name) && !slices.Contains(names, name):
+			names = append(names, name)
+		}
+	}
+	for _, name := range guardsLeft(dir) { // whoever deleted the journal could not open them
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		n, err := cleanOne(ctx, nl, dir, name, keep(name), log)
+		undone += n
+		if err != nil {
+			errs = append(errs, fmt.Errorf("clean up %s: %w", name, err))
 		}
 	}
 	return undone, errors.Join(errs...)
 }
 
-func cleanOne(ctx context.Context, nl *netlink.Handle, dir, name string, log *slog.Logger) (int, error) {
+func cleanOne(ctx context.Context, nl *netlink.Handle, dir, name string, keep bool, log *slog.Logger) (int, error) {
 	j, err := openJournal(dir, name)
 	if errors.Is(err, ErrBusy) {
 		log.Info("journal left alone: its tunnel is running", "journal", name)
@@ -165,20 +175,39 @@ func cleanOne(ctx context.Context, nl *netlink.Handle, dir, name string, log *sl
 		return 0, err
 	}
 	defer j.close()
-	return j.clean(ctx, nl, log)
+	n, _, err := j.clean(ctx, nl, log, keep)
+	return n, err
 }
 
-// clean undoes what the run that ended without closing j left behind.
-func (j *journal) clean(ctx context.Context, nl *netlink.Handle, log *slog.Logger) (int, error) {
+// clean undoes what the run that ended without closing j left behind; with keep not the guard, which it returns, nil for
+// none.
+func (j *journal) clean(ctx context.Context, nl *netlink.Handle, log *slog.Logger, keep bool) (int, *routes.Guard, error) {
+	dns := &resolver{dir: filepath.Dir(j.path), log: log}
+	did, dnsErr := dns.remove(ctx, j.name())
+	n, guard, err := j.cleanRest(nl, log, keep)
+	if did {
+		n++
+	}
+	if n > 0 || guard != nil {
+		log.Info("cleaned up after a run that did not end in order", "journal", j.name(), "undone", n, "guard", guard != nil)
+	}
+	return n, guard, errors.Join(dnsErr, err)
+}
+
+// name is the journal's key.
+func (j *journal) name() string { return strings.TrimSuffix(filepath.Base(j.path), ".json") }
+
+// cleanRest is clean for what the journal itself names: routes and the guard.
+func (j *journal) cleanRest(nl *netlink.Handle, log *slog.Logger, keep bool) (n int, guard *routes.Guard, err error) {
 	text, err := os.ReadFile(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return j.leftClosed(keep)
 	} else if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	if len(bytes.Trim(text, "\x00")) == 0 {
 		// The machine stopped before the text of durable.Swap was on disk: nothing that it named is left.
-		return 0, os.Remove(j.path)
+		return 0, nil, os.Remove(j.path)
 	}
 	var r record
 	if err := json.Unmarshal(text, &r); err != nil || r.Version != recordVersion {
@@ -190,19 +219,18 @@ func (j *journal) clean(ctx context.Context, nl *netlink.Handle, log *slog.Logge
 			bad = fmt.Sprintf("%s.bad%d", j.path, i)
 		}
 		log.Warn("journal cannot be read and is moved aside; check routes and DNS by hand", "journal", j.path, "moved", bad, "version", r.Version, "error", err)
-		return 0, os.Rename(j.path, bad)
+		if err := os.Rename(j.path, bad); err != nil {
+			return 0, nil, err
+		}
+		return j.leftClosed(keep)
 	}
 	var errs []error
-	n := 0
-	if r.DNS != nil {
-		did, err := r.DNS.undo(ctx, nl, log)
-		if err != nil {
+	if r.Guard != nil && !keep {
+		if err := nft.Delete(j.table()); err != nil {
 			errs = append(errs, err)
 		} else {
-			r.DNS = nil
-			if did {
-				n++
-			}
+			r.Guard = nil
+			n++
 		}
 	}
 	var left []row
@@ -219,6 +247,5 @@ func (j *journal) clean(ctx context.Context, nl *netlink.Handle, log *slog.Logge
 	if err := j.save(r); err != nil {
 		errs = append(errs, err)
 	}
-	log.Info("cleaned up after a run that did not end in order", "journal", strings.TrimSuffix(filepath.Base(j.path), ".json"), "undone", n)
-	return n, errors.Join(errs...)
+	return n, r.Guard, errors.Join(errs...)
 }

@@ -193,6 +193,13 @@ func kill(h *linuxHost) {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
+	if h.dnsWatch != nil {
+		h.dnsWatch.close()
+		h.dnsWatch = nil
+	}
+	if h.keeper != nil {
+		_ = h.keeper.close()
+	}
 	h.watch.close()
 	h.nl.Close()
 }
@@ -473,31 +480,11 @@ func TestCrash(t *testing.T) {
 	clean("NewHost")
 }
 
-// Only what is still there after a power cut is worth waiting for the disk.
-func TestRecordOutlivesBoot(t *testing.T) {
-	route := []row{{Destination: netip.MustParsePrefix("10.0.0.0/8"), Index: 1}}
-	for _, c := range []struct {
-		r    record
-		want bool
-	}{
-		{record{}, false},
-		{record{Routes: route}, false},
-		{record{Routes: route, DNS: &dnsRecord{Kind: dnsResolved}}, false},
-		{record{DNS: &dnsRecord{Kind: dnsResolvconf}}, true},
-		{record{DNS: &dnsRecord{Kind: dnsFile}}, true},
-		{record{Routes: route, DNS: &dnsRecord{Kind: "of a later version"}}, true},
-	} {
-		if got := c.r.outlivesBoot(); got != c.want {
-			t.Errorf("%+v: %t", c.r, got)
-		}
-	}
-}
-
 func TestCleanUpBadJournal(t *testing.T) {
 	enterNS(t)
 	dir := t.TempDir()
 	for name, text := range map[string]string{"cut.json": `{"version":1,"routes":[{"dest`, "future.json": `{"version":9}`, "note.txt": "mine",
-		".cut.json.adit-1": "x", "empty.json": "", "zeros.json": "\x00\x00\x00", "evil.json": `{"version":1,"routes":[{"destination":"0.0.0.0/0"}],"dns":{"kind":"magic"}}`} {
+		".cut.json.adit-1": "x", "empty.json": "", "zeros.json": "\x00\x00\x00", "evil.json": `{"version":1,"routes":[{"destination":"0.0.0.0/0"}]}`, stateName: `{"version":1,"kind":"magic","tunnels":[{"name":"evil","dns":{}}]}`} {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	n, err := CleanUp(context.Background(), dir, nil)
@@ -509,7 +496,7 @@ func TestCleanUpBadJournal(t *testing.T) {
 	for _, e := range left {
 		got = append(got, e.Name())
 	}
-	if want := "cut.json.bad evil.json future.json.bad note.txt"; strings.Join(got, " ") != want {
+	if want := ".dns.state cut.json.bad evil.json future.json.bad note.txt"; strings.Join(got, " ") != want {
 		t.Errorf("left %q, want %q", got, want)
 	}
 	if n, err := CleanUp(context.Background(), filepath.Join(dir, "none"), nil); n != 0 || err != nil {
@@ -553,7 +540,7 @@ func TestGatewayOutsideTheLocalNetwork(t *testing.T) {
 func TestChanges(t *testing.T) {
 	nl, ctx := laptop(t), context.Background()
 	h := openHost(t, t.TempDir(), "one", etcDir(t))
-	notes, err := openNotes()
+	notes, err := openNotes(unix.NETLINK_ROUTE, netNotes)
 	must(t, err)
 	defer notes.Close()
 	tun, err := h.OpenTUN("", 1500)
@@ -603,7 +590,7 @@ func TestCarrierIsAChange(t *testing.T) {
 	nl := laptop(t)
 	h := openHost(t, t.TempDir(), "one", etcDir(t))
 	w := &watch{links: maps.Clone(h.watch.links)}
-	notes, err := openNotes()
+	notes, err := openNotes(unix.NETLINK_ROUTE, netNotes)
 	must(t, err)
 	defer notes.Close()
 	eth, _ := nl.LinkByName("eth0")

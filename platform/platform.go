@@ -1,5 +1,5 @@
 // Package platform is the only place that knows the operating system: TUN
-// devices, routes, DNS. The layer above says the whole wanted state (a
+// devices, routes, DNS, the firewall. The layer above says the whole wanted state (a
 // routes.Plan); this one reads what is there, and changes the difference.
 package platform
 
@@ -41,6 +41,11 @@ type Host interface {
 	Apply(ctx context.Context, plan routes.Plan) error
 	// Changes signals (coalesced) that the underlay's addresses or routes changed.
 	Changes() <-chan struct{}
+	// Guard is the one in force: of the last plan, or what a crashed run of the same name left closed.
+	Guard() routes.Guard
 	// Close undoes everything that Apply did and frees the Host. It does not close the TUN.
 	Close() error
+	// Leave frees the Host, as a crash would: the guard stays closed, for the next Host of the name or CleanUp.
+	// Everything else of the plan is undone.
+	Leave() error
 }

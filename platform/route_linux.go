@@ -331,6 +331,6 @@ func (h *linuxHost) Facts(ctx context.Context) (routes.Facts, error) {
 			f.Addresses = append(f.Addresses, p)
 		}
 	}
-	f.DNS = h.systemResolvers()
+	f.DNS, f.DNSManager = h.underlayDNS(ctx)
 	return f, nil
 }

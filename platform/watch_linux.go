@@ -24,9 +24,9 @@ type watch struct {
 }
 
 func newWatch(nl *netlink.Handle) (*watch, error) {
-	file, err := openNotes()
+	file, err := openNotes(unix.NETLINK_ROUTE, netNotes)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("watch the network: %w", err)
 	}
 	w := &watch{changes: make(chan struct{}, 1), file: file, links: map[int32]uint32{}}
 	// After the subscription, so that nothing is missed between the two.
@@ -45,16 +45,18 @@ func newWatch(nl *netlink.Handle) (*watch, error) {
 // linkCarries are the flags by which a cable that is plugged in shows, or a Wi-Fi that has joined.
 const linkCarries = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 
-// openNotes subscribes to the kernel's notes in the calling thread's namespace.
-func openNotes() (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+// netNotes are the groups of notes about links, addresses and routes.
+const netNotes = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE
+
+// openNotes subscribes to the kernel's notes of a family and its groups, in the calling thread's namespace.
+func openNotes(family int, groups uint32) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, family)
 	if err != nil {
-		return nil, fmt.Errorf("watch the network: %w", err)
+		return nil, err
 	}
-	groups := uint32(unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE)
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("watch the network: %w", err)
+		return nil, err
 	}
 	// os.File puts the socket under Go's poller, so that Close ends a blocked Read.
 	return os.NewFile(uintptr(fd), "netlink"), nil
@@ -83,11 +85,16 @@ func (w *watch) run() {
 			}
 		}
 		if matters {
-			select {
-			case w.changes <- struct{}{}:
-			default:
-			}
+			w.signal()
 		}
+	}
+}
+
+// signal says that something has changed. Safe from any goroutine.
+func (w *watch) signal() {
+	select {
+	case w.changes <- struct{}{}:
+	default:
 	}
 }
 

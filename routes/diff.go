@@ -10,7 +10,7 @@ import (
 // Equal reports whether p and q want the same state for the same reasons. Notes do not count.
 func (p Plan) Equal(q Plan) bool {
 	return p.MTU == q.MTU && slices.Equal(p.Addresses, q.Addresses) &&
-		slices.Equal(p.Routes, q.Routes) && slices.Equal(p.Around, q.Around) && p.DNS.Equal(q.DNS)
+		slices.Equal(p.Routes, q.Routes) && slices.Equal(p.Around, q.Around) && p.DNS.Equal(q.DNS) && p.Guard.Equal(q.Guard)
 }
 
 // IsZero reports whether p wants nothing: the machine as we found it.
@@ -36,6 +36,7 @@ type Change struct {
 	RemoveAround    []Route
 	RemoveAddresses []netip.Prefix
 	DNS             bool // the resolver configuration differs
+	Guard           bool // what may leave beside the tunnel differs
 }
 
 // Diff says what leads from old to new. A route that only has another Reason is
@@ -49,6 +50,7 @@ func Diff(old, new Plan) Change {
 		RemoveAround:    minusRoutes(old.Around, new.Around),
 		RemoveAddresses: minus(old.Addresses, new.Addresses),
 		DNS:             !old.DNS.Equal(new.DNS),
+		Guard:           !old.Guard.Equal(new.Guard),
 	}
 	if new.MTU != old.MTU {
 		c.MTU = new.MTU
@@ -58,7 +60,7 @@ func Diff(old, new Plan) Change {
 
 // IsZero reports whether there is nothing to do.
 func (c Change) IsZero() bool {
-	return c.MTU == 0 && !c.DNS && len(c.AddAddresses)+len(c.AddAround)+len(c.AddRoutes)+
+	return c.MTU == 0 && !c.DNS && !c.Guard && len(c.AddAddresses)+len(c.AddAround)+len(c.AddRoutes)+
 		len(c.RemoveRoutes)+len(c.RemoveAround)+len(c.RemoveAddresses) == 0
 }
 
@@ -86,6 +88,9 @@ func (c Change) String() string {
 	}
 	if c.DNS {
 		words = append(words, "dns")
+	}
+	if c.Guard {
+		words = append(words, "guard")
 	}
 	return strings.Join(words, " ")
 }

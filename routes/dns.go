@@ -39,8 +39,8 @@ func (b *builder) dns() {
 			b.note("DNS server %s is in no route of the tunnel: it is asked outside it", a)
 		}
 	}
-	if b.all.BlockDNS {
-		b.note("block-outside-dns: names go to the tunnel's DNS, but programs that ask another resolver outside the tunnel are not stopped")
+	if b.all.BlockDNS && !b.policy.Guard.On {
+		b.note("block-outside-dns: names go to the tunnel's DNS, but programs that ask another resolver outside the tunnel are not stopped: the guard is off")
 	}
 	b.plan.DNS = w
 }

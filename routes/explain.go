@@ -25,14 +25,15 @@ type Explanation struct {
 	Gateway     netip.Addr   `json:"gateway"`
 	Route       netip.Prefix `json:"route"` // the row that decides
 	Reason      string       `json:"reason"`
-	DNS         string       `json:"dns"`   // which resolver answers names, in words
-	Guard       string       `json:"guard"` // what the guard does with it, in words
-	Text        string       `json:"text"`  // the whole in one or two sentences
+	DNS         string       `json:"dns"`     // which resolver answers names, in words
+	Guard       string       `json:"guard"`   // what the guard does with it, in words
+	Blocked     bool         `json:"blocked"` // the guard drops it
+	Text        string       `json:"text"`    // the whole in one or two sentences
 }
 
 // Explain says which way a packet to dest would go with plan applied on top of
 // facts, with device as the tunnel's name: the longest prefix decides, then the lowest metric, and
-// of equals the tunnel's own. It sends nothing. Profile and Guard are the caller's to fill.
+// of equals the tunnel's own. It sends nothing. Profile, Guard and Blocked are the caller's to fill.
 func Explain(plan Plan, device string, facts Facts, dest netip.Addr) Explanation {
 	dest = dest.Unmap().WithZone("")
 	x := Explanation{Destination: dest, Way: WayNone, DNS: explainDNS(plan.DNS)}

@@ -1,6 +1,9 @@
 package routes
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Way is the underlay's route to a; false when there is none.
 func (f Facts) Way(a netip.Addr) (UnderlayRoute, bool) { return f.lookup(a.Unmap().WithZone("")) }
@@ -40,4 +43,16 @@ func (f Facts) defaultRoute(v4 bool) (UnderlayRoute, bool) {
 func (f Facts) onLink(a netip.Addr) (string, bool) {
 	r, ok := f.lookup(a)
 	return r.Device, ok && !r.Gateway.IsValid() && r.Destination.Bits() > 0
+}
+
+// Resolvers are those of DNS that are reached over the network: a stub on this machine asks others, and how they are
+// reached is its affair.
+func (f Facts) Resolvers() []netip.Addr {
+	var out []netip.Addr
+	for _, a := range f.DNS {
+		if a = a.Unmap().WithZone(""); a.IsValid() && !a.IsLoopback() && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
 }

@@ -96,6 +96,7 @@ func Build(reply push.Reply, facts Facts, policy Policy) (Plan, error) {
 	b.bypassDNS()
 	b.aroundServer()
 	b.dns()
+	b.guard()
 	return b.plan, nil
 }
 

@@ -1,6 +1,6 @@
 // Package routes decides, as pure functions, what the operating system must look
 // like while a tunnel is up: addresses, routes into the tunnel, routes around it
-// for the server's own address, and DNS. It touches nothing; package platform applies
+// for the server's own address, DNS, and what may leave beside the tunnel (Guard). It touches nothing; package platform applies
 // a Plan, and the zero Plan means "as we found it".
 package routes
 
@@ -18,6 +18,7 @@ type Plan struct {
 	Routes    []Route        `json:"routes,omitempty"`    // into the tunnel
 	Around    []Route        `json:"around,omitempty"`    // past the tunnel, through the underlay
 	DNS       DNS            `json:"dns"`
+	Guard     Guard          `json:"guard"`
 	// Notes says in plain words what Build refused or changed. It is for people
 	// and no part of the wanted state: Equal does not look at it.
 	Notes []string `json:"notes,omitempty"`
@@ -54,6 +55,8 @@ type Facts struct {
 	Addresses []netip.Prefix `json:"addresses"`
 	// DNS lists the underlay's resolvers as far as known.
 	DNS []netip.Addr `json:"dns,omitempty"`
+	// DNSManager is who keeps the resolver's configuration here, for people: "systemd-resolved"; "" = not known.
+	DNSManager string `json:"dns_manager,omitempty"`
 }
 
 // UnderlayRoute is one row of the underlay's routing table.
@@ -79,4 +82,5 @@ type Policy struct {
 	MTU int
 	// DefaultMTU is what the TUN has where neither server nor profile says, bytes; 0 = leave.
 	DefaultMTU int
+	Guard      GuardPolicy
 }

@@ -32,6 +32,7 @@ type options struct {
 	starts int
 	rest   time.Duration
 	hold   time.Duration
+	pause  time.Duration
 	bin    string
 }
 
@@ -49,13 +50,14 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 	var o options
 	f := flag.NewFlagSet("desktop", flag.ContinueOnError)
 	f.IntVar(&o.starts, "starts", 15, "starts of the app and of an empty window; 0: none")
-	f.DurationVar(&o.rest, "rest", 30*time.Second, "how long it is watched while nothing happens, open and hidden; 0: not at all")
+	f.DurationVar(&o.rest, "rest", time.Minute, "how long it is watched while nothing happens, open and hidden; 0: not at all")
 	f.DurationVar(&o.hold, "connect", 4*time.Minute, "how long it connects and disconnects, such as an hour; 0: not at all")
+	f.DurationVar(&o.pause, "pause", 0, "how long it stays connected, and then disconnected, each time; a person takes seconds")
 	f.StringVar(&o.bin, "bin", "bin", "`directory` of what make build and make gui make")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if f.NArg() > 0 || o.starts < 0 || o.rest < 0 || o.hold < 0 {
+	if f.NArg() > 0 || o.starts < 0 || o.rest < 0 || o.hold < 0 || o.pause < 0 {
 		return errors.New("wrong arguments; see -help")
 	}
 	if os.Geteuid() != 0 {
@@ -98,7 +100,8 @@ type bench struct {
 	dir     string
 	net     *lab.Net
 	node    *lab.Node
-	service *api.Client
+	daemon  *lab.Proc
+	service *api.Client // of daemon
 	seats   int
 }
 
@@ -127,29 +130,37 @@ func (b *bench) prepare() error {
 	if b.node, err = b.net.Node("n"); err != nil {
 		return err
 	}
-	data, socket := filepath.Join(b.dir, "data"), filepath.Join(b.dir, "s")
-	for _, p := range []struct {
-		ready string
-		argv  []string
-	}{
-		{"profile: ", []string{filepath.Join(b.bin, "adit-endpoint"), "up", "--data", data}},
-		{"listening", []string{filepath.Join(b.bin, "aditd"), "--state", filepath.Join(b.dir, "state"), "--socket", socket}},
-	} {
-		proc, err := b.node.Start(p.argv...)
-		if err != nil {
-			return err
-		}
-		if err := proc.WaitFor(p.ready, readyTime); err != nil {
-			return err
-		}
+	data := filepath.Join(b.dir, "data")
+	if _, err := b.run("profile: ", "adit-endpoint", "up", "--data", data); err != nil {
+		return err
 	}
-	b.service = api.NewClient(socket)
+	if err := b.serve(); err != nil {
+		return err
+	}
+	b.service = api.NewClient(b.socket())
 	text, err := os.ReadFile(filepath.Join(data, "client.ovpn"))
 	if err != nil {
 		return err
 	}
 	_, err = b.service.Import(b.ctx, api.ImportRequest{Name: "work", Text: string(text)})
 	return err
+}
+
+func (b *bench) socket() string { return filepath.Join(b.dir, "s") }
+
+// serve starts the service.
+func (b *bench) serve() (err error) {
+	b.daemon, err = b.run("listening", "aditd", "--state", filepath.Join(b.dir, "state"), "--socket", b.socket())
+	return err
+}
+
+// run starts one of the programs, and returns when it has said that it is ready.
+func (b *bench) run(ready, program string, args ...string) (*lab.Proc, error) {
+	p, err := b.node.Start(slices.Concat([]string{filepath.Join(b.bin, program)}, args)...)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.WaitFor(ready, readyTime)
 }
 
 // seat makes a desktop.
@@ -180,7 +191,7 @@ func (b *bench) seat(tray, managed bool) (*seat.Seat, error) {
 
 // app is what runs the desktop app.
 func (b *bench) app() []string {
-	return []string{filepath.Join(b.bin, "adit-gui"), "--socket", filepath.Join(b.dir, "s")}
+	return []string{filepath.Join(b.bin, "adit-gui"), "--socket", b.socket()}
 }
 
 // start starts a program at a seat.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,19 +49,16 @@ func (b *bench) measureStarts() error {
 		}
 	}
 	a, e := median(own), median(other)
-	fmt.Fprintf(b.out, "first picture  app %d ms, empty window %d ms, ratio %.2f (medians of %d in turns)\n", a.Milliseconds(), e.Milliseconds(), float64(a)/float64(e), b.starts)
+	fmt.Fprintf(b.out, "first picture  app %d ms, empty window %d ms, ratio %.2f (medians of %d in turns); fastest %d and %d ms, ratio %.2f\n",
+		a.Milliseconds(), e.Milliseconds(), float64(a)/float64(e), b.starts, slices.Min(own).Milliseconds(), slices.Min(other).Milliseconds(), float64(slices.Min(own))/float64(slices.Min(other)))
 	return nil
 }
 
 // firstPicture is the time from a program's start to something on the display. It ends the program.
 func (b *bench) firstPicture(s *seat.Seat, argv []string) (time.Duration, error) {
 	lit := func() bool {
-		m, err := s.Display()
-		if err != nil {
-			return false
-		}
-		c := m.NRGBAAt(400, 600)
-		return int(c.R)+int(c.G)+int(c.B) > 0
+		c, err := s.Pixel(400, 600)
+		return err == nil && int(c.R)+int(c.G)+int(c.B) > 0
 	}
 	if err := b.until("the display is dark", readyTime, func() bool { return !lit() }); err != nil {
 		return 0, err
@@ -74,7 +72,8 @@ func (b *bench) firstPicture(s *seat.Seat, argv []string) (time.Duration, error)
 		return 0, fmt.Errorf("%w\n%s", err, p.Out)
 	}
 	took := time.Since(begin)
-	return took, p.Stop(syscall.SIGTERM, readyTime)
+	_ = p.Stop(syscall.SIGTERM, readyTime) // which it may not listen to yet
+	return took, nil
 }
 
 // running starts the app and waits for its window.
@@ -89,7 +88,8 @@ func (b *bench) running(s *seat.Seat) (p *lab.Proc, window uint32, err error) {
 // settle is how long what follows a change may take to be drawn.
 const settle = 5 * time.Second
 
-// measureRest watches the app while nothing happens: disconnected and connected, its window open and hidden.
+// measureRest watches the app while nothing happens: disconnected and connected, its window open and hidden, and without
+// the service.
 func (b *bench) measureRest() error {
 	s, err := b.seat(true, true)
 	if err != nil {
@@ -155,6 +155,15 @@ func (b *bench) measureRest() error {
 	if err := watch("hidden, disconnected"); err != nil {
 		return err
 	}
+	if err := b.daemon.Stop(syscall.SIGTERM, readyTime); err != nil {
+		return err
+	}
+	if err := watch("hidden, without service"); err != nil {
+		return err
+	}
+	if err := b.serve(); err != nil {
+		return err
+	}
 	return b.quit(s, p)
 }
 
@@ -192,14 +201,15 @@ func processorTime(p *lab.Proc) (time.Duration, error) {
 	return time.Duration(user+system) * 10 * time.Millisecond, err
 }
 
-// privateMemory is what is the process' own (proc_pid_smaps(5)), KiB.
+// privateMemory is what a process has written for itself (proc_pid_smaps(5)), KiB. Pages of libraries that nobody else uses at
+// the moment are private, too, but not its own doing.
 func privateMemory(p *lab.Proc) (kib int, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.Cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
 	for lines := bufio.NewScanner(bytes.NewReader(b)); lines.Scan(); {
-		if f := strings.Fields(lines.Text()); len(f) == 3 && (f[0] == "Private_Clean:" || f[0] == "Private_Dirty:") {
+		if f := strings.Fields(lines.Text()); len(f) == 3 && f[0] == "Private_Dirty:" {
 			n, err := strconv.Atoi(f[1])
 			if err != nil {
 				return 0, err
@@ -281,10 +291,12 @@ func (d *damaged) close() {
 }
 
 // few is how many connections there are before goroutines are counted first, and warm how long before memory is read
-// first, at most half of the time: the toolkit keeps what it has drawn for a minute.
+// first, at most half of the time: the toolkit keeps what it has drawn for a minute. It is read again each time that tell
+// is over.
 const (
 	few  = 10
 	warm = 100 * time.Second
+	tell = 5 * time.Minute
 )
 
 // measureCycles connects and disconnects from the tray, with the window open. Goroutines are counted in what Go
@@ -321,12 +333,18 @@ func (b *bench) cycle(on func(n int, since time.Duration) bool) (goroutines int,
 		return 0, g, err
 	}
 	begin := time.Now()
+	told := begin
 	for ; on(g.n, time.Since(begin)); g.n++ {
-		if since := time.Since(begin); g.before == 0 && since > min(warm, b.hold/2) {
-			g.warm = since
-			if g.before, err = privateMemory(p); err != nil {
+		if since := time.Since(begin); g.before == 0 && since > min(warm, b.hold/2) || time.Since(told) > tell {
+			told = time.Now()
+			m, err := privateMemory(p)
+			if err != nil {
 				return 0, g, err
 			}
+			if g.before == 0 {
+				g.warm, g.before = since, m
+			}
+			fmt.Fprintf(b.out, "               %.1f MiB after %s and %d connections\n", float64(m)/1024, since.Round(time.Second), g.n)
 		}
 		for _, step := range []struct {
 			press string
@@ -337,6 +355,11 @@ func (b *bench) cycle(on func(n int, since time.Duration) bool) (goroutines int,
 			}
 			if err := b.state(step.to); err != nil {
 				return 0, g, err
+			}
+			select {
+			case <-b.ctx.Done():
+				return 0, g, b.ctx.Err()
+			case <-time.After(b.pause):
 			}
 		}
 	}

@@ -35,7 +35,7 @@ func (b *bench) build(ctx context.Context) error {
 		if err := os.Mkdir(b.programs.open, 0o755); err != nil {
 			return err
 		}
-		for _, name := range []string{"adit", "adit-endpoint"} {
+		for _, name := range []string{"adit", "adit-userspace", "adit-endpoint"} {
 			program, err := os.ReadFile(filepath.Join(b.o.bin, name))
 			if err != nil {
 				return err

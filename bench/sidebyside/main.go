@@ -69,7 +69,7 @@ func parse(args []string) (options, error) {
 	var only, contenders string
 	var seconds int
 	f := flag.NewFlagSet("sidebyside", flag.ContinueOnError)
-	f.StringVar(&o.bin, "bin", "bin", "`directory` of adit, aditd and adit-endpoint")
+	f.StringVar(&o.bin, "bin", "bin", "`directory` of adit, adit-userspace, aditd and adit-endpoint")
 	f.IntVar(&o.rounds, "rounds", 3, "how often each measurement is repeated")
 	f.IntVar(&seconds, "seconds", 4, "length of one stream")
 	f.IntVar(&o.connects, "connects", 15, "how often each contender connects")

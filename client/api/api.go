@@ -4,6 +4,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/netip"
 	"time"
 )
@@ -26,6 +27,45 @@ const (
 type Status struct {
 	Sequence    uint64       `json:"sequence"`
 	Connections []Connection `json:"connections"`
+	Policy      *Policy      `json:"policy,omitempty"` // nil: nothing is managed
+}
+
+// Policy is what the administrator of the machine decides, as far as everybody may know.
+type Policy struct {
+	Source   string      `json:"source"`    // the policy's file; empty: there are managed profiles only
+	Keys     []PolicyKey `json:"keys"`      // that it sets; the others have their defaults
+	Profiles []string    `json:"profiles"`  // names of the managed ones
+	Problems []string    `json:"problems"`  // what cannot be read, or has no effect, in words
+	Broken   bool        `json:"broken"`    // it cannot be read: nothing may connect
+	AlwaysOn string      `json:"always_on"` // the profile that nobody disconnects; empty: there is none
+}
+
+// PolicyKey is a key of the policy's schema and its value in JSON.
+type PolicyKey struct {
+	Name  string          `json:"name"`
+	Value json.RawMessage `json:"value"`
+}
+
+// Text is a key's value where that is a string; empty when it is not set.
+func (p *Policy) Text(name string) string { return valueOf[string](p, name) }
+
+// Is says whether a key is set to a truth value.
+func (p *Policy) Is(name string, value bool) bool {
+	got := valueOf[*bool](p, name)
+	return got != nil && *got == value
+}
+
+func valueOf[T any](p *Policy, name string) (v T) {
+	if p == nil {
+		return v
+	}
+	for _, k := range p.Keys {
+		if k.Name == name && json.Unmarshal(k.Value, &v) != nil {
+			var zero T // of a version with another schema
+			return zero
+		}
+	}
+	return v
 }
 
 // Connection is one tunnel, from the wish to its end.
@@ -88,6 +128,8 @@ type DNS struct {
 	Servers []string `json:"servers"`
 	Search  []string `json:"search"`
 	Split   []string `json:"split"`
+	// Manager is the program or file that carries it out: "systemd-resolved"; "" = there is no DNS, or it is not known.
+	Manager string `json:"manager,omitempty"`
 }
 
 // Counters count inner packets and their bytes, seen from this machine.

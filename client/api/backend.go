@@ -17,6 +17,9 @@ type Caller struct {
 	Root bool
 	// Member is in group adit (Linux) or at the console (Windows, macOS), or is root.
 	Member bool
+	// Person says that the account is a person's, not a program's; a member is one, too. Persons may connect managed
+	// profiles.
+	Person bool
 }
 
 // Backend is what the server asks the service to do. Every method is safe for

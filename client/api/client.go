@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/adit-vpn/adit/platform/ipc"
@@ -26,6 +27,7 @@ const largestAnswer = 32 << 20
 type Client struct {
 	socket string
 	http   *http.Client
+	asUser bool
 }
 
 // NewClient makes a client of the service at a socket; it connects when first used.
@@ -46,6 +48,10 @@ func NewClient(socket string) *Client {
 
 // Close frees idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// AsUser returns a client that shares c's connections and asks without root's sight: the service tells it only what is
+// the caller's own, also when that is root. It needs no Close of its own.
+func (c *Client) AsUser() *Client { return &Client{socket: c.socket, http: c.http, asUser: true} }
 
 // Status returns the current snapshot.
 func (c *Client) Status(ctx context.Context) (Status, error) {
@@ -219,6 +225,9 @@ func stream[T any](ctx context.Context, c *Client, path string, query url.Values
 func (c *Client) send(ctx context.Context, method, path string, query url.Values, body []byte) (*http.Response, error) {
 	// The host's name is never looked up: DialContext goes to the socket.
 	target := url.URL{Scheme: "http", Host: "adit", Path: path, RawQuery: query.Encode()}
+	if c.asUser {
+		target.RawQuery = strings.TrimPrefix(target.RawQuery+"&"+asUser+"=true", "&")
+	}
 	req, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, NewProblem(CodeInternal, map[string]string{"detail": err.Error()})
@@ -274,5 +283,5 @@ func (c *Client) broken(ctx context.Context, err error) error {
 		}
 		detail = err.Error()
 	}
-	return NewProblem(CodeServiceUnreachable, map[string]string{"socket": c.socket, "detail": detail, "start": ipc.StartCommand})
+	return NewProblem(CodeServiceUnreachable, map[string]string{"socket": c.socket, "detail": detail, "start": ipc.StartCommand()})
 }

@@ -58,6 +58,7 @@ const (
 	CodeTUNFailed         = "tun_failed"
 	CodeRoutesFailed      = "routes_failed"
 	CodeDNSFailed         = "dns_failed"
+	CodeGuardFailed       = "guard_failed"
 	CodeMarkFailed        = "mark_failed"
 	CodePlatformUnbuilt   = "platform_not_supported"
 	CodeProfileStoreError = "profile_store_failed"
@@ -69,6 +70,12 @@ const (
 	CodeProfileExists      = "profile_exists"
 	CodeProfileNameInvalid = "profile_name_invalid"
 	CodeProfileInUse       = "profile_in_use"
+	CodeProfileLocked      = "profile_locked" // its guard is closed for good
+	CodeProfileManaged     = "profile_managed"
+	CodeManaged            = "managed"            // a key of the policy stands against it
+	CodeAlwaysOn           = "always_on"          //
+	CodeServerNotAllowed   = "server_not_allowed" // by the policy
+	CodePolicyUnreadable   = "policy_unreadable"
 	CodeSettingInvalid     = "setting_invalid"
 	CodeDestinationInvalid = "destination_invalid"
 	CodeTooManyConnections = "too_many_connections"
@@ -85,8 +92,21 @@ const (
 	CodeFileNotFound   = "file_not_found"
 	CodeFileUnreadable = "file_unreadable"
 	CodeFileTooLarge   = "file_too_large"
+	CodeNotAProfile    = "not_a_profile"
 	CodeURLNotHTTPS    = "url_not_https"
 	CodeFetchFailed    = "fetch_failed"
+)
+
+// What a file is with CodeNotAProfile.
+const (
+	FileEmpty     = "it is empty"
+	FilePDF       = "it is a PDF document"
+	FileArchive   = "it is an archive, or a document of an office program"
+	FilePicture   = "it is a picture"
+	FileWebPage   = "it is a web page"
+	FileWireGuard = "it is for WireGuard"
+	FileBinary    = "it is not text"
+	FileText      = "no line of it is one of OpenVPN's"
 )
 
 // The details of CodeServiceUnreachable that say what a person can do about it.
@@ -224,6 +244,9 @@ var english = map[string]words{
 	CodeRoutesFailed: {
 		"cannot set the tunnel's routes[: {detail}]",
 		"everything has been undone; see which route failed with: adit logs"},
+	CodeGuardFailed: {
+		"the guard against traffic outside the tunnel cannot be set[: {detail}]",
+		"it needs nftables in the kernel; to go without it: adit set NAME guard=off"},
 	CodeDNSFailed: {
 		"cannot set the tunnel's DNS[: {detail}]",
 		"everything has been undone; see what the resolver said with: adit logs"},
@@ -255,6 +278,24 @@ var english = map[string]words{
 	CodeProfileInUse: {
 		"the profile {profile} has a tunnel open",
 		"first: adit disconnect {profile}"},
+	CodeProfileLocked: {
+		"the profile {profile} keeps all traffic blocked (guard=lockdown)",
+		"first: adit set {profile} guard=auto"},
+	CodeProfileManaged: {
+		"the profile {profile} is managed: it can be connected, and not be changed, exported or removed",
+		"the administrator of this machine keeps it; of its settings, save_password is yours"},
+	CodeManaged: {
+		"the administrator of this machine has decided that: {key}[ in {file}]",
+		"see all that is decided with: adit status"},
+	CodeAlwaysOn: {
+		"the administrator of this machine keeps {profile} connected: AlwaysOn[ in {file}]",
+		"see all that is decided with: adit status"},
+	CodeServerNotAllowed: {
+		"the policy of this machine does not allow {server}[: {detail}]",
+		"see what it allows with: adit status; only the administrator of this machine can change it"},
+	CodePolicyUnreadable: {
+		"the policy of this machine cannot be read: nothing connects[: {detail}]",
+		"the administrator of this machine has to mend it; the service sees that by itself"},
 	CodeSettingInvalid: {
 		"the setting {setting} cannot be applied[: {detail}]",
 		"the settings are auto_connect, guard, route+=CIDR, route-=CIDR, pull_filter, proxy, save_password; see them with: adit set NAME"},
@@ -298,6 +339,9 @@ var english = map[string]words{
 	CodeFileTooLarge: {
 		"{file} is larger than {limit}",
 		"this does not look like a profile; check the path"},
+	CodeNotAProfile: {
+		"{file} is no OpenVPN profile: {what}",
+		"give the .ovpn file itself; what came in an archive has to be unpacked first"},
 	CodeURLNotHTTPS: {
 		"a profile holds keys: {url} is not https",
 		"use an https URL, or fetch it yourself and give the file"},

@@ -131,6 +131,9 @@ func (s *LocalServer) guard(rt route) http.HandlerFunc {
 			return
 		}
 		c := &call{ctx: r.Context(), caller: caller, query: r.URL.Query()}
+		if c.query.Get(asUser) == "true" {
+			c.caller.Root = false
+		}
 		if rt.body > 0 {
 			body, err := readBody(w, r, rt.body)
 			if err != nil {
@@ -242,11 +245,11 @@ func (s *LocalServer) reply(w http.ResponseWriter, status int, answer any) {
 // httpStatus helps people who look with curl; our client reads the Problem.
 func httpStatus(code string) int {
 	switch code {
-	case CodeNotPermitted, CodeNotOwner:
+	case CodeNotPermitted, CodeNotOwner, CodeManaged, CodeProfileManaged, CodeAlwaysOn, CodeServerNotAllowed:
 		return http.StatusForbidden
 	case CodeProfileNotFound:
 		return http.StatusNotFound
-	case CodeProfileExists, CodeProfileInUse, CodeAlreadyConnected, CodeNotConnected, CodeQuestionGone:
+	case CodeProfileExists, CodeProfileInUse, CodeProfileLocked, CodeAlreadyConnected, CodeNotConnected, CodeQuestionGone:
 		return http.StatusConflict
 	case CodeRequestInvalid, CodeProfileInvalid, CodeProfileUnsupported, CodeProfileNameInvalid, CodeSettingInvalid, CodeDestinationInvalid:
 		return http.StatusBadRequest
@@ -286,7 +289,7 @@ func (l *callerListener) Accept() (net.Conn, error) {
 			c.Close()
 			continue
 		}
-		return &callerConn{Conn: c, caller: callerFrom(peer, l.members), leave: sync.OnceFunc(func() { l.leave(peer.UID) })}, nil
+		return &callerConn{Conn: c, caller: sync.OnceValue(func() Caller { return callerFrom(peer, l.members) }), leave: sync.OnceFunc(func() { l.leave(peer.UID) })}, nil
 	}
 }
 
@@ -311,7 +314,7 @@ func (l *callerListener) leave(uid uint32) {
 // callerConn is a connection whose other end is known.
 type callerConn struct {
 	net.Conn
-	caller Caller
+	caller func() Caller // who that is, with the groups: looked up at the first request
 	leave  func()
 }
 
@@ -323,16 +326,20 @@ func (c *callerConn) Close() error {
 
 func callerFrom(p ipc.Peer, members Members) Caller {
 	root := p.UID == 0
-	return Caller{UID: p.UID, Name: p.User, Root: root, Member: root || members(p)}
+	member := root || members(p)
+	return Caller{UID: p.UID, Name: p.User(), Root: root, Member: member, Person: member || p.Person()}
 }
 
 type callerKey struct{}
 
-func withCaller(ctx context.Context, c Caller) context.Context {
+func withCaller(ctx context.Context, c func() Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
 func callerOf(ctx context.Context) (Caller, bool) {
-	c, ok := ctx.Value(callerKey{}).(Caller)
-	return c, ok
+	c, ok := ctx.Value(callerKey{}).(func() Caller)
+	if !ok {
+		return Caller{}, false
+	}
+	return c(), true
 }

@@ -16,6 +16,13 @@ func (s Status) MarshalJSON() ([]byte, error) {
 }
 
 // MarshalJSON writes the promised shape.
+func (p Policy) MarshalJSON() ([]byte, error) {
+	type plain Policy
+	p.Keys, p.Profiles, p.Problems = list(p.Keys), list(p.Profiles), list(p.Problems)
+	return json.Marshal(plain(p))
+}
+
+// MarshalJSON writes the promised shape.
 func (c Connection) MarshalJSON() ([]byte, error) {
 	type plain Connection
 	c.Routes = list(c.Routes)

@@ -13,6 +13,7 @@ type permission int
 
 const (
 	member permission = iota // root or group adit; the zero value is the narrow one
+	person                   // every account that is a person's, and those
 	anyone                   // every local user
 )
 
@@ -20,12 +21,17 @@ func (p permission) allows(c Caller) bool {
 	switch p {
 	case anyone:
 		return true
+	case person:
+		return c.Person || c.Member || c.Root
 	case member:
 		return c.Member || c.Root
 	default:
 		return false
 	}
 }
+
+// asUser is the query by which root gives up its sight of other users' tunnels for a request.
+const asUser = "as_user"
 
 // route is one row of the table: exactly one of serve and stream is set.
 type route struct {
@@ -120,14 +126,14 @@ func backendRoutes(b Backend) []route {
 			}
 			return nil, b.Remove(c.caller, req.Name)
 		}, nil},
-		{"POST", "/v1/set", member, smallBody, "change settings", func(c *call) (any, error) {
+		{"POST", "/v1/set", person, smallBody, "change settings", func(c *call) (any, error) {
 			req, err := decode[setRequest](c.body)
 			if err != nil {
 				return nil, err
 			}
 			return b.Set(c.caller, req.Name, req.Changes)
 		}, nil},
-		{"POST", "/v1/connect", member, smallBody, "connect tunnels", func(c *call) (any, error) {
+		{"POST", "/v1/connect", person, smallBody, "connect tunnels", func(c *call) (any, error) {
 			req, err := decode[ConnectRequest](c.body)
 			if err != nil {
 				return nil, err
@@ -137,7 +143,7 @@ func backendRoutes(b Backend) []route {
 			}
 			return nil, b.Connect(c.caller, req)
 		}, nil},
-		{"POST", "/v1/answer", member, answerBody, "answer sign-in questions", func(c *call) (any, error) {
+		{"POST", "/v1/answer", person, answerBody, "answer sign-in questions", func(c *call) (any, error) {
 			a, err := decode[Answer](c.body)
 			if err != nil {
 				return nil, err

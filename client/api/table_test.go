@@ -48,7 +48,7 @@ func (y *yes) Logs(_ context.Context, _ Caller, _ bool, send func(LogLine) error
 func ask(h http.Handler, caller *Caller, method, target, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	if caller != nil {
-		r = r.WithContext(withCaller(r.Context(), *caller))
+		r = r.WithContext(withCaller(r.Context(), func() Caller { return *caller }))
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
@@ -64,6 +64,7 @@ func TestPermissions(t *testing.T) {
 		"GET /v1/export":      false, "POST /v1/import": false, "POST /v1/rename": false, "POST /v1/remove": false,
 		"POST /v1/set": false, "POST /v1/connect": false, "POST /v1/answer": false,
 	}
+	people := map[string]bool{"POST /v1/set": true, "POST /v1/connect": true, "POST /v1/answer": true} // to persons, too
 	y := &yes{}
 	s := NewServer(y, GroupMembers, slog.New(slog.DiscardHandler))
 	if len(s.routes) != len(open) {
@@ -85,6 +86,7 @@ func TestPermissions(t *testing.T) {
 		}{
 			{"nobody known", nil, false},
 			{"a stranger", &Caller{UID: 1000, Name: "bob"}, toAll},
+			{"a person", &Caller{UID: 1000, Name: "bob", Person: true}, toAll || people[name]},
 			{"a member", &Caller{UID: 1001, Name: "ann", Member: true}, true},
 			{"root", &Caller{Name: "root", Root: true, Member: true}, true},
 		} {
@@ -96,6 +98,30 @@ func TestPermissions(t *testing.T) {
 			if !tc.may && (w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "you may not "+r.action)) {
 				t.Errorf("%s by %s: %d %s", name, tc.who, w.Code, w.Body)
 			}
+		}
+	}
+}
+
+// TestAsUser: root may ask as an ordinary user, and nobody becomes more by it.
+func TestAsUser(t *testing.T) {
+	for _, tc := range []struct {
+		target string
+		caller Caller
+		root   bool
+	}{
+		{"/v1/version", Caller{Root: true, Member: true}, true},
+		{"/v1/version?as_user=false", Caller{Root: true, Member: true}, true},
+		{"/v1/version?as_user=true", Caller{Root: true, Member: true}, false},
+		{"/v1/version?as_user=true", Caller{UID: 1000}, false},
+	} {
+		var got *Caller
+		s := &LocalServer{log: slog.New(slog.DiscardHandler), routes: []route{{"GET", "/v1/version", anyone, 0, "see", func(c *call) (any, error) {
+			got = &c.caller
+			return nil, nil
+		}, nil}}}
+		ask(s.handler(), &tc.caller, "GET", tc.target, "")
+		if got == nil || got.Root != tc.root || got.Member != tc.caller.Member || got.UID != tc.caller.UID {
+			t.Errorf("%s by %+v is %+v", tc.target, tc.caller, got)
 		}
 	}
 }
@@ -150,7 +176,7 @@ func FuzzRequest(f *testing.F) {
 			}
 			r.URL.RawQuery = query
 			w := httptest.NewRecorder()
-			h.ServeHTTP(w, r.WithContext(withCaller(t.Context(), Caller{Root: true, Member: true})))
+			h.ServeHTTP(w, r.WithContext(withCaller(t.Context(), func() Caller { return Caller{Root: true, Member: true} })))
 			d := json.NewDecoder(w.Body)
 			for {
 				var v any

@@ -45,6 +45,9 @@ func Read(ctx context.Context, client *http.Client, arg string) (Source, error) 
 	if err != nil {
 		return Source{}, err
 	}
+	if what := foreign(text); what != "" {
+		return Source{}, api.NewProblem(api.CodeNotAProfile, map[string]string{"file": arg, "what": what})
+	}
 	dir := filepath.Dir(arg)
 	return Source{
 		Title: filepath.Base(arg), Name: baseName(filepath.Base(arg)), Text: text,
@@ -161,6 +164,9 @@ func fetch(ctx context.Context, client *http.Client, u *url.URL) (Source, error)
 	text, err := readLimited(resp.Body, shown)
 	if err != nil {
 		return Source{}, err
+	}
+	if what := foreign(text); what != "" {
+		return Source{}, api.NewProblem(api.CodeNotAProfile, map[string]string{"file": shown, "what": what})
 	}
 	title := path.Base(u.Path)
 	if title == "/" || title == "." {

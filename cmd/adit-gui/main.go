@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -129,8 +130,16 @@ func bundledServer(self string) (view.Demo, func()) {
 	return s, s.Close
 }
 
+// garbage is how much memory may be waiting for the collector, percent of what is in use: half of what is usual, as the app
+// lies in the background all day, and makes little.
+const garbage = 50
+
 // serve runs the app until the person quits.
 func serve(o options, first *instance.Instance) error {
+	collect := func() { debug.SetGCPercent(garbage) }
+	if debug.SetGCPercent(-1); o.hidden { // it would run a dozen times before the first picture
+		collect()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	backend := api.NewClient(o.socket)
@@ -147,8 +156,8 @@ func serve(o options, first *instance.Instance) error {
 		bundled, done = bundledServer(self)
 		defer done()
 	}
-	a := app.NewWithID(appID)
 	var desk *gui.Desktop
+	made := make(chan struct{}) // closed when desk is
 	model := view.New(view.Config{
 		Backend: backend, Vault: secrets.Keychain{}, Open: signin.NewBrowser(), Browse: signin.Run,
 		Read: func(ctx context.Context, arg string) (source.Source, error) {
@@ -156,18 +165,22 @@ func serve(o options, first *instance.Instance) error {
 		},
 		Autostart: starter, Demo: bundled, Preferences: preferences, Locales: locales(), Hidden: o.hidden,
 		Version: api.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH},
-		Publish: func(s view.Screen) { desk.Do(func() { desk.Show(s) }) },
-		Notify:  func(n view.Notification) { desk.Do(func() { desk.Notify(n) }) },
+		Publish: func(s view.Screen) { <-made; desk.Publish(s) },
+		Notify:  func(n view.Notification) { <-made; desk.Do(func() { desk.Notify(n) }) },
 	})
+	// The toolkit must not be asked to draw when it has ended: what draws ends first. It begins before the toolkit, so
+	// that there is something to draw.
+	ran := make(chan struct{})
+	var drawing, ending sync.WaitGroup
+	drawing.Go(func() { _ = model.Run(ctx) }) // it ends with ctx
+	a := app.NewWithID(appID)
 	panel := tray.New("Adit")
 	defer panel.Close()
 	desk = gui.NewDesktop(a, model, panel, runtime.GOOS == "darwin", tray.There)
 	desk.OnQuit(stop)
-	// The toolkit must not be asked to draw when it has ended: what draws ends first.
-	ran := make(chan struct{})
-	var drawing, ending sync.WaitGroup
+	desk.OnOpened(collect)
+	close(made)
 	a.Lifecycle().SetOnStarted(func() {
-		drawing.Go(func() { _ = model.Run(ctx) }) // it ends with ctx
 		drawing.Go(func() {
 			first.Serve(ctx, func(r instance.Request) {
 				for _, what := range r.Open {
@@ -195,6 +208,7 @@ func serve(o options, first *instance.Instance) error {
 	a.Run()
 	close(ran)
 	stop()
+	drawing.Wait()
 	ending.Wait()
 	return nil
 }

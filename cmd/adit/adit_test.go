@@ -447,7 +447,6 @@ func TestFailure(t *testing.T) {
 		{context.Canceled, 1, "adit: interrupted\n"},
 		{problem, 1, "adit: no [2J way\nhint: one\nhint: two\n"},
 		{hinted(problem, "do this"), 1, "adit: no [2J way\nhint: do this\n"},
-		{notYet("this", "do that"), 2, "adit: this is not supported yet\nhint: do that\n"},
 	} {
 		var b strings.Builder
 		if code := (printer{err: &b}).failure(tc.err); code != tc.code || b.String() != tc.want {

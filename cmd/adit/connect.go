@@ -175,6 +175,9 @@ func (a *app) awaitUp(ctx context.Context, c *api.Client, name string, q *asker)
 			q.see(ctx, mine)
 			return nil
 		case api.Disconnected, api.Blocked:
+			if mine.State == api.Blocked {
+				a.out.note("what belongs into the tunnel stays blocked (guard=%s)", mine.Guard)
+			}
 			if mine.Problem != nil {
 				return mine.Problem
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -13,7 +14,8 @@ func newDisconnect(a *app) *cobra.Command {
 		Use:   "disconnect [NAME]",
 		Short: "End a tunnel",
 		Long: `End a tunnel and put routes and DNS back as they were; the command returns when
-that is done. Without NAME it ends the only tunnel there is.`,
+that is done, the guard opened too, unless it is set to lockdown. Without NAME it ends the
+only tunnel there is.`,
 		Example: `  adit disconnect
   adit disconnect work
   adit disconnect --all`,
@@ -32,7 +34,7 @@ that is done. Without NAME it ends the only tunnel there is.`,
 				return err
 			}
 			a.out.line("no tunnels of yours are left")
-			return nil
+			return a.stillBlocked(cmd.Context(), c, "")
 		}
 		name := ""
 		if len(args) == 1 {
@@ -62,7 +64,21 @@ that is done. Without NAME it ends the only tunnel there is.`,
 			return err
 		}
 		a.out.line("disconnected %s", name)
-		return nil
+		return a.stillBlocked(cmd.Context(), c, name)
 	}
 	return cmd
+}
+
+// stillBlocked says which of the caller's profiles, or the named one, keep traffic blocked without a tunnel.
+func (a *app) stillBlocked(ctx context.Context, c *api.Client, name string) error {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, conn := range own(s.Connections) {
+		if conn.State == api.Blocked && (name == "" || conn.Profile == name) {
+			a.out.note("traffic stays blocked: %s has guard=%s; to open it: adit set %s guard=auto", conn.Profile, conn.Guard, quoted(conn.Profile))
+		}
+	}
+	return nil
 }

@@ -30,11 +30,6 @@ func usage(cmd *cobra.Command, format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...), []string{"usage: " + cmd.UseLine(), "see: " + cmd.CommandPath() + " --help"}}
 }
 
-// notYet is a part of the command line that a later version will have.
-func notYet(what string, hints ...string) error {
-	return &usageError{what + " is not supported yet", hints}
-}
-
 func unknownCommand(root *cobra.Command, name string) error {
 	e := &usageError{text: fmt.Sprintf("unknown command %q", name)}
 	for _, s := range root.SuggestionsFor(name) {

@@ -103,9 +103,9 @@ func hostileProfiles() []hostileProfile {
 		{name: "domain", text: "dhcp-option DOMAIN \"a.example;reboot\"\ndhcp-option DOMAIN $(reboot)", check: `(?m)^8 +refused +dhcp-option .*not a domain name`},
 		{name: "device-name", text: "dev ../../tun", check: `(?m)^8 +refused +dev`},
 		{name: "numbers", text: "reneg-sec 99999999999999999999\ntun-mtu -1", check: `(?m)^8 +refused +reneg-sec`},
-		{name: "empty", text: "", whole: true, check: `no server is named`},
-		{name: "html", text: "<!DOCTYPE html>\n<html>\n<body>404</body>\n</html>\n", whole: true, check: `never closed|no server is named`},
-		{name: "binary", text: "\x7fELF\x02\x01\x01" + strings.Repeat("\x00\xff", 500), whole: true, check: `NUL byte`},
+		{name: "empty", text: "", whole: true, check: `is no OpenVPN profile: it is empty`},
+		{name: "html", text: "<!DOCTYPE html>\n<html>\n<body>404</body>\n</html>\n", whole: true, check: `is no OpenVPN profile: it is a web page`},
+		{name: "binary", text: "\x7fELF\x02\x01\x01" + strings.Repeat("\x00\xff", 500), whole: true, check: `is no OpenVPN profile: it is not text`},
 	}
 }
 

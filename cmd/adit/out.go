@@ -189,12 +189,36 @@ func (p printer) status(s api.Status, live bool) {
 		}
 		p.connection(c, live)
 	}
+	p.policy(s.Policy)
+}
+
+// policy prints what the administrator of the machine decides.
+func (p printer) policy(x *api.Policy) {
+	if x == nil {
+		return
+	}
+	p.line("")
+	if x.Source != "" {
+		p.line("managed by %s", x.Source)
+	}
+	for _, k := range x.Keys {
+		p.line("  %s %s", k.Name, k.Value)
+	}
+	if len(x.Profiles) > 0 {
+		p.line("managed profiles: %s", strings.Join(x.Profiles, ", "))
+	}
+	for _, problem := range x.Problems {
+		p.line("policy problem: %s", problem)
+	}
 }
 
 func (p printer) connection(c api.Connection, live bool) {
 	who := ""
-	if c.Owner != "" {
+	switch {
+	case c.Owner != "":
 		who = " (" + c.Owner + ")"
+	case c.Managed:
+		who = " (managed)"
 	}
 	since := ""
 	if !c.Since.IsZero() {
@@ -294,6 +318,23 @@ func (p printer) details(c api.Connection, live bool) {
 	}
 }
 
+// event is one line of connect --userspace --json. Every change of the tunnel is a
+// "status"; "ready" comes once, when the tunnel is up and the listeners serve. A failure
+// is printed as always, on stderr.
+type event struct {
+	Event      string          `json:"event"`
+	Connection *api.Connection `json:"connection,omitempty"`
+	SOCKS5     string          `json:"socks5,omitempty"`
+	HTTPProxy  string          `json:"http_proxy,omitempty"`
+	Forwards   []forward       `json:"forwards,omitempty"`
+}
+
+// forward is a listener on this machine and where it leads inside the tunnel.
+type forward struct {
+	Listen string `json:"listen"`
+	To     string `json:"to"`
+}
+
 // event prints one event of a tunnel in the foreground. A reader who left is no reason
 // to end the tunnel.
 func (p printer) event(e event) { _ = p.jsonLine(e) }
@@ -358,6 +399,9 @@ func dns(d api.DNS) string {
 	if len(d.Split) > 0 {
 		s += "; only for " + strings.Join(d.Split, ", ")
 	}
+	if d.Manager != "" {
+		s += " (by " + d.Manager + ")"
+	}
 	return s
 }
 
@@ -386,6 +430,22 @@ func (p printer) explanation(x routes.Explanation) {
 	}
 	if x.Guard != "" {
 		p.line("guard: %s", x.Guard)
+	}
+}
+
+// bundle prints what adit diagnose wrote, and what is not in it.
+func (p printer) bundle(b bundle) {
+	have := 0
+	for _, e := range b.Entries {
+		if e.Missing == "" {
+			have++
+		}
+	}
+	p.line("wrote %s: %d files, without keys and passwords; README.txt in it says what they are", b.File, have)
+	for _, e := range b.Entries {
+		if e.Missing != "" {
+			p.line("missing: %s: %s", e.Name, e.Missing)
+		}
 	}
 }
 

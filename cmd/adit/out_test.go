@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -41,5 +42,26 @@ func TestCertificateValidity(t *testing.T) {
 	printer{out: &out, err: &out}.details(api.Connection{Profile: "work", State: api.Connected, CertificateExpires: &until}, false)
 	if !strings.Contains(out.String(), "  warning  your certificate expires on ") || !strings.Contains(out.String(), ", in 10 days;") {
 		t.Errorf("a connection reads %q", out.String())
+	}
+}
+
+// TestStatusManaged: what is managed stands below the tunnels.
+func TestStatusManaged(t *testing.T) {
+	var out bytes.Buffer
+	printer{out: &out, err: &out}.status(api.Status{
+		Connections: []api.Connection{{Profile: "corp", Managed: true, State: api.Blocked}},
+		Policy: &api.Policy{Source: "/etc/adit/policy.json", Profiles: []string{"corp", "lab"}, Problems: []string{"profiles/x.ovpn: line 3: \x1b"},
+			Keys: []api.PolicyKey{{Name: "Guard", Value: json.RawMessage(`"lockdown"`)}, {Name: "MaxConnections", Value: json.RawMessage(`2`)}}},
+	}, true)
+	want := `corp (managed): blocked
+
+managed by /etc/adit/policy.json
+  Guard "lockdown"
+  MaxConnections 2
+managed profiles: corp, lab
+policy problem: profiles/x.ovpn: line 3:  
+`
+	if out.String() != want {
+		t.Errorf("%s\nwant %s", out.String(), want)
 	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/adit-vpn/adit/client"
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/client/source"
 )
@@ -23,6 +22,10 @@ is wrong, none.
   route+=CIDR                   also send this network through the tunnel
   route-=CIDR                   keep this network out of it; 0.0.0.0/0 also undoes
                                 the server's wish for all traffic
+  guard=off|auto|lockdown       what may leave beside the tunnel: auto (the default) keeps
+                                what belongs into it from leaving any other way, from the
+                                first connection until you disconnect; lockdown lets
+                                nothing out without the tunnel, from now on
   pull_filter=ACTION TEXT       accept, ignore or reject pushed options that start with TEXT
   save_password=true|false      keep the password in your keychain once the server has
                                 accepted it, and sign in with it; false forgets it.
@@ -30,8 +33,8 @@ is wrong, none.
                                 where the profile (auth-nocache) or the server forbids it
 
 An empty value takes the setting back to its default. What changes for a tunnel that is up
-counts from its next connect; save_password counts at once. guard and proxy are shown, and
-cannot be set yet.`,
+counts from its next connect; save_password and guard=lockdown count at once. proxy is
+shown, and cannot be set yet.`,
 		Example: `  adit set work
   adit set work route-=0.0.0.0/0 route+=10.1.0.0/16`,
 		Args:              wants(1, -1, "a profile's name"),
@@ -85,7 +88,7 @@ func (a *app) noteNotSaved(ctx context.Context, c *api.Client, name string) {
 	if err != nil {
 		return
 	}
-	if why := client.WhyNotSaved(p); why != "" {
+	if why := p.WhyNotSaved(); why != "" {
 		a.out.note("save_password has no effect: %s %s", name, why)
 	}
 }

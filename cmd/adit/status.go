@@ -16,7 +16,8 @@ func newStatus(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Show what the tunnels do",
 		Long: `Show every tunnel that you may see: its state, server, addresses, what goes
-through it, and what is wrong. With --watch, show it again at every change until
+through it, and what is wrong; and what the administrator of the machine has decided
+(managed profiles and policy). With --watch, show it again at every change until
 Ctrl-C; with --watch --json, one JSON object per line.`,
 		Example: `  adit status
   adit status --json

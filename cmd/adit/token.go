@@ -1,12 +1,11 @@
+//go:build !(linux && nouserspace)
+
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
 
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/ovpn/push"
@@ -26,7 +25,7 @@ func (a *app) withToken(ctx context.Context, p *profile.Profile, f connectFlags)
 	if err != nil {
 		return nil, nil, hinted(err, "write pkcs11-id as a pkcs11: URI, or as openvpn --show-pkcs11-ids prints it")
 	}
-	helper, err := beside("adit-pkcs11")
+	helper, err := beside("adit-pkcs11", "speaks to tokens")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -95,23 +94,4 @@ func hintPIN(err error, hint string) error {
 		return hinted(err, hint)
 	}
 	return err
-}
-
-// beside finds a program of ours next to this one.
-func beside(name string) (string, error) {
-	own, err := os.Executable()
-	if err == nil {
-		own, err = filepath.EvalSymlinks(own)
-	}
-	if err != nil {
-		return "", err
-	}
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
-	path := filepath.Join(filepath.Dir(own), name)
-	if _, err := os.Stat(path); err != nil {
-		return "", hinted(fmt.Errorf("%s is missing: it speaks to tokens", path), "install it beside adit; make build makes both")
-	}
-	return path, nil
 }

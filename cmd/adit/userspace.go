@@ -1,3 +1,5 @@
+//go:build !(linux && nouserspace)
+
 package main
 
 import (
@@ -19,23 +21,6 @@ import (
 	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/userspace"
 )
-
-// event is one line of connect --userspace --json. Every change of the tunnel is a
-// "status"; "ready" comes once, when the tunnel is up and the listeners serve. A failure
-// is printed as always, on stderr.
-type event struct {
-	Event      string          `json:"event"`
-	Connection *api.Connection `json:"connection,omitempty"`
-	SOCKS5     string          `json:"socks5,omitempty"`
-	HTTPProxy  string          `json:"http_proxy,omitempty"`
-	Forwards   []forward       `json:"forwards,omitempty"`
-}
-
-// forward is a listener on this machine and where it leads inside the tunnel.
-type forward struct {
-	Listen string `json:"listen"`
-	To     string `json:"to"`
-}
 
 // front is an open listener and what serves it until ctx ends; then it closes the listener.
 type front struct {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -22,6 +23,7 @@ import (
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/lock"
+	"github.com/adit-vpn/adit/platform/trusted"
 )
 
 const usage = `usage: aditd [--socket PATH] [--state DIR] [--policy FILE]   run the service
@@ -39,6 +41,9 @@ const (
 
 // stateDir is where profiles, wishes and the journal are by default.
 const stateDir = "/var/lib/adit"
+
+// policyFile is the policy by default; managed profiles are in the folder "profiles" beside it.
+const policyFile = "/etc/adit/policy.json"
 
 // version is set when a release is linked (-ldflags "-X main.version=1.2.3").
 var version = "dev"
@@ -158,8 +163,9 @@ func cleanup(ctx context.Context, o options, stdout, stderr io.Writer) error {
 
 // serve is the service: clean up, listen, resume the wishes, and answer until ctx ends.
 func serve(ctx context.Context, o options, stderr io.Writer) error {
-	if o.policy != "" {
-		return &hinted{fmt.Errorf("policy %s: not supported yet", o.policy), "start aditd without --policy"}
+	policy, err := filepath.Abs(cmp.Or(o.policy, policyFile))
+	if err != nil {
+		return fmt.Errorf("policy %s: %w", o.policy, err)
 	}
 	log := logTo(stderr)
 	held, err := take(o.state)
@@ -167,7 +173,23 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 		return err
 	}
 	defer held.Close()
-	n, err := platform.CleanUp(ctx, journalDir(o.state), log)
+	service, err := client.NewService(client.ServiceConfig{
+		StateDir: o.state,
+		Hosts: func(name string, log *slog.Logger) (platform.Host, error) {
+			return platform.NewHost(platform.HostConfig{JournalDir: journalDir(o.state), Name: name, Log: log})
+		},
+		Log:             log,
+		Dialer:          client.SystemDialer{Mark: mark()},
+		Resolver:        net.DefaultResolver,
+		Version:         version,
+		InsecureCiphers: o.insecure,
+		ManagedFiles:    trusted.Dir(filepath.Dir(policy)), PolicyName: filepath.Base(policy), PolicyPath: policy,
+		PolicyRequired: o.policy != "",
+	})
+	if err != nil {
+		return err
+	}
+	n, err := platform.CleanUpBut(ctx, journalDir(o.state), service.Keeps, log)
 	if err != nil {
 		return &hinted{fmt.Errorf("clean up after the last run: %w", err), "see what could not be undone with: aditd cleanup"}
 	}
@@ -187,24 +209,18 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 	case err != nil:
 		return &hinted{err, "give a --socket PATH where nothing else is"}
 	}
-	service, err := client.NewService(client.ServiceConfig{
-		StateDir: o.state,
-		Hosts: func(name string) (platform.Host, error) {
-			return platform.NewHost(platform.HostConfig{JournalDir: journalDir(o.state), Name: name, Log: log})
-		},
-		Log:             log,
-		Resolver:        net.DefaultResolver,
-		Version:         version,
-		InsecureCiphers: o.insecure,
-	})
-	if err != nil {
-		l.Close()
-		return err
-	}
 	return both(ctx, service.Run, func(ctx context.Context) error {
 		log.Info("listening", "socket", o.socket, "version", version)
 		return api.NewServer(service, api.GroupMembers, log).Serve(ctx, l)
 	})
+}
+
+// mark is by what a guard knows our packets. Without root nothing of the system can be changed anyway.
+func mark() int {
+	if os.Geteuid() != 0 {
+		return 0
+	}
+	return platform.Mark
 }
 
 // both runs two functions until both ended; the end of one ends the other.

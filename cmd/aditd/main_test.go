@@ -30,7 +30,6 @@ func TestCommandLine(t *testing.T) {
 		{"frob", exitUsage, `no command "frob"`},
 		{"--frob", exitUsage, "frob"},
 		{"cleanup extra", exitUsage, `unexpected argument "extra"`},
-		{"--policy p.json", exitFailed, "policy p.json: not supported yet"},
 		{"cleanup --state " + filepath.Join(dir, "held"), exitFailed, "another aditd uses"},
 		{"--socket x --state " + filepath.Join(dir, "held"), exitFailed, "another aditd uses"},
 		{"cleanup --state " + filepath.Join(dir, "new"), exitDone, "nothing to undo"},

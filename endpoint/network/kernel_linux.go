@@ -16,12 +16,12 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/durable"
+	"github.com/adit-vpn/adit/platform/nft"
 )
 
 const (
@@ -113,18 +113,13 @@ func newKernel(c KernelConfig, filter *netlink.Handle) (*Kernel, error) {
 
 // free makes sure that no running endpoint has our id.
 func (k *Kernel) free() error {
-	c, err := nftables.New()
+	name := tablePrefix + k.cfg.ID
+	there, err := nft.Exists(name)
 	if err != nil {
-		return fmt.Errorf("network: nftables: %w", err)
+		return fmt.Errorf("network: %w", err)
 	}
-	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
-	if err != nil {
-		return fmt.Errorf("network: list nftables tables: %w", err)
-	}
-	for _, t := range tables {
-		if t.Name == tablePrefix+k.cfg.ID {
-			return fmt.Errorf("network: table inet %s exists: another endpoint with id %s is running, or crashed with another data directory", t.Name, k.cfg.ID)
-		}
+	if there {
+		return fmt.Errorf("network: table inet %s exists: another endpoint with id %s is running, or crashed with another data directory", name, k.cfg.ID)
 	}
 	return nil
 }
@@ -387,7 +382,7 @@ func CleanUp(stateDir string) error {
 	if err := json.Unmarshal(b, &j); err != nil || !idPattern.MatchString(j.ID) || !filepath.IsAbs(j.SharedDir) {
 		return fmt.Errorf("network: journal %s cannot be read: remove the nftables table inet %s… by hand, then the file", path, tablePrefix)
 	}
-	if err := errors.Join(deleteTable(tablePrefix+j.ID), (&shared{dir: j.SharedDir, id: j.ID}).releaseAll()); err != nil {
+	if err := errors.Join(nft.Delete(tablePrefix+j.ID), (&shared{dir: j.SharedDir, id: j.ID}).releaseAll()); err != nil {
 		return fmt.Errorf("network: clean up %s: %w", j.ID, err)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

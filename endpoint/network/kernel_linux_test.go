@@ -28,6 +28,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/nft"
 	"github.com/adit-vpn/adit/platform/userspace"
 )
 
@@ -501,7 +502,7 @@ func TestKernelManySlices(t *testing.T) {
 		// The client's own slice comes last, and so does its gateway.
 		w.ClientCIDR = netip.MustParsePrefix("10.64.0.0/16")
 		w.Gateways, w.Associations[0].Slices, w.Associations[1].Slices = nil, nil, nil
-		for i := maxElements - 1; i >= 0; i-- {
+		for i := nft.MaxRanges - 1; i >= 0; i-- {
 			v4 := netip.AddrFrom4([4]byte{10, 64, byte(i >> 3), byte(i << 5)})
 			v6 := netip.AddrFrom16([16]byte{0xfd, 0x64, 14: byte(i >> 3), 15: byte(i << 5)})
 			w.Associations[0].Slices = append(w.Associations[0].Slices, netip.PrefixFrom(v4, 27))
@@ -512,7 +513,7 @@ func TestKernelManySlices(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := rules(); n != few {
-			t.Errorf("%d matches of interfaces with %d slices, %d with one", n, maxElements, few)
+			t.Errorf("%d matches of interfaces with %d slices, %d with one", n, nft.MaxRanges, few)
 		}
 		p := join(t, k)
 		for addr, want := range map[string]string{"10.0.0.9:7": "10.0.0.5", "[fd00::9]:7": "[fd00::5]"} {

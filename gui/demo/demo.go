@@ -25,6 +25,8 @@ import (
 const (
 	// profileName is what the profile is called among the person's.
 	profileName = "demo"
+	// page is in the network that the server makes when it has no configuration (docs/endpoint.md).
+	page = "http://10.98.0.1/"
 	// readyTime is how long the server may take to make its keys and listen.
 	readyTime = 20 * time.Second
 	// endTime is how long it may take to end when it is asked to.
@@ -77,6 +79,9 @@ func (s *Server) Serves(p api.Profile) bool {
 	defer s.look.Unlock()
 	return s.listen != "" && !p.Managed && slices.Equal(p.Remotes, []string{s.listen + "/udp"})
 }
+
+// Page is the address of the web page in the server's network.
+func (s *Server) Page() string { return page }
 
 // Start starts the server unless it runs, and returns a profile for it. It gives up with ctx.
 func (s *Server) Start(ctx context.Context) (api.ProfileText, error) {

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn/profile"
 )
 
 var placeholder = regexp.MustCompile(`\{([a-z_]+)\}`)
@@ -159,6 +160,52 @@ func TestEveryProblemHasWords(t *testing.T) {
 	}
 	if len(problems) != len(api.Codes()) {
 		t.Errorf("%d problems have words, of %d", len(problems), len(api.Codes()))
+	}
+}
+
+// TestEveryRemarkHasWords: each finding of a check, in each language, the English as the check itself has it.
+func TestEveryRemarkHasWords(t *testing.T) {
+	for _, code := range profile.Codes() {
+		k, ok := remarks[code]
+		if !ok {
+			t.Errorf("%s has no words", code)
+			continue
+		}
+		if k.en != profile.Template(code) {
+			t.Errorf("%s: %q, the check says %q", code, k.en, profile.Template(code))
+		}
+		if !japanese(k.ja) {
+			t.Errorf("%s is not Japanese: %q", code, k.ja)
+		}
+		known := argumentsOf(k.en)
+		for _, a := range argumentsOf(k.ja) {
+			if !slices.Contains(known, a) {
+				t.Errorf("%s: {%s} is none of its arguments %v", code, a, known)
+			}
+		}
+	}
+	if len(remarks) != len(profile.Codes()) {
+		t.Errorf("%d remarks have words, of %d", len(remarks), len(profile.Codes()))
+	}
+}
+
+func TestRemark(t *testing.T) {
+	ignored := profile.Finding{Directive: "up", Ignored: true, Code: "no_program", Text: "up is ignored: no program named by a profile is ever run"}
+	refused := profile.Finding{Directive: "port", Code: "number", Args: map[string]string{"field": "port", "value": `"{low}"`, "low": "1", "high": "65535"}, Text: "port: …"}
+	for _, c := range []struct {
+		f    profile.Finding
+		l    Language
+		want string
+	}{
+		{ignored, English, ignored.Text},
+		{ignored, Japanese, "upは無視されます。プロファイルで指定されたプログラムは、決して実行しません。"},
+		{refused, Japanese, `port："{low}"は1から65535までの数値ではありません。`},
+		{profile.Finding{Code: "from_the_future", Text: "something new"}, Japanese, "something new"},
+		{profile.Finding{Code: "key_mismatch"}, Japanese, "秘密鍵とクライアント証明書が一致しません。"},
+	} {
+		if got := Remark(c.l, c.f); got != c.want {
+			t.Errorf("%s: %q, want %q", c.f.Code, got, c.want)
+		}
 	}
 }
 

@@ -126,6 +126,9 @@ var problems = map[string]words{
 	api.CodeRoutesFailed: {
 		Key{"The network routes could not be set[ ({detail})].", "ネットワークの経路を設定できませんでした[（{detail}）]。"},
 		Key{"Everything has been put back. Another VPN may be in the way: end it and try again.", "変更はすべて元に戻しました。ほかのVPNが妨げている場合は、終了してからもう一度お試しください。"}},
+	api.CodeGuardFailed: {
+		Key{"The guard against traffic outside the VPN cannot be set[ ({detail})].", "VPNの外への通信を防ぐガードを設定できません[（{detail}）]。"},
+		Key{"It needs nftables in this system's kernel. Without it, set the guard of this profile to off.", "カーネルのnftablesが必要です。使えない場合は、このプロファイルのガードをオフにしてください。"}},
 	api.CodeDNSFailed: {
 		Key{"The name lookup (DNS) could not be set[ ({detail})].", "名前解決（DNS）を設定できませんでした[（{detail}）]。"},
 		Key{"Everything has been put back. The log shows what the system said.", "変更はすべて元に戻しました。詳細はログをご覧ください。"}},
@@ -157,6 +160,9 @@ var problems = map[string]words{
 	api.CodeProfileInUse: {
 		Key{"The profile {profile} is in use.", "プロファイル「{profile}」は使用中です。"},
 		Key{"Disconnect it first.", "先に切断してください。"}},
+	api.CodeProfileLocked: {
+		Key{"The profile {profile} keeps all traffic blocked (lockdown).", "プロファイル「{profile}」がすべての通信を遮断しています（ロックダウン）。"},
+		Key{"Set its guard to automatic first.", "先にガードを「自動」に変更してください。"}},
 	api.CodeSettingInvalid: {
 		Key{"The setting {setting} cannot be applied[ ({detail})].", "設定「{setting}」を適用できません[（{detail}）]。"},
 		Key{"Choose another value. The service may be of another version than this app.", "別の値を選んでください。サービスとアプリのバージョンが異なる可能性もあります。"}},
@@ -166,6 +172,21 @@ var problems = map[string]words{
 	api.CodeTooManyConnections: {
 		Key{"The limit of VPN connections at once is reached: {limit}.", "同時に接続できるVPNの上限（{limit}）に達しています。"},
 		Key{"Disconnect another one first.", "先にほかのVPNを切断してください。"}},
+	api.CodeProfileManaged: {
+		Key{"Your organization manages the profile {profile}. It can be connected, but not changed, exported or removed.", "プロファイル「{profile}」は組織が管理しています。接続はできますが、変更、エクスポート、削除はできません。"},
+		Key{"Ask your administrator.", "管理者にお問い合わせください。"}},
+	api.CodeManaged: {
+		Key{"Your organization has decided this ({key}[ in {file}]).", "この項目は組織の設定により決められています（{key}[、{file}]）。"},
+		Key{"Only your administrator can change it.", "変更できるのは管理者だけです。"}},
+	api.CodeAlwaysOn: {
+		Key{"Your organization keeps {profile} connected[ (AlwaysOn in {file})].", "「{profile}」は組織の設定により常時接続されています[（{file}のAlwaysOn）]。"},
+		Key{"Only your administrator can change that.", "変更できるのは管理者だけです。"}},
+	api.CodeServerNotAllowed: {
+		Key{"Your organization does not allow connections to {server}[ ({detail})].", "{server}への接続は組織の設定により許可されていません[（{detail}）]。"},
+		Key{"Ask your administrator.", "管理者にお問い合わせください。"}},
+	api.CodePolicyUnreadable: {
+		Key{"Your organization's settings for this computer cannot be read, so nothing connects[ ({detail})].", "このコンピューターに対する組織の設定を読み込めないため、接続できません[（{detail}）]。"},
+		Key{"Ask your administrator to mend them; Adit notices by itself.", "管理者に修正を依頼してください。修正されると自動的に反映されます。"}},
 	api.CodeNotConnected: {
 		Key{"{profile} is not connected.", "「{profile}」は接続されていません。"},
 		Key{"Connect it first.", "先に接続してください。"}},
@@ -200,6 +221,9 @@ var problems = map[string]words{
 	api.CodeFileTooLarge: {
 		Key{"{file} is larger than {limit}.", "{file}は{limit}を超えています。"},
 		Key{"This does not look like a VPN profile. Choose another file.", "VPNプロファイルではないようです。別のファイルを選んでください。"}},
+	api.CodeNotAProfile: {
+		Key{"{file} is no VPN profile: {what}.", "{file}はVPNプロファイルではありません：{what}"},
+		Key{"Choose the file that ends in .ovpn. If it came in an archive, unpack that first.", ".ovpnで終わるファイルを選んでください。圧縮ファイルの場合は、先に展開してください。"}},
 	api.CodeURLNotHTTPS: {
 		Key{"{url} is not an https address. A profile holds keys, and must not travel in the clear.", "{url}はhttpsのアドレスではありません。プロファイルには鍵が含まれるため、暗号化せずに取得することはできません。"},
 		Key{"Use an address that begins with https://, or add the profile from a file.", "https://で始まるアドレスを入力するか、ファイルから追加してください。"}},

@@ -1,5 +1,7 @@
 package i18n
 
+import "github.com/adit-vpn/adit/client/api"
+
 // The keys, by where they are shown. Each is one line with both languages, so that whoever changes one sees
 // the other. They are read-only. No text counts anything in a plural.
 
@@ -23,11 +25,11 @@ var (
 	SaysConnectedNone  = Key{"Connected, but no network goes through this VPN. Ask your administrator which ones should.", "接続していますが、このVPNを通るネットワークはありません。対象のネットワークを管理者にご確認ください。"}
 	SaysReconnecting   = Key{"The connection was lost and is being set up again.", "接続が切れたため、再接続しています。"}
 	SaysDisconnecting  = Key{"The connection is being ended and this computer's network put back as it was.", "接続を終了し、このコンピューターのネットワークを元に戻しています。"}
-	SaysBlocked        = Key{"Traffic is blocked, so that nothing leaves this computer unprotected.", "保護されない通信が出ていかないように、通信を遮断しています。"}
+	SaysBlocked        = Key{"What belongs into the VPN is blocked, so that it does not leave this computer unprotected.", "VPNを通るべき通信が保護されずに出ていかないように、遮断しています。"}
 	SaysGuarded        = Key{"Until it is back, the guard blocks the traffic that belongs into the VPN.", "復旧するまで、VPNを通るべき通信はガードが遮断します。"}
 	SaysUnguarded      = Key{"Until it is back, your traffic may go outside the VPN.", "復旧するまで、通信がVPNの外を通ることがあります。"}
 	SaysSignInUnderWay = Key{"While you sign in, web traffic goes outside the VPN.", "サインインが終わるまで、Webの通信はVPNの外を通ります。"}
-	SaysService        = Key{"The state is not known, because the Adit service does not answer.", "Aditサービスが応答しないため、状態がわかりません。"}
+	SaysService        = Key{"The state of this VPN is not known at the moment.", "このVPNの現在の状態はわかりません。"}
 )
 
 // The service.
@@ -62,7 +64,6 @@ var (
 	WhyInUse        = Key{"To rename or remove it, disconnect first.", "名前の変更や削除をするには、先に切断してください。"}
 	WhyManaged      = Key{"Managed by your organization.", "組織が管理しています。"}
 	WhyAlwaysOn     = Key{"Your organization keeps this VPN always on.", "組織の設定により、このVPNは常に接続されます。"}
-	WhyNoService    = Key{"The Adit service does not answer.", "Aditサービスが応答しません。"}
 	WhyDisconnect   = Key{"It is being disconnected.", "切断中です。"}
 	WhyWorking      = Key{"The last click is still being worked on.", "直前の操作を処理しています。"}
 	NoProfiles      = Key{"There is no profile yet.", "プロファイルはまだありません。"}
@@ -111,6 +112,8 @@ var (
 	GraphUnknown      = Key{"No data", "データなし"}
 	ShowBanner        = Key{"Show message", "メッセージを表示"}
 	ShowGuard         = Key{"Why is it blocked?", "遮断の理由"}
+	OpenDemo          = Key{"Open the demo's web page", "デモのWebページを開く"}
+	DemoNotOpened     = Key{"The browser could not be started. The address is {address}", "ブラウザーを起動できませんでした。アドレスは{address}です。"}
 	ShowCertificate   = Key{"About the certificate", "証明書について"}
 	KindCertificate   = Key{"certificate", "証明書"}
 	KindPassword      = Key{"user name and password", "ユーザー名とパスワード"}
@@ -212,14 +215,10 @@ var (
 	ImportLocked        = Key{"The private key is protected by a passphrase. It is opened here once; the service keeps it readable for itself only.", "秘密鍵はパスフレーズで保護されています。ここで一度だけ解除し、以後はサービスだけが読める形で保管します。"}
 	ImportWrong         = Key{"The passphrase does not open the private key.", "パスフレーズが正しくないため、秘密鍵を開けません。"}
 	DoImport            = Key{"Add", "追加"}
-	VerdictUsed         = Key{"used", "使用"}
-	VerdictIgnored      = Key{"ignored", "無視"}
-	VerdictUnsupported  = Key{"not supported", "未対応"}
-	VerdictRefused      = Key{"refused", "拒否"}
 	SeverityError       = Key{"Error", "エラー"}
 	SeverityWarning     = Key{"Warning", "警告"}
 	SeverityInfo        = Key{"Note", "注記"}
-	Line                = Key{"line {line}", "{line}行目"}
+	Found               = Key{"{severity}[, line {line}]: {text}", "{severity}[（{line}行目）]：{text}"}
 	TrafficAll          = Key{"All traffic will go through the VPN.", "すべての通信がVPNを通ります。"}
 	TrafficListed       = Key{"Only these networks will go through the VPN: {networks}", "次のネットワークだけがVPNを通ります：{networks}"}
 	TrafficOwn          = Key{"Only the VPN's own network will go through it.", "VPN自身のネットワークだけがVPNを通ります。"}
@@ -248,7 +247,6 @@ var (
 	TextLarge          = Key{"Large", "大"}
 	TextLargest        = Key{"Largest", "特大"}
 	SettingStart       = Key{"Start Adit when I sign in to this computer", "PCへのログイン時にAditを起動する"}
-	SettingGuardNot    = Key{"This version of Adit has no guard yet.", "このバージョンのAditには、ガードはまだありません。"}
 	SettingStartNot    = Key{"This system offers no way to start it.", "このシステムでは自動的に起動できません。"}
 	SettingNotify      = Key{"Show notifications", "通知を表示する"}
 	SettingAutoConnect = Key{"Connect when I sign in to this computer", "PCへのログイン時に自動的に接続する"}
@@ -292,6 +290,17 @@ var (
 	ExplainReason      = Key{"Because", "理由"}
 	ExplainVia         = Key{"Through", "経由"}
 	ExplainDNS         = Key{"Names", "名前解決"}
+	ExplainBlocked     = Key{"{destination} cannot be reached now: the guard blocks what belongs into the VPN until the VPN is up again.", "現在{destination}には到達できません。VPNが復旧するまで、VPNを通るべき通信はガードが遮断します。"}
+	GuardIsOpen        = Key{"It blocks nothing.", "何も遮断していません。"}
+	GuardPassTunnel    = Key{"It lets this pass: it goes through the VPN.", "通過します。VPNを通ります。"}
+	GuardPassSelf      = Key{"It lets this pass: it stays in this computer.", "通過します。このコンピューターの中の通信です。"}
+	GuardPassAround    = Key{"It lets this pass: it is meant to go outside the VPN.", "通過します。VPNの外を通る設定です。"}
+	GuardPassWeb       = Key{"It blocks this, but for web pages while the sign-in is open.", "遮断します。ただしサインイン中はWebページを開けます。"}
+	GuardPassNearby    = Key{"It lets this pass: it is in the local network. But names are not looked up there.", "通過します。ローカルネットワーク内の通信です。ただし名前解決はできません。"}
+	GuardPassLocal     = Key{"It lets this pass: it is in the local network.", "通過します。ローカルネットワーク内の通信です。"}
+	GuardStopServer    = Key{"It blocks this, but for the VPN's own packets to its server.", "遮断します。ただしVPN自身のサーバーへの通信は通過します。"}
+	GuardStop          = Key{"It blocks this: it belongs into the VPN, and may not go outside it.", "遮断します。VPNを通るべき通信で、外に出すことはできません。"}
+	GuardPassOutside   = Key{"It lets this pass: it does not belong into the VPN.", "通過します。VPNを通る通信ではありません。"}
 	ExplainGuard       = Key{"Guard", "ガード"}
 	ViaGateway         = Key{"{device}, gateway {gateway}", "{device}（ゲートウェイ {gateway}）"}
 	DNSAll             = Key{"all names go to {servers}", "すべての名前を{servers}に問い合わせます"}
@@ -332,7 +341,6 @@ var (
 	TrayNone           = Key{"Adit: not connected", "Adit：未接続"}
 	TrayState          = Key{"{profile}: {state}", "{profile}：{state}"}
 	TrayMore           = Key{"{state} (and others)", "{state}（ほか）"}
-	TrayNoService      = Key{"Adit: the service does not answer", "Adit：サービスが応答しません"}
 	TrayOpen           = Key{"Open Adit", "Aditを開く"}
 	TrayQuit           = Key{"Quit", "終了"}
 	TrayConnect        = Key{"Connect {profile}", "「{profile}」に接続"}
@@ -367,6 +375,13 @@ var arguments = map[string]Key{
 	"it is empty":                            {"it is empty", "空です"},
 	"it ends in a space or a dot":            {"it ends in a space or a dot", "末尾が空白またはピリオドです"},
 	"it must begin with a letter or a digit": {"it must begin with a letter or a digit", "先頭は文字または数字にしてください"},
+	api.FilePDF:                              {"it is a PDF document", "PDF文書です"},
+	api.FileArchive:                          {"it is an archive, or a document of an office program", "圧縮ファイルまたはオフィス文書です"},
+	api.FilePicture:                          {"it is a picture", "画像です"},
+	api.FileWebPage:                          {"it is a web page", "Webページです"},
+	api.FileWireGuard:                        {"it is for WireGuard", "WireGuard用の設定です"},
+	api.FileBinary:                           {"it is not text", "テキストファイルではありません"},
+	api.FileText:                             {"no line of it is one of OpenVPN's", "OpenVPNの設定行が1つもありません"},
 	"it is not UTF-8":                        {"it is not UTF-8", "UTF-8ではありません"},
 	"the guard is not supported yet":         {"the guard is not supported yet", "ガードはまだ利用できません"},
 	"its answer is not in the expected form": {"its answer is not in the expected form", "応答の形式が正しくありません"},

@@ -71,8 +71,8 @@ func (p *painter) state(k Kind) {
 	}
 	switch k {
 	case Connecting:
-		for _, x := range []float64{5.9, 8, 10.1} {
-			p.disc(x, 10.6, 0.8)
+		for _, x := range []float64{5.25, 8, 10.75} { // far enough apart to be three at 16 pixels
+			p.disc(x, 10.5, 0.88)
 		}
 	case SignIn:
 		p.disc(8, 8, 1.55)

@@ -171,3 +171,29 @@ func TestICO(t *testing.T) {
 		}
 	}
 }
+
+// TestThreeDots: they are three at every size, with dark between them and the walls.
+func TestThreeDots(t *testing.T) {
+	const seen = 48 // a difference that an eye sees
+	for _, size := range sizes {
+		m := Tray(Connecting, size)
+		y := size * 105 / 160 // in the middle of the dots
+		parts, bright, least, most := 0, false, 0, 0
+		for x := range size / 2 { // the other half is the same
+			g := int(m.NRGBAAt(x, y).G)
+			if least, most = min(least, g), max(most, g); x == 0 {
+				least, most = g, g
+			}
+			switch {
+			case !bright && g >= least+seen:
+				parts++
+				bright, most = true, g
+			case bright && g <= most-seen:
+				bright, least = false, g
+			}
+		}
+		if parts != 3 { // a wall, a dot, and half of the one in the middle
+			t.Errorf("%d pixels: %d bright parts in half a row", size, parts)
+		}
+	}
+}

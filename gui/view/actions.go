@@ -50,6 +50,8 @@ func (m *Model) Do(a Action) {
 			m.open(&dialog{kind: DialogAddress})
 		case ActionDemo:
 			m.tryDemo()
+		case ActionDemoPage:
+			m.openDemoPage()
 		case ActionCancel:
 			m.cancelFront()
 		case ActionKeepRunning:

@@ -71,6 +71,20 @@ func (m *Model) tryDemo() {
 	})
 }
 
+// openDemoPage shows the page in the bundled server's network, which proves that traffic goes through.
+func (m *Model) openDemoPage() {
+	if m.cfg.Demo == nil {
+		return
+	}
+	address := m.cfg.Demo.Page()
+	m.task(func(context.Context) error { return m.cfg.Open(address) }, func(err error) {
+		if err != nil && m.s.dialog == nil {
+			m.open(&dialog{kind: DialogError, words: i18n.DemoNotOpened, args: []string{"address", address}})
+		}
+		m.touch()
+	})
+}
+
 // startDemo starts the bundled server for its stored profile, whose text becomes the one of now: the server may have
 // another port, or other keys, than when it was added.
 func (m *Model) startDemo(ctx context.Context, name string) error {

@@ -21,6 +21,9 @@ func (r renderer) detail() *Detail {
 		return nil
 	}
 	c := r.connection(p)
+	if !r.reachable() { // nothing of it is known to be true still
+		c = none(p)
+	}
 	d := &Detail{Name: p.Name, Title: clean(p.Name, maxDetail), State: c.State, Icon: iconOf(c), Text: r.stateText(c.State), Sentence: r.sentence(c),
 		Progress: moving(c.State) || r.busy[p.Name] != "", Buttons: r.buttons(p, c), Rows: r.rows(p, c), Through: r.through(c)}
 	if p.Managed {
@@ -28,6 +31,7 @@ func (r renderer) detail() *Detail {
 	}
 	if !r.reachable() {
 		d.Icon, d.Text, d.Sentence, d.Progress = IconUnknown, "", r.t(i18n.SaysService), false
+		d.Through = Through{}
 		return d
 	}
 	d.Notice = r.notice(cmp.Or(r.problems[p.Name], c.Problem))
@@ -90,6 +94,9 @@ func (r renderer) gap() string {
 // mainButton is the one thing to do with a profile now.
 func (r renderer) mainButton(p api.Profile) Button {
 	c := r.connection(p)
+	if !r.reachable() {
+		c = none(p)
+	}
 	b := Button{Label: r.t(i18n.Connect), Action: Action{ActionConnect, p.Name}, Enabled: true, Default: true}
 	switch c.State {
 	case api.Connecting, api.Reconnecting:
@@ -108,7 +115,7 @@ func (r renderer) mainButton(p api.Profile) Button {
 		b.Enabled, b.Why = false, r.t(i18n.WhyWorking)
 	}
 	if !r.reachable() {
-		b.Enabled, b.Why = false, r.t(i18n.WhyNoService)
+		b.Enabled, b.Why = false, r.noService()
 	}
 	return b
 }
@@ -127,6 +134,8 @@ func (r renderer) buttons(p api.Profile, c api.Connection) []Button {
 		add(i18n.Disconnect, ActionDisconnect)
 	case c.State == api.Connected && c.Login != nil:
 		add(i18n.SignIn, ActionSignIn)
+	case c.State == api.Connected && r.demo && p.Name == r.bundled:
+		add(i18n.OpenDemo, ActionDemoPage)
 	}
 	if c.State == api.Blocked {
 		add(i18n.ShowGuard, ActionGuard)
@@ -140,7 +149,7 @@ func (r renderer) buttons(p api.Profile, c api.Connection) []Button {
 	why := ""
 	switch {
 	case !r.reachable():
-		why = r.t(i18n.WhyNoService)
+		why = r.noService()
 	case p.Managed:
 		why = r.t(i18n.WhyManaged)
 	case r.busy[p.Name] != "":

@@ -50,10 +50,10 @@ func hostOf(s string) string {
 
 func (r renderer) explainPage() Explain {
 	v := r.explain
-	out := Explain{Title: r.t(i18n.PageExplain), Label: r.t(i18n.ExplainLabel), Help: r.t(i18n.ExplainHelp), Destination: clean(v.destination, maxDetail), Notice: r.notice(v.problem),
+	out := Explain{Title: r.t(i18n.PageExplain), Label: r.t(i18n.ExplainLabel), Help: r.t(i18n.ExplainHelp), Destination: clean(v.destination, maxDetail), Notice: r.noticeHere(v.problem),
 		Button: Button{Label: r.t(i18n.ExplainDo), Action: Action{Kind: ActionExplain}, Enabled: r.reachable() && !v.busy, Default: true}}
 	if !r.reachable() {
-		out.Button.Why = r.t(i18n.WhyNoService)
+		out.Button.Why = r.noService()
 	}
 	if v.busy {
 		out.Busy, out.Button.Why = r.t(i18n.ExplainWorking), r.t(i18n.WhyWorking)
@@ -86,6 +86,9 @@ func (r renderer) explainPage() Explain {
 	if profile == "" && (x.Way == routes.WayTunnel || x.Way == routes.WayAround || x.Way == routes.WayUnreachable) {
 		key = i18n.ExplainOther
 	}
+	if x.Blocked {
+		key = i18n.ExplainBlocked
+	}
 	out.Answer = r.t(key, "destination", destination, "profile", profile)
 	if key == i18n.ExplainTunnel {
 		out.Answer += r.gap() + r.t(i18n.ExplainAsk)
@@ -109,7 +112,9 @@ func (r renderer) explainPage() Explain {
 	if p, ok := r.profile(x.Profile); ok {
 		c := r.connection(p)
 		add(i18n.ExplainDNS, r.dnsWords(c.DNS))
-		add(i18n.ExplainGuard, r.guardWords(c.Guard))
+	}
+	if x.Guard != "" {
+		add(i18n.ExplainGuard, r.guardReason(x.Guard))
 	}
 	return out
 }

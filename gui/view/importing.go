@@ -3,10 +3,10 @@ package view
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -27,6 +27,7 @@ type importing struct {
 	locked  bool // its key needs a passphrase
 	wrong   bool // the one that was typed does not open it
 	cancel  context.CancelFunc
+	broken  *profile.Remark // why it cannot be read at all; nil: it can, or was not
 }
 
 // ImportFile reads a profile and shows what it would do, to be added or not. Path is a file, or an https
@@ -68,6 +69,7 @@ func (m *Model) startImport(from string, read func(ctx context.Context) (source.
 	var src source.Source
 	var p *profile.Profile
 	var report profile.Report
+	var broken *profile.Remark
 	now := m.cfg.Now()
 	m.task(func(context.Context) (err error) {
 		defer cancel()
@@ -76,7 +78,8 @@ func (m *Model) startImport(from string, read func(ctx context.Context) (source.
 		}
 		// A refused line is an error of Parse, but the report tells more.
 		if p, err = profile.Parse(src.Title, src.Text, src.Files); p == nil {
-			return api.NewProblem(api.CodeProfileInvalid, map[string]string{"reason": err.Error()})
+			errors.As(err, &broken)
+			return api.NewProblem(api.CodeProfileInvalid, map[string]string{"reason": err.Error(), "line": lineOf(err)})
 		}
 		report = p.Check(now)
 		return nil
@@ -86,7 +89,7 @@ func (m *Model) startImport(from string, read func(ctx context.Context) (source.
 		}
 		imp.reading = false
 		if err != nil {
-			d.problem = api.AsProblem(err)
+			d.problem, imp.broken = api.AsProblem(err), broken
 		} else {
 			imp.name, imp.profile, imp.report, imp.locked = suggestName(src.Name), p, report, p.Locked()
 			if imp.locked {
@@ -97,6 +100,15 @@ func (m *Model) startImport(from string, read func(ctx context.Context) (source.
 	})
 }
 
+// lineOf is the line that an error of Parse names; empty: none.
+func lineOf(err error) string {
+	var at *profile.Error
+	if !errors.As(err, &at) || at.Line == 0 {
+		return ""
+	}
+	return strconv.Itoa(at.Line)
+}
+
 // butForTheLock is the report on a profile without the error that its key is still locked.
 func butForTheLock(p *profile.Profile, r profile.Report, now time.Time) profile.Report {
 	_, err := p.TLSConfig(func() time.Time { return now })
@@ -104,11 +116,10 @@ func butForTheLock(p *profile.Profile, r profile.Report, now time.Time) profile.
 	if !errors.As(err, &locked) || locked.Kind != profile.Locked {
 		return r
 	}
-	r.Directives = slices.Clone(r.Directives)
 	line := 0
-	for i, d := range r.Directives {
+	for _, d := range r.Directives {
 		if d.Verdict == profile.Unsupported && d.Note != "" && strings.HasSuffix(locked.Text, d.Note) {
-			r.Directives[i].Verdict, r.Directives[i].Note, line = profile.Used, "", d.Line
+			line = d.Line
 		}
 	}
 	r.Problems = slices.DeleteFunc(slices.Clone(r.Problems), func(f profile.Finding) bool {
@@ -193,6 +204,10 @@ func (r renderer) importDialog(d *dialog, out *Dialog) {
 		out.Busy, out.Text = true, []string{r.t(i18n.ImportReading, "source", imp.from)}
 		return
 	case imp.profile == nil:
+		if imp.broken != nil {
+			args := map[string]string{"reason": i18n.Unreadable(r.l, imp.broken), "line": d.problem.Args["line"]}
+			out.Notice = r.notice(api.NewProblem(d.problem.Code, args))
+		}
 		return
 	}
 	out.Import = r.preview(imp)
@@ -248,39 +263,20 @@ func (r renderer) preview(imp *importing) *Import {
 		add(role, r.t(i18n.ImportCertificate, "subject", clean(c.Subject, maxDetail), "date", r.date(c.NotAfter)))
 	}
 	for _, f := range rep.Problems[:min(len(rep.Problems), maxRemarks)] {
-		finding := Finding{Severity: r.t(i18n.SeverityInfo), Text: clean(f.Text, maxPhrase)}
+		severity, line := i18n.SeverityInfo, ""
 		switch f.Severity {
 		case profile.SeverityError:
-			finding.Severity, finding.Error = r.t(i18n.SeverityError), true
+			severity = i18n.SeverityError
 		case profile.SeverityWarning:
-			finding.Severity = r.t(i18n.SeverityWarning)
+			severity = i18n.SeverityWarning
 		}
 		if f.Line > 0 {
-			finding.Line = r.t(i18n.Line, "line", fmt.Sprint(f.Line))
+			line = strconv.Itoa(f.Line)
 		}
-		x.Findings = append(x.Findings, finding)
-	}
-	for _, d := range rep.Directives[:min(len(rep.Directives), maxRemarks)] {
-		why := d.Note
-		if why == "" {
-			why = d.Does
-		}
-		x.Directives = append(x.Directives, Directive{Line: d.Line, Text: clean(strings.Join(d.Words, " "), 80), Verdict: r.verdict(d.Verdict),
-			Why: clean(why, maxPhrase), Bad: d.Verdict == profile.Refused || d.Verdict == profile.Unsupported})
+		x.Findings = append(x.Findings, Finding{Error: f.Severity == profile.SeverityError,
+			Text: r.t(i18n.Found, "severity", r.t(severity), "line", line, "text", clean(i18n.Remark(r.l, f), maxPhrase))})
 	}
 	return x
-}
-
-func (r renderer) verdict(v profile.Verdict) string {
-	switch v {
-	case profile.Used:
-		return r.t(i18n.VerdictUsed)
-	case profile.Ignored:
-		return r.t(i18n.VerdictIgnored)
-	case profile.Unsupported:
-		return r.t(i18n.VerdictUnsupported)
-	}
-	return r.t(i18n.VerdictRefused)
 }
 
 func (r renderer) traffic(t profile.Traffic) string {

@@ -120,7 +120,7 @@ func (l LogLine) String() string {
 
 func (r renderer) logPage() Log {
 	v := r.log
-	out := Log{Filter: v.filter, FilterLabel: r.t(i18n.LogFilter), Follow: !v.paused, FollowLabel: r.t(i18n.LogFollow), Copy: r.t(i18n.LogCopy), Save: r.t(i18n.LogSave), Notice: r.notice(v.problem)}
+	out := Log{Filter: v.filter, FilterLabel: r.t(i18n.LogFilter), Follow: !v.paused, FollowLabel: r.t(i18n.LogFollow), Copy: r.t(i18n.LogCopy), Save: r.t(i18n.LogSave), Notice: r.noticeHere(v.problem)}
 	if out.Notice == nil && v.unsaved != nil {
 		out.Notice = &Notice{Text: r.t(i18n.LogNotSaved, "file", v.unsaved.file, "detail", v.unsaved.detail), Hints: []string{r.t(i18n.LogNotSavedHint)}}
 	}

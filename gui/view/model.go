@@ -35,6 +35,8 @@ type Backend interface {
 type Demo interface {
 	// Serves says, at once, whether a stored profile is for this server, be it running or not.
 	Serves(p api.Profile) bool
+	// Page is the address of the web page in the server's network, which is there while the tunnel is up.
+	Page() string
 	// Start returns when the server runs, with a profile for it as it is now. The server goes on until the process
 	// ends.
 	Start(ctx context.Context) (profile api.ProfileText, err error)

@@ -1,5 +1,7 @@
 package view
 
+import "github.com/adit-vpn/adit/client/api"
+
 // Policy is what the organization decides, as far as the app shows it. Zero values leave the choice to the
 // person. The service enforces it; here it locks what would be refused.
 type Policy struct {
@@ -24,4 +26,19 @@ func (p Policy) locks(id SettingID, managed bool) bool {
 		return p.Language != "" && p.Language != "auto"
 	}
 	return false
+}
+
+// policyOf is the service's policy as the app shows it.
+func policyOf(p *api.Policy) Policy {
+	if p == nil {
+		return Policy{}
+	}
+	out := Policy{
+		Language: p.Text("Language"), Guard: p.Text("Guard"), AutoConnect: p.Text("AutoConnect"), AlwaysOn: p.AlwaysOn != "",
+		ForbidUserProfiles: p.Is("AllowUserProfiles", false) || p.Broken, ForbidSavedPasswords: p.Is("AllowSavedPasswords", false),
+	}
+	if p.Is("BlockWhenDisconnected", true) {
+		out.Guard = "lockdown"
+	}
+	return out
 }

@@ -26,6 +26,14 @@ func (r renderer) reason(text string) string {
 	return words
 }
 
+// guardReason words what package routes says about a guard; routes.GuardWords lists it.
+func (r renderer) guardReason(text string) string {
+	if k, ok := guardPhrases[text]; ok {
+		return r.t(k)
+	}
+	return clean(text, maxDetail)
+}
+
 // Read-only, by the texts of package routes.
 var (
 	reasonPhrases = map[string]i18n.Key{
@@ -47,6 +55,18 @@ var (
 		"the tunnel's own network":                                          i18n.WhyOwnNetwork,
 		"no more specific route leads into the tunnel":                      i18n.WhyNoRoute,
 		"another user's tunnel":                                             i18n.WhyAnotherUser,
+	}
+	guardPhrases = map[string]i18n.Key{
+		"the guard is open": i18n.GuardIsOpen,
+		"the guard lets it pass: it goes through the tunnel":                                    i18n.GuardPassTunnel,
+		"the guard lets it pass: it stays in this machine":                                      i18n.GuardPassSelf,
+		"the guard lets it pass: the plan leads it around the tunnel":                           i18n.GuardPassAround,
+		"the guard blocks it but for web pages (TCP 80 and 443), while the sign-in is open":     i18n.GuardPassWeb,
+		"the guard lets it pass: it is in the local network; but names are not asked for there": i18n.GuardPassNearby,
+		"the guard lets it pass: it is in the local network":                                    i18n.GuardPassLocal,
+		"the guard blocks it, but for the VPN's own packets to its server":                      i18n.GuardStopServer,
+		"the guard blocks it: it belongs into the tunnel, and may not leave beside it":          i18n.GuardStop,
+		"the guard lets it pass: it does not belong into the tunnel":                            i18n.GuardPassOutside,
 	}
 	reasonEndings = []struct {
 		text string

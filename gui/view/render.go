@@ -61,12 +61,23 @@ func (r renderer) notice(p *api.Problem) *Notice {
 	if p == nil {
 		return nil
 	}
+	if p.Code == api.CodeServiceUnreachable {
+		return r.away(serviceState(p), p)
+	}
 	message, hints := i18n.Problem(r.l, p)
 	n := &Notice{Code: p.Code, Text: clean(message, maxPhrase)}
 	for _, h := range hints[:min(len(hints), 5)] {
 		n.Hints = append(n.Hints, clean(h, maxPhrase))
 	}
 	return n
+}
+
+// noticeHere is for a page: what the window says above it of the service is not said again.
+func (r renderer) noticeHere(p *api.Problem) *Notice {
+	if p != nil && !r.reachable() && (p.Code == api.CodeServiceUnreachable || p.Code == api.CodeServiceStopping) {
+		return nil
+	}
+	return r.notice(p)
 }
 
 func (r renderer) local(t time.Time) time.Time { return t.In(r.now.Location()) }
@@ -89,26 +100,40 @@ func (r renderer) list(words []string, limit int) string {
 // serviceLine says how it stands with the service.
 func (r renderer) serviceLine() Service {
 	s := Service{State: r.service}
-	detail := ""
-	if r.problem != nil {
-		detail = r.problem.Args["detail"]
-	}
-	switch r.service {
-	case ServiceStarting:
-		s.Notice = &Notice{Text: r.t(i18n.ServiceStarting)}
-	case ServiceNotRunning:
-		s.Notice = &Notice{Code: api.CodeServiceUnreachable, Text: r.t(i18n.ServiceNotRunning), Hints: []string{r.t(i18n.ServiceNotRunningHint)}}
-		if start := clean(r.problem.Args["start"], maxPhrase); start != "" {
-			s.Notice.Hints = append(s.Notice.Hints, r.t(i18n.ServiceNotRunningStart, "start", start))
-		}
-	case ServiceNotPermitted:
-		s.Notice = &Notice{Code: api.CodeServiceUnreachable, Text: r.t(i18n.ServiceNotPermitted), Hints: []string{r.t(i18n.ServiceNotPermittedHint)}}
-	case ServiceUnsupported:
-		s.Notice = &Notice{Code: api.CodePlatformUnbuilt, Text: r.t(i18n.ServiceUnsupported), Hints: []string{r.t(i18n.ServiceUnsupportedHint)}}
-	case ServiceLost:
-		s.Notice = &Notice{Code: api.CodeServiceUnreachable, Text: r.t(i18n.ServiceBroken, "detail", clean(detail, maxPhrase)), Hints: []string{r.t(i18n.ServiceBrokenHint)}}
+	switch {
+	case r.problem != nil:
+		s.Notice = r.away(r.service, r.problem)
+	case r.service == ServiceStarting:
+		s.Notice = &Notice{Text: r.noService()}
 	}
 	return s
+}
+
+// away is the notice of a service that cannot be used, in the same words everywhere.
+func (r renderer) away(s ServiceState, p *api.Problem) *Notice {
+	n := &Notice{Code: api.CodeServiceUnreachable}
+	switch s {
+	case ServiceNotRunning:
+		n.Text, n.Hints = r.t(i18n.ServiceNotRunning), []string{r.t(i18n.ServiceNotRunningHint)}
+		if start := clean(p.Args["start"], maxPhrase); start != "" {
+			n.Hints = append(n.Hints, r.t(i18n.ServiceNotRunningStart, "start", start))
+		}
+	case ServiceNotPermitted:
+		n.Text, n.Hints = r.t(i18n.ServiceNotPermitted), []string{r.t(i18n.ServiceNotPermittedHint)}
+	case ServiceUnsupported:
+		n.Code, n.Text, n.Hints = api.CodePlatformUnbuilt, r.t(i18n.ServiceUnsupported), []string{r.t(i18n.ServiceUnsupportedHint)}
+	default:
+		n.Text, n.Hints = r.t(i18n.ServiceBroken, "detail", clean(p.Args["detail"], maxPhrase)), []string{r.t(i18n.ServiceBrokenHint)}
+	}
+	return n
+}
+
+// noService is why nothing can be asked of the service, in one sentence.
+func (r renderer) noService() string {
+	if r.service == ServiceStarting {
+		return r.t(i18n.ServiceStarting)
+	}
+	return r.away(r.service, &api.Problem{}).Text
 }
 
 // stateText is a state's name.
@@ -195,7 +220,7 @@ func (r renderer) ways() []Button {
 	for _, b := range []*Button{&file, &address} {
 		switch {
 		case !r.reachable():
-			b.Why = r.t(i18n.WhyNoService)
+			b.Why = r.noService()
 		case r.policy.ForbidUserProfiles:
 			b.Why = r.t(i18n.AddForbidden)
 		default:
@@ -224,7 +249,7 @@ func (r renderer) demoButton() *Button {
 	}
 	b := &Button{Label: r.t(i18n.TryDemo), Action: Action{Kind: ActionDemo}, Enabled: r.reachable() && !r.first.busy}
 	if !r.reachable() {
-		b.Why = r.t(i18n.WhyNoService)
+		b.Why = r.noService()
 	}
 	return b
 }
@@ -254,11 +279,7 @@ const trayProfiles = 12
 func (r renderer) tray() Tray {
 	open, quit := MenuItem{r.t(i18n.TrayOpen), Action{Kind: ActionOpenWindow}, true}, MenuItem{r.t(i18n.TrayQuit), Action{Kind: ActionQuit}, true}
 	if !r.reachable() {
-		t := Tray{Icon: IconUnknown, Tooltip: r.t(i18n.TrayNoService), Items: []MenuItem{open, {}, quit}}
-		if r.service == ServiceStarting {
-			t.Tooltip = r.t(i18n.ServiceStarting)
-		}
-		return t
+		return Tray{Icon: IconUnknown, Tooltip: r.noService(), Items: []MenuItem{open, {}, quit}}
 	}
 	t := Tray{Icon: IconDisconnected, Tooltip: r.t(i18n.TrayNone), Items: []MenuItem{open, {}}}
 	list := r.visible()

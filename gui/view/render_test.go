@@ -162,11 +162,12 @@ func TestDialogs(t *testing.T) {
 	}
 	usable := profile.Report{Name: "office", Usable: true, Servers: []string{"vpn.example.com:443/udp"}, Auth: "certificate+browser", Traffic: profile.Traffic{Mode: "server", Networks: []string{"10.0.0.0/8"}},
 		Certificates: []profile.Certificate{{Role: "ca", Subject: "CN=CA", NotAfter: now.Add(time.Hour)}, {Role: "client", Subject: "CN=ann", NotAfter: now}, {Role: "extra", Subject: "CN=x", NotAfter: now}},
-		Directives:   []profile.Directive{{Line: 1, Words: []string{"client"}, Does: "a client's profile"}, {Line: 2, Words: []string{"up", "x.sh"}, Verdict: profile.Ignored, Note: "no scripts"}},
-		Problems:     []profile.Finding{{Line: 2, Severity: profile.SeverityInfo, Text: "up is ignored"}, {Severity: profile.SeverityWarning, Text: "weak"}}}
+		Problems: []profile.Finding{
+			{Line: 2, Severity: profile.SeverityInfo, Text: "up is ignored: no program named by a profile is ever run", Directive: "up", Ignored: true, Code: "no_program"},
+			{Severity: profile.SeverityWarning, Text: "client certificate CN=ann expires on 2027-01-05", Code: "certificate_ends", Args: map[string]string{"role": "client", "subject": "CN=ann", "date": "2027-01-05"}},
+			{Severity: profile.SeverityWarning, Text: "from a newer version", Code: "from_the_future"}}}
 	broken := usable
-	broken.Usable, broken.Problems = false, []profile.Finding{{Line: 9, Severity: profile.SeverityError, Text: "dev tap is not supported"}}
-	broken.Directives = []profile.Directive{{Line: 9, Words: []string{"dev", "tap"}, Verdict: profile.Refused, Note: "tap"}, {Line: 10, Words: []string{"x"}, Verdict: profile.Unsupported, Note: "not yet"}}
+	broken.Usable, broken.Problems = false, []profile.Finding{{Line: 9, Severity: profile.SeverityError, Text: "dev: not supported yet: TAP devices (Ethernet frames); ask for a server with dev tun", Directive: "dev", Code: "tap"}}
 	imported := func(f func(*importing, *dialog)) *state {
 		imp := &importing{from: "office.ovpn", name: "office", profile: &profile.Profile{}, report: usable}
 		d := &dialog{kind: DialogImport, imp: imp}
@@ -322,11 +323,13 @@ func TestPages(t *testing.T) {
 				return s
 			}(), func(s Screen) any { return s.Settings }},
 			{"settings not read yet", with(nil), func(s Screen) any { return s.Settings }},
-			{"explain, tunnel", explained(routes.Explanation{Destination: ip("10.0.0.5"), Way: routes.WayTunnel, Profile: "work", Device: "tun0", Route: pfx("10.0.0.0/16"), Reason: "pushed by the server"}), func(s Screen) any { return s.Explain }},
+			{"explain, tunnel", explained(routes.Explanation{Destination: ip("10.0.0.5"), Way: routes.WayTunnel, Profile: "work", Device: "tun0", Route: pfx("10.0.0.0/16"), Reason: "pushed by the server", Guard: "the guard lets it pass: it goes through the tunnel"}), func(s Screen) any { return s.Explain }},
 			{"explain, past", explained(routes.Explanation{Destination: ip("203.0.113.7"), Way: routes.WayAround, Profile: "work", Device: "wlan0", Gateway: ip("192.168.1.1"), Route: pfx("203.0.113.7/32"), Reason: "the server's own address"}), func(s Screen) any { return s.Explain }},
 			{"explain, outside", explained(routes.Explanation{Destination: ip("192.0.2.1"), Way: routes.WayUnderlay, Device: "wlan0", Gateway: ip("192.168.1.1"), Route: pfx("0.0.0.0/0"), Reason: "no more specific route leads into the tunnel"}), func(s Screen) any { return s.Explain }},
 			{"explain, this machine", explained(routes.Explanation{Destination: ip("127.0.0.1"), Way: routes.WayUnderlay, Reason: "an address of this machine"}), func(s Screen) any { return s.Explain }},
 			{"explain, blocked", explained(routes.Explanation{Destination: ip("2001:db8::1"), Way: routes.WayUnreachable, Profile: "work", Route: pfx("::/1"), Reason: "IPv6 is blocked by the server's block-ipv6"}), func(s Screen) any { return s.Explain }},
+			{"explain, guarded", explained(routes.Explanation{Destination: ip("192.0.2.1"), Way: routes.WayUnderlay, Device: "wlan0", Gateway: ip("192.168.1.1"), Route: pfx("0.0.0.0/0"), Reason: "no more specific route leads into the tunnel",
+				Guard: "the guard blocks it: it belongs into the tunnel, and may not leave beside it", Blocked: true}), func(s Screen) any { return s.Explain }},
 			{"explain, another user's", explained(routes.Explanation{Destination: ip("10.0.0.5"), Way: routes.WayTunnel, Route: pfx("10.0.0.0/8"), Reason: "another user's tunnel"}), func(s Screen) any { return s.Explain }},
 			{"explain, no way", explained(routes.Explanation{Destination: ip("10.0.0.5"), Way: routes.WayNone}), func(s Screen) any { return s.Explain }},
 			{"explain, not connected", func() *state {
@@ -413,7 +416,7 @@ func checkScreen(t *testing.T, name string, s Screen) {
 	visit("", reflect.ValueOf(s))
 }
 
-// TestReasons: every reason of package routes has words.
+// TestReasons: every reason of package routes has words, and what it says of guards, too.
 func TestReasons(t *testing.T) {
 	phrases, endings := routes.Reasons()
 	for _, l := range i18n.Languages() {
@@ -430,6 +433,14 @@ func TestReasons(t *testing.T) {
 		}
 		if len(phrases)+1 != len(reasonPhrases) || len(endings) != len(reasonEndings) { // and client's "another user's tunnel"
 			t.Errorf("%d phrases and %d endings, of %d and %d", len(reasonPhrases), len(reasonEndings), len(phrases), len(endings))
+		}
+		for _, w := range routes.GuardWords() {
+			if guardPhrases[w].IsZero() || len(guardPhrases) != len(routes.GuardWords()) {
+				t.Errorf("%q has no words, or others have", w)
+			}
+		}
+		if got := r.guardReason("of a newer\x00 service"); got != "of a newer service" {
+			t.Errorf("%q", got)
 		}
 		if got := r.reason("of a newer\x00 service"); got != "of a newer service" {
 			t.Errorf("%q", got)

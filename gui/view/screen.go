@@ -279,27 +279,17 @@ type Values map[FieldID]push.Secret
 
 // Import is a profile before it is added.
 type Import struct {
-	Usable     bool
-	Verdict    string
-	Traffic    string
-	Rows       []Row // where it is from, the servers, the sign-in, the certificates
-	Findings   []Finding
-	Directives []Directive
+	Usable   bool
+	Verdict  string
+	Traffic  string
+	Rows     []Row // where it is from, the servers, the sign-in, the certificates
+	Findings []Finding
 }
 
-// Finding is a remark about a profile that is being added. Its Text is the check's own, in English.
+// Finding is a remark about a profile that is being added.
 type Finding struct {
-	Severity, Line, Text string
-	Error                bool
-}
-
-// Directive is one line of a profile that is being added, and what becomes of it.
-type Directive struct {
-	Line    int
-	Text    string
-	Verdict string
-	Why     string // the check's own words, in English
-	Bad     bool
+	Text  string // with how grave it is, and the line
+	Error bool
 }
 
 // Log is the log's page.
@@ -438,6 +428,7 @@ const (
 	ActionCertificate ActionKind = "certificate"
 	ActionAskAddress  ActionKind = "ask address"
 	ActionDemo        ActionKind = "demo"
+	ActionDemoPage    ActionKind = "demo page"    // show it in the browser
 	ActionCancel      ActionKind = "cancel"       // close the dialog; a sign-in's ends the sign-in
 	ActionSubmit      ActionKind = "submit"       // window: call Submit with what is typed
 	ActionChooseFile  ActionKind = "choose file"  // window: then ImportFile

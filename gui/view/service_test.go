@@ -110,7 +110,7 @@ func realService(t *testing.T, socket, dir string) (stop func()) {
 	log := slog.New(slog.DiscardHandler)
 	s, err := client.NewService(client.ServiceConfig{
 		StateDir: dir, Log: log, Version: "test", Resolver: net.DefaultResolver,
-		Hosts: func(string) (platform.Host, error) {
+		Hosts: func(string, *slog.Logger) (platform.Host, error) {
 			return platformtest.NewHost(routes.Facts{
 				Routes:    []routes.UnderlayRoute{{Destination: netip.MustParsePrefix("127.0.0.0/8"), Device: "lo"}},
 				Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")},
@@ -327,9 +327,12 @@ func TestRealService(t *testing.T) {
 			return slices.ContainsFunc(s.Settings, func(x Setting) bool { return x.ID == SettingAutoConnect && x.Value == value && !x.Busy })
 		})
 	}
-	m.Set(SettingGuard, "home", "auto") // not built yet
-	dialog(DialogError)
-	m.Do(Action{Kind: ActionCancel})
+	for _, value := range []string{"off", "auto"} {
+		m.Set(SettingGuard, "home", value)
+		until("guard "+value, func(s Screen) bool {
+			return slices.ContainsFunc(s.Settings, func(x Setting) bool { return x.ID == SettingGuard && x.Value == value && !x.Busy })
+		})
+	}
 
 	stop()
 	until("notice that the service is gone", func(s Screen) bool { return s.Service.State == ServiceNotRunning })

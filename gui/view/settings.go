@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/gui/i18n"
@@ -175,6 +176,11 @@ func (m *Model) forget(name string) {
 	})
 }
 
+// asksPassword says whether one signs in with a password, by what a profile says about its sign-in; empty: not known.
+func asksPassword(auth string) bool {
+	return auth == "" || slices.Contains(strings.Split(auth, "+"), "password")
+}
+
 // settingsPage lists the settings: the app's, then the selected profile's.
 func (r renderer) settingsPage() []Setting {
 	locked := func(id SettingID, managed bool) string {
@@ -212,12 +218,12 @@ func (r renderer) settingsPage() []Setting {
 		return list
 	}
 	s := r.settings[p.Name]
-	own := []Setting{
-		{ID: SettingAutoConnect, Label: r.t(i18n.SettingAutoConnect), Value: "false"},
-		{ID: SettingSavePassword, Label: r.t(i18n.SettingSave), Value: "false"},
-		{ID: SettingGuard, Label: r.t(i18n.SettingGuard), Value: "off", Choices: []Choice{
-			{"off", r.t(i18n.ChoiceOff)}, {"auto", r.t(i18n.ChoiceAuto)}, {"lockdown", r.t(i18n.ChoiceLockdown)}}},
+	own := []Setting{{ID: SettingAutoConnect, Label: r.t(i18n.SettingAutoConnect), Value: "false"}}
+	if asksPassword(p.Auth) || s != nil && s.SavePassword {
+		own = append(own, Setting{ID: SettingSavePassword, Label: r.t(i18n.SettingSave), Value: "false"})
 	}
+	own = append(own, Setting{ID: SettingGuard, Label: r.t(i18n.SettingGuard), Value: "off", Choices: []Choice{
+		{"off", r.t(i18n.ChoiceOff)}, {"auto", r.t(i18n.ChoiceAuto)}, {"lockdown", r.t(i18n.ChoiceLockdown)}}})
 	for i := range own {
 		o := &own[i]
 		o.Profile, o.Locked = p.Name, locked(o.ID, p.Managed)
@@ -238,9 +244,6 @@ func (r renderer) settingsPage() []Setting {
 			o.Value = s.Guard
 			if r.policy.Guard != "" {
 				o.Value = r.policy.Guard
-			}
-			if o.Locked == "" {
-				o.Locked = r.t(i18n.SettingGuardNot) // the service refuses every other value
 			}
 		}
 	}

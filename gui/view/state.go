@@ -134,6 +134,11 @@ func (s *state) connection(p api.Profile) api.Connection {
 			return c
 		}
 	}
+	return none(p)
+}
+
+// none is a tunnel that is not there.
+func none(p api.Profile) api.Connection {
 	return api.Connection{Profile: p.Name, Owner: p.Owner, Managed: p.Managed, State: api.Disconnected}
 }
 

@@ -41,17 +41,7 @@ func (m *Model) watch(ctx context.Context) {
 // onLost takes that the service cannot be listened to.
 func (m *Model) onLost(p *api.Problem) {
 	was := m.s.service
-	m.s.problem = p
-	switch {
-	case p.Code == api.CodeServiceUnreachable && p.Args["detail"] == api.DetailNotRunning:
-		m.s.service = ServiceNotRunning
-	case p.Code == api.CodeNotPermitted, p.Code == api.CodeServiceUnreachable && p.Args["detail"] == api.DetailNotPermitted:
-		m.s.service = ServiceNotPermitted
-	case p.Code == api.CodePlatformUnbuilt:
-		m.s.service = ServiceUnsupported
-	default:
-		m.s.service = ServiceLost
-	}
+	m.s.problem, m.s.service, m.s.remote = p, serviceState(p), nil
 	for _, t := range m.s.meters {
 		t.gap()
 	}
@@ -60,6 +50,19 @@ func (m *Model) onLost(p *api.Problem) {
 		m.touch()
 	}
 	m.later()
+}
+
+// serviceState is what a problem says about the service.
+func serviceState(p *api.Problem) ServiceState {
+	switch {
+	case p.Code == api.CodeServiceUnreachable && p.Args["detail"] == api.DetailNotRunning:
+		return ServiceNotRunning
+	case p.Code == api.CodeNotPermitted, p.Code == api.CodeServiceUnreachable && p.Args["detail"] == api.DetailNotPermitted:
+		return ServiceNotPermitted
+	case p.Code == api.CodePlatformUnbuilt:
+		return ServiceUnsupported
+	}
+	return ServiceLost
 }
 
 // onStatus takes a snapshot of the service.
@@ -75,6 +78,13 @@ func (m *Model) onStatus(status api.Status) {
 		}
 	}
 	moved := !reflect.DeepEqual(withoutCounters(m.s.status), withoutCounters(status))
+	if !reflect.DeepEqual(m.s.status.Policy, status.Policy) {
+		moved = true
+		if m.s.policy = m.cfg.Policy; status.Policy != nil {
+			m.s.policy = policyOf(status.Policy)
+		}
+		m.refresh() // managed profiles may have come or gone, and settings may be others
+	}
 	m.s.status = status
 	m.settle(old, false)
 	if m.unlisted() {

@@ -37,6 +37,10 @@ func Run(ctx context.Context, s *ovpn.Session, cfg Config) error {
 	defer timer.Stop()
 	defer s.Abort() // when Send failed, nothing else has ended it
 	done := ctx.Done()
+	if err := r.drain(time.Now()); err != nil {
+		return r.result(err)
+	}
+	s.Prepare()
 	for {
 		if err := r.drain(time.Now()); err != nil {
 			return r.result(err)

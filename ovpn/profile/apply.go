@@ -13,7 +13,7 @@ import (
 
 func mode(p *parser, d *Directive, a []string) error {
 	if a[0] == "server" {
-		return errors.New("this is a server's file")
+		return remark("server_file")
 	}
 	return oneOf("mode", a[0], "p2p")
 }
@@ -24,7 +24,7 @@ func resolvRetry(p *parser, d *Directive, a []string) error {
 		return nil
 	}
 	_, err := seconds("value", a[0])
-	d.Verdict, d.Note = Ignored, "each try looks a name up once; connect-retry-max says how many tries there are"
+	d.say(Ignored, remark("each_try"))
 	return err
 }
 
@@ -47,7 +47,7 @@ func device(p *parser, d *Directive, a []string) error {
 		p.p.Dev, d.Note = a[0][:3], "the name is too long: another one is chosen"
 	}
 	if a[0] == "null" {
-		d.Verdict, d.Note = Unsupported, "not supported yet: dev null"
+		d.say(Unsupported, remark("dev_null"))
 	}
 	return nil
 }
@@ -70,7 +70,7 @@ func (p *parser) finishDev() {
 	for i := range q.Directives {
 		d := &q.Directives[i]
 		if q.DevType == "tap" && d.Verdict == Used && (d.Words[0] == "dev" || d.Words[0] == "dev-type") {
-			d.Verdict, d.Note = Unsupported, "not supported yet: TAP devices (Ethernet frames); ask for a server with dev tun"
+			d.say(Unsupported, remark("tap"))
 		}
 	}
 }
@@ -86,7 +86,7 @@ func ownOption(p *parser, d *Directive, a []string) error {
 	case err != nil:
 		return err
 	case len(r.Unknown) > 0:
-		d.Verdict, d.Note = Ignored, "not needed by a tunnel of this kind"
+		d.say(Ignored, remark("not_needed_here"))
 	case len(r.Notes) > 0 && words[0] != "dns":
 		_, d.Note, _ = strings.Cut(r.Notes[0], ": ")
 	}
@@ -109,7 +109,7 @@ func fileRef(p *parser, d *Directive, a []string) error { return p.inline(d, a[0
 
 func crlVerify(p *parser, d *Directive, a []string) error {
 	if len(a) > 1 {
-		return errors.New("a directory cannot be imported: name one file")
+		return remark("crl_directory")
 	}
 	return p.inline(d, a[0])
 }
@@ -147,9 +147,9 @@ func userAndPassword(body string) (user, password string, err error) {
 	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(body, "\r\n", "\n"), "\n"), "\n")
 	switch {
 	case len(lines) > 2 || strings.HasPrefix(lines[0], "-----BEGIN"):
-		return "", "", errors.New("is not a user name and a password, a line each")
+		return "", "", remark("not_login")
 	case strings.ContainsFunc(strings.Join(lines, ""), func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "", "", errors.New("user name or password has a control character")
+		return "", "", remark("control_character")
 	case lines[0] == "":
 		return "", "", errors.New("the user name is empty")
 	case len(lines) == 2:
@@ -191,7 +191,7 @@ func setEnv(p *parser, d *Directive, a []string) error {
 		}
 		p.p.SetEnv[name] = value
 	default:
-		d.Verdict, d.Note = Ignored, "no program is run that could read it"
+		d.say(Ignored, remark("no_program_reads"))
 	}
 	return nil
 }
@@ -220,7 +220,7 @@ func replayWindow(p *parser, d *Directive, a []string) (err error) {
 // askPass keeps the passphrase that a file holds for Unlock. The file is not
 // needed any more then, and the line stays without its name.
 func askPass(p *parser, d *Directive, a []string) error {
-	d.Verdict, d.Note = Ignored, "adit import asks for the passphrase once"
+	d.say(Ignored, remark("passphrase_once"))
 	if len(a) == 0 || p.files == nil || a[0] == "stdin" {
 		return nil
 	}

@@ -29,7 +29,12 @@ const (
 type Finding struct {
 	Line     int      `json:"line"`
 	Severity Severity `json:"severity"`
-	Text     string   `json:"text"`
+	Text     string   `json:"text"` // in English
+	// Code and Args say the same in a stable form, but for the directive that Text begins with.
+	Code      Code              `json:"code"`
+	Args      map[string]string `json:"args,omitempty"`
+	Directive string            `json:"directive,omitempty"` // empty: it is not about one alone
+	Ignored   bool              `json:"ignored,omitempty"`   // the directive is
 }
 
 // Certificate describes one certificate of a profile.
@@ -70,39 +75,43 @@ const weakRSA = 2048 // bits below it are called weak
 func (p *Profile) Check(now time.Time) Report {
 	r := &report{Report: Report{Name: p.Name, Directives: p.explained(), Auth: p.AuthKind(), Traffic: p.traffic(), Servers: p.Servers()}}
 	for _, e := range p.errs {
-		text := e.Text
-		if e.Directive != "" {
-			text = e.Directive + ": " + text
+		f := finding(e.Line, SeverityError, e.remark())
+		if f.Text = e.Text; e.Directive != "" {
+			f.Text, f.Directive = e.Directive+": "+e.Text, e.Directive
 		}
-		r.find(e.Line, SeverityError, text)
+		r.Problems = append(r.Problems, f)
 	}
 	for _, d := range p.Directives {
+		f := Finding{Line: d.Line, Code: d.Code, Args: d.Args, Directive: d.Words[0], Ignored: d.Verdict == Ignored}
 		switch d.Verdict {
 		case Unsupported:
-			r.find(d.Line, SeverityError, d.Words[0]+": "+d.Note)
+			f.Severity, f.Text = SeverityError, d.Words[0]+": "+d.Note
 		case Ignored:
-			r.find(d.Line, SeverityInfo, fmt.Sprintf("%s is ignored: %s", d.Words[0], d.Note))
+			f.Severity, f.Text = SeverityInfo, d.Words[0]+" is ignored: "+d.Note
+		default:
+			continue
 		}
+		r.Problems = append(r.Problems, f)
 	}
 	r.certificates(p, now)
 	if _, err := p.TLSConfig(func() time.Time { return now }); err != nil {
 		var e *CertificateError
 		if errors.As(err, &e) && e.Kind == OnToken {
-			r.find(p.lineOf("pkcs11-id"), SeverityWarning, e.Text)
+			r.find(p.lineOf("pkcs11-id"), SeverityWarning, e.remark())
 		} else if errors.As(err, &e) {
-			r.find(p.lineOf(map[Kind]string{Mismatch: "key", Locked: "key"}[e.Kind], "cert", "ca"), SeverityError, e.Text)
+			r.find(p.lineOf(map[Kind]string{Mismatch: "key", Locked: "key"}[e.Kind], "cert", "ca"), SeverityError, e.remark())
 		} else {
-			r.find(0, SeverityError, err.Error())
+			r.find(0, SeverityError, remarkOf(err))
 		}
 	}
-	if text := p.unseen(); text != "" {
-		r.find(p.lineOf("key", "pkcs12"), SeverityInfo, text)
+	if why := p.unseen(); why != "" {
+		r.find(p.lineOf("key", "pkcs12"), SeverityInfo, remark(why))
 	}
 	if !p.checksServer() {
-		r.find(0, SeverityWarning, "nothing tells the server's certificate from another client's: anybody with a certificate of this CA could pose as the server; add \"remote-cert-tls server\"")
+		r.find(0, SeverityWarning, remark("no_server_check"))
 	}
 	if p.ExitNotify > 0 && slices.ContainsFunc(p.Remotes, func(r Remote) bool { return strings.HasPrefix(r.Proto, "tcp") }) {
-		r.find(p.lineOf("explicit-exit-notify"), SeverityInfo, "explicit-exit-notify has no effect over TCP")
+		r.find(p.lineOf("explicit-exit-notify"), SeverityInfo, remark("exit_notify_over_tcp"))
 	}
 	slices.SortStableFunc(r.Problems, func(a, b Finding) int { return a.Line - b.Line })
 	r.Usable = !slices.ContainsFunc(r.Problems, func(f Finding) bool { return f.Severity == SeverityError })
@@ -120,28 +129,32 @@ func (p *Profile) CheckUnlocked(now time.Time, passphrase push.Secret) (Report, 
 	u.Key, u.Cert, u.CA, u.ExtraCerts = q.Key, q.Cert, q.CA, q.ExtraCerts
 	u.Directives = slices.Clone(p.Directives)
 	for i := range u.Directives {
-		if d := &u.Directives[i]; d.Verdict == Unsupported && d.Note == lockedNote {
-			d.Verdict, d.Note = Used, "the passphrase opens it; adit import stores the key without"
+		if d := &u.Directives[i]; d.Code == lockedCode {
+			d.Verdict, d.Note, d.Code = Used, "the passphrase opens it; adit import stores the key without", ""
 		}
 	}
 	return u.Check(now), nil
 }
 
 // unseen says what a passphrase keeps from Check, or "".
-func (p *Profile) unseen() string {
+func (p *Profile) unseen() Code {
 	switch {
 	case !p.Locked():
 		return ""
 	case p.PKCS12 != "":
-		return "not looked at without its passphrase: the certificate, the private key and any CA in the PKCS#12 file"
+		return "unseen_pkcs12"
 	}
-	return "not looked at without its passphrase: whether the private key is whole and belongs to the certificate"
+	return "unseen_key"
 }
 
 type report struct{ Report }
 
-func (r *report) find(line int, s Severity, text string) {
-	r.Problems = append(r.Problems, Finding{line, s, text})
+func (r *report) find(line int, s Severity, why *Remark) {
+	r.Problems = append(r.Problems, finding(line, s, why))
+}
+
+func finding(line int, s Severity, why *Remark) Finding {
+	return Finding{Line: line, Severity: s, Text: why.Error(), Code: why.Code, Args: why.Args}
 }
 
 // checksServer reports that more than "issued by the CA" is demanded.
@@ -215,20 +228,22 @@ func (r *report) certificates(p *Profile, now time.Time) {
 				Role: source.role, Subject: formatName(c.RawSubject), Issuer: formatName(c.RawIssuer),
 				NotBefore: c.NotBefore, NotAfter: c.NotAfter, Key: describeKey(c),
 			})
-			what := fmt.Sprintf("%s certificate %s", source.role, formatName(c.RawSubject))
-			kind, text := validity(c, now)
+			about := func(code Code, args ...string) *Remark {
+				return remark(code, append(args, "role", source.role, "subject", formatName(c.RawSubject))...)
+			}
+			kind, _ := validity(c, now)
 			leaf := source.role == "client" && i == 0
 			switch {
 			case kind != "" && !leaf: // the client's own is an error of TLSConfig
-				r.find(line, SeverityWarning, what+" "+text)
+				r.find(line, SeverityWarning, about(map[Kind]Code{Expired: "certificate_expired", NotYet: "certificate_not_yet"}[kind], validityArgs(c, kind, now)...))
 			case kind == "" && c.NotAfter.Sub(now) < ExpiresSoon:
-				r.find(line, SeverityWarning, fmt.Sprintf("%s expires on %s", what, c.NotAfter.UTC().Format(time.DateOnly)))
+				r.find(line, SeverityWarning, about("certificate_ends", "date", c.NotAfter.UTC().Format(time.DateOnly)))
 			}
 			if key, ok := c.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < weakRSA {
-				r.find(line, SeverityWarning, fmt.Sprintf("%s has a weak key of %d bits", what, key.N.BitLen()))
+				r.find(line, SeverityWarning, about("weak_key", "bits", strconv.Itoa(key.N.BitLen())))
 			}
 			if (c.SignatureAlgorithm == x509.SHA1WithRSA || c.SignatureAlgorithm == x509.ECDSAWithSHA1) && !selfIssued(c) {
-				r.find(line, SeverityWarning, what+" is signed with SHA-1: most servers refuse it")
+				r.find(line, SeverityWarning, about("sha1"))
 			}
 		}
 	}
@@ -251,7 +266,7 @@ func (r *report) clientChain(p *Profile, now time.Time) {
 	_, err = certs[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
-		r.find(p.lineOf("cert", "pkcs12"), SeverityWarning, "the client certificate is not issued by the profile's CA: the server must trust another CA for clients")
+		r.find(p.lineOf("cert", "pkcs12"), SeverityWarning, remark("other_ca"))
 	}
 }
 

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -60,12 +61,12 @@ func perConnection() []string {
 func (p *parser) endConnection(line int) {
 	c := p.conn
 	if c == nil {
-		p.fail(line, "</connection>", "closes nothing")
+		p.fail(line, "</connection>", errors.New("closes nothing"))
 		return
 	}
 	p.conn = nil
 	if len(c.remotes) == 0 {
-		p.fail(c.line, "<connection>", "has no remote")
+		p.fail(c.line, "<connection>", remark("connection_empty"))
 	}
 	p.remotes = append(p.remotes, c.remotes...)
 }
@@ -99,7 +100,7 @@ func (p *parser) finishRemotes() {
 		p.p.Remotes = append(p.p.Remotes, r)
 	}
 	if len(p.p.Remotes) == 0 && len(p.p.errs) == 0 {
-		p.fail(0, "remote", "no server is named")
+		p.fail(0, "remote", remark("no_server"))
 	}
 	p.finishProxies()
 	q := p.p
@@ -123,7 +124,7 @@ func (p *parser) finishRemotes() {
 			}
 		}
 		if n > 1 {
-			p.fail(0, "tls-auth", "cannot be used beside tls-crypt: one of tls-auth, tls-crypt and tls-crypt-v2")
+			p.fail(0, "tls-auth", remark("control_keys"))
 		}
 	}
 }

@@ -28,8 +28,6 @@ import (
 // ErrPassphrase says that a passphrase is wrong.
 var ErrPassphrase = errors.New("wrong passphrase")
 
-const lockedNote = "needs its passphrase: adit import asks for it, and stores the key without"
-
 // maxIterations bounds the work that a file may ask of a key derivation: seconds.
 const maxIterations = 10_000_000
 
@@ -291,7 +289,7 @@ func (p *parser) openPKCS12(d *Directive, text string) error {
 	key, cert, cas, err := pkcs12.DecodeChain(der, "")
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
-		d.Verdict, d.Note = Unsupported, lockedNote
+		d.say(Unsupported, remark(lockedCode))
 		return nil
 	case err != nil:
 		return fmt.Errorf("not a PKCS#12 file: %w", err)

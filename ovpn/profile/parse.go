@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -16,6 +17,7 @@ import (
 const (
 	maxText = 8 << 20  // bytes of profile with everything inlined: a CRL may be large
 	maxLine = 64 << 10 // bytes of one line outside of inline blocks
+	maxWord = 256      // bytes of a line in which Mentions looks for its first word
 )
 
 // Parse reads text. name names the profile in messages; files reads what it
@@ -29,17 +31,17 @@ func Parse(name string, text []byte, files Files) (*Profile, error) {
 		},
 		files: files, rules: rules(), tolerated: map[string]bool{},
 	}
-	fail := func(line int, why string) (*Profile, error) {
-		return nil, &Error{Profile: name, Line: line, Text: why}
+	fail := func(line int, why *Remark) (*Profile, error) {
+		return nil, &Error{Profile: name, Line: line, Text: why.Error(), Err: why}
 	}
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	switch {
 	case len(text) > maxText:
-		return fail(0, fmt.Sprintf("larger than %d bytes", maxText))
+		return fail(0, remark("too_large", "limit", strconv.Itoa(maxText)))
 	case bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}):
-		return fail(0, "is UTF-16: save it as UTF-8")
+		return fail(0, remark("utf16"))
 	case bytes.IndexByte(text, 0) >= 0:
-		return fail(bytes.Count(text[:bytes.IndexByte(text, 0)], []byte("\n"))+1, "has a NUL byte: not a text file")
+		return fail(bytes.Count(text[:bytes.IndexByte(text, 0)], []byte("\n"))+1, remark("nul"))
 	case !utf8.Valid(text):
 		text = []byte(strings.ToValidUTF8(string(text), "\uFFFD")) // comments in old code pages
 	}
@@ -50,7 +52,7 @@ func Parse(name string, text []byte, files Files) (*Profile, error) {
 	for i := 0; i < len(lines); i++ {
 		line, number := lines[i], i+1
 		if len(line) > maxLine {
-			return fail(number, fmt.Sprintf("longer than %d bytes", maxLine))
+			return fail(number, remark("long_line", "limit", strconv.Itoa(maxLine)))
 		}
 		tag, isTag := openTag(line)
 		if !isTag || tag == "connection" || tag == "/connection" {
@@ -62,7 +64,7 @@ func Parse(name string, text []byte, files Files) (*Profile, error) {
 			end = slices.IndexFunc(lines[i+1:], func(s string) bool { return strings.TrimSpace(s) == "</"+tag+">" })
 		}
 		if end < 0 {
-			return fail(number, fmt.Sprintf("<%s> is never closed", tag))
+			return fail(number, remark("block_open", "tag", tag))
 		}
 		body := lines[i+1 : i+1+end]
 		p.block(number, tag, strings.Join(body, "\n")+"\n")
@@ -74,7 +76,7 @@ func Parse(name string, text []byte, files Files) (*Profile, error) {
 	p.finish()
 	p.p.source = strings.Join(p.out, "\n")
 	if len(p.p.source) > maxText {
-		return fail(0, fmt.Sprintf("larger than %d bytes with its files", maxText))
+		return fail(0, remark("too_large", "limit", strconv.Itoa(maxText)))
 	}
 	if len(p.p.errs) == 0 {
 		return p.p, nil
@@ -92,6 +94,26 @@ func openTag(line string) (string, bool) {
 	}
 	tag := line[1 : len(line)-1]
 	return tag, !strings.ContainsAny(tag, "<> \t")
+}
+
+// Mentions reports whether any line of a text begins with a directive that Parse knows, or opens such a block: whether
+// it may be meant as a profile at all.
+func Mentions(text []byte) bool {
+	known, blocks := rules(), inlineRules()
+	for line := range bytes.Lines(text) {
+		word, _, _ := strings.Cut(strings.TrimSpace(string(line[:min(len(line), maxWord)])), " ")
+		if tag, ok := openTag(word); ok {
+			if _, ok := blocks[tag]; ok || tag == "connection" {
+				return true
+			}
+			continue
+		}
+		word, _, _ = strings.Cut(strings.TrimPrefix(word, "--"), "\t")
+		if _, ok := known[word]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // parser holds what is needed until the last line.
@@ -132,7 +154,7 @@ func (p *parser) line(number int, line string) {
 	switch trimmed {
 	case "<connection>":
 		if p.conn != nil {
-			p.fail(number, "<connection>", "inside another <connection>")
+			p.fail(number, "<connection>", errors.New("inside another <connection>"))
 		}
 		p.conn = &scope{line: number}
 		return
@@ -147,18 +169,18 @@ func (p *parser) line(number int, line string) {
 	switch {
 	case errors.Is(err, push.ErrTooManyWords):
 		if r, ok := p.rules[words[0]]; ok && r.apply != nil {
-			p.add(number, words, Refused, err.Error())
+			p.refuse(number, words, err)
 			return
 		}
 	case err != nil:
 		name := strings.Fields(trimmed)[0]
-		p.add(number, []string{strings.TrimPrefix(name, "--")}, Refused, err.Error())
+		p.refuse(number, []string{strings.TrimPrefix(name, "--")}, err)
 		return
 	case len(words) == 0:
 		return
 	}
 	if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' && r != '\v' && r != '\f' || r == 0x7f }) {
-		p.add(number, words[:1], Refused, "has a control character")
+		p.refuse(number, words[:1], remark("control_character"))
 		return
 	}
 	p.directive(number, words)
@@ -187,15 +209,26 @@ func (p *parser) suggest(name string) {
 	}
 }
 
-func (p *parser) add(line int, words []string, v Verdict, note string) {
-	p.p.Directives = append(p.p.Directives, Directive{Line: line, Words: words, Verdict: v, Note: note})
-	if v == Refused {
-		p.fail(line, words[0], note)
+func (p *parser) add(d Directive) {
+	p.p.Directives = append(p.p.Directives, d)
+	if d.Verdict == Refused {
+		p.p.errs = append(p.p.errs, &Error{Profile: p.p.Name, Line: d.Line, Directive: d.Words[0], Text: d.Note, Err: &Remark{d.Code, d.Args}})
 	}
 }
 
-func (p *parser) fail(line int, directive, text string) {
-	p.p.errs = append(p.p.errs, &Error{Profile: p.p.Name, Line: line, Directive: directive, Text: text})
+// judge adds a line with a verdict that does not depend on its values.
+func (p *parser) judge(line int, words []string, v Verdict, why *Remark) {
+	d := Directive{Line: line, Words: words}
+	d.say(v, why)
+	p.add(d)
+}
+
+func (p *parser) refuse(line int, words []string, err error) {
+	p.judge(line, words, Refused, remarkOf(err))
+}
+
+func (p *parser) fail(line int, directive string, err error) {
+	p.p.errs = append(p.p.errs, &Error{Profile: p.p.Name, Line: line, Directive: directive, Text: err.Error(), Err: remarkOf(err)})
 }
 
 // directive looks words[0] up and applies it.
@@ -208,29 +241,29 @@ func (p *parser) directive(line int, words []string) {
 	r, ok := p.rules[words[0]]
 	switch {
 	case !ok && !optional && !p.tolerated[words[0]] && securityWord(words[0]):
-		p.add(line, words, Refused, "unknown, and by its name it checks who the server is: ignoring it is not safe")
+		p.judge(line, words, Refused, remark("unknown_security"))
 		return
 	case !ok:
-		p.add(line, words, Ignored, "unknown directive")
+		p.judge(line, words, Ignored, remark("unknown_directive"))
 		return
 	case r.apply == nil:
-		p.add(line, redactWords(words), r.verdict, r.note)
+		p.judge(line, redactWords(words), r.verdict, remark(r.why))
 		return
 	case len(words)-1 < r.min || len(words)-1 > r.max:
-		p.add(line, redactWords(words), Refused, "wrong number of values; want: "+r.usage)
+		p.judge(line, redactWords(words), Refused, remark("values", "usage", r.usage))
 		return
 	}
 	d := &Directive{Line: line, Words: redactWords(words), Verdict: r.verdict, Note: r.note}
 	if err := r.apply(p, d, words[1:]); err != nil {
-		d.Verdict, d.Note = Refused, err.Error()
+		d.refuse(err)
 	}
 	if p.conn != nil && d.Verdict == Used && d.Note == "" && !slices.Contains(perConnection(), words[0]) {
 		d.Note = "does not belong into <connection>: taken for the whole file"
 	}
 	if p.conn != nil && d.Verdict == Used && (words[0] == "local" || words[0] == "lport") {
-		d.Verdict, d.Note = Ignored, "is taken outside of <connection> only"
+		d.say(Ignored, remark("outside_connection"))
 	}
-	p.add(d.Line, d.Words, d.Verdict, d.Note)
+	p.add(*d)
 }
 
 // redactWords hides words that hold a secret in themselves.
@@ -257,17 +290,17 @@ func (p *parser) block(line int, tag, body string) {
 	set, ok := inlineRules()[tag]
 	if !ok {
 		if securityWord(tag) {
-			p.add(line, []string{tag}, Refused, "unknown inline block, and by its name it is about security")
+			p.judge(line, []string{tag}, Refused, remark("unknown_security_block"))
 			return
 		}
-		p.add(line, []string{tag}, Ignored, "unknown inline block")
+		p.judge(line, []string{tag}, Ignored, remark("unknown_block"))
 		return
 	}
 	d := &Directive{Line: line, Words: []string{tag, "[inline]"}}
 	if err := set(p, d, body); err != nil {
-		d.Verdict, d.Note = Refused, err.Error()
+		d.refuse(err)
 	}
-	p.add(d.Line, d.Words, d.Verdict, d.Note)
+	p.add(*d)
 }
 
 // inline replaces a line that refers to a file by an inline block, and applies it.
@@ -300,11 +333,11 @@ func (p *parser) inline(d *Directive, path string, after ...string) error {
 
 func (p *parser) read(path string) ([]byte, error) {
 	if p.files == nil {
-		return nil, fmt.Errorf("refers to the file %s; only profiles with everything inline are taken here", path)
+		return nil, remark("file_refused", "file", path)
 	}
 	body, err := p.files(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, err)
+		return nil, remark("file_unreadable", "file", path, "detail", err.Error())
 	}
 	if len(body) > maxText {
 		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxText)
@@ -324,7 +357,7 @@ func chunked(s string) string {
 // finish does what needs all lines.
 func (p *parser) finish() {
 	if p.conn != nil {
-		p.fail(p.conn.line, "<connection>", "is never closed")
+		p.fail(p.conn.line, "<connection>", remark("connection_open"))
 	}
 	p.finishPKCS12()
 	p.finishRemotes()
@@ -339,9 +372,9 @@ func (p *parser) finish() {
 					line = p.ownLines[i]
 				}
 			}
-			p.fail(line, e.Option, e.Text)
+			p.fail(line, e.Option, errors.New(e.Text))
 		} else {
-			p.fail(0, "", err.Error())
+			p.fail(0, "", err)
 		}
 		own = push.Reply{PeerID: -1}
 	}
@@ -354,7 +387,7 @@ func (p *parser) finish() {
 	q.Compress = own.Compress
 	q.PointToPoint = p.tls && !p.pull
 	if q.VerifyHash != nil && len(q.CA) == 0 {
-		p.fail(0, "verify-hash", "needs a ca")
+		p.fail(0, "verify-hash", remark("needs_ca"))
 	}
 	p.finishDev()
 	p.finishAuth()

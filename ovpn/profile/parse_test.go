@@ -124,8 +124,8 @@ host-name WSHOST lladdr route-ipv6-gateway dhcp-renew dhcp-release tap-sleep ech
 		if !ok {
 			t.Errorf("%s has no verdict", name)
 		}
-		if ok && r.apply == nil && (r.note == "" || r.verdict == Used) {
-			t.Errorf("%s: fixed verdict %s, note %q", name, r.verdict, r.note)
+		if ok && r.apply == nil && (r.why == "" || r.verdict == Used) {
+			t.Errorf("%s: fixed verdict %s, note %q", name, r.verdict, r.why)
 		}
 	}
 	for _, name := range []string{"ca", "cert", "key", "extra-certs", "pkcs12", "tls-auth", "tls-crypt", "tls-crypt-v2", "crl-verify", "auth-user-pass", "http-proxy-user-pass", "secret", "dh", "peer-fingerprint"} {
@@ -349,6 +349,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if err != nil {
 			return
+		}
+		if !Mentions([]byte(text)) {
+			t.Fatalf("%q is a profile, and mentions nothing", text)
 		}
 		again, err := Parse("", []byte(p.Text()), nil)
 		if err != nil {

@@ -67,13 +67,19 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// remark is what the text says.
+func (e *Error) remark() *Remark { return remarkOf(e) }
+
 // Directive is one line and what becomes of it.
 type Directive struct {
 	Line    int      `json:"line"`
 	Words   []string `json:"words"` // without inline contents and without secrets
 	Verdict Verdict  `json:"verdict"`
 	Note    string   `json:"note,omitempty"`
-	Does    string   `json:"does,omitempty"` // in a Report: what a used one without a Note is for
+	// Code and Args are the note's as a Remark; used lines have none.
+	Code Code              `json:"code,omitempty"`
+	Args map[string]string `json:"args,omitempty"`
+	Does string            `json:"does,omitempty"` // in a Report: what a used one without a Note is for
 }
 
 // Remote is one server to try, with what its <connection> block overrides.

@@ -154,7 +154,7 @@ func httpProxyOption(p *parser, d *Directive, a []string) error {
 		set = func(x *Proxy) { x.Version = value }
 	case "AGENT":
 		if bad(value) {
-			return errors.New("has a control character")
+			return remark("control_character")
 		}
 		set = func(x *Proxy) { x.Agent = value }
 	case "CUSTOM-HEADER", "EXT1", "EXT2":
@@ -216,7 +216,7 @@ func (p *parser) finishProxy(s *scope) {
 		case x.Auth == "auto" || x.Auth == "auto-nct":
 			d.Note = "if the proxy wants a password, name it in <http-proxy-user-pass>"
 		default:
-			d.Verdict, d.Note = Unsupported, "not supported yet: asking for the proxy's password; name it in <"+d.Words[0]+"-user-pass>"
+			d.say(Unsupported, remark("proxy_password", "directive", d.Words[0]))
 		}
 	}
 }
@@ -233,19 +233,19 @@ func (s *scope) ownExtra(global *scope) []func(*Proxy) {
 func (p *parser) finishProxies() {
 	q := p.p
 	line := p.overrideLine
-	note := func(verdict Verdict, text string) {
+	judge := func(verdict Verdict, why *Remark) {
 		for i := range q.Directives {
 			if d := &q.Directives[i]; d.Line == line && d.Verdict == Used {
-				d.Verdict, d.Note = verdict, text
+				d.say(verdict, why)
 				if verdict == Refused {
-					p.fail(line, d.Words[0], text)
+					p.fail(line, d.Words[0], why)
 				}
 			}
 		}
 	}
 	if p.override != nil {
 		if !slices.ContainsFunc(q.Remotes, func(r Remote) bool { return !r.udp() }) {
-			note(Ignored, "no server is reached over TCP")
+			judge(Ignored, remark("no_tcp"))
 			return
 		}
 		for i := range q.Remotes {
@@ -258,10 +258,10 @@ func (p *parser) finishProxies() {
 			line = first(p.global.proxyLine, q.Remotes[i].Line)
 		}
 		if slices.ContainsFunc(q.Remotes, carried) {
-			note(Used, "servers over UDP are left out: an HTTP proxy cannot carry it")
+			judge(Used, remark("udp_left_out"))
 		} else {
 			line = first(p.proxyLine(), line)
-			note(Refused, "an HTTP proxy cannot carry UDP: write proto tcp")
+			judge(Refused, remark("proxy_udp"))
 		}
 		q.Remotes = slices.DeleteFunc(q.Remotes, func(r Remote) bool { return !carried(r) })
 	}

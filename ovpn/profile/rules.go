@@ -14,7 +14,8 @@ type rule struct {
 	min, max int // number of values
 	usage    string
 	verdict  Verdict
-	note     string
+	note     string // of a used one
+	why      Code   // of any other
 	apply    func(p *parser, d *Directive, a []string) error
 }
 
@@ -31,11 +32,9 @@ func rules() map[string]rule {
 			t[name] = r
 		}
 	}
-	ignore := func(note string, names ...string) { add(rule{verdict: Ignored, note: note}, names...) }
-	later := func(what string, names ...string) {
-		add(rule{verdict: Unsupported, note: "not supported yet: " + what}, names...)
-	}
-	refuse := func(why string, names ...string) { add(rule{verdict: Refused, note: why}, names...) }
+	ignore := func(why Code, names ...string) { add(rule{verdict: Ignored, why: why}, names...) }
+	later := func(what Code, names ...string) { add(rule{verdict: Unsupported, why: what}, names...) }
+	refuse := func(why Code, names ...string) { add(rule{verdict: Refused, why: why}, names...) }
 	use := func(min, max int, usage string, apply func(p *parser, d *Directive, a []string) error, names ...string) {
 		add(rule{min: min, max: max, usage: usage, apply: apply}, names...)
 	}
@@ -56,13 +55,13 @@ func rules() map[string]rule {
 		return nil
 	}, "client", "pull", "tls-client")
 	use(1, 1, "p2p", mode, "mode")
-	ignore("only a server uses it", "server", "server-ipv6", "server-bridge", "push", "push-reset", "push-remove", "push-peer-info-allow",
+	ignore("server_only", "server", "server-ipv6", "server-bridge", "push", "push-reset", "push-remove", "push-peer-info-allow",
 		"dh", "client-config-dir", "ccd-exclusive", "client-to-client", "duplicate-cn", "max-clients", "ifconfig-pool", "ifconfig-pool-persist",
 		"ifconfig-push", "ifconfig-ipv6-push", "ifconfig-ipv6-pool", "iroute", "iroute-ipv6", "max-routes-per-client", "connect-freq", "connect-freq-initial", "hash-size", "bcast-buffers",
 		"tcp-queue-limit", "username-as-common-name", "client-cert-not-required", "verify-client-cert", "auth-user-pass-optional", "auth-gen-token",
 		"auth-gen-token-secret", "opt-verify", "stale-routes-check", "port-share", "disable", "tls-crypt-v2-verify", "tls-crypt-v2-max-age", "vlan-accept", "vlan-pvid", "vlan-tagging",
 		"override-username", "ip-remote-hint", "allow-recursive-routing-server", "auth-user-pass-verify", "client-connect", "client-disconnect", "client-crresponse", "learn-address", "learn-address-limit", "force-tls-key-material-export")
-	refuse("this is a server's file", "tls-server")
+	refuse("server_file", "tls-server")
 
 	// Servers and transport
 	use(1, 3, "host [port [proto]]", remote, "remote")
@@ -84,7 +83,7 @@ func rules() map[string]rule {
 	use(0, 1, "[ipv6only]", nobind, "bind")
 	use(1, 1, "address", localAddress, "local")
 	use(1, 1, "port", localPort, "lport")
-	ignore("a server that has moved is found again with a new session", "float")
+	ignore("float", "float")
 	use(1, 1, "mark", func(p *parser, d *Directive, a []string) (err error) {
 		p.p.Mark, err = number("mark", a[0], 0, 1<<31-1)
 		d.Note = "on Linux, by the service or root (CAP_NET_ADMIN); other systems have no such mark, and it has no effect there"
@@ -95,13 +94,13 @@ func rules() map[string]rule {
 	use(1, 1, "file", fileRef, "http-proxy-user-pass", "socks-proxy-user-pass")
 	use(2, 3, "host port [nct]", httpProxyOverride, "http-proxy-override")
 	use(1, 3, "host [port [file]]", socksProxy, "socks-proxy")
-	ignore("openvpn ignores it as well", "http-proxy-retry", "http-proxy-timeout", "socks-proxy-retry", "auto-proxy")
-	ignore("the system's default is used", "multihome", "passtos", "socket-flags", "tcp-nodelay", "txqueuelen", "fast-io", "mtu-disc", "ip-mtu", "bind-dev", "proto-force", "disable-dco", "mtu-test", "mtu-dynamic")
+	ignore("openvpn_ignores", "http-proxy-retry", "http-proxy-timeout", "socks-proxy-retry", "auto-proxy")
+	ignore("system_default", "multihome", "passtos", "socket-flags", "tcp-nodelay", "txqueuelen", "fast-io", "mtu-disc", "ip-mtu", "bind-dev", "proto-force", "disable-dco", "mtu-test", "mtu-dynamic")
 
 	// Device and addresses
 	use(1, 1, "tun or a device name", device, "dev")
 	use(1, 1, "tun or tap", deviceType, "dev-type")
-	ignore("the service names its devices", "dev-node", "windows-driver", "lladdr", "iproute", "tun-ipv6", "ifconfig-nowarn", "ifconfig-noexec", "route-noexec")
+	ignore("device_names", "dev-node", "windows-driver", "lladdr", "iproute", "tun-ipv6", "ifconfig-nowarn", "ifconfig-noexec", "route-noexec")
 	for _, name := range []string{
 		"topology", "ifconfig", "ifconfig-ipv6", "route", "route-ipv6", "route-gateway", "route-metric", "redirect-gateway", "redirect-private",
 		"block-ipv6", "block-outside-dns", "register-dns", "dhcp-option", "dns", "ping", "ping-restart", "ping-exit", "keepalive", "inactive", "session-timeout",
@@ -116,11 +115,11 @@ func rules() map[string]rule {
 	}, "max-packet-size")
 	use(0, 2, "[bytes [mtu|fixed]]", mssfix, "mssfix")
 	use(1, 2, "bytes [mtu]", fragment, "fragment")
-	ignore("nothing is compressed", "comp-noadapt", "allow-compression")
-	ignore("tun-mtu decides", "link-mtu", "tun-mtu-extra", "tun-mtu-max")
+	ignore("no_compression", "comp-noadapt", "allow-compression")
+	ignore("tun_mtu_decides", "link-mtu", "tun-mtu-extra", "tun-mtu-max")
 	flag(func(q *Profile) { q.RouteNoPull = true }, "route-nopull")
 	use(2, any16, "accept|ignore|reject text", pullFilter, "pull-filter")
-	ignore("routes and addresses are set at once by system calls", "route-delay", "route-method", "route-table", "route-ipv6-gateway", "ip-win32", "tap-sleep",
+	ignore("routes_at_once", "route-delay", "route-method", "route-table", "route-ipv6-gateway", "ip-win32", "tap-sleep",
 		"dhcp-renew", "dhcp-release", "dhcp-internal", "dhcp-pre-release", "max-routes", "allow-pull-fqdn", "allow-nonadmin", "pause-exit", "show-net-up", "allow-recursive-routing")
 
 	// Keys and certificates
@@ -128,10 +127,10 @@ func rules() map[string]rule {
 	use(1, 2, "file", crlVerify, "crl-verify")
 	use(1, 2, "file [direction]", tlsAuth, "tls-auth")
 	use(1, 1, "0, 1 or bidirectional", keyDirection, "key-direction")
-	refuse("a directory cannot be imported: name the certificate with ca", "capath")
-	refuse("another file cannot be included: put its lines here", "config")
-	refuse("a static key has no forward secrecy: use certificates", "secret")
-	later("keys in the system's store", "cryptoapicert", "management-external-key", "management-external-cert")
+	refuse("directory", "capath")
+	refuse("other_file", "config")
+	refuse("static_key", "secret")
+	later("system_store", "cryptoapicert", "management-external-key", "management-external-cert")
 	use(1, 1, "id", func(p *parser, d *Directive, a []string) error {
 		if len(a[0]) > maxTokenID {
 			return fmt.Errorf("value is longer than %d bytes", maxTokenID)
@@ -139,9 +138,9 @@ func rules() map[string]rule {
 		p.p.PKCS11ID, d.Note = a[0], "with adit connect --userspace --pkcs11 MODULE only: the service has no token"
 		return nil
 	}, "pkcs11-id")
-	ignore("a module is a program, and a profile names none: name it with adit connect --userspace --pkcs11 MODULE", "pkcs11-providers")
-	ignore("the token says itself how it wants its PIN; it is asked for once", "pkcs11-protected-authentication", "pkcs11-private-mode", "pkcs11-pin-cache")
-	later("certificates that a token hides until the PIN is given, and ids from a management interface", "pkcs11-cert-private", "pkcs11-id-management")
+	ignore("module_not_named", "pkcs11-providers")
+	ignore("token_pin", "pkcs11-protected-authentication", "pkcs11-private-mode", "pkcs11-pin-cache")
+	later("token_hidden", "pkcs11-cert-private", "pkcs11-id-management")
 	use(0, 1, "[file]", askPass, "askpass")
 
 	// Ciphers
@@ -149,15 +148,15 @@ func rules() map[string]rule {
 	use(1, 1, "cipher", cipherName, "cipher")
 	use(1, 1, "list", dataCiphers, "data-ciphers", "ncp-ciphers")
 	use(1, 1, "cipher", fallback, "data-ciphers-fallback")
-	ignore("the cipher is always negotiated", "ncp-disable", "keysize", "data-ciphers-ignored", "compat-mode")
-	refuse("packets could be replayed", "no-replay")
-	refuse("packets would repeat their nonces", "no-iv")
+	ignore("always_negotiated", "ncp-disable", "keysize", "data-ciphers-ignored", "compat-mode")
+	refuse("replay", "no-replay")
+	refuse("nonces", "no-iv")
 	use(1, 1, "2", keyMethod, "key-method")
-	ignore("crypto/tls is used", "prng", "engine", "providers", "ecdh-curve", "show-ciphers", "use-prediction-resistance", "allow-deprecated-insecure-static-crypto", "ssl-security-level")
+	ignore("crypto_tls", "prng", "engine", "providers", "ecdh-curve", "show-ciphers", "use-prediction-resistance", "allow-deprecated-insecure-static-crypto", "ssl-security-level")
 	use(1, 2, "1.2 or 1.3", tlsMin, "tls-version-min")
 	use(1, 1, "1.2 or 1.3", tlsMax, "tls-version-max")
 	use(1, 1, "list", tlsCipher, "tls-cipher")
-	ignore("TLS 1.3 has no weak ciphers: crypto/tls chooses", "tls-ciphersuites")
+	ignore("tls13_suites", "tls-ciphersuites")
 	use(1, 1, "list", tlsGroups, "tls-groups")
 	use(1, 1, "legacy, preferred or suiteb", certProfile, "tls-cert-profile")
 
@@ -170,8 +169,8 @@ func rules() map[string]rule {
 	use(1, 3, "fingerprint [algorithm]", verifyHash, "verify-hash")
 	use(1, any16, "SHA-256 fingerprints", peerFingerprint, "peer-fingerprint")
 	use(1, any16, "fields", usernameField, "x509-username-field")
-	refuse("removed from openvpn; write verify-x509-name", "tls-remote")
-	ignore("it only feeds scripts", "x509-track", "tls-export-cert", "compat-names", "no-name-remapping")
+	refuse("tls_remote", "tls-remote")
+	ignore("feeds_scripts", "x509-track", "tls-export-cert", "compat-names", "no-name-remapping")
 
 	// Who the user is
 	use(0, 1, "[file]", authUserPass, "auth-user-pass")
@@ -185,8 +184,8 @@ func rules() map[string]rule {
 		p.p.AuthFederate = true
 		return nil
 	}, "auth-federate")
-	later("device posture", "aws-auth-device-posture")
-	ignore("the server pushes it", "auth-token", "auth-token-user")
+	later("device_posture", "aws-auth-device-posture")
+	ignore("server_pushes", "auth-token", "auth-token-user")
 
 	// Timers
 	duration("hand-window", func(p *parser) *time.Duration { return &p.p.HandWindow })
@@ -202,16 +201,16 @@ func rules() map[string]rule {
 		return err
 	}, "reneg-pkts")
 	use(1, 2, "packets [seconds]", replayWindow, "replay-window")
-	ignore("a failed handshake is tried again after a pause", "tls-exit")
+	ignore("handshake_again", "tls-exit")
 	add(rule{usage: "no value", note: "a client never has a second session beside the first", apply: nothing}, "single-session")
 	add(rule{usage: "no value", note: "a client always knows its server", apply: nothing}, "ping-timer-rem")
-	ignore("not needed", "replay-persist", "mute-replay-warnings", "suppress-timestamps", "remap-usr1", "persist-local-ip",
+	ignore("not_needed", "replay-persist", "mute-replay-warnings", "suppress-timestamps", "remap-usr1", "persist-local-ip",
 		"persist-remote-ip", "disable-occ", "occ-disable", "rmtun", "mktun", "shaper", "test-crypto", "gremlin", "memstats", "errors-to-stderr", "push-continuation", "bufsize", "ncp-p2p", "nobind-ipv6", "udp-mtu")
 
 	// Peer info and environment
 	flag(func(q *Profile) { q.PushPeerInfo = true }, "push-peer-info")
 	use(1, any16, "name [value]", setEnv, "setenv")
-	ignore("no program is run that could read it", "setenv-safe")
+	ignore("no_program_reads", "setenv-safe")
 	use(1, any16, "names", func(p *parser, d *Directive, a []string) error {
 		for _, name := range a {
 			p.tolerated[name] = true
@@ -224,14 +223,14 @@ func rules() map[string]rule {
 		p.p.Verb, err = number("level", a[0], 0, 15)
 		return err
 	}, "verb")
-	ignore("no program named by a profile is ever run", "up", "down", "route-up", "route-pre-down", "ipchange", "tls-verify", "plugin", "script-security", "dns-updown",
+	ignore("no_program", "up", "down", "route-up", "route-pre-down", "ipchange", "tls-verify", "plugin", "script-security", "dns-updown",
 		"up-restart", "down-pre", "up-delay", "tls-verify-script", "service")
-	ignore("the service decides", "user", "group", "chroot", "daemon", "inetd", "log", "log-append", "status", "status-version", "writepid", "syslog", "nice", "mlock",
+	ignore("service_decides", "user", "group", "chroot", "daemon", "inetd", "log", "log-append", "status", "status-version", "writepid", "syslog", "nice", "mlock",
 		"cd", "mute", "machine-readable-output", "setcon", "tmp-dir", "connect-freq-user", "block-local")
-	ignore("there is no management interface", "management", "management-client", "management-hold", "management-query-passwords", "management-query-remote",
+	ignore("no_management", "management", "management-client", "management-hold", "management-query-passwords", "management-query-remote",
 		"management-query-proxy", "management-log-cache", "management-up-down", "management-signal", "management-forget-disconnect", "management-client-user",
 		"management-client-group", "management-client-auth", "management-client-pf")
-	ignore("a note of Access Server", "host-name", "WSHOST", "WEB_CA_BUNDLE", "IS_OPENVPN_WEB_CA", "CLI_PREF_ALLOW_WEB_IMPORT", "CLI_PREF_BASIC_CLIENT",
+	ignore("access_server", "host-name", "WSHOST", "WEB_CA_BUNDLE", "IS_OPENVPN_WEB_CA", "CLI_PREF_ALLOW_WEB_IMPORT", "CLI_PREF_BASIC_CLIENT",
 		"CLI_PREF_ENABLE_CONNECT", "CLI_PREF_ENABLE_XD_PROXY", "NO_WEB")
 	return t
 }
@@ -260,7 +259,7 @@ func inlineRules() map[string]func(p *parser, d *Directive, body string) error {
 		"key": func(p *parser, d *Directive, body string) error {
 			p.p.Key = push.Secret(body)
 			if locked(body) {
-				d.Verdict, d.Note = Unsupported, lockedNote
+				d.say(Unsupported, remark(lockedCode))
 			}
 			return privateKey([]byte(body))
 		},
@@ -277,11 +276,11 @@ func inlineRules() map[string]func(p *parser, d *Directive, body string) error {
 		"http-proxy-user-pass":  proxyLogin,
 		"socks-proxy-user-pass": proxyLogin,
 		"secret": func(p *parser, d *Directive, body string) error {
-			d.Verdict, d.Note = Refused, "a static key has no forward secrecy: use certificates"
+			d.say(Refused, remark("static_key"))
 			return nil
 		},
 		"dh": func(p *parser, d *Directive, body string) error {
-			d.Verdict, d.Note = Ignored, "only a server uses it"
+			d.say(Ignored, remark("server_only"))
 			return nil
 		},
 		"peer-fingerprint": func(p *parser, d *Directive, body string) error {

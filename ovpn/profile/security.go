@@ -14,7 +14,7 @@ import (
 func auth(p *parser, d *Directive, a []string) error {
 	p.p.Auth = strings.TrimPrefix(strings.ToUpper(a[0]), "RSA-") // OpenSSL's older names
 	if p.p.Auth == "NONE" {
-		return errors.New("without a digest packets could be forged")
+		return remark("no_digest")
 	}
 	return nil
 }
@@ -32,9 +32,9 @@ func (p *parser) finishAuth() {
 		}
 		switch {
 		case !tlsAuth && !old:
-			d.Verdict, d.Note = Ignored, "only tls-auth and old ciphers need it: nothing does here"
+			d.say(Ignored, remark("auth_unused"))
 		case !slices.Contains([]string{"SHA1", "SHA224", "SHA256", "SHA384", "SHA512"}, q.Auth):
-			d.Verdict, d.Note = Unsupported, "not supported: digest "+q.Auth
+			d.say(Unsupported, remark("digest_unsupported", "digest", q.Auth))
 		}
 	}
 }
@@ -47,7 +47,7 @@ func cipherName(p *parser, d *Directive, a []string) error {
 			p.p.Fallback = name
 		}
 		if p.fallback && p.p.Fallback != name {
-			d.Verdict, d.Note = Ignored, "data-ciphers-fallback replaces it"
+			d.say(Ignored, remark("fallback_replaces"))
 		} else if classify(name) == legacy {
 			d.Note = "offered last: AES-GCM or ChaCha20-Poly1305 is better"
 		}
@@ -56,22 +56,19 @@ func cipherName(p *parser, d *Directive, a []string) error {
 		if p.p.BrokenFallback == "" {
 			p.p.BrokenFallback = name
 		}
-		d.Verdict, d.Note = Ignored, name+" is broken and refused: a better one is negotiated, or the connection fails; "+switchHint
+		d.say(Ignored, remark("cipher_refused", "cipher", name))
 	case weak:
 		if name == "NONE" {
-			return errors.New("packets would not be encrypted")
+			return remark("no_encryption")
 		}
-		d.Verdict, d.Note = Ignored, name+" is broken; a better one is negotiated, or the connection fails"
+		d.say(Ignored, remark("cipher_broken", "cipher", name))
 	case foreign:
-		d.Verdict, d.Note = Ignored, name+" is not supported; another one is negotiated, or the connection fails"
+		d.say(Ignored, remark("cipher_other", "cipher", name))
 	default:
-		return fmt.Errorf("unknown cipher %q", a[0])
+		return remark("unknown_cipher", "cipher", strconv.Quote(a[0]))
 	}
 	return nil
 }
-
-// switchHint names the switch for the ciphers that classify calls broken.
-const switchHint = "an administrator can enable it with aditd --allow-insecure-ciphers"
 
 func (p *parser) addBroken(name string) {
 	if !slices.Contains(p.p.Broken, name) {
@@ -101,7 +98,7 @@ func dataCiphers(p *parser, d *Directive, a []string) error {
 		case kind == aead || kind == legacy:
 			list = append(list, name)
 		case kind == strange && !optional:
-			return fmt.Errorf("unknown cipher %q", name)
+			return remark("unknown_cipher", "cipher", strconv.Quote(name))
 		default:
 			if kind == broken {
 				p.addBroken(name)
@@ -120,11 +117,11 @@ func dataCiphers(p *parser, d *Directive, a []string) error {
 			d.Note += " (broken ones are refused; an administrator can enable them with aditd --allow-insecure-ciphers)"
 		}
 	case kinds[foreign] > 0:
-		d.Verdict, d.Note = Unsupported, "not supported: "+strings.Join(skipped, ", ")
+		d.say(Unsupported, remark("ciphers_unsupported", "ciphers", strings.Join(skipped, ", ")))
 	case kinds[broken] > 0:
-		d.Verdict, d.Note = Ignored, strings.Join(dedupe(skipped), ", ")+": broken and refused; the default is offered instead; "+switchHint
+		d.say(Ignored, remark("ciphers_default", "ciphers", strings.Join(dedupe(skipped), ", ")))
 	default:
-		return fmt.Errorf("names only broken ciphers: %s", strings.Join(skipped, ", "))
+		return remark("only_broken", "ciphers", strings.Join(skipped, ", "))
 	}
 	return nil
 }
@@ -179,7 +176,7 @@ func (p *parser) versions() error {
 
 func tlsCipher(p *parser, d *Directive, a []string) error {
 	if p.p.TLSCiphers = suites(a[0]); len(p.p.TLSCiphers) == 0 {
-		d.Verdict, d.Note = Ignored, "names no suite that crypto/tls has; its default is used"
+		d.say(Ignored, remark("no_suite"))
 	}
 	return nil
 }
@@ -194,7 +191,7 @@ func tlsGroups(p *parser, d *Directive, a []string) error {
 		}
 	}
 	if len(p.p.TLSGroups) == 0 {
-		d.Verdict, d.Note = Ignored, "names no group that crypto/tls has; its default is used"
+		d.say(Ignored, remark("no_group"))
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 func number(field, s string, low, high int) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < low || n > high {
-		return 0, fmt.Errorf("%s %q is not a number from %d to %d", field, s, low, high)
+		return 0, remark("number", "field", field, "value", strconv.Quote(s), "low", strconv.Itoa(low), "high", strconv.Itoa(high))
 	}
 	return n, nil
 }
@@ -57,14 +57,14 @@ func protocol(s string) (string, error) {
 	case "tcp-server", "tcp4-server", "tcp6-server":
 		return "", fmt.Errorf("proto %s is for servers", s)
 	}
-	return "", fmt.Errorf("proto %q is not udp or tcp (or with 4 or 6 behind it)", s)
+	return "", remark("protocol", "value", strconv.Quote(s))
 }
 
 func hostName(s string) error {
 	if _, err := netip.ParseAddr(s); err == nil || push.IsDomain(s) {
 		return nil
 	}
-	return fmt.Errorf("host %q is not a name or an address", s)
+	return remark("host", "value", strconv.Quote(s))
 }
 
 // fingerprint reads AA:BB:….
@@ -182,10 +182,10 @@ func certificates(text []byte) ([]*x509.Certificate, error) {
 		certs = append(certs, cert)
 	}
 	if len(certs) == 0 {
-		return nil, errors.New("holds no certificate: truncated or not PEM?")
+		return nil, remark("no_certificate")
 	}
 	if len(certs) < written {
-		return nil, fmt.Errorf("%d of %d certificates are truncated or damaged", written-len(certs), written)
+		return nil, remark("certificates_damaged", "damaged", strconv.Itoa(written-len(certs)), "all", strconv.Itoa(written))
 	}
 	return certs, nil
 }
@@ -196,7 +196,7 @@ func privateKey(text []byte) error {
 		var block *pem.Block
 		block, text = pem.Decode(text)
 		if block == nil {
-			return errors.New("holds no private key: truncated or not PEM?")
+			return remark("no_private_key")
 		}
 		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
 			return nil
@@ -230,15 +230,15 @@ func staticKey(text string) error {
 	const begin, end = "-----BEGIN OpenVPN Static key V1-----", "-----END OpenVPN Static key V1-----"
 	_, body, ok := strings.Cut(text, begin)
 	if !ok {
-		return errors.New("holds no OpenVPN static key")
+		return remark("no_static_key")
 	}
 	body, _, ok = strings.Cut(body, end)
 	if !ok {
-		return errors.New("the OpenVPN static key is truncated")
+		return remark("static_key_truncated")
 	}
 	key, err := hex.DecodeString(strings.Join(strings.Fields(body), ""))
 	if err != nil || len(key) != 256 {
-		return errors.New("the OpenVPN static key is not 256 bytes in hex")
+		return remark("static_key_damaged")
 	}
 	return nil
 }
@@ -247,5 +247,5 @@ func oneOf(field, s string, words ...string) error {
 	if slices.Contains(words, s) {
 		return nil
 	}
-	return fmt.Errorf("%s %q is not one of %s", field, s, strings.Join(words, ", "))
+	return remark("one_of", "field", field, "value", strconv.Quote(s), "words", strings.Join(words, ", "))
 }

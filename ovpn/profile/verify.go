@@ -55,7 +55,16 @@ type CertificateError struct {
 	Kind Kind
 	Text string
 	Err  error // may be nil
+
+	why *Remark
 }
+
+// certificateError words a CertificateError; err may be nil.
+func certificateError(kind Kind, why *Remark, err error) *CertificateError {
+	return &CertificateError{kind, why.Error(), err, why}
+}
+
+func (e *CertificateError) remark() *Remark { return e.why }
 
 func (e *CertificateError) Error() string { return e.Text }
 
@@ -108,33 +117,34 @@ func (p *Profile) clientCertificate(now time.Time) (*tls.Certificate, error) {
 	case p.signer != nil:
 		return p.signedBy(p.signer, now)
 	case p.PKCS11ID != "" && p.Key == "":
-		return nil, &CertificateError{Kind: OnToken, Text: "the private key is on a token (pkcs11-id): only adit connect --userspace --pkcs11 MODULE can use it"}
+		return nil, certificateError(OnToken, remark("key_on_token"), nil)
 	case len(p.Cert) == 0 && p.Key == "" && (p.AuthUserPass || p.AuthFederate || p.NoClientCert):
 		return nil, nil
 	case len(p.Cert) == 0 && p.PKCS12 != "":
-		return nil, &CertificateError{Kind: Locked, Text: "the PKCS#12 file " + lockedNote}
+		return nil, certificateError(Locked, remark("pkcs12_locked"), nil)
 	case len(p.Cert) == 0:
-		return nil, &CertificateError{Kind: Missing, Text: "the profile has no client certificate (cert)"}
+		return nil, certificateError(Missing, remark("certificate_missing"), nil)
 	case p.Key == "":
-		return nil, &CertificateError{Kind: Missing, Text: "the profile has no private key (key)"}
+		return nil, certificateError(Missing, remark("key_missing"), nil)
 	}
 	if locked(p.Key.Reveal()) {
-		return nil, &CertificateError{Kind: Locked, Text: "the private key " + lockedNote}
+		return nil, certificateError(Locked, remark("key_locked"), nil)
 	}
 	certs, err := certificates(p.Cert)
 	if err != nil {
-		return nil, &CertificateError{Broken, "client certificate: " + err.Error(), err}
+		return nil, certificateError(Broken, remark("certificate_broken", "detail", err.Error()), err)
 	}
 	chain := append(slices.Clone(p.Cert), '\n')
 	pair, err := tls.X509KeyPair(append(chain, p.ExtraCerts...), []byte(p.Key.Reveal()))
 	switch {
 	case err != nil && strings.Contains(err.Error(), "match"): // crypto/tls has no typed error
-		return nil, &CertificateError{Mismatch, "the private key does not belong to the client certificate", err}
+		return nil, certificateError(Mismatch, remark("key_mismatch"), err)
 	case err != nil:
-		return nil, &CertificateError{Broken, "private key: " + strings.TrimPrefix(err.Error(), "tls: "), err}
+		return nil, certificateError(Broken, remark("key_broken", "detail", strings.TrimPrefix(err.Error(), "tls: ")), err)
 	}
-	if kind, text := validity(certs[0], now); kind != "" {
-		return nil, &CertificateError{Kind: kind, Text: "the client certificate " + text}
+	if kind, _ := validity(certs[0], now); kind != "" {
+		why := map[Kind]Code{Expired: "own_expired", NotYet: "own_not_yet"}[kind]
+		return nil, certificateError(kind, remark(why, validityArgs(certs[0], kind, now)...), nil)
 	}
 	return &pair, nil
 }
@@ -150,14 +160,15 @@ func (p *Profile) WithKey(cert *x509.Certificate, key crypto.Signer) *Profile {
 func (p *Profile) signedBy(key crypto.Signer, now time.Time) (*tls.Certificate, error) {
 	certs, err := certificates(append(slices.Clone(p.Cert), p.ExtraCerts...))
 	if err != nil {
-		return nil, &CertificateError{Broken, "client certificate: " + err.Error(), err}
+		return nil, certificateError(Broken, remark("certificate_broken", "detail", err.Error()), err)
 	}
-	if kind, text := validity(certs[0], now); kind != "" {
-		return nil, &CertificateError{Kind: kind, Text: "the client certificate " + text}
+	if kind, _ := validity(certs[0], now); kind != "" {
+		why := map[Kind]Code{Expired: "own_expired", NotYet: "own_not_yet"}[kind]
+		return nil, certificateError(kind, remark(why, validityArgs(certs[0], kind, now)...), nil)
 	}
 	public, ok := certs[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool })
 	if !ok || !public.Equal(key.Public()) {
-		return nil, &CertificateError{Kind: Mismatch, Text: "the private key does not belong to the client certificate"}
+		return nil, certificateError(Mismatch, remark("key_mismatch"), nil)
 	}
 	pair := &tls.Certificate{PrivateKey: key, Leaf: certs[0]}
 	for _, c := range certs {
@@ -166,8 +177,11 @@ func (p *Profile) signedBy(key crypto.Signer, now time.Time) (*tls.Certificate, 
 	return pair, nil
 }
 
+// minutes is how the ends of certificates are written.
+const minutes = "2006-01-02 15:04 MST"
+
 func validity(c *x509.Certificate, now time.Time) (Kind, string) {
-	const layout = "2006-01-02 15:04 MST"
+	const layout = minutes
 	switch {
 	case now.After(c.NotAfter):
 		return Expired, "expired on " + c.NotAfter.UTC().Format(layout)
@@ -175,6 +189,14 @@ func validity(c *x509.Certificate, now time.Time) (Kind, string) {
 		return NotYet, fmt.Sprintf("is valid only from %s on; this machine's clock says %s", c.NotBefore.UTC().Format(layout), now.UTC().Format(layout))
 	}
 	return "", ""
+}
+
+// validityArgs are the arguments of a remark about a certificate that is not valid.
+func validityArgs(c *x509.Certificate, kind Kind, now time.Time) []string {
+	if kind == Expired {
+		return []string{"date", c.NotAfter.UTC().Format(minutes)}
+	}
+	return []string{"date", c.NotBefore.UTC().Format(minutes), "now", now.UTC().Format(minutes)}
 }
 
 // verifier checks one server. It is read-only after verifier() and safe for
@@ -190,15 +212,15 @@ type verifier struct {
 func (p *Profile) verifier(now func() time.Time) (*verifier, error) {
 	v := &verifier{p: p, now: now}
 	if len(p.CA) == 0 && len(p.Fingerprints) == 0 && p.PKCS12 != "" && p.Key == "" {
-		return nil, &CertificateError{Kind: Locked, Text: "the PKCS#12 file, which may hold the CA, " + lockedNote}
+		return nil, certificateError(Locked, remark("pkcs12_ca_locked"), nil)
 	}
 	if len(p.CA) == 0 && len(p.Fingerprints) == 0 {
-		return nil, &CertificateError{Kind: Missing, Text: "the profile names no CA (ca) and no peer-fingerprint: the server cannot be checked"}
+		return nil, certificateError(Missing, remark("ca_missing"), nil)
 	}
 	if len(p.CA) > 0 {
 		cas, err := certificates(p.CA)
 		if err != nil {
-			return nil, &CertificateError{Broken, "ca: " + err.Error(), err}
+			return nil, certificateError(Broken, remark("ca_broken", "detail", err.Error()), err)
 		}
 		v.roots, v.cas = x509.NewCertPool(), cas
 		for _, ca := range cas {
@@ -208,7 +230,7 @@ func (p *Profile) verifier(now func() time.Time) (*verifier, error) {
 	if len(p.CRL) > 0 {
 		lists, err := revocations(p.CRL)
 		if err != nil {
-			return nil, &CertificateError{Broken, "crl-verify: " + err.Error(), err}
+			return nil, certificateError(Broken, remark("revocation_list_broken", "detail", err.Error()), err)
 		}
 		v.lists = lists
 	}

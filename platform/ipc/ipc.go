@@ -19,14 +19,12 @@ type Peer struct {
 	UID uint32
 	GID uint32
 	PID int // 0 when the system does not say
-	// User is the account's name, or the number when it has none.
-	User string
 	// Groups holds the ids of the primary and the supplementary groups of the process.
 	Groups []uint32
 }
 
 // InGroup says whether the peer's process runs with the named group. A group
-// that does not exist has no members.
+// that does not exist has no members. It asks the system.
 func (p Peer) InGroup(name string) bool {
 	group, err := user.LookupGroup(name)
 	if err != nil {
@@ -35,6 +33,12 @@ func (p Peer) InGroup(name string) bool {
 	gid, err := strconv.ParseUint(group.Gid, 10, 32)
 	return err == nil && slices.Contains(p.Groups, uint32(gid))
 }
+
+// Person says whether the account is one of those that systems give to people, not to programs.
+func (p Peer) Person() bool { return p.UID >= firstPerson && p.UID != nobody }
+
+// nobody is the account of programs that shall have no rights.
+const nobody = 65534
 
 // ErrInUse says that another process answers at the socket's path.
 var ErrInUse = errors.New("another process is listening there")
@@ -58,7 +62,8 @@ func Listen(path string, mode os.FileMode) (net.Listener, error) {
 // (fs.ErrNotExist, fs.ErrPermission, syscall.ECONNREFUSED).
 func Dial(ctx context.Context, path string) (net.Conn, error) { return dial(ctx, path) }
 
-// PeerOf says who is at the other end of a connection that Listen's listener accepted.
+// PeerOf says who is at the other end of a connection that Listen's listener accepted. It takes two system calls, and looks
+// up no names: whoever floods the socket shall not keep its owner busy.
 func PeerOf(c net.Conn) (Peer, error) {
 	p, err := peerOf(c)
 	if err != nil {
@@ -67,9 +72,14 @@ func PeerOf(c net.Conn) (Peer, error) {
 	if !slices.Contains(p.Groups, p.GID) {
 		p.Groups = append(p.Groups, p.GID)
 	}
-	p.User = strconv.FormatUint(uint64(p.UID), 10)
-	if u, err := user.LookupId(p.User); err == nil {
-		p.User = u.Username
-	}
 	return p, nil
+}
+
+// User is the account's name, or the number when it has none. It asks the system.
+func (p Peer) User() string {
+	id := strconv.FormatUint(uint64(p.UID), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
 }

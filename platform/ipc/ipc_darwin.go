@@ -10,8 +10,11 @@ import (
 // DefaultPath is where the service listens.
 const DefaultPath = "/var/run/adit/aditd.sock"
 
-// StartCommand tells a person how to start the service.
-const StartCommand = "sudo aditd"
+// firstPerson is the first account that is a person's.
+const firstPerson = 501
+
+// units: there is no systemd.
+func units() []string { return nil }
 
 // narrow does nothing: darwin sets no mode before bind. The umask of a service (022)
 // keeps others from connecting until Chmod.

@@ -11,8 +11,13 @@ import (
 // DefaultPath is where the service listens.
 const DefaultPath = "/run/adit/aditd.sock"
 
-// StartCommand tells a person how to start the service.
-const StartCommand = "sudo aditd (where it is installed: sudo systemctl start aditd)"
+// firstPerson is the first account that is a person's (login.defs(5), UID_MIN).
+const firstPerson = 1000
+
+// units are where systemd looks for the service, which then starts it (systemd.unit(5)).
+func units() []string {
+	return []string{"/etc/systemd/system/aditd.service", "/usr/local/lib/systemd/system/aditd.service", "/usr/lib/systemd/system/aditd.service", "/lib/systemd/system/aditd.service"}
+}
 
 // narrow sets the mode that bind gives to the socket's file, still under the umask (unix(7)).
 func narrow(fd int, mode os.FileMode) error { return unix.Fchmod(fd, uint32(mode.Perm())) }

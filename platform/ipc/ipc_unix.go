@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxPath is the shortest sun_path of our systems (darwin's 104), less the final NUL.
@@ -135,8 +138,22 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return new(net.Dialer).DialContext(ctx, "unix", path)
+	for {
+		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		if !errors.Is(err, unix.EAGAIN) {
+			return c, err
+		}
+		// So many wait there that there is no room to wait (unix(7)).
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(fullWait):
+		}
+	}
 }
+
+// fullWait is the pause before another try at a socket whose queue is full.
+const fullWait = 10 * time.Millisecond
 
 // withFD runs f on the descriptor of a unix socket.
 func withFD(c net.Conn, f func(fd int) error) error {

@@ -41,7 +41,7 @@ func TestPeerIsThisProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if int(p.UID) != os.Getuid() || int(p.GID) != os.Getgid() || p.PID != os.Getpid() || p.User == "" {
+	if int(p.UID) != os.Getuid() || int(p.GID) != os.Getgid() || p.PID != os.Getpid() || p.User() == "" {
 		t.Errorf("peer %+v, want uid %d gid %d pid %d", p, os.Getuid(), os.Getgid(), os.Getpid())
 	}
 	if p.InGroup("no-such-group-here") {

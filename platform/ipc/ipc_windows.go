@@ -9,8 +9,11 @@ import (
 // DefaultPath is where the service listens.
 const DefaultPath = `\\.\pipe\adit`
 
+// firstPerson is for systems whose accounts are numbers.
+const firstPerson = 1000
+
 // StartCommand tells a person how to start the service: there is none yet.
-const StartCommand = ""
+func StartCommand() string { return "" }
 
 func listen(string, os.FileMode) (net.Listener, error) { return nil, ErrNotSupported }
 

@@ -94,7 +94,7 @@ func (h *Host) Outside() *TUN {
 // enter records a call and returns the error that it shall have.
 func (h *Host) enter(call string) error {
 	h.calls = append(h.calls, call)
-	if h.closed && call != "Close" {
+	if h.closed && call != "Close" && call != "Leave" {
 		return os.ErrClosed
 	}
 	return h.fail[call]
@@ -147,15 +147,39 @@ func (h *Host) Apply(ctx context.Context, plan routes.Plan) error {
 	return nil
 }
 
+// LeaveGuard makes the Host begin with what a crashed run left closed.
+func (h *Host) LeaveGuard(g routes.Guard) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.plans = append(h.plans, routes.Plan{Guard: g})
+}
+
+func (h *Host) Guard() routes.Guard { return h.Current().Guard }
+
 func (h *Host) Changes() <-chan struct{} { return h.changes }
 
 // Close records the zero Plan when another one is in force, as a real Host undoes.
 func (h *Host) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	err := h.enter("Close")
-	if !h.closed && len(h.plans) > 0 && !h.plans[len(h.plans)-1].IsZero() {
-		h.plans = append(h.plans, routes.Plan{})
+	return h.end("Close", routes.Plan{})
+}
+
+// Leave records a plan of nothing but the guard in force, as a real Host leaves it.
+func (h *Host) Leave() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var last routes.Plan
+	if len(h.plans) > 0 {
+		last.Guard = h.plans[len(h.plans)-1].Guard
+	}
+	return h.end("Leave", last)
+}
+
+func (h *Host) end(call string, last routes.Plan) error {
+	err := h.enter(call)
+	if !h.closed && len(h.plans) > 0 && !h.plans[len(h.plans)-1].Equal(last) {
+		h.plans = append(h.plans, last)
 	}
 	h.closed = true
 	return err

@@ -44,7 +44,7 @@ type linuxConn struct {
 }
 
 // Control sets what must be set before a socket is bound or connected, for net.Dialer and
-// net.ListenConfig. Mark means the same to TCP sockets.
+// net.ListenConfig. Mark and Device mean the same to TCP sockets.
 func Control(o Options) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		var failed error
@@ -52,6 +52,11 @@ func Control(o Options) func(network, address string, c syscall.RawConn) error {
 			if o.Mark != 0 {
 				if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, o.Mark); err != nil {
 					failed = fmt.Errorf("%w %d: %w", ErrMark, o.Mark, err)
+				}
+			}
+			if o.Device != "" {
+				if err := unix.BindToDevice(int(fd), o.Device); err != nil {
+					failed = errors.Join(failed, fmt.Errorf("send by %s: %w", o.Device, err))
 				}
 			}
 		})

@@ -74,6 +74,9 @@ type Options struct {
 	// Mark is the routing mark (SO_MARK) of everything sent; Linux only, where it needs CAP_NET_ADMIN
 	// (ErrMark without). Ignored elsewhere. 0 is none.
 	Mark int
+	// Device is the only one by which packets leave and come, whatever the routes say (SO_BINDTODEVICE); Linux only.
+	// Ignored elsewhere. Empty is any.
+	Device string
 }
 
 // ErrMark is wrapped when the system does not let us mark packets.

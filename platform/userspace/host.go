@@ -195,6 +195,12 @@ func (h *Host) Close() error {
 	return nil
 }
 
+// Guard stops nothing: the machine's own packets do not pass here.
+func (h *Host) Guard() routes.Guard { return routes.Guard{} }
+
+// Leave is Close: there is nothing to leave behind.
+func (h *Host) Leave() error { return h.Close() }
+
 // setAddresses makes the stack's addresses equal to want.
 func (n *network) setAddresses(want []netip.Prefix) error {
 	var failed []error

@@ -1,0 +1,330 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn/profile"
+)
+
+// Managed profiles are the administrator's: files that the service reads with the policy, and never writes. Everybody may
+// connect them. Each has one connection on the machine, whoever wants it: that person's while it lasts, and
+// everybody's when the service began it by itself.
+
+// managedOwner is the owner key of managed profiles. No user's key is like it: those are numbers.
+const managedOwner = "managed"
+
+const (
+	managedInterval = 2 * time.Second  // between two looks at the files
+	alwaysInterval  = 30 * time.Second // between two looks whether what is always on is on
+)
+
+// managed is what the administrator decides, as of one reading. It does not change.
+type managed struct {
+	policy   Policy
+	written  bool // there is a policy
+	broken   bool // the policy cannot be read, and none could be before: nothing may connect
+	profiles map[string]managedProfile
+	problems []string // what could not be read, or has no effect, in words
+}
+
+// managedProfile is one of the administrator's.
+type managedProfile struct {
+	record
+	alone bool // it signs in with its certificate alone
+}
+
+// alwaysOn is the profile that nobody disconnects; empty: there is none.
+func (m *managed) alwaysOn() string {
+	if p, ok := m.profiles[m.policy.AutoConnect]; ok && m.policy.AlwaysOn && p.alone {
+		return p.Name
+	}
+	return ""
+}
+
+// holder is the profile whose guard is closed before anybody connects anything: one is enough, since it closes
+// everything. It is AutoConnect's, or another managed one, or where there is none a user's. False: nothing is to be closed.
+func (s *Service) holder(m *managed) (w wish, ok bool) {
+	if m.policy.guardFor(api.Settings{}) != guardLockdown {
+		return wish{}, false
+	}
+	if len(m.profiles) == 0 {
+		own := s.store.those(func(api.Settings) bool { return true })
+		if len(own) == 0 {
+			return wish{}, false
+		}
+		return own[0], true
+	}
+	w = wish{Owner: managedOwner, Profile: m.policy.AutoConnect}
+	if _, ok := m.profiles[w.Profile]; !ok {
+		w.Profile = slices.Min(slices.Collect(maps.Keys(m.profiles)))
+	}
+	return w, true
+}
+
+// watchManaged takes what the administrator changes, until ctx ends.
+func (s *Service) watchManaged(ctx context.Context, last []mark) {
+	look, always := time.NewTicker(managedInterval), time.NewTicker(alwaysInterval)
+	defer look.Stop()
+	defer always.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-always.C:
+			s.keepOn()
+			continue
+		case <-look.C:
+		}
+		now := s.marks()
+		if slices.EqualFunc(now, last, mark.equal) {
+			continue
+		}
+		last = now
+		s.takeManaged(ctx, s.readManaged(s.rules()))
+	}
+}
+
+// takeManaged makes m what counts, and all connections fit it.
+func (s *Service) takeManaged(ctx context.Context, m *managed) {
+	before := s.managed.Swap(m)
+	s.tell(m, before)
+	s.hold(m)
+	s.mu.Lock()
+	open := map[key]*live{}
+	for k, l := range s.live {
+		open[k] = l
+	}
+	s.mu.Unlock()
+	for k, l := range open {
+		r, err := s.record(k, l.conn.personOf())
+		if err == nil {
+			err = s.permits(k, r)
+		}
+		if err != nil {
+			if r.Name != "" {
+				l.conn.mind(r.Settings.Guard)
+			}
+			s.log.Warn("the policy ends a connection", profileKey, k.name, ownerKey, k.owner, errorKey, err)
+			s.expel(ctx, k, l, err)
+			continue
+		}
+		s.mu.Lock()
+		s.heedLocked(k, l)
+		s.mu.Unlock()
+		if err := s.mindGuard(k, r, l.conn.mode()); err != nil {
+			s.log.Error("the guard does not follow the policy", profileKey, k.name, ownerKey, k.owner, errorKey, err)
+		}
+		l.conn.look()
+	}
+	for name := range before.profiles {
+		if _, ok := m.profiles[name]; !ok { // such as how a connection ended
+			s.mu.Lock()
+			if s.live[key{managedOwner, name}] == nil {
+				s.board.drop(key{managedOwner, name})
+			}
+			s.mu.Unlock()
+		}
+	}
+	switch {
+	case before.broken && !m.broken:
+		s.resume()
+		s.openLeft(m)
+	case m.policy.AutoConnect != before.policy.AutoConnect || m.alwaysOn() != before.alwaysOn():
+		s.autoManaged(m)
+	}
+	s.board.setPolicy(s.shownPolicy(m))
+}
+
+// expel ends a connection that the policy does not permit any more, and says why. In lockdown its guard stays closed,
+// unless another one's is.
+func (s *Service) expel(ctx context.Context, k key, l *live, why error) {
+	w, held := s.holder(s.rules())
+	if other := held && w.key() != k; other || k.owner == managedOwner && !held {
+		l.conn.mind(guardAuto)
+	}
+	if err := s.end(ctx, []*live{l}); err != nil {
+		s.log.Error("cannot undo everything", profileKey, k.name, ownerKey, k.owner, errorKey, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live[k] == nil && k.owner != managedOwner {
+		s.board.put(k, api.Connection{Profile: k.name, Owner: l.wish.OwnerName, State: api.Disconnected,
+			Since: time.Now(), Problem: api.AsProblem(why)}, nil, nil)
+	}
+}
+
+// openLeft opens the guards of the last run that were kept closed while the policy could not be read, and that nobody
+// wants.
+func (s *Service) openLeft(m *managed) {
+	var left []key
+	for name := range m.profiles {
+		left = append(left, key{managedOwner, name})
+	}
+	for _, w := range s.store.those(func(api.Settings) bool { return true }) {
+		left = append(left, w.key())
+	}
+	for _, k := range left {
+		if s.liveOf(k) == nil && !s.Keeps(hostOf(k)) {
+			s.release(k)
+		}
+	}
+}
+
+// hold closes the guard that is closed before anybody connects.
+func (s *Service) hold(m *managed) {
+	if w, ok := s.holder(m); ok && s.liveOf(w.key()) == nil {
+		s.resumeOne(w, true)
+	}
+}
+
+// autoManaged connects what connects by itself.
+func (s *Service) autoManaged(m *managed) {
+	if _, ok := m.profiles[m.policy.AutoConnect]; ok && !m.broken {
+		s.arouse(wish{Owner: managedOwner, Profile: m.policy.AutoConnect})
+	}
+}
+
+// keepOn connects again what is always on, and has ended.
+func (s *Service) keepOn() {
+	if name := s.rules().alwaysOn(); name != "" {
+		s.arouse(wish{Owner: managedOwner, Profile: name})
+	}
+}
+
+// arouse begins a connection that nobody asked for, or makes one that is blocked try again.
+func (s *Service) arouse(w wish) {
+	k := w.key()
+	l := s.liveOf(k)
+	if l == nil {
+		s.resumeOne(w, false)
+		return
+	}
+	if l.conn.berth.isParked() {
+		if _, err := s.rouse(k, w, api.ConnectRequest{}); err != nil && !api.IsCode(err, api.CodeAlreadyConnected) {
+			s.log.Warn("cannot connect", profileKey, k.name, ownerKey, k.owner, errorKey, err)
+		}
+	}
+}
+
+// tell logs what is new.
+func (s *Service) tell(m, before *managed) {
+	for _, p := range m.problems {
+		if before == nil || !slices.Contains(before.problems, p) {
+			s.log.Error("managed: " + p)
+		}
+	}
+	if m.written && !m.broken && (before == nil || !slices.EqualFunc(m.policy.shown(), before.policy.shown(), samePolicyKey)) {
+		var keys []string
+		for _, k := range m.policy.shown() {
+			keys = append(keys, k.Name+"="+string(k.Value))
+		}
+		s.log.Info("the policy is in force", "file", s.policyPath(), "keys", strings.Join(keys, " "))
+	}
+	if before != nil && before.written && !m.written {
+		s.log.Warn("the policy is gone; nothing is decided by it any more", "file", s.policyPath())
+	}
+	if names := slices.Sorted(maps.Keys(m.profiles)); before == nil && len(names) > 0 || before != nil && !slices.Equal(names, slices.Sorted(maps.Keys(before.profiles))) {
+		s.log.Info("managed profiles", "names", strings.Join(names, ", "))
+	}
+}
+
+func samePolicyKey(a, b api.PolicyKey) bool {
+	return a.Name == b.Name && string(a.Value) == string(b.Value)
+}
+
+// shownPolicy is what everybody may know of m; nil: nothing is managed.
+func (s *Service) shownPolicy(m *managed) *api.Policy {
+	if !m.written && len(m.profiles) == 0 && len(m.problems) == 0 {
+		return nil
+	}
+	out := &api.Policy{Keys: m.policy.shown(), Profiles: slices.Sorted(maps.Keys(m.profiles)), Problems: slices.Clone(m.problems), Broken: m.broken, AlwaysOn: m.alwaysOn()}
+	if m.written {
+		out.Source = s.policyPath()
+	}
+	return out
+}
+
+// policyPath is the policy's file as people know it.
+func (s *Service) policyPath() string { return cmp.Or(s.cfg.PolicyPath, s.cfg.PolicyName) }
+
+// rules is what the administrator decides now.
+func (s *Service) rules() *managed { return s.managed.Load() }
+
+// keyOf is what a caller means by a profile's name: a managed one, or else the caller's own.
+func (s *Service) keyOf(caller api.Caller, name string) key {
+	if _, ok := s.rules().profiles[name]; ok {
+		return key{managedOwner, name}
+	}
+	return key{ownerOf(caller), name}
+}
+
+// record is a profile as it counts: with settings as the policy leaves them. Those of a managed profile are the person's
+// (an owner key, empty for nobody) where they are not the policy's.
+func (s *Service) record(k key, person string) (record, error) {
+	m := s.rules()
+	var r record
+	var err error
+	if k.owner == managedOwner {
+		p, ok := m.profiles[k.name]
+		if !ok {
+			return record{}, notFound(k.name)
+		}
+		r = p.record
+		r.Settings.SavePassword = s.store.saves(key{person, k.name})
+	} else if r, err = s.store.get(k); err != nil {
+		return record{}, err
+	}
+	r.Settings = m.policy.apply(r.Settings)
+	if k.owner == managedOwner {
+		r.Settings.AutoConnect = m.policy.AutoConnect == k.name
+	}
+	return r, nil
+}
+
+// permits says why a profile may not be connected, or nil.
+func (s *Service) permits(k key, r record) error {
+	m := s.rules()
+	switch {
+	case m.broken:
+		return api.NewProblem(api.CodePolicyUnreadable, map[string]string{"file": s.policyPath(), "detail": strings.Join(m.problems, "; ")})
+	case k.owner != managedOwner && !m.policy.AllowUserProfiles:
+		return s.decided("AllowUserProfiles")
+	}
+	p, err := profile.Parse(r.Name, []byte(r.Text), nil)
+	if err != nil || len(p.Remotes) == 0 {
+		return nil // who connects says so in better words
+	}
+	if !slices.ContainsFunc(p.Remotes, func(r profile.Remote) bool { return m.policy.allowsServer(r.Host) }) {
+		return api.NewProblem(api.CodeServerNotAllowed, map[string]string{"server": p.Remotes[0].Host, "detail": "it is not one of AllowedServers"})
+	}
+	return nil
+}
+
+// decided is the Problem of a wish that a key of the policy stands against.
+func (s *Service) decided(policyKey string) error {
+	return api.NewProblem(api.CodeManaged, map[string]string{"key": policyKey, "file": s.policyPath()})
+}
+
+// fixed is the Problem of a change of a managed profile.
+func fixed(name string) error {
+	return api.NewProblem(api.CodeProfileManaged, map[string]string{"profile": name})
+}
+
+// belongs says whether a connection is an owner's: its own, or a managed one that is this person's or nobody's.
+func belongs(k key, person, owner string) bool {
+	return k.owner == owner || k.owner == managedOwner && (person == "" || person == owner)
+}
+
+// may says whether a caller may connect k: a managed profile any person, and an own one members.
+func may(caller api.Caller, k key) error {
+	if caller.Member || caller.Root || k.owner == managedOwner && caller.Person {
+		return nil
+	}
+	return api.NewProblem(api.CodeNotPermitted, map[string]string{"action": "connect tunnels"})
+}

@@ -1,0 +1,460 @@
+package client
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/pem"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/routes"
+)
+
+// passerby is a person who is not in the group; daemon is no person.
+var (
+	passerby = api.Caller{UID: 1002, Name: "carol", Person: true}
+	daemon   = api.Caller{UID: 33, Name: "www-data"}
+)
+
+// write puts a file of the administrator's in place, whole.
+func (st *stage) write(name, text string) {
+	st.t.Helper()
+	path := filepath.Join(st.etc, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		st.t.Fatal(err)
+	}
+	if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
+		st.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		st.t.Fatal(err)
+	}
+}
+
+// decide writes a policy and waits until the service has seen it.
+func (st *stage) decide(text string) {
+	st.t.Helper()
+	st.write("policy.json", text)
+	time.Sleep(2 * managedInterval)
+}
+
+// newManaged is a stage whose administrator has written a policy (empty: none) and managed profiles by name.
+func newManaged(t *testing.T, s *server, policy string, profiles map[string]string) *stage {
+	t.Helper()
+	dir := t.TempDir()
+	first := &stage{t: t, etc: dir}
+	if policy != "" {
+		first.write("policy.json", policy)
+	}
+	for name, text := range profiles {
+		first.write("profiles/"+name+".ovpn", text)
+	}
+	return newStageWith(t, s, t.TempDir(), dir)
+}
+
+// refusal fails the test unless err has the code.
+func refused(t *testing.T, what string, err error, code string) {
+	t.Helper()
+	if !api.IsCode(err, code) {
+		t.Errorf("%s: %v, want %s", what, err, code)
+	}
+}
+
+// TestManagedProfile: everybody sees it, persons connect it, nobody changes it or sees its keys, and whoever connected it
+// is the only one to steer it.
+func TestManagedProfile(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		text := s.profile(remoteUDP)
+		key := text[strings.Index(text, "<key>\n")+6 : strings.Index(text, "</key>")]
+		st := newManaged(t, s, "", map[string]string{"corp": strings.Replace(text, "<key>\n"+key+"</key>", "key corp.key", 1)})
+		if list, _ := st.Profiles(alice); len(list) != 0 {
+			t.Errorf("without its key it is there: %+v", list)
+		}
+		if p := st.Status(alice).Policy; p == nil || len(p.Problems) != 1 || !strings.Contains(p.Problems[0], "corp.key") {
+			t.Errorf("the missing key is not said: %+v", p)
+		}
+		st.write("profiles/corp.key", key)
+		time.Sleep(2 * managedInterval)
+		for _, c := range []api.Caller{alice, bob, passerby, daemon, root} {
+			list, err := st.Profiles(c)
+			if err != nil || len(list) != 1 || !list[0].Managed || list[0].Name != "corp" || list[0].Owner != "" || list[0].Auth != "certificate" {
+				t.Fatalf("%s sees %+v, %v", c.Name, list, err)
+			}
+			shown, err := st.Show(c, "corp")
+			if err != nil || strings.Contains(shown.Text, "PRIVATE KEY") || !strings.Contains(shown.Text, "remote ") {
+				t.Errorf("%s is shown %v, %v", c.Name, shown, err)
+			}
+			_, err = st.Export(c, "corp")
+			refused(t, "export", err, api.CodeProfileManaged)
+			refused(t, "rename", st.Rename(c, "corp", "mine"), api.CodeProfileManaged)
+			refused(t, "remove", st.Remove(c, "corp"), api.CodeProfileManaged)
+			for _, change := range []string{"guard=off", "route+=10.0.0.0/8", "auto_connect=true", "pull_filter=ignore route"} {
+				_, err = st.Set(c, "corp", []string{change})
+				refused(t, "set "+change, err, api.CodeProfileManaged)
+			}
+		}
+		_, err := st.Import(alice, api.ImportRequest{Name: "corp", Text: s.profile(remoteUDP), Replace: true})
+		refused(t, "import over it", err, api.CodeProfileExists)
+		st.add(alice, "own", s.profile(remoteUDP))
+		refused(t, "rename to it", st.Rename(alice, "own", "corp"), api.CodeProfileExists)
+		refused(t, "a daemon connects", st.Connect(daemon, api.ConnectRequest{Profile: "corp"}), api.CodeNotPermitted)
+		refused(t, "who is not in the group sets an own profile", func() error { _, err := st.Set(passerby, "own", []string{"guard=off"}); return err }(), api.CodeNotPermitted)
+
+		st.connect(passerby, "corp")
+		st.untilState(passerby, "corp", api.Connected, 5*time.Second)
+		if got := st.Status(bob).Connections; len(got) != 1 || got[0].State != api.Connected || !got[0].Managed || got[0].Profile != "corp" || len(got[0].Tunnel.Addresses) != 0 || got[0].Server.Name != "" {
+			t.Errorf("bob sees of it: %+v", got)
+		}
+		for who, says := range map[*api.Caller]string{&passerby: "corp", &bob: "", &root: "corp"} {
+			if x, err := st.Explain(t.Context(), *who, "10.98.0.1"); err != nil || x.Profile != says || x.Way != routes.WayTunnel {
+				t.Errorf("%s is told of the way: %+v, %v", who.Name, x, err)
+			}
+		}
+		refused(t, "bob connects", st.Connect(bob, api.ConnectRequest{Profile: "corp"}), api.CodeAlreadyConnected)
+		refused(t, "bob disconnects", st.Disconnect(t.Context(), bob, "corp"), api.CodeNotOwner)
+		refused(t, "bob answers", st.Answer(bob, api.Answer{Profile: "corp", ID: "x"}), api.CodeNotOwner)
+		refused(t, "a daemon disconnects", st.Disconnect(t.Context(), daemon, "corp"), api.CodeNotOwner)
+		if err := st.Disconnect(t.Context(), bob, ""); err != nil {
+			t.Errorf("bob's all: %v", err)
+		}
+		for who, sees := range map[*api.Caller]bool{&passerby: true, &bob: false, &root: true} {
+			seen := false
+			if err := st.Logs(t.Context(), *who, false, func(l api.LogLine) error {
+				seen = seen || l.Profile == "corp" && strings.Contains(l.Text, "connected")
+				return nil
+			}); err != nil || seen != sees {
+				t.Errorf("%s reads its log: %t, %v", who.Name, seen, err)
+			}
+		}
+		st.untilState(passerby, "corp", api.Connected, 0)
+		if err := st.Disconnect(t.Context(), passerby, "corp"); err != nil {
+			t.Error(err)
+		}
+		// save_password is each person's own, and survives the service.
+		if got, err := st.Set(passerby, "corp", []string{"save_password=true"}); err != nil || !got.SavePassword {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if got, err := st.Settings(bob, "corp"); err != nil || got.SavePassword {
+			t.Errorf("bob's: %+v, %v", got, err)
+		}
+		st.stop()
+		st.start()
+		if got, err := st.Settings(passerby, "corp"); err != nil || !got.SavePassword {
+			t.Errorf("after a restart: %+v, %v", got, err)
+		}
+		// The file goes, and with it the profile.
+		st.connect(bob, "corp")
+		st.untilState(bob, "corp", api.Connected, 5*time.Second)
+		if err := os.Remove(filepath.Join(st.etc, "profiles/corp.ovpn")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * managedInterval)
+		if list, err := st.Profiles(bob); err != nil || len(list) != 0 || len(st.Status(bob).Connections) != 0 {
+			t.Errorf("removed: %+v, %+v, %v", list, st.Status(bob).Connections, err)
+		}
+		if _, err := st.Settings(alice, "own"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPolicyChanges: what the administrator writes counts within seconds; what cannot be read changes nothing.
+func TestPolicyChanges(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, "", nil)
+		if st.Status(alice).Policy != nil {
+			t.Error("something is managed")
+		}
+		st.add(alice, "own", s.profile(remoteUDP))
+		st.connect(alice, "own")
+		st.untilState(alice, "own", api.Connected, 5*time.Second)
+
+		st.decide(`{"Guard": "lockdown", "MaxConnections": 1}`)
+		p := st.Status(bob).Policy
+		if p == nil || p.Text("Guard") != "lockdown" || len(p.Keys) != 2 || p.Source == "" || len(p.Problems) != 0 {
+			t.Fatalf("%+v", p)
+		}
+		if got := st.untilState(alice, "own", api.Connected, 0); got.Guard != guardLockdown || closed(st.host(0)) != everything {
+			t.Errorf("guard %s, closed %s", got.Guard, closed(st.host(0)))
+		}
+		_, err := st.Set(alice, "own", []string{"guard=off"})
+		refused(t, "guard=off", err, api.CodeManaged)
+		st.add(alice, "second", s.profile(remoteUDP))
+		refused(t, "one too many", st.Connect(alice, api.ConnectRequest{Profile: "second"}), api.CodeTooManyConnections)
+
+		st.decide(`{"Guard": "lockdown", "MaxConnections": 1, "Oops": 1}`)
+		p = st.Status(bob).Policy
+		if len(p.Problems) != 2 || !strings.Contains(p.Problems[0], "line 1: Oops: there is no such key") || p.Text("Guard") != "lockdown" || p.Broken {
+			t.Errorf("a broken one: %+v", p)
+		}
+		st.decide(`{"AllowUserProfiles": false}`)
+		if got := st.untilState(alice, "own", api.Disconnected, 10*time.Second); got.Problem == nil || got.Problem.Code != api.CodeManaged || got.Problem.Args["key"] != "AllowUserProfiles" {
+			t.Errorf("it goes on: %+v", got.Problem)
+		}
+		if closed(st.host(0)) != "" {
+			t.Errorf("closed: %s", closed(st.host(0)))
+		}
+		refused(t, "connect", st.Connect(alice, api.ConnectRequest{Profile: "own"}), api.CodeManaged)
+		_, err = st.Import(alice, api.ImportRequest{Name: "third", Text: s.profile(remoteUDP)})
+		refused(t, "import", err, api.CodeManaged)
+		if _, err := st.Export(alice, "own"); err != nil {
+			t.Errorf("one's own is still one's own: %v", err)
+		}
+		if err := os.Remove(filepath.Join(st.etc, "policy.json")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * managedInterval)
+		if p := st.Status(alice).Policy; p != nil {
+			t.Errorf("%+v", p)
+		}
+		st.connect(alice, "own")
+		st.untilState(alice, "own", api.Connected, 5*time.Second)
+	})
+}
+
+// TestPolicyBrokenAtStart: nothing connects, what was closed stays so, and all is resumed once it can be read.
+func TestPolicyBrokenAtStart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, "", map[string]string{"corp": s.profile(remoteUDP)})
+		st.connect(alice, "corp")
+		st.untilState(alice, "corp", api.Connected, 5*time.Second)
+		name := st.nameOf(0)
+		st.stop()
+		st.write("policy.json", `{`)
+		st.start()
+		if p := st.Status(alice).Policy; p == nil || !p.Broken || len(p.Problems) == 0 {
+			t.Fatalf("%+v", p)
+		}
+		if !st.Keeps(name) || !st.Keeps("tunnel-0") {
+			t.Error("what the last run closed would open")
+		}
+		st.untilState(alice, "corp", api.Disconnected, 0)
+		refused(t, "connect", st.Connect(alice, api.ConnectRequest{Profile: "corp"}), api.CodePolicyUnreadable)
+		_, err := st.Import(alice, api.ImportRequest{Name: "own", Text: s.profile(remoteUDP)})
+		refused(t, "import", err, api.CodePolicyUnreadable)
+		st.decide(`{}`)
+		if got := st.untilState(alice, "corp", api.Connected, 10*time.Second); !got.Managed {
+			t.Errorf("%+v", got)
+		}
+		// The guard of one that nobody wants any more opens.
+		st.stop()
+		st.store.want(wish{Owner: managedOwner, Profile: "corp"}, false)
+		st.write("policy.json", `{`)
+		st.mu.Lock()
+		delete(st.hosts, name)
+		st.mu.Unlock()
+		st.start()
+		st.decide(`{}`)
+		h := st.hostCalled(name)
+		if h == nil || !h.IsClosed() {
+			t.Error("it stays closed")
+		}
+		st.connect(alice, "corp")
+		st.untilState(alice, "corp", api.Connected, 10*time.Second)
+		refused(t, "bob ends alice's", st.Disconnect(t.Context(), bob, "corp"), api.CodeNotOwner)
+	})
+}
+
+// TestPolicyAutoConnect: it connects by itself, belongs to nobody, and with AlwaysOn nobody ends it.
+func TestPolicyAutoConnect(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, `{"AutoConnect": "corp"}`, map[string]string{"corp": s.profile(remoteUDP), "pass": s.profile(remoteUDP + "\nauth-user-pass")})
+		st.untilState(alice, "corp", api.Connected, 5*time.Second)
+		st.untilState(passerby, "corp", api.Connected, 0)
+		refused(t, "a daemon ends it", st.Disconnect(t.Context(), daemon, "corp"), api.CodeNotOwner)
+		if err := st.Disconnect(t.Context(), passerby, "corp"); err != nil {
+			t.Fatal(err)
+		}
+		st.decide(`{"AutoConnect": "corp", "AlwaysOn": true}`)
+		st.untilState(alice, "corp", api.Connected, 5*time.Second)
+		for _, c := range []api.Caller{alice, passerby, root} {
+			refused(t, c.Name, st.Disconnect(t.Context(), c, "corp"), api.CodeAlwaysOn)
+		}
+		if err := st.Disconnect(t.Context(), alice, ""); err != nil {
+			t.Errorf("alice's all: %v", err)
+		}
+		// Ended by the server for good, it comes back.
+		s.each(func(o *ovpn.Session) { o.Send(time.Now(), "HALT,go away") })
+		st.untilState(alice, "corp", api.Blocked, 5*time.Second)
+		st.untilState(alice, "corp", api.Connected, 2*alwaysInterval)
+
+		st.decide(`{"AutoConnect": "pass", "AlwaysOn": true}`)
+		if p := st.Status(alice).Policy; len(p.Problems) != 1 || !strings.Contains(p.Problems[0], "AlwaysOn has no effect: pass needs a person") {
+			t.Errorf("%+v", p)
+		}
+		st.untilState(alice, "pass", api.NeedsLogin, 5*time.Second)
+		if err := st.Disconnect(t.Context(), alice, "corp"); err != nil {
+			t.Errorf("no longer always on: %v", err)
+		}
+		st.decide(`{"AutoConnect": "gone"}`)
+		if p := st.Status(alice).Policy; len(p.Problems) != 1 || !strings.Contains(p.Problems[0], "no managed profile gone") {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// TestPolicyLockdown: the machine is closed before anybody connects, through profile changes, and open when the policy goes.
+func TestPolicyLockdown(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, `{"BlockWhenDisconnected": true, "AllowLocalNetwork": false}`, map[string]string{"a": s.profile(remoteUDP), "b": s.profile(remoteUDP)})
+		st.untilState(alice, "a", api.Blocked, 5*time.Second)
+		h := st.host(0)
+		if closed(h) != everything || len(h.Guard().Local) != 0 {
+			t.Errorf("%+v", h.Guard())
+		}
+		st.decide(`{"BlockWhenDisconnected": true}`)
+		if closed(h) != everything || len(h.Guard().Local) == 0 {
+			t.Errorf("the local network: %+v", h.Guard())
+		}
+		st.connect(alice, "b")
+		st.untilState(alice, "b", api.Connected, 5*time.Second)
+		if err := st.Disconnect(t.Context(), alice, "b"); err != nil {
+			t.Fatal(err)
+		}
+		st.untilState(alice, "b", api.Blocked, time.Second)
+		if err := os.Remove(filepath.Join(st.etc, "profiles/a.ovpn")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * managedInterval)
+		if closed(h) != "" || closed(st.host(1)) != everything {
+			t.Errorf("a: %s, b: %s", closed(h), closed(st.host(1)))
+		}
+		st.decide(`{}`)
+		if closed(st.host(1)) != "" {
+			t.Errorf("b: %s", closed(st.host(1)))
+		}
+	})
+}
+
+// TestPolicyLockdownOwn: where there is no managed profile, a user's holds the guard, as soon as there is one.
+func TestPolicyLockdownOwn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, `{"Guard": "lockdown"}`, nil)
+		st.add(alice, "own", s.profile(remoteUDP))
+		st.untilState(alice, "own", api.Blocked, time.Second)
+		if closed(st.host(0)) != everything || !st.Keeps(st.nameOf(0)) {
+			t.Errorf("closed: %s", closed(st.host(0)))
+		}
+		st.decide(`{"Guard": "off"}`)
+		if closed(st.host(0)) != "" || len(st.Status(alice).Connections) != 0 {
+			t.Errorf("closed: %s, %+v", closed(st.host(0)), st.Status(alice).Connections)
+		}
+	})
+}
+
+// TestPolicyServers: name, root certificate and TLS are those that the policy allows, from the first packet on.
+func TestPolicyServers(t *testing.T) {
+	sum := func(s *server) string {
+		block, _ := pem.Decode([]byte(s.pki.CA()))
+		got := sha256.Sum256(block.Bytes)
+		return hex.EncodeToString(got[:])
+	}
+	for _, c := range []struct {
+		name   string
+		policy func(s *server) string
+		extra  string
+		code   string // empty: it connects
+		dials  bool
+	}{
+		{"both match", func(s *server) string { return `{"AllowedServers": ["192.0.2.1"], "AllowedCAs": ["` + sum(s) + `"]}` }, "", "", true},
+		{"another server", func(*server) string { return `{"AllowedServers": ["*.example.com"]}` }, "", api.CodeServerNotAllowed, false},
+		{"no server at all", func(*server) string { return `{"AllowedServers": []}` }, "", api.CodeServerNotAllowed, false},
+		{"another CA", func(s *server) string { return `{"AllowedServers": ["192.0.2.1"], "AllowedCAs": ["` + someSum + `"]}` }, "", api.CodeServerNotAllowed, true},
+		{"TLS 1.3", func(*server) string { return `{"MinimumTLS": "1.3"}` }, "", "", true},
+		{"TLS 1.2 in the profile", func(*server) string { return `{"MinimumTLS": "1.3"}` }, "\ntls-version-max 1.2", api.CodeServerNotAllowed, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newServer(t)
+				st := newManaged(t, s, c.policy(s), map[string]string{"corp": s.profile(remoteUDP + c.extra)})
+				err := st.Connect(alice, api.ConnectRequest{Profile: "corp", Timeout: 10 * time.Second})
+				if err == nil {
+					got := st.until(alice, "corp", "ended or connected", time.Minute, func(x api.Connection) bool { return x.State == api.Connected || x.State == api.Disconnected })
+					if got.Problem != nil {
+						err = got.Problem
+					}
+				}
+				if c.code != "" {
+					refused(t, "connect", err, c.code)
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				s.mu.Lock()
+				dialed := len(s.dialed) > 0
+				s.mu.Unlock()
+				if dialed != c.dials {
+					t.Errorf("dialed: %t", dialed)
+				}
+			})
+		})
+	}
+}
+
+// TestPolicyServersLater: of several servers only allowed ones are tried, and a policy that comes later ends the tunnel.
+func TestPolicyServersLater(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, `{"AllowedServers": ["192.0.2.2"]}`, nil)
+		st.add(alice, "work", s.profile("remote 192.0.2.1 1194 udp\nremote 192.0.2.2 1194 udp"))
+		st.connect(alice, "work")
+		st.untilState(alice, "work", api.Connected, 5*time.Second)
+		s.mu.Lock()
+		if slices.ContainsFunc(s.dialed, func(a netip.AddrPort) bool { return a.Addr() != netip.MustParseAddr("192.0.2.2") }) {
+			t.Errorf("dialed %v", s.dialed)
+		}
+		s.mu.Unlock()
+		st.decide(`{"AllowedServers": ["*.example.com"]}`)
+		if got := st.untilState(alice, "work", api.Disconnected, 10*time.Second); got.Problem == nil || got.Problem.Code != api.CodeServerNotAllowed {
+			t.Errorf("%+v", got.Problem)
+		}
+	})
+}
+
+// TestPolicyOldTLS: a server that speaks only TLS 1.2 is refused.
+func TestPolicyOldTLS(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		s.config = func(c *ovpn.Config) { c.TLS.MaxVersion = tls.VersionTLS12 }
+		st := newManaged(t, s, `{"MinimumTLS": "1.3"}`, map[string]string{"corp": s.profile(remoteUDP)})
+		st.connect(alice, "corp")
+		if got := st.untilState(alice, "corp", api.Disconnected, 5*time.Minute); got.Problem == nil || got.Problem.Code != api.CodeTLSFailed {
+			t.Errorf("%+v", got.Problem)
+		}
+	})
+}
+
+// TestPolicyPasswords: AllowSavedPasswords decides at once what programs may keep.
+func TestPolicyPasswords(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, "", map[string]string{"corp": s.profile(remoteUDP + "\nauth-user-pass")})
+		st.setting(alice, "corp", "save_password=true")
+		st.connect(alice, "corp")
+		if got := st.untilState(alice, "corp", api.NeedsLogin, 5*time.Second); !got.SavePassword {
+			t.Error("not saved")
+		}
+		st.decide(`{"AllowSavedPasswords": false}`)
+		if got := st.untilState(alice, "corp", api.NeedsLogin, time.Second); got.SavePassword {
+			t.Error("still saved")
+		}
+		_, err := st.Set(alice, "corp", []string{"save_password=true"})
+		refused(t, "set", err, api.CodeManaged)
+		if _, err := st.Set(alice, "corp", []string{"save_password=false"}); err != nil {
+			t.Error(err)
+		}
+	})
+}

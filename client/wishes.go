@@ -1,0 +1,274 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+// How wishes begin and end: what somebody asks for, and what the service resumes by itself.
+
+// resume starts what was wanted when the service last ended, what connects by itself, and the guards that are always
+// closed.
+func (s *Service) resume() {
+	m := s.rules()
+	s.hold(m) // before anything else, so that nothing leaves
+	begin := s.store.wanted()
+	if !m.policy.set["AutoConnect"] {
+		begin = append(begin, s.store.automatic()...)
+	}
+	for _, w := range begin { // start takes each once
+		s.arouse(w)
+	}
+	s.autoManaged(m)
+	for _, w := range s.store.locked() {
+		s.resumeOne(w, true)
+	}
+}
+
+// resumeOne starts one connection without being asked. Idle, it has only its guard closed.
+func (s *Service) resumeOne(w wish, idle bool) {
+	k := w.key()
+	log := s.log.With(profileKey, w.Profile, ownerKey, w.Owner)
+	l, err := s.start(k, w, api.ConnectRequest{}, beginning{unattended: true, idle: idle})
+	switch {
+	case err == nil:
+		if !idle {
+			// What connects by itself is a wish, too: should the service be killed, the next one knows whose the guard is.
+			if err := s.store.want(w, true); err != nil {
+				log.Error("cannot record the wish", errorKey, err)
+			}
+		}
+		close(l.recorded)
+	case api.IsCode(err, api.CodeAlreadyConnected):
+	default:
+		log.Warn("cannot resume the connection", errorKey, err)
+		s.board.put(k, api.Connection{Profile: w.Profile, Owner: w.OwnerName, State: api.Disconnected,
+			Since: time.Now(), Problem: api.AsProblem(err)}, nil, constant(w.Person))
+		switch {
+		case api.IsCode(err, api.CodePolicyUnreadable): // it will be resumed
+		case s.lockedDown(k):
+			log.Error("its guard stays as it was left; adit set guard=auto opens it")
+		default:
+			s.release(k)
+		}
+	}
+}
+
+// release opens the guard that the last run left closed for a connection that cannot be resumed.
+func (s *Service) release(k key) {
+	log := s.log.With(profileKey, k.name, ownerKey, k.owner)
+	h, err := s.cfg.Hosts(hostOf(k), log)
+	if err == nil {
+		err = h.Close()
+	}
+	if err != nil {
+		log.Error("what the last run left cannot be undone", errorKey, err)
+	}
+}
+
+// Connect begins a connection and returns when the wish is recorded; Status tells the rest. A profile that is
+// connected already, or on its way, stays so: the error then has CodeAlreadyConnected, so
+// that the caller knows whose wish it is. One that is blocked tries again.
+func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
+	k := s.keyOf(caller, req.Profile)
+	if err := may(caller, k); err != nil {
+		return err
+	}
+	w := wish{Owner: k.owner, OwnerName: caller.Name, Profile: k.name}
+	if k.owner == managedOwner {
+		w.OwnerName, w.Person = "", ownerOf(caller)
+	}
+	if done, err := s.rouse(k, w, req); done {
+		return err
+	}
+	l, err := s.start(k, w, req, beginning{})
+	if err != nil {
+		return err
+	}
+	// The disk may be slow; the server is asked meanwhile.
+	err = s.store.want(w, true)
+	if err != nil {
+		s.mu.Lock()
+		l.ending = true
+		s.mu.Unlock()
+		l.cancel()
+	}
+	close(l.recorded)
+	if err != nil {
+		<-l.done
+		err = errors.Join(err, l.err)
+	}
+	return err
+}
+
+// rouse makes a parked connection try again; done says that there was one.
+func (s *Service) rouse(k key, w wish, req api.ConnectRequest) (done bool, err error) {
+	l, begun, err := s.wake(k, w, req)
+	if begun == nil || err != nil {
+		return l != nil, err
+	}
+	select { // so that whoever watches after Connect does not see it blocked
+	case <-begun:
+		return true, nil
+	case <-l.done: // somebody disconnected it at the same time, and came first
+		return false, nil
+	}
+}
+
+// wake records the wish and wakes the parked connection, nil for none, in one step. Begun closes when its attempts begin.
+func (s *Service) wake(k key, w wish, req api.ConnectRequest) (l *live, begun <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l = s.live[k]
+	switch {
+	case l == nil || l.ending || !l.conn.berth.isParked():
+		return nil, nil, nil
+	case s.activeLocked() >= s.rules().policy.MaxConnections:
+		return l, nil, s.tooMany()
+	}
+	r, err := s.record(k, w.Person)
+	if err == nil {
+		err = s.permits(k, r)
+	}
+	if err != nil {
+		return l, nil, err
+	}
+	l.conn.person.Store(w.Person)
+	s.heedLocked(k, l)
+	if err := s.store.want(w, true); err != nil {
+		return l, nil, err
+	}
+	if begun = l.conn.berth.rouse(req); begun == nil {
+		err = api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
+	}
+	return l, begun, err
+}
+
+// Disconnect ends one tunnel of the caller, or all with name "", and returns when everything is
+// undone. Root may end other users' tunnels by name. A managed one is whose it became, else everybody's; what is always on
+// nobody ends.
+func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string) error {
+	own, always := ownerOf(caller), s.rules().alwaysOn()
+	s.mu.Lock()
+	var ending []*live
+	var refused error
+	for k, l := range s.live {
+		switch {
+		case name != "" && k.name != name:
+		case k.owner == own:
+			ending = append(ending, l)
+		case k.owner != managedOwner:
+		case l.conn.personOf() != own && name == "":
+		case k.name == always:
+			refused = api.NewProblem(api.CodeAlwaysOn, map[string]string{"profile": k.name, "file": s.policyPath()})
+		case l.conn.personOf() == own, caller.Root, l.conn.personOf() == "" && may(caller, k) == nil:
+			ending = append(ending, l)
+		default:
+			refused = others(k.name)
+		}
+	}
+	if len(ending) == 0 && name != "" && caller.Root && refused == nil {
+		for k, l := range s.live {
+			if k.name == name {
+				ending = append(ending, l)
+			}
+		}
+	}
+	s.mu.Unlock()
+	errs := []error{s.end(ctx, ending)}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if name == "" {
+		for _, w := range s.store.wanted() {
+			if w.Owner == own || w.Person == own && w.Profile != always { // such as one that could not be resumed
+				errs = append(errs, s.store.want(w, false))
+				s.board.drop(w.key())
+			}
+		}
+		s.board.dropEnded(own)
+		return cmp.Or(refused, errors.Join(errs...))
+	}
+	if len(ending) > 0 || refused != nil {
+		return cmp.Or(errors.Join(errs...), refused)
+	}
+	k := s.keyOf(caller, name)
+	_, shown := s.board.get(k)
+	if k.owner != managedOwner || may(caller, k) == nil {
+		if shown && s.rules().broken {
+			s.release(k) // nobody else opens it
+		}
+		if err := s.forget(k); err != nil {
+			return err
+		}
+	}
+	if shown {
+		return nil
+	}
+	if _, err := s.record(k, ""); err != nil {
+		return err
+	}
+	return api.NewProblem(api.CodeNotConnected, map[string]string{"profile": name})
+}
+
+// forget takes back the wish for a connection that is not there. One that somebody has begun meanwhile stays.
+func (s *Service) forget(k key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live[k] != nil {
+		return nil
+	}
+	if err := s.store.want(wish{Owner: k.owner, Profile: k.name}, false); err != nil {
+		return err
+	}
+	s.board.drop(k)
+	return nil
+}
+
+// end disconnects and waits until all is undone; what has its guard always closed keeps it. It returns early when ctx
+// ends.
+func (s *Service) end(ctx context.Context, ending []*live) error {
+	var errs []error
+	over := make([]<-chan struct{}, len(ending))
+	for i, l := range ending {
+		<-l.recorded
+		var err error
+		over[i], err = s.finish(l)
+		errs = append(errs, err)
+	}
+	for i, l := range ending {
+		select {
+		case <-over[i]:
+		case <-l.done: // it could not be parked
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case <-l.done:
+			errs = append(errs, l.err)
+		default:
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// finish ends a connection whose wish is recorded, or in lockdown only its attempts: its guard stays closed. The channel
+// closes when that is done.
+func (s *Service) finish(l *live) (over <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// The wish goes first: a crash from here on must not bring the tunnel back. The next connection's wish stays.
+	if k := l.wish.key(); s.live[k] == l || s.live[k] == nil {
+		err = s.store.want(l.wish, false)
+	}
+	if l.conn.mode() == guardLockdown {
+		return l.conn.berth.park(), err
+	}
+	l.ending = true
+	l.cancel()
+	return l.done, err
+}
