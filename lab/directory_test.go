@@ -200,11 +200,11 @@ func TestW1Step2(t *testing.T) {
 			wrong := o.pki
 			wrong.client = newAuthority(t, "another CA").client("alice")
 			o.adit("import", o.write(o.client, "lab.ovpn", profile(wrong)))
-			o.out("alice", peers.ADPassword, o.rad.Code(time.Now()), "certificate", "certificate")
+			o.out("alice", peers.ADPassword, o.rad.FreshCode(), "certificate", "certificate")
 
 			o.adit("import", o.write(o.client, "lab.ovpn", profile(o.pki)), "--replace")
 			for range 3 {
-				o.out("alice", "not it 9", o.rad.Code(time.Now()), refused, "wrong user name or password (52e)")
+				o.out("alice", "not it 9", o.rad.FreshCode(), refused, "wrong user name or password (52e)")
 			}
 			for range 3 {
 				o.out("alice", peers.ADPassword, "000000", refused, "refuses the code")
@@ -213,10 +213,10 @@ func TestW1Step2(t *testing.T) {
 			o.in("bob", peers.ADPassword, peers.RADIUSFixed, "bob@corp.example.test")
 			o.reload(o.config(transport, o.rad.OneShot.String())) // which forgets no code
 			o.out("bob", peers.ADPassword, peers.RADIUSFixed, refused, "used before")
-			o.in("alice", peers.ADPassword, o.rad.Code(time.Now()), "alice@corp.example.test")
+			o.in("alice", peers.ADPassword, o.rad.FreshCode(), "alice@corp.example.test")
 
 			// Stock openvpn, as its static-challenge line makes the password.
-			both := string(challenge.Static(peers.ADPassword, push.Secret(o.rad.Code(time.Now()))))
+			both := string(challenge.Static(peers.ADPassword, push.Secret(o.rad.FreshCode())))
 			stock := o.openvpn(o.client, clientProfile(o.pki, transport, "plain", "", "auth-user-pass "+o.write(o.client, "openvpn-login", "dave\n"+both+"\n")))
 			o.ok(stock.WaitFor("Initialization Sequence Completed", soon))
 			o.reaches(o.client, none, hostAddr)
@@ -236,7 +236,7 @@ func TestW1Step2(t *testing.T) {
 			}
 			o.post("/v1/connect", map[string]string{"profile": "lab", "username": hara, "password": peers.ADPassword, "otp": peers.RADIUSFirst})
 			o.until(soon, "the server's question is asked", func() bool { l := o.statusOf("lab").Login; return l != nil && l.Prompt == peers.RADIUSQuestion })
-			o.post("/v1/answer", map[string]string{"profile": "lab", "id": o.statusOf("lab").Login.ID, "response": o.rad.Code(time.Now())})
+			o.post("/v1/answer", map[string]string{"profile": "lab", "id": o.statusOf("lab").Login.ID, "response": o.rad.FreshCode()})
 			o.until(soon, "the answer opened the tunnel", func() bool { return o.statusOf("lab").State == api.Connected })
 			o.reaches(o.client, none, hostAddr)
 			o.leave()

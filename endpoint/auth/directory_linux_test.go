@@ -262,7 +262,8 @@ func testLock(t *testing.T, ad *peers.AD) {
 	for range peers.ADThreshold - 1 {
 		denied(t, d, "dave", "not it 9", "(52e)")
 	}
-	if o, err := d.Check(t.Context(), Credentials{Username: "dave", Password: peers.ADPassword}); err != nil || o.(Accepted).Identity.Username != "dave@corp.example.test" {
+	o, err := d.Check(t.Context(), Credentials{Username: "dave", Password: peers.ADPassword})
+	if a, ok := o.(Accepted); err != nil || !ok || a.Identity.Username != "dave@corp.example.test" {
 		t.Fatalf("before the last try: %+v %v", o, err)
 	}
 	for range peers.ADThreshold {
@@ -281,7 +282,7 @@ func testCodes(t *testing.T, ad *peers.AD, rad *peers.RADIUS) {
 	clk := &clock{time.Now()}
 	cfg.Now = clk.now
 	d := newDirectory(t, cfg)
-	code := push.Secret(rad.Code(time.Now()))
+	code := push.Secret(rad.FreshCode())
 	denied(t, d, "alice", peers.ADPassword, "no one-time code")
 	denied(t, d, "alice", challenge.Static(peers.ADPassword, ""), "empty one-time code")
 	denied(t, d, "alice", challenge.Static(peers.ADPassword, code+"\x00"), "control characters")
@@ -295,7 +296,7 @@ func testCodes(t *testing.T, ad *peers.AD, rad *peers.RADIUS) {
 	check := func(name string, code push.Secret) (Outcome, error) {
 		return d.Check(t.Context(), Credentials{Username: name, Password: challenge.Static(peers.ADPassword, code)})
 	}
-	code = push.Secret(rad.Code(time.Now())) // may be another one by now
+	code = push.Secret(rad.FreshCode())
 	o, err := check("alice", code[:3]+" "+code[3:])
 	if a, ok := o.(Accepted); err != nil || !ok || !slices.Contains(a.Identity.Groups, ad.SIDs["VPN-Users"]) {
 		t.Fatalf("%+v %v", o, err)
@@ -307,11 +308,13 @@ func testCodes(t *testing.T, ad *peers.AD, rad *peers.RADIUS) {
 	denied(t, d, "alice", challenge.Static(peers.ADPassword, " "+code), "used before")
 	cfg.Memory = d.memory // a reload
 	denied(t, newDirectory(t, cfg), "alice", challenge.Static(peers.ADPassword, code), "used before")
-	if o, err := check("o'hara (it)", code); err != nil || o.(Accepted).Identity.Username == "" {
+	o, err = check("o'hara (it)", code)
+	if a, ok := o.(Accepted); err != nil || !ok || a.Identity.Username == "" {
 		t.Errorf("the same code of another user: %+v %v", o, err)
 	}
 	clk.t = clk.t.Add(reuse)
-	if o, err := check("alice", push.Secret(rad.Code(time.Now()))); err != nil {
+	o, err = check("alice", push.Secret(rad.FreshCode()))
+	if _, ok := o.(Accepted); err != nil || !ok {
 		t.Errorf("90 s later: %+v %v", o, err)
 	}
 }
@@ -350,7 +353,7 @@ func testQuestion(t *testing.T, ad *peers.AD, rad *peers.RADIUS) {
 		}
 		return q
 	}
-	code := push.Secret(rad.Code(time.Now()))
+	code := push.Secret(rad.FreshCode())
 	q := ask()
 	denied(t, d, "bob", q.Answer(code), "no question of this user") // and it stays alice's
 	o, err := d.Check(t.Context(), Credentials{Username: "alice", Password: q.Answer(code)})

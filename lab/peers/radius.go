@@ -104,6 +104,17 @@ func (r *RADIUS) Stop() {
 // Code is the one-time code of a moment.
 func (r *RADIUS) Code(at time.Time) string { return totp(totpKey, at) }
 
+// FreshCode is the one-time code of now, and of the next ten seconds at least: the server takes no other step's.
+// It waits for the next code where less is left.
+func (r *RADIUS) FreshCode() string {
+	const step, least = 30 * time.Second, 10 * time.Second
+	now := time.Now()
+	if left := now.Truncate(step).Add(step).Sub(now); left < least {
+		time.Sleep(left + 100*time.Millisecond)
+	}
+	return r.Code(time.Now())
+}
+
 // totp is RFC 6238 with 30 s, six digits and SHA-1.
 func totp(key string, at time.Time) string {
 	mac := hmac.New(sha1.New, []byte(key))
