@@ -74,8 +74,8 @@ type Options struct {
 	// Mark is the routing mark (SO_MARK) of everything sent; Linux only, where it needs CAP_NET_ADMIN
 	// (ErrMark without). Ignored elsewhere. 0 is none.
 	Mark int
-	// Device is the only one by which packets leave and come, whatever the routes say (SO_BINDTODEVICE); Linux only.
-	// Ignored elsewhere. Empty is any.
+	// Device is the only one by which packets leave, whatever the routes say: SO_BINDTODEVICE on Linux, where
+	// they come by no other one either; IP_UNICAST_IF on Windows. Ignored elsewhere. Empty is any.
 	Device string
 }
 
