@@ -429,9 +429,9 @@ type stage struct {
 }
 
 var (
-	alice = api.Caller{UID: 1000, Name: "alice", Member: true}
-	bob   = api.Caller{UID: 1001, Name: "bob", Member: true}
-	root  = api.Caller{UID: 0, Name: "root", Root: true, Member: true}
+	alice = api.Caller{Account: "1000", Name: "alice", Member: true}
+	bob   = api.Caller{Account: "1001", Name: "bob", Member: true}
+	root  = api.Caller{Account: "0", Name: "root", Root: true, Member: true}
 )
 
 // inBubble runs a test under a fake clock that starts when the certificates are valid.

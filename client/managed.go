@@ -16,7 +16,7 @@ import (
 // connect them. Each has one connection on the machine, whoever wants it: that person's while it lasts, and
 // everybody's when the service began it by itself.
 
-// managedOwner is the owner key of managed profiles. No user's key is like it: those are numbers.
+// managedOwner is the owner key of managed profiles. No user's key is like it (ipc.Account).
 const managedOwner = "managed"
 
 const (

@@ -20,8 +20,8 @@ import (
 
 // passerby is a person who is not in the group; daemon is no person.
 var (
-	passerby = api.Caller{UID: 1002, Name: "carol", Person: true}
-	daemon   = api.Caller{UID: 33, Name: "www-data"}
+	passerby = api.Caller{Account: "1002", Name: "carol", Person: true}
+	daemon   = api.Caller{Account: "33", Name: "www-data"}
 )
 
 // write puts a file of the administrator's in place, whole.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/platform/durable"
+	"github.com/adit-vpn/adit/platform/ipc"
 )
 
 // Limits of the store, so that one user cannot fill the disk of all.
@@ -29,12 +30,12 @@ const (
 
 // key names one profile of one user: everything that the service keeps hangs on it.
 type key struct {
-	owner string // user id in decimal; names may be given to others later
+	owner string // an ipc.Account; names may be given to others later
 	name  string
 }
 
 // ownerOf is the owner key of a caller.
-func ownerOf(c api.Caller) string { return strconv.FormatUint(uint64(c.UID), 10) }
+func ownerOf(c api.Caller) string { return string(c.Account) }
 
 // record is one stored profile, as in its file.
 type record struct {
@@ -61,8 +62,8 @@ func (w wish) key() key { return key{w.Owner, w.Profile} }
 
 // store keeps profiles, settings and wishes in the state directory:
 //
-//	users/<uid>/profile-<name>.json   one record each
-//	users/<uid>/managed.json          personal: what the user chose for managed profiles
+//	users/<account>/profile-<name>.json   one record each
+//	users/<account>/managed.json          personal: what the user chose for managed profiles
 //	wishes.json                       []wish
 //
 // Files are replaced whole (write, fsync, rename, fsync of the directory). It
@@ -89,7 +90,7 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 		return nil, fmt.Errorf("read state directory: %w", err)
 	}
 	for _, u := range users {
-		if _, err := strconv.ParseUint(u.Name(), 10, 32); err != nil || !u.IsDir() {
+		if !ipc.Account(u.Name()).Valid() || !u.IsDir() {
 			continue
 		}
 		if err := durable.Sweep(filepath.Join(dir, "users", u.Name())); err != nil {
@@ -172,8 +173,8 @@ func (s *store) save(k key, on bool) error {
 		next.SavePassword = append(next.SavePassword, k.name)
 	}
 	slices.Sort(next.SavePassword)
-	dir := filepath.Join(s.dir, "users", k.owner)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir, err := s.folder(k)
+	if err != nil {
 		return storeProblem(k.name, err)
 	}
 	if err := writeJSON(filepath.Join(dir, personalFile), next); err != nil {
@@ -374,8 +375,17 @@ func (s *store) path(k key) string {
 	return filepath.Join(s.dir, "users", k.owner, "profile-"+k.name+".json")
 }
 
+// folder makes the folder of k's owner.
+func (s *store) folder(k key) (string, error) {
+	if !ipc.Account(k.owner).Valid() {
+		return "", fmt.Errorf("%q is no account", k.owner)
+	}
+	dir := filepath.Join(s.dir, "users", k.owner)
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
 func (s *store) writeLocked(k key, r record) error {
-	if err := os.MkdirAll(filepath.Join(s.dir, "users", k.owner), 0o700); err != nil {
+	if _, err := s.folder(k); err != nil {
 		return storeProblem(k.name, err)
 	}
 	if err := writeJSON(s.path(k), r); err != nil {

@@ -184,3 +184,29 @@ func TestLogRing(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestStoreOwners: accounts of all systems own profiles, and nothing else does.
+func TestStoreOwners(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openStore(dir, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	owners := []string{"0", "1000", "S-1-5-21-3623811015-3361044348-30300820-1013"}
+	for _, owner := range owners {
+		if _, err := s.put(owner, record{Name: "work", Text: "of " + owner}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, owner := range []string{"", "..", "alice"} {
+		if _, err := s.put(owner, record{Name: "work"}, false); !api.IsCode(err, api.CodeProfileStoreError) {
+			t.Errorf("owner %q: %v", owner, err)
+		}
+		if err := s.save(key{owner, "work"}, true); !api.IsCode(err, api.CodeProfileStoreError) {
+			t.Errorf("owner %q saves: %v", owner, err)
+		}
+	}
+	if again, err := openStore(dir, quiet()); err != nil || len(again.profiles) != len(owners) || again.profiles[key{owners[2], "work"}].Text != "of "+owners[2] {
+		t.Errorf("read again: %v, %v", again.profiles, err)
+	}
+}

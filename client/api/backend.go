@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/routes"
 )
 
 // Caller is who asks, as the operating system says.
 type Caller struct {
-	UID  uint32
-	Name string // user name, or the number
-	// Root is uid 0 (administrators on Windows).
+	Account ipc.Account
+	Name    string // user name, or the account
+	// Root is uid 0 (SYSTEM and administrators on Windows).
 	Root bool
 	// Member is in group adit (Linux) or at the console (Windows, macOS), or is root.
 	Member bool

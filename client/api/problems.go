@@ -313,7 +313,7 @@ var english = map[string]words{
 		"see it with: adit status"},
 	CodeNotPermitted: {
 		"you may not {action}",
-		"ask the administrator to add you to group adit, or run it as root"},
+		"ask the administrator to add you to group adit (Linux), do it at the machine's own screen (macOS, Windows), or run it as root or administrator"},
 	CodeNotOwner: {
 		"{profile} belongs to {owner}",
 		"only its owner can do this"},

@@ -11,13 +11,14 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/adit-vpn/adit/platform/ipc"
 )
 
-// Group is the group whose members may import and connect profiles of their own.
+// Group is the group whose members may import and connect profiles of their own, on Linux.
 const Group = "adit"
 
 const (
@@ -44,8 +45,8 @@ type LocalServer struct {
 // Members says who may have profiles and tunnels of their own, beside root.
 type Members func(ipc.Peer) bool
 
-// GroupMembers are the users in the group named Group.
-func GroupMembers(p ipc.Peer) bool { return p.InGroup(Group) }
+// SystemMembers are the users in the group named Group (Linux), and whoever works at the machine's screen (macOS, Windows).
+func SystemMembers(p ipc.Peer) bool { return p.Member(Group) }
 
 // NewServer makes a server for all of the API. Failures that are not *Problem are
 // written to log and shown to the caller only as "internal".
@@ -64,7 +65,7 @@ func NewViewServer(v Viewer, log *slog.Logger) *LocalServer {
 		r.stream = nil
 		routes = append(routes, r)
 	}
-	return &LocalServer{routes: routes, members: GroupMembers, log: log}
+	return &LocalServer{routes: routes, members: SystemMembers, log: log}
 }
 
 // Serve answers on l, which must come from ipc.Listen, until ctx ends, then stops
@@ -76,7 +77,7 @@ func (s *LocalServer) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.handler(),
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return withCaller(ctx, c.(*callerConn).caller) },
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return withCaller(ctx, c.(*callerConn).who) },
 		ReadHeaderTimeout: bodyTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
@@ -84,7 +85,7 @@ func (s *LocalServer) Serve(ctx context.Context, l net.Listener) error {
 	}
 	done := make(chan error, 1)
 	go func() {
-		done <- server.Serve(&callerListener{Listener: l, members: s.members, log: s.log, open: map[uint32]int{}})
+		done <- server.Serve(&callerListener{Listener: l, peerOf: ipc.PeerOf, members: s.members, log: s.log, open: map[ipc.Account]int{}})
 	}()
 	var err error
 	select {
@@ -260,14 +261,16 @@ func httpStatus(code string) int {
 	}
 }
 
-// callerListener finds out who connects, before any of their bytes are read.
+// callerListener finds out who connects, before any of their bytes are looked at.
 type callerListener struct {
 	net.Listener
+	peerOf  func(net.Conn) (ipc.Peer, error)
 	members Members
 	log     *slog.Logger
 
-	mu   sync.Mutex
-	open map[uint32]int // connections by uid
+	mu     sync.Mutex
+	open   map[ipc.Account]int // connections that are known
+	silent []*callerConn       // those of whom the system tells nothing before they speak, oldest first
 }
 
 // Accept returns the next *callerConn. A connection without an identity, or one too
@@ -278,68 +281,149 @@ func (l *callerListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		peer, err := ipc.PeerOf(c)
-		if err != nil {
-			l.log.Warn("connection without identity refused", "err", err)
-			c.Close()
+		conn := &callerConn{Conn: c, of: l}
+		switch err := conn.identify(); {
+		case errors.Is(err, ipc.ErrSilent):
+			l.wait(conn)
+		case err != nil:
+			conn.Close()
 			continue
 		}
-		if !l.enter(peer.UID) {
-			l.log.Debug("too many connections of one user", "uid", peer.UID)
-			c.Close()
-			continue
-		}
-		return &callerConn{Conn: c, caller: sync.OnceValue(func() Caller { return callerFrom(peer, l.members) }), leave: sync.OnceFunc(func() { l.leave(peer.UID) })}, nil
+		return conn, nil
 	}
 }
 
-func (l *callerListener) enter(uid uint32) bool {
+// wait remembers a silent connection. Where there are too many the oldest has to go: whoever means to ask
+// something does so at once.
+func (l *callerListener) wait(c *callerConn) {
+	l.mu.Lock()
+	var late *callerConn
+	if l.silent = append(l.silent, c); len(l.silent) > connsPerUser {
+		late = l.silent[0]
+	}
+	l.mu.Unlock()
+	if late != nil {
+		late.Close()
+	}
+}
+
+// enter counts a connection as its account's; false: there is no room.
+func (l *callerListener) enter(c *callerConn, a ipc.Account) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[uid] >= connsPerUser {
+	if l.open[a] >= connsPerUser {
 		return false
 	}
-	l.open[uid]++
+	l.forgetLocked(c)
+	l.open[a]++
 	return true
 }
 
-func (l *callerListener) leave(uid uint32) {
+// leave forgets a connection that has ended.
+func (l *callerListener) leave(c *callerConn, a ipc.Account) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open[uid]--; l.open[uid] == 0 {
-		delete(l.open, uid)
+	l.forgetLocked(c)
+	if a == "" {
+		return
+	}
+	if l.open[a]--; l.open[a] == 0 {
+		delete(l.open, a)
 	}
 }
 
-// callerConn is a connection whose other end is known.
+// forgetLocked takes a connection off the silent ones.
+func (l *callerListener) forgetLocked(c *callerConn) {
+	l.silent = slices.DeleteFunc(l.silent, func(o *callerConn) bool { return o == c })
+}
+
+// callerConn is a connection whose other end is known, at the latest when something was read from it.
 type callerConn struct {
 	net.Conn
-	caller func() Caller // who that is, with the groups: looked up at the first request
-	leave  func()
+	of *callerListener
+
+	mu     sync.Mutex
+	peer   ipc.Peer // with an empty Account: not known yet
+	closed bool
+	caller func() Caller // with the names that the system has for them: looked up at the first request
+}
+
+// identify finds out who is there, and whether there is room for one more of theirs.
+func (c *callerConn) identify() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.peer.Account != "" {
+		return nil
+	}
+	peer, err := c.of.peerOf(c.Conn)
+	switch {
+	case errors.Is(err, ipc.ErrSilent):
+		return err
+	case err != nil:
+		c.of.log.Warn("connection without identity refused", "err", err)
+		return err
+	case c.closed || peer.Account == "":
+		return net.ErrClosed
+	case !c.of.enter(c, peer.Account):
+		c.of.log.Debug("too many connections of one user", "account", peer.Account)
+		return net.ErrClosed
+	}
+	c.peer = peer
+	c.caller = sync.OnceValue(func() Caller { return callerFrom(peer, c.of.members) })
+	return nil
+}
+
+// Read reads, and returns nothing of somebody who is not known.
+func (c *callerConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n == 0 {
+		return 0, err
+	}
+	if who := c.identify(); who != nil {
+		c.Close()
+		return 0, who
+	}
+	return n, err
+}
+
+// who is the caller, as soon as that is known.
+func (c *callerConn) who() (Caller, bool) {
+	c.mu.Lock()
+	caller := c.caller
+	c.mu.Unlock()
+	if caller == nil {
+		return Caller{}, false
+	}
+	return caller(), true
 }
 
 // Close closes the connection and frees its place.
 func (c *callerConn) Close() error {
-	c.leave()
+	c.mu.Lock()
+	if !c.closed {
+		c.closed = true
+		c.of.leave(c, c.peer.Account)
+	}
+	c.mu.Unlock()
 	return c.Conn.Close()
 }
 
 func callerFrom(p ipc.Peer, members Members) Caller {
-	root := p.UID == 0
-	member := root || members(p)
-	return Caller{UID: p.UID, Name: p.User(), Root: root, Member: member, Person: member || p.Person()}
+	member := p.Root || members(p)
+	return Caller{Account: p.Account, Name: p.User(), Root: p.Root, Member: member, Person: member || p.Person}
 }
 
 type callerKey struct{}
 
-func withCaller(ctx context.Context, c func() Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
+// withCaller has requests' contexts say who asks.
+func withCaller(ctx context.Context, who func() (Caller, bool)) context.Context {
+	return context.WithValue(ctx, callerKey{}, who)
 }
 
 func callerOf(ctx context.Context) (Caller, bool) {
-	c, ok := ctx.Value(callerKey{}).(func() Caller)
+	who, ok := ctx.Value(callerKey{}).(func() (Caller, bool))
 	if !ok {
 		return Caller{}, false
 	}
-	return c(), true
+	return who()
 }

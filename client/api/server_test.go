@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -149,7 +150,7 @@ func TestEveryMethodGoesThrough(t *testing.T) {
 		}
 	}
 	status, err := c.Status(ctx)
-	me := api.Caller{UID: uint32(os.Getuid()), Name: f.last()[1].(api.Caller).Name, Root: os.Getuid() == 0, Member: true, Person: true}
+	me := api.Caller{Account: ipc.Account(strconv.Itoa(os.Getuid())), Name: f.last()[1].(api.Caller).Name, Root: os.Getuid() == 0, Member: true, Person: true}
 	check(err, "Status", me)
 	if status.Sequence != 7 || me.Name == "" {
 		t.Errorf("status %+v, caller %+v", status, me)

@@ -48,7 +48,7 @@ func (y *yes) Logs(_ context.Context, _ Caller, _ bool, send func(LogLine) error
 func ask(h http.Handler, caller *Caller, method, target, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	if caller != nil {
-		r = r.WithContext(withCaller(r.Context(), func() Caller { return *caller }))
+		r = r.WithContext(withCaller(r.Context(), func() (Caller, bool) { return *caller, true }))
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
@@ -66,7 +66,7 @@ func TestPermissions(t *testing.T) {
 	}
 	people := map[string]bool{"POST /v1/set": true, "POST /v1/connect": true, "POST /v1/answer": true} // to persons, too
 	y := &yes{}
-	s := NewServer(y, GroupMembers, slog.New(slog.DiscardHandler))
+	s := NewServer(y, SystemMembers, slog.New(slog.DiscardHandler))
 	if len(s.routes) != len(open) {
 		t.Errorf("%d routes, %d in this test", len(s.routes), len(open))
 	}
@@ -85,9 +85,9 @@ func TestPermissions(t *testing.T) {
 			may    bool
 		}{
 			{"nobody known", nil, false},
-			{"a stranger", &Caller{UID: 1000, Name: "bob"}, toAll},
-			{"a person", &Caller{UID: 1000, Name: "bob", Person: true}, toAll || people[name]},
-			{"a member", &Caller{UID: 1001, Name: "ann", Member: true}, true},
+			{"a stranger", &Caller{Account: "1000", Name: "bob"}, toAll},
+			{"a person", &Caller{Account: "1000", Name: "bob", Person: true}, toAll || people[name]},
+			{"a member", &Caller{Account: "1001", Name: "ann", Member: true}, true},
 			{"root", &Caller{Name: "root", Root: true, Member: true}, true},
 		} {
 			y.asked = 0
@@ -112,7 +112,7 @@ func TestAsUser(t *testing.T) {
 		{"/v1/version", Caller{Root: true, Member: true}, true},
 		{"/v1/version?as_user=false", Caller{Root: true, Member: true}, true},
 		{"/v1/version?as_user=true", Caller{Root: true, Member: true}, false},
-		{"/v1/version?as_user=true", Caller{UID: 1000}, false},
+		{"/v1/version?as_user=true", Caller{Account: "1000"}, false},
 	} {
 		var got *Caller
 		s := &LocalServer{log: slog.New(slog.DiscardHandler), routes: []route{{"GET", "/v1/version", anyone, 0, "see", func(c *call) (any, error) {
@@ -120,7 +120,7 @@ func TestAsUser(t *testing.T) {
 			return nil, nil
 		}, nil}}}
 		ask(s.handler(), &tc.caller, "GET", tc.target, "")
-		if got == nil || got.Root != tc.root || got.Member != tc.caller.Member || got.UID != tc.caller.UID {
+		if got == nil || got.Root != tc.root || got.Member != tc.caller.Member || got.Account != tc.caller.Account {
 			t.Errorf("%s by %+v is %+v", tc.target, tc.caller, got)
 		}
 	}
@@ -128,7 +128,7 @@ func TestAsUser(t *testing.T) {
 
 func TestBadRequests(t *testing.T) {
 	y := &yes{}
-	h := NewServer(y, GroupMembers, slog.New(slog.DiscardHandler)).handler()
+	h := NewServer(y, SystemMembers, slog.New(slog.DiscardHandler)).handler()
 	root := &Caller{Root: true, Member: true}
 	big := `{"name":"` + strings.Repeat("x", smallBody) + `"}`
 	for _, tc := range []struct{ method, target, body, want string }{
@@ -167,7 +167,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("name=%zz;&&==", []byte{0xff})
 	f.Fuzz(func(t *testing.T, query string, body []byte) {
 		y := &yes{}
-		s := NewServer(y, GroupMembers, slog.New(slog.NewTextHandler(failOnError{t}, &slog.HandlerOptions{Level: slog.LevelError})))
+		s := NewServer(y, SystemMembers, slog.New(slog.NewTextHandler(failOnError{t}, &slog.HandlerOptions{Level: slog.LevelError})))
 		h := s.handler()
 		for _, rt := range s.routes {
 			r, err := http.NewRequest(rt.method, "http://adit"+rt.path, strings.NewReader(string(body)))
@@ -176,7 +176,7 @@ func FuzzRequest(f *testing.F) {
 			}
 			r.URL.RawQuery = query
 			w := httptest.NewRecorder()
-			h.ServeHTTP(w, r.WithContext(withCaller(t.Context(), func() Caller { return Caller{Root: true, Member: true} })))
+			h.ServeHTTP(w, r.WithContext(withCaller(t.Context(), func() (Caller, bool) { return Caller{Root: true, Member: true}, true })))
 			d := json.NewDecoder(w.Body)
 			for {
 				var v any

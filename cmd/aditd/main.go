@@ -211,7 +211,7 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 	}
 	return both(ctx, service.Run, func(ctx context.Context) error {
 		log.Info("listening", "socket", o.socket, "version", version)
-		return api.NewServer(service, api.GroupMembers, log).Serve(ctx, l)
+		return api.NewServer(service, api.SystemMembers, log).Serve(ctx, l)
 	})
 }
 

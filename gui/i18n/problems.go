@@ -195,7 +195,7 @@ var problems = map[string]words{
 		Key{"There is nothing to do.", "操作は不要です。"}},
 	api.CodeNotPermitted: {
 		Key{"You are not permitted to do this.", "この操作を行う権限がありません。"},
-		Key{"Ask your administrator; on Linux you need to be in the group adit.", "管理者にお問い合わせください。Linuxではaditグループに所属している必要があります。"}},
+		Key{"Ask your administrator; on Linux you need to be in the group adit, elsewhere to sit at the machine itself.", "管理者にお問い合わせください。Linux以外では本体の画面からの操作が必要です。Linuxではaditグループに所属している必要があります。"}},
 	api.CodeNotOwner: {
 		Key{"{profile} belongs to {owner}.", "「{profile}」は{owner}のものです。"},
 		Key{"Only its owner can do this.", "この操作は所有者だけが行えます。"}},

@@ -1,6 +1,6 @@
 // Package ipc is the service's door: a local socket that tells who knocks. It
 // carries bytes and the caller's identity as the operating system states it; who may
-// do what is decided above (package client/api). It starts no goroutine.
+// do what is decided above (package client/api). No goroutine outlives a call.
 package ipc
 
 import (
@@ -10,35 +10,58 @@ import (
 	"net"
 	"os"
 	"os/user"
-	"slices"
 	"strconv"
+	"strings"
 )
+
+// Account is an account's name for programs: its number on Linux and macOS ("1000"), its security identifier on Windows
+// ("S-1-5-21-…-1001"). Other than names it is never given to somebody else. The zero value is nobody's.
+type Account string
+
+// maxSID is the length of the longest security identifier as text: one of 15 parts ([MS-DTYP] 2.4.2.1).
+const maxSID = 184
+
+// Valid says whether the account has one of the two forms, which are also safe as names of files.
+func (a Account) Valid() bool {
+	if n, err := strconv.ParseUint(string(a), 10, 32); err == nil {
+		return strconv.FormatUint(n, 10) == string(a)
+	}
+	parts, ok := strings.CutPrefix(string(a), "S-1-")
+	if !ok || len(a) > maxSID {
+		return false
+	}
+	for part := range strings.SplitSeq(parts, "-") {
+		if n, err := strconv.ParseUint(part, 10, 48); err != nil || strconv.FormatUint(n, 10) != part {
+			return false
+		}
+	}
+	return true
+}
 
 // Peer is who is at the other end of a connection, as of the moment it connected.
 type Peer struct {
-	UID uint32
-	GID uint32
-	PID int // 0 when the system does not say
-	// Groups holds the ids of the primary and the supplementary groups of the process.
-	Groups []uint32
+	Account Account
+	PID     int // 0 when the system does not say
+	// Root is whoever may change all of the system: root, and on Windows SYSTEM and administrators whose program runs
+	// with their rights ("as administrator").
+	Root bool
+	// Person says that the account is one of those that systems give to people, not to programs.
+	Person bool
+
+	more details
 }
 
-// InGroup says whether the peer's process runs with the named group. A group
-// that does not exist has no members. It asks the system.
-func (p Peer) InGroup(name string) bool {
-	group, err := user.LookupGroup(name)
-	if err != nil {
-		return false
+// Member says whether the peer may have things of its own with the service: who is in the named group (Linux), or who
+// works at the machine's own screen (macOS, Windows). It asks the system.
+func (p Peer) Member(group string) bool { return p.more.member(group) }
+
+// User is the account's name, or the account when it has none. It asks the system.
+func (p Peer) User() string {
+	if u, err := user.LookupId(string(p.Account)); err == nil {
+		return u.Username
 	}
-	gid, err := strconv.ParseUint(group.Gid, 10, 32)
-	return err == nil && slices.Contains(p.Groups, uint32(gid))
+	return string(p.Account)
 }
-
-// Person says whether the account is one of those that systems give to people, not to programs.
-func (p Peer) Person() bool { return p.UID >= firstPerson && p.UID != nobody }
-
-// nobody is the account of programs that shall have no rights.
-const nobody = 65534
 
 // ErrInUse says that another process answers at the socket's path.
 var ErrInUse = errors.New("another process is listening there")
@@ -62,24 +85,15 @@ func Listen(path string, mode os.FileMode) (net.Listener, error) {
 // (fs.ErrNotExist, fs.ErrPermission, syscall.ECONNREFUSED).
 func Dial(ctx context.Context, path string) (net.Conn, error) { return dial(ctx, path) }
 
-// PeerOf says who is at the other end of a connection that Listen's listener accepted. It takes two system calls, and looks
-// up no names: whoever floods the socket shall not keep its owner busy.
+// ErrSilent says that nothing was read from a connection yet, and that the system tells only then who is there (Windows).
+var ErrSilent = errors.New("nothing was read yet")
+
+// PeerOf says who is at the other end of a connection that Listen's listener accepted; its error may be ErrSilent. It
+// takes a few system calls, and looks up no names: whoever floods the socket shall not keep its owner busy.
 func PeerOf(c net.Conn) (Peer, error) {
 	p, err := peerOf(c)
 	if err != nil {
 		return Peer{}, fmt.Errorf("peer identity: %w", err)
 	}
-	if !slices.Contains(p.Groups, p.GID) {
-		p.Groups = append(p.Groups, p.GID)
-	}
 	return p, nil
-}
-
-// User is the account's name, or the number when it has none. It asks the system.
-func (p Peer) User() string {
-	id := strconv.FormatUint(uint64(p.UID), 10)
-	if u, err := user.LookupId(id); err == nil {
-		return u.Username
-	}
-	return id
 }

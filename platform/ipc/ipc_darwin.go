@@ -13,6 +13,13 @@ const DefaultPath = "/var/run/adit/aditd.sock"
 // firstPerson is the first account that is a person's.
 const firstPerson = 501
 
+// member says whether the account is the one at the machine's screen: it owns the console, which is root's while nobody
+// is signed in.
+func (d details) member(string) bool {
+	var st unix.Stat_t
+	return unix.Stat("/dev/console", &st) == nil && d.uid != 0 && st.Uid == d.uid
+}
+
 // units: there is no systemd.
 func units() []string { return nil }
 
@@ -22,24 +29,22 @@ func narrow(int, os.FileMode) error { return nil }
 
 // peerOf reads LOCAL_PEERCRED and LOCAL_PEERPID (unix(4)).
 func peerOf(c net.Conn) (Peer, error) {
-	var p Peer
+	var (
+		pid    int
+		uid    uint32
+		groups []uint32
+	)
 	err := withFD(c, func(fd int) error {
 		cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 		if err != nil {
 			return os.NewSyscallError("getsockopt LOCAL_PEERCRED", err)
 		}
-		p = Peer{UID: cred.Uid}
-		n := min(max(int(cred.Ngroups), 0), len(cred.Groups))
-		p.Groups = append(p.Groups, cred.Groups[:n]...)
-		if n > 0 {
-			p.GID = p.Groups[0]
-		}
-		pid, err := unix.GetsockoptInt(fd, unix.SOL_LOCAL, unix.LOCAL_PEERPID)
-		if err != nil {
+		uid = cred.Uid
+		groups = append(groups, cred.Groups[:min(max(int(cred.Ngroups), 0), len(cred.Groups))]...)
+		if pid, err = unix.GetsockoptInt(fd, unix.SOL_LOCAL, unix.LOCAL_PEERPID); err != nil {
 			return os.NewSyscallError("getsockopt LOCAL_PEERPID", err)
 		}
-		p.PID = pid
 		return nil
 	})
-	return p, err
+	return peerFrom(pid, uid, groups), err
 }

@@ -14,6 +14,9 @@ const DefaultPath = "/run/adit/aditd.sock"
 // firstPerson is the first account that is a person's (login.defs(5), UID_MIN).
 const firstPerson = 1000
 
+// member says whether the process ran with the named group.
+func (d details) member(group string) bool { return d.inGroup(group) }
+
 // units are where systemd looks for the service, which then starts it (systemd.unit(5)).
 func units() []string {
 	return []string{"/etc/systemd/system/aditd.service", "/usr/local/lib/systemd/system/aditd.service", "/usr/lib/systemd/system/aditd.service", "/lib/systemd/system/aditd.service"}
@@ -25,17 +28,22 @@ func narrow(fd int, mode os.FileMode) error { return unix.Fchmod(fd, uint32(mode
 // peerOf reads SO_PEERCRED and SO_PEERGROUPS: what the process was at connect(2),
 // so that a later setuid or exec changes nothing (socket(7)).
 func peerOf(c net.Conn) (Peer, error) {
-	var p Peer
+	var (
+		pid    int
+		uid    uint32
+		groups []uint32
+	)
 	err := withFD(c, func(fd int) error {
 		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 		if err != nil {
 			return os.NewSyscallError("getsockopt SO_PEERCRED", err)
 		}
-		p = Peer{UID: cred.Uid, GID: cred.Gid, PID: int(cred.Pid)}
-		p.Groups, err = peerGroups(fd)
+		pid, uid = int(cred.Pid), cred.Uid
+		groups, err = peerGroups(fd)
+		groups = append(groups, cred.Gid)
 		return err
 	})
-	return p, err
+	return peerFrom(pid, uid, groups), err
 }
 
 // peerGroups reads the supplementary groups. The kernel answers ERANGE with the wanted

@@ -97,10 +97,10 @@ func TestPeerIsAnotherUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := append(slices.Clone(groups), 54321)
-		if p.UID != 65534 || p.GID != 54321 || !slices.Equal(p.Groups, want) {
-			t.Errorf("peer %+v, want uid 65534, gid 54321, groups %v", p, want)
+		if p.Account != "65534" || p.Root || p.Person || !slices.Equal(p.more.groups, want) {
+			t.Errorf("peer %+v, want account 65534, groups %v", p, want)
 		}
-		if p.InGroup("root") {
+		if p.Member("root") {
 			t.Error("a stranger is in group root")
 		}
 		c.Close()

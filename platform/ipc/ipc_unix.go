@@ -9,7 +9,10 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -154,6 +157,32 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 
 // fullWait is the pause before another try at a socket whose queue is full.
 const fullWait = 10 * time.Millisecond
+
+// details are what of a peer the system is asked about later.
+type details struct {
+	uid    uint32
+	groups []uint32 // the primary and the supplementary ones of the process
+}
+
+// nobody is the account of programs that shall have no rights.
+const nobody = 65534
+
+func peerFrom(pid int, uid uint32, groups []uint32) Peer {
+	return Peer{
+		Account: Account(strconv.FormatUint(uint64(uid), 10)), PID: pid, Root: uid == 0,
+		Person: uid >= firstPerson && uid != nobody, more: details{uid, groups},
+	}
+}
+
+// inGroup says whether the process ran with the named group. A group that does not exist has no members.
+func (d details) inGroup(name string) bool {
+	group, err := user.LookupGroup(name)
+	if err != nil {
+		return false
+	}
+	gid, err := strconv.ParseUint(group.Gid, 10, 32)
+	return err == nil && slices.Contains(d.groups, uint32(gid))
+}
 
 // withFD runs f on the descriptor of a unix socket.
 func withFD(c net.Conn, f func(fd int) error) error {

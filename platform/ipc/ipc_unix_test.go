@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,13 +43,13 @@ func TestPeerIsThisProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if int(p.UID) != os.Getuid() || int(p.GID) != os.Getgid() || p.PID != os.Getpid() || p.User() == "" {
+	if p.Account != Account(strconv.Itoa(os.Getuid())) || p.Root != (os.Getuid() == 0) || !slices.Contains(p.more.groups, uint32(os.Getgid())) || p.PID != os.Getpid() || p.User() == "" {
 		t.Errorf("peer %+v, want uid %d gid %d pid %d", p, os.Getuid(), os.Getgid(), os.Getpid())
 	}
-	if p.InGroup("no-such-group-here") {
+	if p.more.inGroup("no-such-group-here") {
 		t.Error("is in a group that does not exist")
 	}
-	if p.UID == 0 && p.GID == 0 && !p.InGroup("root") && !p.InGroup("wheel") {
+	if p.Root && os.Getgid() == 0 && !p.more.inGroup("root") && !p.more.inGroup("wheel") {
 		t.Errorf("root is not in its own group: %+v", p)
 	}
 }

@@ -9,8 +9,10 @@ import (
 // DefaultPath is where the service listens.
 const DefaultPath = `\\.\pipe\adit`
 
-// firstPerson is for systems whose accounts are numbers.
-const firstPerson = 1000
+// details are empty so far.
+type details struct{}
+
+func (details) member(string) bool { return false }
 
 // StartCommand tells a person how to start the service: there is none yet.
 func StartCommand() string { return "" }
