@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"platform/offload":   {},
 	"platform/nft":       {},
 	"platform/probe":     {},
-	"platform":           {"routes", "platform/udp", "platform/durable", "platform/offload", "platform/nft"},
+	"platform":           {"routes", "platform/udp", "platform/durable", "platform/lock", "platform/offload", "platform/nft"},
 	"platform/userspace": {"platform", "routes", "platform/udp", "platform/offload"},
 
 	"platform/autostart":    {"platform/durable"},

@@ -12,16 +12,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/routes"
 )
-
-// undoTime bounds Close, which must not hang on a resolver that does not answer.
-const undoTime = 10 * time.Second
 
 // linuxHost is the Host over netlink. One goroutine of its own watches the underlay.
 type linuxHost struct {
@@ -76,13 +72,6 @@ func NewHost(cfg HostConfig) (Host, error) {
 		name: cfg.Name, log: log, nl: nl, journal: j, watch: w, record: record{Guard: left},
 		dns: &resolver{dir: cfg.JournalDir, etc: cfg.Etc, bus: cfg.Bus, resolvconf: cfg.Resolvconf, log: log},
 	}, nil
-}
-
-func orSilent(log *slog.Logger) *slog.Logger {
-	if log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return log
 }
 
 func (h *linuxHost) usable(ctx context.Context) error {

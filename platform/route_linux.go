@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"net"
 	"net/netip"
 	"slices"
@@ -18,23 +17,6 @@ import (
 // routeProtocol marks our rows in the kernel's table ("proto 157" in ip route).
 // Only rows that carry it are ever deleted.
 const routeProtocol = 157
-
-// firstMetric is ours where a metric is needed: below those that the kernel and network
-// managers give, so that our row wins over an equal one, which stays as it is.
-const firstMetric = 50
-
-// row is one row of the kernel's main table, comparable.
-type row struct {
-	Destination netip.Prefix `json:"destination"`
-	Gateway     netip.Addr   `json:"gateway"`
-	Index       int          `json:"index,omitempty"` // the device's; 0 when unreachable
-	Device      string       `json:"device,omitempty"`
-	Metric      int          `json:"metric,omitempty"`
-	Unreachable bool         `json:"unreachable,omitempty"`
-}
-
-// key is a row without what is only for people.
-func (r row) key() row { r.Device = ""; return r }
 
 func (r row) kernel() *netlink.Route {
 	k := &netlink.Route{
@@ -58,7 +40,7 @@ func (r row) kernel() *netlink.Route {
 
 // rowOf is the inverse of kernel for rows that we made.
 func rowOf(k netlink.Route) (row, bool) {
-	r := row{Index: k.LinkIndex, Metric: k.Priority, Unreachable: k.Type == unix.RTN_UNREACHABLE}
+	r := row{link: link{Index: k.LinkIndex}, Metric: k.Priority, Unreachable: k.Type == unix.RTN_UNREACHABLE}
 	var ok bool
 	if r.Destination, ok = prefixOf(k.Dst, k.Family); !ok {
 		return r, false
@@ -181,57 +163,15 @@ func noFamily(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPFNOSUPPORT)
 }
 
-// ownMetric keeps rows of two tunnels to one server apart, so that one ends without the other's row.
-func ownMetric(name string) int {
-	h := fnv.New32a()
-	h.Write([]byte(name))
-	return firstMetric + 1 + int(h.Sum32()%900)
-}
-
-// rows turns the plan's routes into the kernel's, routes around first.
+// rows turns the plan's routes into the kernel's.
 func (h *linuxHost) rows(plan routes.Plan) ([]row, error) {
-	var out []row
-	var errs []error
-	index := map[string]int{h.deviceName(): h.deviceIndex()}
-	add := func(r routes.Route, device string, metric int) {
-		if r.Metric != 0 {
-			metric = r.Metric
+	return planRows(plan, h.name, link{h.deviceIndex(), h.deviceName()}, func(device string) (link, error) {
+		l, err := h.nl.LinkByName(device)
+		if err != nil {
+			return link{}, err
 		}
-		w := row{Destination: r.Destination.Masked(), Metric: metric, Unreachable: r.Unreachable}
-		if r.Destination.Bits() <= 0 {
-			errs = append(errs, fmt.Errorf("route %s: a default route is never replaced", r.Destination))
-			return
-		}
-		if !r.Unreachable {
-			if r.Device != "" {
-				device = r.Device
-			}
-			w.Gateway, w.Device = r.Gateway, device
-			if index[device] == 0 {
-				link, err := h.nl.LinkByName(device)
-				if err != nil {
-					errs = append(errs, fmt.Errorf("route %s: device %q: %w", r.Destination, device, err))
-					return
-				}
-				index[device] = link.Attrs().Index
-			}
-			w.Index = index[device]
-		}
-		out = append(out, w)
-	}
-	for _, r := range plan.Around {
-		add(r, "", ownMetric(h.name))
-	}
-	for _, r := range plan.Routes {
-		metric := 0
-		if r.Unreachable {
-			metric = ownMetric(h.name)
-		} else if !r.Destination.Addr().Is4() {
-			metric = firstMetric
-		}
-		add(r, h.deviceName(), metric)
-	}
-	return out, errors.Join(errs...)
+		return link{l.Attrs().Index, device}, nil
+	})
 }
 
 // addRoutes makes all wanted rows exist, journal first. Rows that are gone meanwhile come back.

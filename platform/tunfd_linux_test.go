@@ -23,23 +23,23 @@ import (
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
-// machine is a thread in a network namespace of its own, with a TUN.
-type machine struct {
+// nsMachine is a thread in a network namespace of its own, with a TUN.
+type nsMachine struct {
 	tun    *linuxTUN
 	queues []*linuxTUN // tun is the first of them
 	work   chan func()
 }
 
 // do runs f on the thread and waits.
-func (m *machine) do(f func()) {
+func (m *nsMachine) do(f func()) {
 	done := make(chan struct{})
 	m.work <- func() { defer close(done); f() }
 	<-done
 }
 
-func newMachine(t *testing.T, queues int, addresses ...string) *machine {
+func newMachine(t *testing.T, queues int, addresses ...string) *nsMachine {
 	t.Helper()
-	m := &machine{work: make(chan func())}
+	m := &nsMachine{work: make(chan func())}
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 		for f := range m.work {
@@ -134,7 +134,7 @@ func carry(from, to *linuxTUN, s *seen) {
 
 // pairOfMachines joins two by their TUNs, queue by queue; with join they join super-packets. The result of the
 // function is what went each way, when both are closed.
-func pairOfMachines(t *testing.T, queues int, join bool) (a, b *machine, way [2]*seen) {
+func pairOfMachines(t *testing.T, queues int, join bool) (a, b *nsMachine, way [2]*seen) {
 	enterNS(t) // for its word about root
 	a = newMachine(t, queues, "10.9.0.1/24", "fd09::1/64")
 	b = newMachine(t, queues, "10.9.0.2/24", "fd09::2/64")

@@ -31,19 +31,35 @@ func Private(dir string) error {
 // File is a lock that is held. Close gives it up; the file stays.
 type File struct{ f *os.File }
 
-// Take locks the file at path, which is made, 0600, where it is missing. It does not wait: a lock
-// that is held elsewhere gives an error that wraps ErrHeld.
-func Take(path string) (*File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := take(f); err != nil {
+// Take locks the file at path, which is made, 0600, where it is missing, and never followed where it is a link. It does not
+// wait: a lock that is held elsewhere gives an error that wraps ErrHeld.
+func Take(path string) (*File, error) { return open(path, false) }
+
+// Wait is Take, but waits for whoever holds the lock, in this process or another: for what is held for a moment.
+func Wait(path string) (*File, error) { return open(path, true) }
+
+func open(path string, wait bool) (*File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := take(f, wait); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		// The holder before us may have removed the file that we locked.
+		a, err1 := f.Stat()
+		b, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(a, b) {
+			return &File{f}, nil
+		}
 		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return &File{f}, nil
 }
 
 // Close gives the lock up.
 func (l *File) Close() error { return l.f.Close() }
+
+// Remove gives the lock up and removes the file, unless another one has opened it meanwhile.
+func (l *File) Remove() error { return remove(l.f) }

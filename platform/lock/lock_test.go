@@ -2,6 +2,7 @@ package lock
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -27,6 +28,36 @@ func TestTake(t *testing.T) {
 	again.Close()
 	if _, err := Take(filepath.Join(path, "missing")); err == nil {
 		t.Fatal("a lock below a file was taken")
+	}
+}
+
+// A lock that is removed is free, and whoever waited for it holds the file of now.
+func TestRemove(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := Take(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan *File, 1)
+	go func() {
+		l, err := Wait(path)
+		if err != nil {
+			t.Error(err)
+		}
+		waited <- l
+	}()
+	if err := first.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	second := <-waited
+	if _, err := Take(path); !errors.Is(err, ErrHeld) {
+		t.Fatalf("beside the one who waited: %v, want ErrHeld", err)
+	}
+	if err := second.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("the file is still there: %v", err)
 	}
 }
 

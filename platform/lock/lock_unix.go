@@ -21,10 +21,27 @@ func private(dir string, info os.FileInfo) error {
 	return nil
 }
 
-func take(f *os.File) error {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return ErrHeld
+// noFollow is part of how a lock's file is opened.
+const noFollow = unix.O_NOFOLLOW
+
+func take(f *os.File, wait bool) error {
+	how := unix.LOCK_EX
+	if !wait {
+		how |= unix.LOCK_NB
 	}
-	return err
+	for {
+		switch err := unix.Flock(int(f.Fd()), how); {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return ErrHeld
+		default:
+			return err
+		}
+	}
+}
+
+// remove removes while the lock is held: whoever waits for it sees that the file is another one by then.
+func remove(f *os.File) error {
+	_ = os.Remove(f.Name()) // gone already, or left behind: no harm
+	return f.Close()
 }
