@@ -63,6 +63,7 @@ var allowed = map[string][]string{
 	"client/source": {"client/api", "ovpn/profile"},
 
 	"client/diagnose": {"client/api", "ovpn/profile", "routes"},
+	"client/reach":    {"client/api", "platform/probe", "routes"},
 	"client": {
 		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft",
 	},
@@ -71,10 +72,10 @@ var allowed = map[string][]string{
 	},
 
 	"gui/i18n": {"client/api", "ovpn/profile"},
-	"gui/view": {"client/api", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
+	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
-	"cmd/adit":            {"client/api", "client/source", "client/diagnose", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/probe", "routes"},
-	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
+	"cmd/adit":            {"client/api", "client/source", "client/diagnose", "client/reach", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/probe", "routes"},
+	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
 	"cmd/aditd":           {"client", "client/api", "platform", "platform/ipc", "platform/lock", "platform/trusted"},

@@ -17,7 +17,9 @@ import (
 	"fyne.io/fyne/v2/test"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/reach"
 	"github.com/adit-vpn/adit/gui/view"
+	"github.com/adit-vpn/adit/platform/probe"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -58,6 +60,19 @@ func drawings() []drawing {
 		s := office(language)
 		s.way = routes.Explanation{Destination: netip.MustParseAddr("10.0.3.7"), Way: routes.WayTunnel, Profile: "work", Device: "tun0", Route: prefix("10.0.0.0/16"), Reason: "pushed by the server", Guard: "the guard lets it pass: it goes through the tunnel"}
 		return screenOf(t, language, s, page(view.PageExplain), func(m *view.Model) { m.Explain("10.0.3.7") })
+	}
+	tried := func(t *testing.T, language string) view.Screen {
+		s := office(language)
+		s.tried = reach.Report{Verdict: reach.Lost, Probe: probe.Result{Method: "tcp", Port: 443, Sent: 3, Outcome: probe.NoAnswer},
+			Explanation: routes.Explanation{Destination: netip.MustParseAddr("10.0.3.7"), Way: routes.WayTunnel, Profile: "work", Device: "tun0", Route: prefix("10.0.0.0/16"), Reason: "pushed by the server", Guard: "the guard lets it pass: it goes through the tunnel"}}
+		return screenOf(t, language, s, page(view.PageExplain), func(m *view.Model) { m.Try("https://10.0.3.7/wiki") })
+	}
+	managed := func(t *testing.T, language string) view.Screen {
+		s := alone(api.Connected, func(c *api.Connection) { c.Managed, c.Owner = true, "" })
+		s.profiles[0].Managed, s.profiles[0].Owner = true, ""
+		s.policy = &api.Policy{Source: "/etc/adit/policy.json", Profiles: []string{"work"}, Problems: []string{"AlwaysOn has no effect: the profile work asks for a password"}, Keys: []api.PolicyKey{
+			{Name: "AllowUserProfiles", Value: []byte("false")}, {Name: "AllowedServers", Value: []byte(`["vpn.example.com", "*.clientvpn.eu-central-1.amazonaws.com"]`)}, {Name: "AutoConnect", Value: []byte(`"work"`)}}}
+		return screenOf(t, language, s, page(view.PageSettings))
 	}
 	log := func(t *testing.T, language string) view.Screen {
 		s := office(language)
@@ -138,6 +153,7 @@ func drawings() []drawing {
 		{"sign-in", en, light, false, 0, signIn}, {"sign-in-ja-dark", ja, dark, false, 0, signIn}, {"browser", en, light, false, 0, browser},
 		{"import", en, light, false, 0, importing}, {"import-ja", ja, light, false, 0, importing},
 		{"explain", en, light, false, 0, explain}, {"explain-ja", ja, light, false, 0, explain},
+		{"tried", en, light, false, 0, tried}, {"tried-ja-dark", ja, dark, false, 0, tried}, {"managed", en, light, false, 0, managed}, {"managed-ja-dark", ja, dark, false, 0, managed},
 		{"log", en, light, false, 0, log}, {"log-ja-dark", ja, dark, false, 0, log},
 		{"settings", en, light, false, 0, settings}, {"settings-ja", ja, light, false, 0, settings}, {"settings-locked-dark", en, dark, false, 0, locked},
 		{"about", en, light, false, 0, about}, {"about-ja", ja, light, false, 0, about},

@@ -22,6 +22,8 @@ func (r *recorder) FilterNetworks(text string)          { r.note("networks %s", 
 func (r *recorder) Submit(id string, typed view.Values) { r.note("submit %s %d", id, len(typed)) }
 func (r *recorder) ImportFile(path string)              { r.note("import %s", path) }
 func (r *recorder) SaveLog(file string)                 { r.note("save %s", file) }
+func (r *recorder) SaveReport(file string)              { r.note("report %s", file) }
+func (r *recorder) Try(destination string)              { r.note("try %s", destination) }
 func (r *recorder) SetVisible(v bool)                   { r.note("visible %t", v) }
 func (r *recorder) AskBackground()                      { r.note("background") }
 func (r *recorder) Explain(destination string)          { r.note("explain %s", destination) }

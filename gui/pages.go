@@ -80,9 +80,9 @@ type explainPane struct {
 	object        fyne.CanvasObject
 	label, help   *widget.Label
 	entry         *entry
-	ask           *pushButton
+	ask, try      *pushButton
 	busy          *busyLine
-	answer        *widget.Label
+	answer, tried *widget.Label
 	rows          *facts
 	notice        *slot[view.Notice]
 	shown         view.Explain
@@ -90,15 +90,16 @@ type explainPane struct {
 	answerSection *fyne.Container
 }
 
-func newExplainPane(explain func(string)) *explainPane {
-	e := &explainPane{label: heading(""), help: wrapped(""), entry: newSearch(nil), busy: newBusyLine(), answer: wrapped(""),
+func newExplainPane(explain, try func(string)) *explainPane {
+	e := &explainPane{label: heading(""), help: wrapped(""), entry: newSearch(nil), busy: newBusyLine(), answer: wrapped(""), tried: wrapped(""),
 		rows: newFacts(), notice: newSlot(noticeOf), explain: explain}
 	e.answer.TextStyle.Bold = true
 	e.ask = newPushButton("", nil, func() { e.explain(e.entry.Text) })
 	e.ask.Importance = widget.HighImportance
+	e.try = newPushButton("", nil, func() { try(e.entry.Text) })
 	e.entry.OnSubmitted = e.explain
-	e.answerSection = container.New(&column{}, e.answer, e.rows.object)
-	e.object = newPage(container.New(lines(), e.label, e.help), inset(container.NewBorder(nil, nil, nil, e.ask, e.entry)), e.busy.object, inset(e.notice.object), e.answerSection)
+	e.answerSection = container.New(&column{}, e.answer, e.tried, e.rows.object)
+	e.object = newPage(container.New(lines(), e.label, e.help), inset(container.NewBorder(nil, nil, nil, container.NewHBox(e.ask, e.try), e.entry)), e.busy.object, inset(e.notice.object), e.answerSection)
 	return e
 }
 
@@ -111,20 +112,24 @@ func (e *explainPane) show(s view.Explain) {
 	if e.shown.Destination != s.Destination && e.entry.Text != s.Destination {
 		e.entry.SetText(s.Destination)
 	}
-	if e.ask.Text != s.Button.Label {
-		e.ask.SetText(s.Button.Label)
-	}
-	if s.Button.Enabled {
-		e.ask.Enable()
-	} else {
-		e.ask.Disable()
-	}
+	wear(e.ask, s.Button)
+	wear(e.try, s.Try)
 	e.busy.show(s.Busy)
 	e.notice.show(s.Notice)
 	set(e.answer, s.Answer)
+	set(e.tried, s.Tried)
+	showIf(e.tried, s.Tried != "")
 	e.rows.show(s.Rows)
 	showIf(e.answerSection, s.Answer != "" || len(s.Rows) > 0)
 	e.shown = s
+}
+
+// wear gives a button that stays its words, and whether it can be pressed.
+func wear(p *pushButton, b view.Button) {
+	if p.Text != b.Label {
+		p.SetText(b.Label)
+	}
+	enable(p, b.Enabled)
 }
 
 // logPane is the service's log.
@@ -218,20 +223,33 @@ func (l *logPane) show(s view.Log) {
 
 // settingsPane is the app's settings, and the selected profile's.
 type settingsPane struct {
-	object fyne.CanvasObject
-	form   *fyne.Container
-	change func(id view.SettingID, profile, value string)
-	shown  []view.Setting
-	set    []func(view.Setting) // of each that is shown: another value, or whether it can be changed
+	object  fyne.CanvasObject
+	managed *slot[view.Managed]
+	form    *fyne.Container
+	change  func(id view.SettingID, profile, value string)
+	shown   []view.Setting
+	set     []func(view.Setting) // of each that is shown: another value, or whether it can be changed
 }
 
 func newSettingsPane(change func(view.SettingID, string, string)) *settingsPane {
-	p := &settingsPane{form: container.New(&column{gap: theme.Padding()}), change: change}
-	p.object = newPage(p.form)
+	p := &settingsPane{managed: newSlot(managedOf), form: container.New(&column{gap: theme.Padding()}), change: change}
+	p.object = newPage(p.managed.object, p.form)
 	return p
 }
 
-func (p *settingsPane) show(all []view.Setting) {
+// managedOf is what the organization decides, above the settings.
+func managedOf(m *view.Managed) fyne.CanvasObject {
+	rows := newFacts()
+	rows.show(m.Rows)
+	parts := []fyne.CanvasObject{container.NewBorder(nil, nil, widget.NewIcon(theme.NewThemedResource(lockIcon())), nil, heading(m.Title))}
+	if m.Notice != nil {
+		parts = append(parts, inset(noticeOf(m.Notice)))
+	}
+	return container.New(&column{}, append(parts, rows.object)...)
+}
+
+func (p *settingsPane) show(m *view.Managed, all []view.Setting) {
+	p.managed.show(m)
 	if reflect.DeepEqual(p.shown, all) {
 		return
 	}
@@ -320,15 +338,22 @@ type aboutPane struct {
 	text   *widget.Label
 	rows   *facts
 	notice *slot[view.Notice]
-	shown  view.About
+
+	report  *fyne.Container // hidden where there is none
+	help    *widget.Label
+	save    *pushButton
+	busy    *busyLine
+	unsaved *slot[view.Notice]
 }
 
-func newAboutPane(icon fyne.Resource) *aboutPane {
-	a := &aboutPane{text: wrapped(""), rows: newFacts(), notice: newSlot(noticeOf)}
+func newAboutPane(icon fyne.Resource, do func(view.Action)) *aboutPane {
+	a := &aboutPane{text: wrapped(""), rows: newFacts(), notice: newSlot(noticeOf), help: wrapped(""), busy: newBusyLine(), unsaved: newSlot(noticeOf)}
+	a.save = newPushButton("", theme.DocumentSaveIcon(), func() { do(view.Action{Kind: view.ActionSaveReport}) })
+	a.report = container.New(&column{gap: theme.Padding()}, a.help, inset(container.NewHBox(a.save, a.busy.object)), inset(a.unsaved.object))
 	name := heading("Adit")
 	name.SizeName = theme.SizeNameHeadingText
 	sign := widget.NewIcon(icon)
-	a.object = newPage(container.NewBorder(nil, nil, inset(container.New(height{64}, container.New(wide{64}, sign))), nil, container.New(lines(), name, a.text)), inset(a.notice.object), a.rows.object)
+	a.object = newPage(container.NewBorder(nil, nil, inset(container.New(height{64}, container.New(wide{64}, sign))), nil, container.New(lines(), name, a.text)), inset(a.notice.object), a.rows.object, a.report)
 	return a
 }
 
@@ -336,5 +361,11 @@ func (a *aboutPane) show(s view.About) {
 	set(a.text, s.Text)
 	a.notice.show(s.Notice)
 	a.rows.show(s.Rows)
-	a.shown = s
+	showIf(a.report, s.Report != nil)
+	if r := s.Report; r != nil {
+		set(a.help, r.Text)
+		wear(a.save, r.Button)
+		a.busy.show(r.Busy)
+		a.unsaved.show(r.Notice)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/reach"
 	"github.com/adit-vpn/adit/client/source"
 	"github.com/adit-vpn/adit/gui/view"
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
@@ -28,6 +29,8 @@ type service struct {
 	way      routes.Explanation
 	lines    []api.LogLine
 	imports  string         // the text of what is imported
+	policy   *api.Policy    // what is managed
+	tried    reach.Report   // what comes of trying a destination
 	down     *api.Problem   // why it does not answer
 	refuses  error          // what it says to each request
 	traffic  time.Duration  // how long something has been going through the first tunnel
@@ -44,7 +47,7 @@ func (s *service) Watch(ctx context.Context, send func(api.Status) error) error 
 		return s.down
 	}
 	for second := 0; ; second++ {
-		status := api.Status{Connections: slices.Clone(s.tunnels)}
+		status := api.Status{Connections: slices.Clone(s.tunnels), Policy: s.policy}
 		if s.traffic > 0 {
 			x := float64(second)
 			status.Connections[0].Counters = api.Counters{RxBytes: uint64(1e9 + 6.2e6*x - 45e6*math.Cos(x/9)), TxBytes: uint64(8e7 + 6e5*x + 2e6*math.Sin(x/6))}
@@ -140,6 +143,8 @@ func screenOf(t *testing.T, language string, s *service, asks ...func(m *view.Mo
 			Read: func(context.Context, string) (source.Source, error) {
 				return source.Source{Title: "client.ovpn", Name: "office", Text: []byte(s.imports)}, nil
 			},
+			Reach:   func(context.Context, reach.Target) (reach.Report, error) { return s.tried, nil },
+			Report:  func(context.Context) ([]byte, error) { return nil, errors.New("no space left on device") },
 			Publish: func(x view.Screen) { screen = x }}
 		if s.starts != nil {
 			cfg.Autostart = s.starts

@@ -31,10 +31,12 @@ type Acts interface {
 	Submit(dialogID string, typed view.Values)
 	ImportFile(path string)
 	Explain(destination string)
+	Try(destination string)
 	FilterLog(text string)
 	FollowLog(follow bool)
 	Set(id view.SettingID, profile, value string)
 	SaveLog(file string)
+	SaveReport(file string)
 	SetVisible(visible bool)
 	AskBackground()
 }
@@ -80,10 +82,10 @@ func New(app fyne.App, acts Acts) *Window {
 	w.list = newProfileList(acts.Select)
 	w.detail = newDetailPane(w.do, acts.FilterNetworks)
 	w.first = newFirstPane(w.icon, w.do)
-	w.explain = newExplainPane(acts.Explain)
+	w.explain = newExplainPane(acts.Explain, acts.Try)
 	w.log = newLogPane(acts, w.do)
 	w.setting = newSettingsPane(acts.Set)
-	w.about = newAboutPane(w.icon)
+	w.about = newAboutPane(w.icon, w.do)
 	w.service, w.toast = newSlot(noticeOf), newSlot(func(t *view.Toast) fyne.CanvasObject { return toastOf(t, w.do) })
 	w.pages, w.add = container.NewVBox(), container.NewVBox()
 	sign := canvas.NewImageFromResource(w.icon)
@@ -184,7 +186,7 @@ func (w *Window) front(s view.Screen, th fyne.Theme) fyne.CanvasObject {
 		w.log.show(s.Log)
 		return w.log.object
 	case s.Page == view.PageSettings:
-		w.setting.show(s.Settings)
+		w.setting.show(s.Managed, s.Settings)
 		return w.setting.object
 	case s.Page == view.PageAbout:
 		w.about.show(s.About)
@@ -238,7 +240,9 @@ func (w *Window) do(a view.Action) {
 	case view.ActionCopyLog:
 		w.copy(w.shown.Log.Text())
 	case view.ActionSaveLog:
-		w.saveLog()
+		w.save(w.shown.Files.SaveTitle, w.shown.Files.LogName, w.acts.SaveLog)
+	case view.ActionSaveReport:
+		w.save(w.shown.Files.ReportTitle, w.shown.Files.ReportName, w.acts.SaveReport)
 	case view.ActionSearch:
 		w.search()
 	case view.ActionCloseWindow:
@@ -282,17 +286,18 @@ func (w *Window) chooseFile() {
 	w.choose(d, w.shown.Files.OpenTitle, w.shown.Files.Open)
 }
 
-func (w *Window) saveLog() {
+// save lets the person name a file, for which a name is proposed, and hands it over.
+func (w *Window) save(title, name string, then func(path string)) {
 	d := dialog.NewFileSave(func(f fyne.URIWriteCloser, err error) {
 		if f != nil {
 			_ = f.Close()
-			w.acts.SaveLog(f.URI().Path())
+			then(f.URI().Path())
 			return
 		}
-		unopened(err, w.acts.SaveLog)
+		unopened(err, then)
 	}, w.win)
-	d.SetFileName(w.shown.Files.LogName)
-	w.choose(d, w.shown.Files.SaveTitle, w.shown.Files.Save)
+	d.SetFileName(name)
+	w.choose(d, title, w.shown.Files.Save)
 }
 
 // choose shows a dialog for files, as large as the window lets it be, with its title and the word that ends it.

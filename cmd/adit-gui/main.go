@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -20,10 +21,13 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 
 	"fyne.io/fyne/v2/app"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/diagnose"
+	"github.com/adit-vpn/adit/client/reach"
 	"github.com/adit-vpn/adit/client/source"
 	"github.com/adit-vpn/adit/gui"
 	"github.com/adit-vpn/adit/gui/demo"
@@ -130,6 +134,22 @@ func bundledServer(self string) (view.Demo, func()) {
 	return s, s.Close
 }
 
+func ownVersion() api.Version {
+	return api.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+}
+
+// report is what adit diagnose writes.
+func report(ctx context.Context, c *api.Client, socket string) ([]byte, error) {
+	now := time.Now()
+	entries, err := diagnose.Collect(ctx, diagnose.Source{Client: c, Socket: socket, Own: ownVersion(), Now: now})
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = diagnose.Write(&b, entries, now)
+	return b.Bytes(), err
+}
+
 // garbage is how much memory may be waiting for the collector, percent of what is in use: half of what is usual, as the app
 // lies in the background all day, and makes little.
 const garbage = 50
@@ -163,8 +183,12 @@ func serve(o options, first *instance.Instance) error {
 		Read: func(ctx context.Context, arg string) (source.Source, error) {
 			return source.Read(ctx, http.DefaultClient, arg)
 		},
+		Reach: func(ctx context.Context, target reach.Target) (reach.Report, error) {
+			return reach.Do(ctx, backend, target)
+		},
+		Report:    func(ctx context.Context) ([]byte, error) { return report(ctx, backend, o.socket) },
 		Autostart: starter, Demo: bundled, Preferences: preferences, Locales: locales(), Hidden: o.hidden,
-		Version: api.Version{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH},
+		Version: ownVersion(),
 		Publish: func(s view.Screen) { <-made; desk.Publish(s) },
 		Notify:  func(n view.Notification) { <-made; desk.Do(func() { desk.Notify(n) }) },
 	})

@@ -1,26 +1,18 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/reach"
 	"github.com/adit-vpn/adit/platform/probe"
 	"github.com/adit-vpn/adit/routes"
 )
-
-// probeWait is how long each of three probes waits for an answer: most of the second is for a SYN that is sent again
-// after a second.
-const probeWait = 2 * time.Second
 
 func newExplain(a *app) *cobra.Command {
 	cmd := &cobra.Command{
@@ -74,153 +66,81 @@ type probed struct {
 // probe explains the way to a destination, tries it, and fails when nobody answered.
 func (a *app) probe(cmd *cobra.Command, text string, asJSON bool) error {
 	ctx := cmd.Context()
-	host, port, err := destination(text)
+	target, err := reach.Parse(text)
 	if err != nil {
 		return usage(cmd, "%v", err)
 	}
 	c := a.service()
 	defer c.Close()
-	var out probed
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		if addr, err = lookup(ctx, host); err != nil {
-			return err
-		}
-		out.Name = host
+	if target, err = target.Resolve(ctx); errors.As(err, new(*reach.LookupError)) {
+		return hinted(err, "see which resolver is asked: adit status", "or give an address")
+	} else if err != nil {
+		return err
 	}
-	if out.Explanation, err = c.Explain(ctx, addr.String()); err != nil {
+	x, err := c.Explain(ctx, target.Address.String())
+	if err != nil {
 		return err
 	}
 	if !asJSON {
-		if out.Name != "" {
-			a.out.line("%s is %s, says this system's resolver", out.Name, addr)
+		if target.Name != "" {
+			a.out.line("%s is %s, says this system's resolver", target.Name, target.Address)
 		}
-		a.out.explanation(out.Explanation)
+		a.out.explanation(x)
 	}
-	if out.Explanation.Way == routes.WayTunnel && out.Explanation.Device == "" {
-		return hinted(errors.New("cannot probe: this tunnel ends in a program, and no route of the system leads into it"),
-			"use what it offers: its SOCKS5 or HTTP proxy, or a forward")
-	}
-	before := sentBy(ctx, c, out.Explanation)
-	if out.Probe, err = probe.Do(ctx, addr, port, probeWait); err != nil {
+	r, err := reach.Try(ctx, c, target, x)
+	if errors.Is(err, reach.ErrNoDevice) {
+		return hinted(fmt.Errorf("cannot probe: %w", err), "use what it offers: its SOCKS5 or HTTP proxy, or a forward")
+	} else if err != nil {
 		return err
 	}
-	out.Entered = sentBy(ctx, c, out.Explanation) > before
-	if out.Probe.Outcome == probe.Answered {
-		out.RTT = float64(out.Probe.RTT.Microseconds()) / 1000
-	}
-	words, hint := verdict(out)
-	out.Text = words
+	words, hint := verdict(r)
 	if asJSON {
+		out := probed{Name: target.Name, Explanation: x, Probe: r.Probe, Entered: r.Entered, Text: words}
+		if r.Verdict == reach.Answered {
+			out.RTT = float64(r.Probe.RTT.Microseconds()) / 1000
+		}
 		if err := a.out.json(out); err != nil {
 			return err
 		}
 	} else {
 		a.out.line("probe: %s", words)
 	}
-	if out.Probe.Outcome == probe.Answered {
+	if r.Verdict == reach.Answered {
 		return nil
 	}
 	return hinted(fmt.Errorf("no answer from %s", text), hint)
 }
 
-// destination reads DEST or DEST:PORT; an IPv6 address with a port is in brackets. Port is 0 where there is none.
-func destination(text string) (host string, port uint16, err error) {
-	if _, err := netip.ParseAddr(text); err == nil {
-		return text, 0, nil
-	}
-	host = text
-	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
-		host = text[1 : len(text)-1]
-	} else if strings.Contains(text, ":") {
-		h, p, err := net.SplitHostPort(text)
-		if err != nil {
-			return "", 0, fmt.Errorf("%q is neither DEST nor DEST:PORT", text)
-		}
-		n, err := strconv.ParseUint(p, 10, 16)
-		if err != nil || n == 0 {
-			return "", 0, fmt.Errorf("%q is not a port", p)
-		}
-		host, port = h, uint16(n)
-	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		if host == "" || len(host) > 253 || strings.ContainsAny(host, "[]/:% \t\r\n\x00") {
-			return "", 0, fmt.Errorf("%q is neither an address nor a name", host)
-		}
-	}
-	return host, port, nil
-}
-
-// lookup asks the system's resolver, as every program of the user does, and takes the address that it puts first.
-func lookup(ctx context.Context, name string) (netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	if err != nil || len(addrs) == 0 {
-		var wrong *net.DNSError
-		if errors.As(err, &wrong) {
-			err = errors.New(wrong.Err)
-		}
-		return netip.Addr{}, hinted(fmt.Errorf("this system's resolver has no address for %s: %w", name, cmp.Or(err, errors.New("none was given"))),
-			"see which resolver is asked: adit status", "or give an address")
-	}
-	return addrs[0].Unmap(), nil
-}
-
-// sentBy is how many packets the tunnel of x has taken so far; 0 where x leads into none, or into another user's.
-func sentBy(ctx context.Context, c *api.Client, x routes.Explanation) uint64 {
-	s, err := c.Status(ctx)
-	if err != nil || x.Way != routes.WayTunnel || x.Profile == "" {
-		return 0
-	}
-	for _, t := range s.Connections {
-		if t.Profile == x.Profile && t.Tunnel.Device == x.Device {
-			return t.Counters.TxPackets
-		}
-	}
-	return 0
-}
-
 // verdict says what came of the probes, and what to do.
-func verdict(p probed) (words, hint string) {
-	x, r := p.Explanation, p.Probe
+func verdict(report reach.Report) (words, hint string) {
+	x, r := report.Explanation, report.Probe
 	what := "ping"
 	if r.Method == "tcp" {
 		what = fmt.Sprintf("TCP port %d", r.Port)
 	}
 	silence := fmt.Sprintf("no answer to %d probes (%s)", r.Sent, what)
-	switch r.Outcome {
-	case probe.Answered:
+	const otherPort = "try a port on which it listens: adit explain --probe DEST:PORT"
+	switch report.Verdict {
+	case reach.Answered:
 		return fmt.Sprintf("answered in %s (%s)", milliseconds(r.RTT), what), ""
-	case probe.Refused:
+	case reach.Refused:
 		return fmt.Sprintf("refused: the host is there, nothing listens on that port (%s)", what), "try another port, or ask who runs the host"
-	case probe.NoRoute:
+	case reach.NoRoute:
 		return "no route: this machine knows no way to it", "see the tunnel's routes: adit routes"
-	case probe.Unreachable:
-		if x.Way == routes.WayUnreachable || x.Way == routes.WayNone {
-			return "no route: " + x.Text, "see the tunnel's routes: adit routes"
-		}
+	case reach.Closed:
+		return "no route: " + x.Text, "see the tunnel's routes: adit routes"
+	case reach.Unreachable:
 		return fmt.Sprintf("unreachable: the network or a router on the way says that the host cannot be reached (%s)", what), "ask who runs that network"
-	case probe.Blocked:
-		if !x.Blocked {
-			return fmt.Sprintf("this machine's own firewall blocked it (%s)", what), "the guard did not: look at the firewall's rules"
-		}
-		return guardDid(x)
-	}
-	switch {
-	case x.Blocked: // a SYN that the firewall drops is silence to a program
-		return guardDid(x)
-	case x.Way == routes.WayTunnel && p.Entered:
-		return "entered the tunnel, no answer: ask for a route and an authorization rule for it (" + what + ")",
-			"or the host does not answer: try a port on which it listens, adit explain --probe DEST:PORT"
-	case x.Way == routes.WayTunnel && x.Profile != "":
+	case reach.Firewall:
+		return fmt.Sprintf("this machine's own firewall blocked it (%s)", what), "the guard did not: look at the firewall's rules"
+	case reach.Guarded:
+		return "the guard blocked it: " + strings.TrimPrefix(x.Guard, "the guard blocks it: "), "connect again, or open the guard: adit disconnect"
+	case reach.Lost:
+		return "entered the tunnel, no answer: ask for a route and an authorization rule for it (" + what + ")", "or the host does not answer: " + otherPort
+	case reach.Outside:
 		return silence + ", and nothing entered the tunnel", "see whether it is connected: adit status"
 	}
-	return silence, "try a port on which it listens: adit explain --probe DEST:PORT"
-}
-
-func guardDid(x routes.Explanation) (words, hint string) {
-	return "the guard blocked it: " + strings.TrimPrefix(x.Guard, "the guard blocks it: "), "connect again, or open the guard: adit disconnect"
+	return silence, otherPort
 }
 
 // milliseconds prints a duration as ping does.

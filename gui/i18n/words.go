@@ -275,7 +275,7 @@ var (
 
 	ExplainLabel       = Key{"Address or host name", "アドレスまたはホスト名"}
 	ExplainDo          = Key{"Explain", "調べる"}
-	ExplainHelp        = Key{"Type an address or a host name to see which way traffic to it goes, and why. Nothing is sent to it.", "アドレスまたはホスト名を入力すると、そこへの通信がどの経路を通るのかを、理由とともに表示します。実際の通信は行いません。"}
+	ExplainHelp        = Key{"Type an address or a host name to see which way traffic to it goes, and why. Explain sends nothing to it; Try it sends up to three packets.", "アドレスまたはホスト名を入力すると、そこへの通信がどの経路を通るのかを、理由とともに表示します。「調べる」は実際の通信を行いません。「試す」は最大3つのパケットを送ります。"}
 	ExplainWorking     = Key{"Looking…", "調べています…"}
 	ExplainNamed       = Key{"{name} ({address})", "{name}（{address}）"}
 	ExplainTunnel      = Key{"{destination} goes through the VPN[ {profile}].", "{destination}への通信はVPN[「{profile}」]を通ります。"}
@@ -305,6 +305,22 @@ var (
 	ViaGateway         = Key{"{device}, gateway {gateway}", "{device}（ゲートウェイ {gateway}）"}
 	DNSAll             = Key{"all names go to {servers}", "すべての名前を{servers}に問い合わせます"}
 	DNSSplit           = Key{"names in {domains} go to {servers}, all others to this computer's own resolver", "{domains}の名前は{servers}に、それ以外は通常の設定で問い合わせます"}
+	TryDo              = Key{"Try it", "試す"}
+	TryWorking         = Key{"Trying…", "試しています…"}
+	TryByPing          = Key{"ping", "pingによる確認"}
+	TryByTCP           = Key{"TCP port {port}", "TCPポート{port}"}
+	TryAnswered        = Key{"It answered in {time} ms ({what}).", "{time}ミリ秒で応答がありました（{what}）。"}
+	TryRefused         = Key{"The host is there, but nothing listens on that port ({what}). Try another port, or ask who runs the host.", "ホストは応答しましたが、そのポートでは何も待ち受けていません（{what}）。別のポートを試すか、ホストの管理者にお問い合わせください。"}
+	TryNoRoute         = Key{"This computer knows no way to it ({what}).", "このコンピューターからの経路がありません（{what}）。"}
+	TryUnreachable     = Key{"The network or a router on the way says that the host cannot be reached ({what}).", "途中のネットワークまたはルーターが、到達できないと応答しました（{what}）。"}
+	TryFirewall        = Key{"This computer's own firewall blocked it ({what}); the guard did not.", "このコンピューターのファイアウォールに遮断されました（{what}）。ガードによるものではありません。"}
+	TryGuarded         = Key{"The guard blocked it ({what}). Connect again, or disconnect to open the guard.", "ガードに遮断されました（{what}）。再接続するか、切断してガードを解除してください。"}
+	TryLost            = Key{"It entered the VPN, and no answer came back ({what}). Ask your administrator for a route and an authorization rule for it, or try a port on which the host listens.", "VPNには入りましたが、応答がありません（{what}）。経路と許可ルールについて管理者に問い合わせるか、ホストが待ち受けているポートを試してください。"}
+	TryOutside         = Key{"No answer came back, and nothing entered the VPN ({what}). See whether it is connected.", "応答がなく、VPNにも入りませんでした（{what}）。VPNが接続されているか確認してください。"}
+	TrySilent          = Key{"No answer came back ({what}). Try a port on which the host listens: host:port.", "応答がありません（{what}）。ホストが待ち受けているポートを「ホスト:ポート」の形で試してください。"}
+	TryNoAddress       = Key{"This computer's resolver has no address for {name}.", "{name}のアドレスが見つかりません。"}
+	TryNoAddressHint   = Key{"Check the name, or give an address.", "名前を確認するか、アドレスを入力してください。"}
+	TryInProgram       = Key{"This VPN ends in a program, so nothing of this computer can be sent into it.", "このVPNはプログラムの中で終わるため、このコンピューターから試すことはできません。"}
 	ExplainNotUp       = Key{"No VPN is connected.", "接続中のVPNはありません。"}
 
 	FirstTitle   = Key{"Welcome to Adit", "Aditへようこそ"}
@@ -314,11 +330,24 @@ var (
 	TryingDemo   = Key{"Starting the bundled server…", "付属のサーバーを起動しています…"}
 	DemoFailed   = Key{"The bundled server could not be started ({detail}). Try again, or add a profile of your own.", "付属のサーバーを起動できませんでした（{detail}）。もう一度お試しになるか、お手元のプロファイルを追加してください。"}
 
-	AboutText    = Key{"An open VPN client for AWS Client VPN and every other OpenVPN server.", "AWS Client VPNとすべてのOpenVPNサーバーに対応したオープンなVPNクライアントです。"}
-	AboutApp     = Key{"App", "アプリ"}
-	AboutService = Key{"Service", "サービス"}
-	AboutUnknown = Key{"not reached", "応答なし"}
-	AboutDiffer  = Key{"App and service are of different versions. Restart the app, or update both.", "アプリとサービスのバージョンが異なります。アプリを再起動するか、両方を更新してください。"}
+	AboutText      = Key{"An open VPN client for AWS Client VPN and every other OpenVPN server.", "AWS Client VPNとすべてのOpenVPNサーバーに対応したオープンなVPNクライアントです。"}
+	AboutApp       = Key{"App", "アプリ"}
+	AboutService   = Key{"Service", "サービス"}
+	AboutUnknown   = Key{"not reached", "応答なし"}
+	AboutDiffer    = Key{"App and service are of different versions. Restart the app, or update both.", "アプリとサービスのバージョンが異なります。アプリを再起動するか、両方を更新してください。"}
+	ReportText     = Key{"Does something not work? A report helps whoever looks into it. It has your VPN's settings, routes and log, and no passwords or keys. Nothing is sent.", "うまく動かない場合は、調査する人のためにレポートを作成できます。VPNの設定、経路、ログが含まれ、パスワードや鍵は含まれません。送信はされません。"}
+	ReportDo       = Key{"Save a report…", "レポートを保存…"}
+	ReportBusy     = Key{"Making the report…", "レポートを作成しています…"}
+	ReportSaved    = Key{"The report is saved in {file}. Look at it before you give it away.", "レポートを{file}に保存しました。渡す前に内容を確認してください。"}
+	ReportNotSaved = Key{"The report could not be saved in {file} ({detail}).", "レポートを{file}に保存できませんでした（{detail}）。"}
+	ReportTitle    = Key{"Save a report", "レポートを保存"}
+
+	ManagedTitle    = Key{"Managed by your organization", "組織による管理"}
+	ManagedSource   = Key{"Policy", "ポリシー"}
+	ManagedProfiles = Key{"Profiles", "プロファイル"}
+	ManagedPartly   = Key{"Some of it does not count:", "一部は適用されていません："}
+	ManagedBroken   = Key{"The policy cannot be read, so nothing may connect. Tell your administrator:", "ポリシーを読み込めないため、接続できません。管理者にお知らせください："}
+
 	AboutLicence = Key{"Licence", "ライセンス"}
 )
 

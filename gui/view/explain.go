@@ -2,50 +2,89 @@ package view
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/reach"
 	"github.com/adit-vpn/adit/gui/i18n"
 	"github.com/adit-vpn/adit/routes"
 )
 
 // Explain asks which way traffic to a destination goes: an address, a host's name, or a web address, of which the host counts.
 func (m *Model) Explain(destination string) {
-	m.post(func() {
-		destination = hostOf(strings.TrimSpace(destination))
-		if destination == "" {
-			return
-		}
-		m.s.explain = explainView{destination: destination, busy: true}
-		var x routes.Explanation
-		m.task(func(ctx context.Context) (err error) {
-			x, err = m.cfg.Backend.Explain(ctx, destination)
+	m.post(func() { m.lookAt(destination, false) })
+}
+
+// Try is Explain, and then finds out whether the destination answers. A port counts, too: of host:port, or of a web address.
+func (m *Model) Try(destination string) {
+	m.post(func() { m.lookAt(destination, m.cfg.Reach != nil) })
+}
+
+func (m *Model) lookAt(typed string, try bool) {
+	host, port := hostOf(strings.TrimSpace(typed))
+	if host == "" {
+		return
+	}
+	shown := host
+	if try && port != "" {
+		shown = net.JoinHostPort(host, port)
+	}
+	m.s.explain = explainView{destination: shown, busy: true, trying: try}
+	m.touch()
+	asked := m.s.explain
+	var got explainView
+	m.task(func(ctx context.Context) error {
+		if !try {
+			x, err := m.cfg.Backend.Explain(ctx, host)
+			got.answer = &x
 			return err
-		}, func(err error) {
-			if m.s.explain.destination != destination {
-				return // another was asked for meanwhile
+		}
+		target, err := reach.Parse(shown)
+		if err != nil {
+			return api.NewProblem(api.CodeDestinationInvalid, map[string]string{"destination": strconv.Quote(shown), "detail": err.Error()})
+		}
+		r, err := m.cfg.Reach(ctx, target)
+		got.answer, got.report = &r.Explanation, &r
+		return err
+	}, func(err error) {
+		if m.s.explain != asked {
+			return // another was asked for meanwhile
+		}
+		if err != nil {
+			got = explainView{}
+			switch wrong := (*reach.LookupError)(nil); {
+			case errors.As(err, &wrong):
+				got.unresolved = clean(wrong.Name, maxDetail)
+			case errors.Is(err, reach.ErrNoDevice):
+				got.inProgram = true
+			default:
+				got.problem = api.AsProblem(err)
 			}
-			m.s.explain = explainView{destination: destination, problem: api.AsProblem(err)}
-			if err == nil {
-				m.s.explain.answer = &x
-			}
-			m.touch()
-		})
+		}
+		got.destination = shown
+		m.s.explain = got
 		m.touch()
 	})
 }
 
-// hostOf is the host in what a person copied from a browser or a configuration: https://host/path, host:port.
-func hostOf(s string) string {
+// hostOf is the host, and the port if there is one, in what a person copied from a browser or a configuration:
+// https://host/path, host:port.
+func hostOf(s string) (host, port string) {
 	if u, err := url.Parse(s); err == nil && u.Host != "" {
-		return u.Hostname()
+		if port = u.Port(); port == "" {
+			port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		}
+		return u.Hostname(), port
 	}
 	if host, port, err := net.SplitHostPort(s); err == nil && host != "" && !strings.Contains(port, "/") {
-		return host
+		return host, port
 	}
-	return s
+	return strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), ""
 }
 
 func (r renderer) explainPage() Explain {
@@ -56,7 +95,17 @@ func (r renderer) explainPage() Explain {
 		out.Button.Why = r.noService()
 	}
 	if v.busy {
-		out.Busy, out.Button.Why = r.t(i18n.ExplainWorking), r.t(i18n.WhyWorking)
+		if out.Busy, out.Button.Why = r.t(i18n.ExplainWorking), r.t(i18n.WhyWorking); v.trying {
+			out.Busy = r.t(i18n.TryWorking)
+		}
+	}
+	out.Try = out.Button
+	out.Try.Label, out.Try.Action, out.Try.Default = r.t(i18n.TryDo), Action{Kind: ActionTry}, false
+	switch {
+	case v.unresolved != "":
+		out.Notice = &Notice{Text: r.t(i18n.TryNoAddress, "name", v.unresolved), Hints: []string{r.t(i18n.TryNoAddressHint)}}
+	case v.inProgram:
+		out.Notice = &Notice{Text: r.t(i18n.TryInProgram)}
 	}
 	if v.problem != nil && v.problem.Code == api.CodeNotConnected {
 		out.Notice = &Notice{Code: v.problem.Code, Text: r.t(i18n.ExplainNotUp)}
@@ -66,7 +115,8 @@ func (r renderer) explainPage() Explain {
 	}
 	x := *v.answer
 	destination := x.Destination.String()
-	if d := clean(v.destination, maxDetail); d != destination {
+	host, _ := hostOf(v.destination)
+	if d := clean(v.destination, maxDetail); host != destination {
 		destination = r.t(i18n.ExplainNamed, "name", d, "address", destination)
 	}
 	profile := clean(x.Profile, maxTitle)
@@ -90,7 +140,9 @@ func (r renderer) explainPage() Explain {
 		key = i18n.ExplainBlocked
 	}
 	out.Answer = r.t(key, "destination", destination, "profile", profile)
-	if key == i18n.ExplainTunnel {
+	if v.report != nil {
+		out.Tried = r.tried(*v.report)
+	} else if key == i18n.ExplainTunnel {
 		out.Answer += r.gap() + r.t(i18n.ExplainAsk)
 	}
 	add := func(label i18n.Key, value string) {
@@ -117,6 +169,36 @@ func (r renderer) explainPage() Explain {
 		add(i18n.ExplainGuard, r.guardReason(x.Guard))
 	}
 	return out
+}
+
+// tried says what came of the probes.
+func (r renderer) tried(report reach.Report) string {
+	p := report.Probe
+	what := r.t(i18n.TryByPing)
+	if p.Method == "tcp" {
+		what = r.t(i18n.TryByTCP, "port", strconv.Itoa(int(p.Port)))
+	}
+	key := i18n.TrySilent
+	switch report.Verdict {
+	case reach.Answered:
+		ms := max(1, (p.RTT + time.Millisecond/2).Milliseconds())
+		return r.t(i18n.TryAnswered, "time", strconv.FormatInt(ms, 10), "what", what)
+	case reach.Refused:
+		key = i18n.TryRefused
+	case reach.NoRoute, reach.Closed:
+		key = i18n.TryNoRoute
+	case reach.Unreachable:
+		key = i18n.TryUnreachable
+	case reach.Firewall:
+		key = i18n.TryFirewall
+	case reach.Guarded:
+		key = i18n.TryGuarded
+	case reach.Lost:
+		key = i18n.TryLost
+	case reach.Outside:
+		key = i18n.TryOutside
+	}
+	return r.t(key, "what", what)
 }
 
 func (r renderer) dnsWords(d api.DNS) string {

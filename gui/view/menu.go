@@ -47,6 +47,9 @@ func (r renderer) menus(s *Screen) []Menu {
 			Key: Key{Name: "F", Primary: true}},
 		Command{Label: r.t(i18n.MenuCopyLog), Action: Action{Kind: ActionCopyLog}, Enabled: log, Key: Key{Name: "C", Primary: true, Shift: true}},
 		Command{Label: r.t(i18n.MenuSaveLog), Action: Action{Kind: ActionSaveLog}, Enabled: log, Key: Key{Name: "S", Primary: true}})
+	if r.reports {
+		look.Commands = append(look.Commands, Command{Label: r.t(i18n.ReportDo), Action: Action{Kind: ActionSaveReport}, Enabled: !r.report.busy})
+	}
 	return []Menu{profile, look}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/reach"
 	"github.com/adit-vpn/adit/client/source"
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/platform/secrets"
@@ -57,7 +58,11 @@ type Config struct {
 	// Browse is signin.Run.
 	Browse func(ctx context.Context, cfg signin.Config) (push.Secret, error)
 	// Read is source.Read: a file or an https address.
-	Read      func(ctx context.Context, arg string) (source.Source, error)
+	Read func(ctx context.Context, arg string) (source.Source, error)
+	// Reach is reach.Do with the service; nil: nothing is tried.
+	Reach func(ctx context.Context, target reach.Target) (reach.Report, error)
+	// Report makes a redacted bundle (package client/diagnose); nil: none is made.
+	Report    func(ctx context.Context) ([]byte, error)
 	Demo      Demo      // nil: there is none
 	Autostart Autostart // nil: this system has none
 	// Preferences is the file that keeps the app's own settings; empty: nothing is kept.
@@ -116,7 +121,7 @@ func New(cfg Config) *Model {
 		cfg.Notify = func(Notification) {}
 	}
 	m := &Model{cfg: cfg, box: mailbox{wake: make(chan struct{}, 1)}, s: newState(), visible: !cfg.Hidden, chains: map[string]chan struct{}{}, keepers: map[string]*secrets.Attempt{}, foreign: map[string]bool{}}
-	m.s.locales, m.s.version, m.s.policy, m.s.demo, m.s.starter = cfg.Locales, cfg.Version, cfg.Policy, cfg.Demo != nil, cfg.Autostart != nil
+	m.s.locales, m.s.version, m.s.policy, m.s.demo, m.s.starter, m.s.reports = cfg.Locales, cfg.Version, cfg.Policy, cfg.Demo != nil, cfg.Autostart != nil, cfg.Report != nil
 	return m
 }
 

@@ -18,9 +18,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/reach"
 	"github.com/adit-vpn/adit/client/source"
 	"github.com/adit-vpn/adit/gui/i18n"
 	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/platform/probe"
 	"github.com/adit-vpn/adit/platform/secrets"
 	"github.com/adit-vpn/adit/routes"
 )
@@ -662,24 +664,102 @@ func TestExplain(t *testing.T) {
 }
 
 func TestHostOf(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                            "",
-		"10.0.0.1":                    "10.0.0.1",
-		"intranet.example":            "intranet.example",
-		"http://10.98.0.1:8080/x":     "10.98.0.1",
-		"https://[2001:db8::1]/?q=a":  "2001:db8::1",
-		"intranet.example:443":        "intranet.example",
-		"[2001:db8::1]:443":           "2001:db8::1",
-		"2001:db8::1":                 "2001:db8::1",
-		"https://u:p@host.example:1/": "host.example",
-		"http://":                     "http://",
-		":80":                         ":80",
-		"a b":                         "a b",
+	for in, want := range map[string][2]string{
+		"":                            {},
+		"10.0.0.1":                    {"10.0.0.1", ""},
+		"intranet.example":            {"intranet.example", ""},
+		"http://10.98.0.1:8080/x":     {"10.98.0.1", "8080"},
+		"http://10.98.0.1/x":          {"10.98.0.1", "80"},
+		"https://[2001:db8::1]/?q=a":  {"2001:db8::1", "443"},
+		"intranet.example:443":        {"intranet.example", "443"},
+		"[2001:db8::1]:443":           {"2001:db8::1", "443"},
+		"[2001:db8::1]":               {"2001:db8::1", ""},
+		"2001:db8::1":                 {"2001:db8::1", ""},
+		"https://u:p@host.example:1/": {"host.example", "1"},
+		"http://":                     {"http://", ""},
+		":80":                         {":80", ""},
+		"a b":                         {"a b", ""},
 	} {
-		if got := hostOf(in); got != want {
-			t.Errorf("%q: %q, not %q", in, got, want)
+		if host, port := hostOf(in); host != want[0] || port != want[1] {
+			t.Errorf("%q: %q %q, not %q", in, host, port, want)
 		}
 	}
+}
+
+// TestTry: what is typed is tried, with its port, and every outcome has words.
+func TestTry(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var asked []string
+		var fails error
+		r := up(t, func(c *Config, _ *service) {
+			c.Reach = func(_ context.Context, target reach.Target) (reach.Report, error) {
+				asked = append(asked, fmt.Sprintf("%s %s %d", target.Name, target.Address, target.Port))
+				return reach.Report{Target: target, Explanation: routes.Explanation{Destination: target.Address, Way: routes.WayTunnel, Profile: "work"},
+					Probe: probe.Result{Method: "tcp", Port: target.Port, Outcome: probe.NoAnswer, Sent: 3}, Verdict: reach.Lost}, fails
+			}
+		})
+		r.m.Try("https://10.0.0.5/wiki")
+		x := r.screen().Explain
+		if x.Destination != "10.0.0.5:443" || !strings.Contains(x.Tried, "TCP port 443") || !strings.Contains(x.Tried, "authorization rule") || x.Busy != "" {
+			t.Error(dump(x))
+		}
+		r.m.Try("2001:db8::1")
+		r.m.Try("no good name:1")
+		if n := r.screen().Explain.Notice; n == nil || n.Code != api.CodeDestinationInvalid {
+			t.Error(dump(n))
+		}
+		fails = &reach.LookupError{Name: "intranet", Err: errors.New("no such host")}
+		r.m.Try("intranet:22")
+		if x := r.screen().Explain; x.Notice == nil || !strings.Contains(x.Notice.Text, "intranet") || len(x.Notice.Hints) != 1 || x.Tried != "" || x.Answer != "" {
+			t.Error(dump(x))
+		}
+		fails = reach.ErrNoDevice
+		r.m.Try("10.0.0.5")
+		if x := r.screen().Explain; x.Notice == nil || x.Tried != "" {
+			t.Error(dump(x))
+		}
+		r.m.Explain("10.0.0.5") // which tries nothing
+		r.asked("Explain 10.0.0.5")
+		if want := []string{" 10.0.0.5 443", " 2001:db8::1 0", "intranet invalid IP 22", " 10.0.0.5 0"}; !slices.Equal(asked, want) {
+			t.Errorf("%q, want %q", asked, want)
+		}
+	})
+}
+
+// TestReport: the file is this person's alone, one that is there is replaced, and an error has words.
+func TestReport(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, func(c *Config, _ *service) {
+			c.Report = func(context.Context) ([]byte, error) { time.Sleep(time.Second); return []byte("PK"), nil }
+		})
+		dir := t.TempDir()
+		file := filepath.Join(dir, "report.zip")
+		if err := os.WriteFile(file, []byte("an older one, which is longer"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r.m.SaveReport(file)
+		if a := r.screen().About.Report; a.Busy == "" || a.Button.Enabled {
+			t.Error(dump(a))
+		}
+		r.m.SaveReport(filepath.Join(dir, "another.zip")) // one at a time
+		r.wait(time.Second)
+		info, err := os.Stat(file)
+		b, _ := os.ReadFile(file)
+		if err != nil || string(b) != "PK" || info.Mode().Perm() != 0o600 {
+			t.Errorf("%q %v %v", b, info.Mode(), err)
+		}
+		if left, _ := os.ReadDir(dir); len(left) != 1 {
+			t.Errorf("%v", left)
+		}
+		if s := r.screen(); s.Toast == nil || !strings.Contains(s.Toast.Text, "report.zip") || s.About.Report.Notice != nil {
+			t.Error(dump(s.Toast))
+		}
+		r.m.SaveReport(filepath.Join(file, "report.zip")) // which is no folder
+		r.wait(time.Second)
+		if a := r.screen().About.Report; a.Notice == nil || !strings.Contains(a.Notice.Text, "report.zip") || !a.Button.Enabled {
+			t.Error(dump(a))
+		}
+	})
 }
 
 // demo is a bundled server.

@@ -1,6 +1,12 @@
 package view
 
-import "github.com/adit-vpn/adit/client/api"
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/gui/i18n"
+)
 
 // Policy is what the organization decides, as far as the app shows it. Zero values leave the choice to the
 // person. The service enforces it; here it locks what would be refused.
@@ -41,4 +47,45 @@ func policyOf(p *api.Policy) Policy {
 		out.Guard = "lockdown"
 	}
 	return out
+}
+
+// managed is what the policy says, for who wants to know; its keys have the names by which administrators know them.
+func (r renderer) managed() *Managed {
+	p := r.status.Policy
+	if p == nil {
+		return nil
+	}
+	out := &Managed{Title: r.t(i18n.ManagedTitle)}
+	if p.Source != "" {
+		out.Rows = append(out.Rows, Row{Label: r.t(i18n.ManagedSource), Value: clean(p.Source, maxDetail)})
+	}
+	if len(p.Profiles) > 0 {
+		out.Rows = append(out.Rows, Row{Label: r.t(i18n.ManagedProfiles), Value: r.list(p.Profiles, 20)})
+	}
+	for _, k := range p.Keys[:min(len(p.Keys), 40)] {
+		out.Rows = append(out.Rows, Row{Label: clean(k.Name, maxTitle), Value: clean(policyValue(k.Value), maxPhrase)})
+	}
+	if len(p.Problems) > 0 || p.Broken {
+		out.Notice = &Notice{Text: r.t(i18n.ManagedPartly)}
+		if p.Broken {
+			out.Notice.Text = r.t(i18n.ManagedBroken)
+		}
+		for _, text := range p.Problems[:min(len(p.Problems), 10)] {
+			out.Notice.Hints = append(out.Notice.Hints, clean(text, maxPhrase))
+		}
+	}
+	return out
+}
+
+// policyValue is a key's value without the marks of JSON, where it is one word or a list of them.
+func policyValue(v json.RawMessage) string {
+	var word string
+	if json.Unmarshal(v, &word) == nil {
+		return word
+	}
+	var words []string
+	if json.Unmarshal(v, &words) == nil {
+		return strings.Join(words, ", ")
+	}
+	return string(v)
 }

@@ -34,6 +34,7 @@ func render(s *state, now time.Time) Screen {
 		Toast:    r.toastLine(),
 		Log:      r.logPage(),
 		Settings: r.settingsPage(),
+		Managed:  r.managed(),
 		Explain:  r.explainPage(),
 		About:    r.about(),
 		Tray:     r.tray(),
@@ -51,7 +52,8 @@ func render(s *state, now time.Time) Screen {
 }
 
 func (r renderer) files() Files {
-	return Files{OpenTitle: r.t(i18n.OpenTitle), Open: r.t(i18n.Open), SaveTitle: r.t(i18n.SaveTitle), Save: r.t(i18n.Save), Cancel: r.t(i18n.Cancel), LogName: "adit.log"}
+	return Files{OpenTitle: r.t(i18n.OpenTitle), Open: r.t(i18n.Open), SaveTitle: r.t(i18n.SaveTitle), Save: r.t(i18n.Save), Cancel: r.t(i18n.Cancel), LogName: "adit.log",
+		ReportTitle: r.t(i18n.ReportTitle), ReportName: r.now.Format("adit-diagnose-20060102-150405.zip")}
 }
 
 // t are the words of a key.
@@ -333,7 +335,7 @@ func (r renderer) about() About {
 		{Label: r.t(i18n.AboutApp), Value: version(r.version)},
 		{Label: r.t(i18n.AboutService), Value: r.t(i18n.AboutUnknown)},
 		{Label: r.t(i18n.AboutLicence), Value: "Apache-2.0"},
-	}}
+	}, Report: r.reportOf()}
 	if r.remote != nil {
 		a.Rows[1].Value = version(*r.remote)
 		if r.remote.Version != r.version.Version {

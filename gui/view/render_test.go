@@ -1,6 +1,7 @@
 package view
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -11,8 +12,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/reach"
 	"github.com/adit-vpn/adit/gui/i18n"
 	"github.com/adit-vpn/adit/ovpn/profile"
+	"github.com/adit-vpn/adit/platform/probe"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -267,6 +270,14 @@ func checkKeys(t *testing.T, name string, d Dialog) {
 func TestPages(t *testing.T) {
 	for _, l := range i18n.Languages() {
 		var out strings.Builder
+		tried := func(v reach.Verdict, p probe.Result) *state {
+			s := with(func(*api.Connection) {})
+			r := reach.Report{Verdict: v, Probe: p, Explanation: routes.Explanation{Destination: netip.MustParseAddr("10.0.0.5"), Way: routes.WayTunnel, Profile: "work", Device: "tun0"}}
+			s.page, s.explain = PageExplain, explainView{destination: "10.0.0.5", answer: &r.Explanation, report: &r}
+			return s
+		}
+		answer := func(s Screen) any { return s.Explain.Tried }
+		ping, ssh := probe.Result{Method: "icmp", Sent: 3, RTT: 12345 * time.Microsecond}, probe.Result{Method: "tcp", Port: 22, Sent: 3, RTT: 90 * time.Microsecond}
 		explained := func(x routes.Explanation) *state {
 			s := with(func(*api.Connection) {})
 			s.page, s.explain = PageExplain, explainView{destination: "10.0.0.5", answer: &x}
@@ -357,8 +368,44 @@ func TestPages(t *testing.T) {
 				s.page, s.log.lines, s.log.filter = PageLog, []api.LogLine{{Time: now, Level: "INFO", Profile: "work", Text: "connected"}}, "nothing"
 				return s
 			}(), func(s Screen) any { return s.Log }},
+			{"tried, answered", tried(reach.Answered, ping), answer}, {"tried, answered at once", tried(reach.Answered, ssh), answer}, {"tried, refused", tried(reach.Refused, ssh), answer},
+			{"tried, no route", tried(reach.NoRoute, ping), answer}, {"tried, closed", tried(reach.Closed, ping), answer}, {"tried, unreachable", tried(reach.Unreachable, ping), answer},
+			{"tried, firewall", tried(reach.Firewall, ping), answer}, {"tried, guarded", tried(reach.Guarded, ssh), answer}, {"tried, lost", tried(reach.Lost, ping), answer},
+			{"tried, outside", tried(reach.Outside, ping), answer}, {"tried, silent", tried(reach.Silent, ping), answer},
+			{"trying", func() *state {
+				s := with(nil)
+				s.explain = explainView{destination: "10.0.0.5", busy: true, trying: true}
+				return s
+			}(), func(s Screen) any { return s.Explain }},
+			{"tried, no such name", func() *state {
+				s := with(nil)
+				s.explain = explainView{destination: "intranet", unresolved: "intranet"}
+				return s
+			}(), func(s Screen) any { return s.Explain.Notice }},
+			{"tried, in a program", func() *state {
+				s := with(nil)
+				s.explain = explainView{destination: "10.0.0.5", inProgram: true}
+				return s
+			}(), func(s Screen) any { return s.Explain.Notice }},
 			{"about", with(nil), func(s Screen) any { return s.About }},
 			{"about, other version", func() *state { s := with(nil); s.remote = &api.Version{Version: "1.2.4"}; return s }(), func(s Screen) any { return s.About }},
+			{"about, report", func() *state { s := with(nil); s.reports = true; return s }(), func(s Screen) any { return s.About.Report }},
+			{"about, report not saved", func() *state {
+				s := with(nil)
+				s.reports, s.report.unsaved = true, &unsaved{"/media/usb/report.zip", "no space left on device"}
+				return s
+			}(), func(s Screen) any { return s.About.Report }},
+			{"managed", func() *state {
+				s := with(nil)
+				s.status.Policy = &api.Policy{Source: "/etc/adit/policy.json", Profiles: []string{"corp", "lab\x1b"}, Problems: []string{"AlwaysOn has no effect: the profile corp asks for a password"}, Keys: []api.PolicyKey{
+					{Name: "AllowUserProfiles", Value: json.RawMessage("false")}, {Name: "AutoConnect", Value: json.RawMessage(`"corp"`)}, {Name: "AllowedServers", Value: json.RawMessage(`["vpn.example.com", "*.example.org"]`)}}}
+				return s
+			}(), func(s Screen) any { return s.Managed }},
+			{"managed, broken", func() *state {
+				s := with(nil)
+				s.status.Policy = &api.Policy{Source: "/etc/adit/policy.json", Broken: true, Problems: []string{"line 3: MaxConnections must be 1 to 5"}}
+				return s
+			}(), func(s Screen) any { return s.Managed }},
 			{"removed", func() *state {
 				s := with(nil)
 				s.toast = &toast{key: i18n.Removed, args: []string{"profile", "home"}, undo: "home"}

@@ -33,6 +33,7 @@ type Screen struct {
 	Dialog   *Dialog  // in front of everything
 	Log      Log
 	Settings []Setting
+	Managed  *Managed // what the organization decides; nil: nothing
 	Explain  Explain
 	About    About
 	Tray     Tray
@@ -333,6 +334,13 @@ type Setting struct {
 	Busy    bool   // not known yet, or being changed
 }
 
+// Managed is what the organization decides about this computer.
+type Managed struct {
+	Title  string
+	Rows   []Row   // where it stands, and each key that is set
+	Notice *Notice // what of it cannot be read or has no effect
+}
+
 // Choice is one value of a setting.
 type Choice struct{ Value, Label string }
 
@@ -342,9 +350,11 @@ type Explain struct {
 	Label       string // of what is typed
 	Destination string // as typed
 	Button      Button
+	Try         Button // beside it: also send something
 	Busy        string // what goes on; empty: nothing
 	Answer      string
-	Rows        []Row // what decides
+	Tried       string // what came of trying; empty: it was not tried
+	Rows        []Row  // what decides
 	Notice      *Notice
 }
 
@@ -352,6 +362,15 @@ type Explain struct {
 type About struct {
 	Text   string
 	Rows   []Row
+	Notice *Notice
+	Report *Report // nil: there is none
+}
+
+// Report is a file for somebody who helps.
+type Report struct {
+	Text   string
+	Button Button
+	Busy   string // it is being made; empty: no
 	Notice *Notice
 }
 
@@ -398,6 +417,8 @@ type Files struct {
 	SaveTitle, Save string
 	Cancel          string
 	LogName         string // proposed for the log's file
+	ReportTitle     string
+	ReportName      string // proposed for the report's
 }
 
 // OnClose is what the window's closing does.
@@ -442,6 +463,8 @@ const (
 	ActionSearch      ActionKind = "search"       // window: the focus goes to the page's search box
 	ActionCopyLog     ActionKind = "copy log"     // window
 	ActionSaveLog     ActionKind = "save log"     // window: then SaveLog
+	ActionTry         ActionKind = "try"          // window: call Try with what is typed
+	ActionSaveReport  ActionKind = "save report"  // window: then SaveReport
 )
 
 // Action is what a button or a menu item does, and to which profile.

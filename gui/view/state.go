@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/reach"
 	"github.com/adit-vpn/adit/gui/i18n"
 	"github.com/adit-vpn/adit/routes"
 )
@@ -20,6 +21,7 @@ type state struct {
 	demo    bool   // there is a bundled server to try
 	bundled string // the profile that is for it; empty: there is none
 	starter bool   // the app can be started with the desktop session
+	reports bool   // a report can be made
 
 	policy Policy
 	prefs  preferences
@@ -55,6 +57,7 @@ type state struct {
 	toast   *toast
 	first   firstRun
 	log     logView
+	report  reportView
 	explain explainView
 	told    map[string]told // notifications, by profile
 }
@@ -77,8 +80,12 @@ type toast struct {
 type explainView struct {
 	destination string
 	busy        bool
+	trying      bool // it is more than asked for the way
 	answer      *routes.Explanation
+	report      *reach.Report // nil: it was not tried
 	problem     *api.Problem
+	unresolved  string // a name without an address
+	inProgram   bool   // the tunnel cannot be probed
 }
 
 // firstRun is what the page for beginners is doing.
