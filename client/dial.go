@@ -15,9 +15,10 @@ import (
 type Dialer interface {
 	DialUDP(ctx context.Context, server netip.AddrPort, o udp.Options) (udp.Conn, error)
 	DialTCP(ctx context.Context, server netip.AddrPort, o udp.Options) (net.Conn, error)
-	// DialDNS opens a connection to a resolver of the underlay that leaves by device, past the routes and the guard of a
-	// tunnel. Network is udp or tcp.
-	DialDNS(ctx context.Context, network string, resolver netip.AddrPort, device string) (net.Conn, error)
+	// DialPast opens a connection that leaves by device, past the routes of tunnels, and past their guards where those let
+	// the service's own packets to that address pass: to a resolver of the underlay, to the server of a trusted network.
+	// Network is udp or tcp.
+	DialPast(ctx context.Context, network string, to netip.AddrPort, device string) (net.Conn, error)
 }
 
 // SystemDialer dials with the operating system's sockets. The zero value is ready.
@@ -50,10 +51,10 @@ func (d SystemDialer) DialTCP(ctx context.Context, server netip.AddrPort, o udp.
 	return tcp.Direct(c), nil
 }
 
-// DialDNS implements Dialer.
-func (d SystemDialer) DialDNS(ctx context.Context, network string, resolver netip.AddrPort, device string) (net.Conn, error) {
+// DialPast implements Dialer.
+func (d SystemDialer) DialPast(ctx context.Context, network string, to netip.AddrPort, device string) (net.Conn, error) {
 	nd := net.Dialer{Control: udp.Control(udp.Options{Mark: d.Mark, Device: device})}
-	return nd.DialContext(ctx, network, resolver.String())
+	return nd.DialContext(ctx, network, to.String())
 }
 
 func tlsVersion(s tls.ConnectionState) string { return tls.VersionName(s.Version) }

@@ -169,6 +169,13 @@ func (g *guards) others(c *connection) bool {
 	return len(g.closed) > 1 || len(g.closed) == 1 && !g.closed[c]
 }
 
+// any says whether a guard is closed.
+func (g *guards) any() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.closed) > 0
+}
+
 // join makes c hear of what others close; leave ends that.
 func (g *guards) join(c *connection) {
 	g.mu.Lock()

@@ -186,7 +186,7 @@ type names struct {
 	address netip.Addr
 }
 
-func (n names) DialDNS(context.Context, string, netip.AddrPort, string) (net.Conn, error) {
+func (n names) DialPast(context.Context, string, netip.AddrPort, string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	n.wg.Go(func() {
 		defer theirs.Close()

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+
+	"github.com/adit-vpn/adit/routes"
 )
 
 // LookupNetIP implements Resolver for the names of servers. While a tunnel, or what is left of one, has the system's
@@ -12,15 +14,20 @@ import (
 // also when the tunnel is down. Safe for concurrent use.
 func (c *connection) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	seen := c.explain()
-	servers := seen.facts.Resolvers()
-	if seen.plan.IsZero() || len(servers) == 0 {
+	if seen.plan.IsZero() || len(seen.facts.Resolvers()) == 0 {
 		return c.resolver.LookupNetIP(ctx, network, host)
 	}
+	return lookUpPast(ctx, c.dialer, seen.facts, network, host)
+}
+
+// lookUpPast asks the resolvers of the network outside, of which there must be one.
+func lookUpPast(ctx context.Context, dialer Dialer, facts routes.Facts, network, host string) ([]netip.Addr, error) {
+	servers := facts.Resolvers()
 	var turn atomic.Uint32 // names and address families are asked for side by side
 	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		a := servers[int(turn.Add(1)-1)%len(servers)]
-		way, _ := seen.facts.Way(a) // without one, by any device
-		return c.dialer.DialDNS(ctx, network, netip.AddrPortFrom(a, 53), way.Device)
+		way, _ := facts.Way(a) // without one, by any device
+		return dialer.DialPast(ctx, network, netip.AddrPortFrom(a, 53), way.Device)
 	}}
 	return r.LookupNetIP(ctx, network, host)
 }

@@ -138,7 +138,8 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) {
 	case m.policy.AutoConnect != before.policy.AutoConnect || m.alwaysOn() != before.alwaysOn():
 		s.autoManaged(m)
 	}
-	s.board.setPolicy(s.shownPolicy(m))
+	s.showPolicy()
+	s.trust.look()
 }
 
 // expel ends a connection that the policy does not permit any more, and says why. In lockdown its guard stays closed,
@@ -185,15 +186,15 @@ func (s *Service) hold(m *managed) {
 
 // autoManaged connects what connects by itself.
 func (s *Service) autoManaged(m *managed) {
-	if _, ok := m.profiles[m.policy.AutoConnect]; ok && !m.broken {
-		s.arouse(wish{Owner: managedOwner, Profile: m.policy.AutoConnect})
+	if _, ok := m.profiles[m.policy.AutoConnect]; ok && !m.broken && s.mayBegin() {
+		s.arouse(wish{Owner: managedOwner, Profile: m.policy.AutoConnect, Auto: true})
 	}
 }
 
 // keepOn connects again what is always on, and has ended.
 func (s *Service) keepOn() {
-	if name := s.rules().alwaysOn(); name != "" {
-		s.arouse(wish{Owner: managedOwner, Profile: name})
+	if name := s.alwaysOn(); name != "" && s.mayBegin() {
+		s.arouse(wish{Owner: managedOwner, Profile: name, Auto: true})
 	}
 }
 
@@ -238,12 +239,28 @@ func samePolicyKey(a, b api.PolicyKey) bool {
 	return a.Name == b.Name && string(a.Value) == string(b.Value)
 }
 
+// alwaysOn is the profile that nobody disconnects now; empty: there is none.
+func (s *Service) alwaysOn() string {
+	if _, trusted := s.trust.network(); trusted {
+		return ""
+	}
+	return s.rules().alwaysOn()
+}
+
+// showPolicy shows everybody what is managed. Safe for concurrent use: the last word is the newest one.
+func (s *Service) showPolicy() {
+	s.showing.Lock()
+	defer s.showing.Unlock()
+	s.board.setPolicy(s.shownPolicy(s.rules()))
+}
+
 // shownPolicy is what everybody may know of m; nil: nothing is managed.
 func (s *Service) shownPolicy(m *managed) *api.Policy {
 	if !m.written && len(m.profiles) == 0 && len(m.problems) == 0 {
 		return nil
 	}
-	out := &api.Policy{Keys: m.policy.shown(), Profiles: slices.Sorted(maps.Keys(m.profiles)), Problems: slices.Clone(m.problems), Broken: m.broken, AlwaysOn: m.alwaysOn()}
+	out := &api.Policy{Keys: m.policy.shown(), Profiles: slices.Sorted(maps.Keys(m.profiles)), Problems: slices.Clone(m.problems), Broken: m.broken, AlwaysOn: s.alwaysOn()}
+	out.TrustedNetwork, _ = s.trust.network()
 	if m.written {
 		out.Source = s.policyPath()
 	}

@@ -35,22 +35,32 @@ type Policy struct {
 	AllowedCAs            []string // SHA-256 in lower-case hex digits
 	SignInHosts           []string
 	MaxConnections        int
+	TrustedNetworks       []TrustedNetwork
 	MinimumTLS            string
 	Language              string
 
 	set map[string]bool // the keys that were written
 }
 
+// TrustedNetwork is a network that is known by a server which only that network has.
+type TrustedNetwork struct {
+	URL        string `json:"url"`         // https; its host and port are what counts: nothing is asked for there
+	CertSHA256 string `json:"cert_sha256"` // of the server's own certificate, in lower-case hex digits
+}
+
 // PolicyKind is the type of a key's value.
 type PolicyKind string
 
-// The types of values: as in JSON, with Choice a string out of Choices and Strings a list of strings.
+// The types of values: as in JSON, with Choice a string out of Choices, Strings a list of strings, and Networks one of
+// objects with the members url and cert_sha256, both strings.
 const (
 	PolicyBool    PolicyKind = "bool"
 	PolicyString  PolicyKind = "string"
 	PolicyChoice  PolicyKind = "choice"
 	PolicyInt     PolicyKind = "int"
 	PolicyStrings PolicyKind = "strings"
+
+	PolicyNetworks PolicyKind = "networks"
 )
 
 // PolicyKey is one row of the schema: what templates for management tools are made of.
@@ -61,8 +71,6 @@ type PolicyKey struct {
 	Min, Max int      // of an Int
 	Default  any      // of the kind's type; nil for an empty list
 	Meaning  string
-	// Unsupported says why the key is refused; empty: it is not.
-	Unsupported string
 
 	field func(*Policy) any        // a pointer to where the value goes
 	check func(value string) error // of a String, and of each of Strings; it may be nil
@@ -94,7 +102,8 @@ func PolicySchema() []PolicyKey {
 			field: func(p *Policy) any { return &p.SignInHosts }, check: checkHost, tidy: tidyHost},
 		{Name: "MaxConnections", Kind: PolicyInt, Min: 1, Max: maxConnections, Default: maxConnections, Meaning: "how many tunnels may be open at once",
 			field: func(p *Policy) any { return &p.MaxConnections }},
-		{Name: "TrustedNetworks", Kind: PolicyStrings, Meaning: "networks in which nothing connects by itself", Unsupported: "not supported yet"},
+		{Name: "TrustedNetworks", Kind: PolicyNetworks, Meaning: "networks in which nothing connects by itself, each known by the certificate of a server in it",
+			field: func(p *Policy) any { return &p.TrustedNetworks }},
 		{Name: "MinimumTLS", Kind: PolicyChoice, Choices: []string{"1.2", "1.3"}, Default: "1.2", Meaning: "the oldest version of TLS to speak with servers",
 			field: func(p *Policy) any { return &p.MinimumTLS }},
 		{Name: "Language", Kind: PolicyChoice, Choices: []string{"auto", "en", "ja"}, Default: "auto", Meaning: "language of the desktop app",
@@ -124,6 +133,8 @@ func (k PolicyKey) put(p *Policy, value any) {
 		*to = value.(int)
 	case *[]string:
 		*to = value.([]string)
+	case *[]TrustedNetwork:
+		*to = value.([]TrustedNetwork)
 	}
 }
 
@@ -242,9 +253,6 @@ func nearly(schema []PolicyKey, name string) string {
 
 // value reads a value of the key's kind.
 func (k PolicyKey) value(raw json.RawMessage) (any, error) {
-	if k.Unsupported != "" {
-		return nil, errors.New(k.Unsupported)
-	}
 	got := shortened(raw)
 	switch k.Kind {
 	case PolicyBool:
@@ -273,6 +281,8 @@ func (k PolicyKey) value(raw json.RawMessage) (any, error) {
 			return nil, fmt.Errorf("%s is not a string", got)
 		}
 		return s, k.proper(&s)
+	case PolicyNetworks:
+		return trustedNetworks(raw)
 	}
 	var list []*string
 	if raw[0] != '[' || json.Unmarshal(raw, &list) != nil || slices.Contains(list, nil) {
@@ -429,7 +439,7 @@ func (p Policy) shown() []api.PolicyKey {
 	for _, k := range PolicySchema() {
 		if p.set[k.Name] {
 			value, err := json.Marshal(k.field(&p))
-			if err != nil { // bool, string, int and []string have JSON
+			if err != nil { // each kind has JSON
 				continue
 			}
 			out = append(out, api.PolicyKey{Name: k.Name, Value: value})

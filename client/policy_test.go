@@ -17,7 +17,8 @@ func TestParsePolicy(t *testing.T) {
 	"Guard": "lockdown", "BlockWhenDisconnected": true, "AllowLocalNetwork": false,
 	"AllowedServers": ["VPN.example.com.", "*.corp.example.com", "192.0.2.1"],
 	"AllowedCAs": ["` + strings.ToUpper(someSum[:2]) + `:` + someSum[2:] + `"], "SignInHosts": ["Login.example.com"],
-	"MaxConnections": 2, "MinimumTLS": "1.3", "Language": "ja"
+	"MaxConnections": 2, "MinimumTLS": "1.3", "Language": "ja",
+	"TrustedNetworks": [{"url": "https://Here.example.com:8443/", "cert_sha256": "` + strings.ToUpper(someSum) + `"}]
 }`
 	p, err := ParsePolicy([]byte(full))
 	if err != nil {
@@ -27,11 +28,12 @@ func TestParsePolicy(t *testing.T) {
 	got.set = nil
 	want := Policy{AutoConnect: "corp", AlwaysOn: true, Guard: "lockdown", BlockWhenDisconnected: true,
 		AllowedServers: []string{"vpn.example.com", "*.corp.example.com", "192.0.2.1"}, AllowedCAs: []string{someSum},
-		SignInHosts: []string{"login.example.com"}, MaxConnections: 2, MinimumTLS: "1.3", Language: "ja"}
+		SignInHosts: []string{"login.example.com"}, MaxConnections: 2, MinimumTLS: "1.3", Language: "ja",
+		TrustedNetworks: []TrustedNetwork{{URL: "https://Here.example.com:8443/", CertSHA256: someSum}}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
 	}
-	if n := len(p.shown()); n != len(PolicySchema())-1 { // all but the one that is not supported
+	if n := len(p.shown()); n != len(PolicySchema()) {
 		t.Errorf("%d keys are shown", n)
 	}
 	empty, err := ParsePolicy([]byte("\xef\xbb\xbf{}\n"))
@@ -67,7 +69,16 @@ func TestParsePolicy(t *testing.T) {
 		{`{"AllowedCAs": ["` + someSum[1:] + `"]}`, `is not a SHA-256 fingerprint`},
 		{`{"SignInHosts": ["*.example.com"]}`, `a pattern has no addresses`},
 		{`{"SignInHosts": ["https://a.example.com"]}`, `is not a host name`},
-		{`{"TrustedNetworks": []}`, "TrustedNetworks: not supported yet"},
+		{`{"TrustedNetworks": ["https://a.example.com"]}`, "is not a list of objects with url and cert_sha256"},
+		{`{"TrustedNetworks": [null]}`, "entry 1: an object with url and cert_sha256 is needed"},
+		{`{"TrustedNetworks": [{"url": "https://a.example.com"}]}`, "entry 1: an object"},
+		{`{"TrustedNetworks": [{"url": "https://a.example.com", "cert_sha256": null}]}`, "entry 1: an object"},
+		{`{"TrustedNetworks": [{"url": "https://a.example.com", "cert_sha256": "` + someSum + `", "ssid": "home"}]}`, "and nothing else"},
+		{`{"TrustedNetworks": [{"url": "https://a.example.com", "cert_sha256": "00"}]}`, "is not a SHA-256 fingerprint"},
+		{`{"TrustedNetworks": [{"url": "http://a.example.com", "cert_sha256": "` + someSum + `"}]}`, "is not an address like https://"},
+		{`{"TrustedNetworks": [{"url": "https://me@a.example.com", "cert_sha256": "` + someSum + `"}]}`, "is not an address like https://"},
+		{`{"TrustedNetworks": [{"url": "https://a.example.com:0", "cert_sha256": "` + someSum + `"}]}`, "there is no port 0"},
+		{`{"TrustedNetworks": [{"url": "https:///x", "cert_sha256": "` + someSum + `"}]}`, "is not a host name"},
 		{`{"BlockWhenDisconnected": true, "Guard": "auto"}`, "Guard: auto contradicts BlockWhenDisconnected"},
 		{`{"AllowLocalNetwork": false, "Guard": "off"}`, "AllowLocalNetwork: without a guard"},
 		{`{"AllowedServers": [` + strings.Repeat(`"a",`, maxPolicyItems) + `"a"]}`, "more than 256 entries"},
@@ -89,7 +100,7 @@ func TestPolicySchema(t *testing.T) {
 			t.Errorf("an incomplete row: %+v", k)
 		}
 		seen[k.Name] = true
-		if k.Unsupported == "" && k.field(&d) == nil {
+		if k.field(&d) == nil {
 			t.Errorf("%s goes nowhere", k.Name)
 		}
 	}
@@ -151,7 +162,8 @@ func TestPolicyPins(t *testing.T) {
 // FuzzPolicy: any text is a policy whose values are in their bounds, or an error in one line that names where it is.
 func FuzzPolicy(f *testing.F) {
 	for _, s := range []string{"", "{}", `{"Guard":"auto"}`, `{"AllowedServers":["*.a",""]}`, `{"MaxConnections":3,"MinimumTLS":"1.3"}`,
-		`{"AllowedCAs":["` + someSum + `"]}`, "{\"a\":{\"b\":[1,2,{}]}}", `{"AutoConnect":"\u0000"}`, "\xef\xbb\xbf{}", `{"AlwaysOn":true,"AutoConnect":"x"}`} {
+		`{"AllowedCAs":["` + someSum + `"]}`, "{\"a\":{\"b\":[1,2,{}]}}", `{"AutoConnect":"\u0000"}`, "\xef\xbb\xbf{}", `{"AlwaysOn":true,"AutoConnect":"x"}`,
+		`{"TrustedNetworks":[{"url":"https://[2001:db8::1]:443/","cert_sha256":"` + someSum + `"}]}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -165,6 +177,11 @@ func FuzzPolicy(f *testing.F) {
 		}
 		if p.MaxConnections < 1 || p.MaxConnections > maxConnections || p.tlsVersion() == 0 || p.Guard == "" || p.guardFor(api.Settings{}) == "" {
 			t.Fatalf("%+v", p)
+		}
+		for _, n := range p.TrustedNetworks {
+			if host, port, err := n.server(); host == "" || port == 0 || err != nil || checkFingerprint(n.CertSHA256) != nil {
+				t.Fatalf("network %q: %v", n, err)
+			}
 		}
 		for _, h := range p.AllowedServers {
 			if checkPattern(h) != nil {

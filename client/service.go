@@ -68,6 +68,7 @@ type Service struct {
 	ring  *ring
 
 	managed atomic.Pointer[managed] // never nil
+	trust   trust
 
 	mu      sync.Mutex
 	running context.Context // of Run; nil before and after
@@ -76,6 +77,8 @@ type Service struct {
 
 	guards *guards
 	looked []mark // of what the first reading found
+
+	showing sync.Mutex // held while the policy is shown
 
 	look sync.Mutex // held while the Host "explain" is open: there is only one
 }
@@ -106,7 +109,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if cfg.Offline == nil {
 		cfg.Offline = udp.Offline
 	}
-	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}, guards: newGuards()}
+	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}, guards: newGuards(), trust: trust{news: make(chan struct{}, 1)}}
 	s.log = slog.New(&tee{ring: s.ring, next: cfg.Log.Handler()})
 	var err error
 	if s.store, err = openStore(cfg.StateDir, s.log); err != nil {
@@ -118,7 +121,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	m := s.readManaged(nil)
 	s.managed.Store(m)
 	s.tell(m, nil)
-	s.board.setPolicy(s.shownPolicy(m))
+	s.showPolicy()
 	return s, nil
 }
 
@@ -137,7 +140,10 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.resume()
 	if s.cfg.ManagedFiles != nil {
+		var watchers sync.WaitGroup
+		watchers.Go(func() { s.watchTrust(ctx) })
 		s.watchManaged(ctx, s.looked)
+		watchers.Wait()
 	}
 	<-ctx.Done()
 
@@ -350,6 +356,7 @@ func (s *Service) Answer(caller api.Caller, a api.Answer) error {
 	if err := l.conn.desk.answer(a); err != nil {
 		return err
 	}
+	l.wish.Auto = false                          // somebody wants it
 	if k.owner == managedOwner && person == "" { // from here on it is this person's
 		l.conn.person.Store(ownerOf(caller))
 		s.heedLocked(k, l)

@@ -55,6 +55,8 @@ type wish struct {
 	Profile   string `json:"profile"`
 	// Person is the owner key of who wants a managed profile; empty: nobody, the policy does.
 	Person string `json:"person,omitempty"`
+	// Auto says that it began by itself: nobody asked for it.
+	Auto bool `json:"auto,omitempty"`
 }
 
 // key is that of the profile.
@@ -328,7 +330,7 @@ func (s *store) want(w wish, on bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	same := func(o wish) bool { return o.Owner == w.Owner && o.Profile == w.Profile }
-	if i := slices.IndexFunc(s.wishes, same); (i >= 0) == on && (i < 0 || s.wishes[i].Person == w.Person) {
+	if i := slices.IndexFunc(s.wishes, same); (i >= 0) == on && (i < 0 || s.wishes[i].Person == w.Person && s.wishes[i].Auto == w.Auto) {
 		return nil
 	}
 	next := slices.DeleteFunc(slices.Clone(s.wishes), same)
@@ -448,7 +450,11 @@ func cloneSettings(s api.Settings) api.Settings {
 
 // automatic returns a wish for each profile whose owner set auto_connect.
 func (s *store) automatic() []wish {
-	return s.those(func(x api.Settings) bool { return x.AutoConnect })
+	out := s.those(func(x api.Settings) bool { return x.AutoConnect })
+	for i := range out {
+		out[i].Auto = true
+	}
+	return out
 }
 
 // locked returns a wish for each profile whose guard is always closed.

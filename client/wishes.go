@@ -15,18 +15,30 @@ import (
 // closed.
 func (s *Service) resume() {
 	m := s.rules()
-	s.hold(m) // before anything else, so that nothing leaves
-	begin := s.store.wanted()
-	if !m.policy.set["AutoConnect"] {
-		begin = append(begin, s.store.automatic()...)
+	s.hold(m)                            // before anything else, so that nothing leaves
+	for _, w := range s.store.wanted() { // start takes each once
+		if !w.Auto || s.mayBegin() {
+			s.arouse(w)
+		}
 	}
-	for _, w := range begin { // start takes each once
-		s.arouse(w)
-	}
-	s.autoManaged(m)
+	s.beginAll()
 	for _, w := range s.store.locked() {
 		s.resumeOne(w, true)
 	}
+}
+
+// beginAll begins what connects by itself, where that may be.
+func (s *Service) beginAll() {
+	m := s.rules()
+	if !s.mayBegin() {
+		return
+	}
+	if !m.policy.set["AutoConnect"] {
+		for _, w := range s.store.automatic() {
+			s.arouse(w)
+		}
+	}
+	s.autoManaged(m)
 }
 
 // resumeOne starts one connection without being asked. Idle, it has only its guard closed.
@@ -138,6 +150,7 @@ func (s *Service) wake(k key, w wish, req api.ConnectRequest) (l *live, begun <-
 		return l, nil, err
 	}
 	l.conn.person.Store(w.Person)
+	l.wish = w
 	s.heedLocked(k, l)
 	if err := s.store.want(w, true); err != nil {
 		return l, nil, err
@@ -152,7 +165,7 @@ func (s *Service) wake(k key, w wish, req api.ConnectRequest) (l *live, begun <-
 // undone. Root may end other users' tunnels by name. A managed one is whose it became, else everybody's; what is always on
 // nobody ends.
 func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string) error {
-	own, always := ownerOf(caller), s.rules().alwaysOn()
+	own, always := ownerOf(caller), s.alwaysOn()
 	s.mu.Lock()
 	var ending []*live
 	var refused error

@@ -38,6 +38,9 @@ type Policy struct {
 	Problems []string    `json:"problems"`  // what cannot be read, or has no effect, in words
 	Broken   bool        `json:"broken"`    // it cannot be read: nothing may connect
 	AlwaysOn string      `json:"always_on"` // the profile that nobody disconnects; empty: there is none
+	// TrustedNetwork is the URL of the TrustedNetworks entry that this machine is proven to be in: nothing connects by
+	// itself. Empty: in none.
+	TrustedNetwork string `json:"trusted_network,omitempty"`
 }
 
 // PolicyKey is a key of the policy's schema and its value in JSON.

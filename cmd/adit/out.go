@@ -207,6 +207,9 @@ func (p printer) policy(x *api.Policy) {
 	if len(x.Profiles) > 0 {
 		p.line("managed profiles: %s", strings.Join(x.Profiles, ", "))
 	}
+	if x.TrustedNetwork != "" {
+		p.line("trusted network: %s answers; nothing connects by itself", x.TrustedNetwork)
+	}
 	for _, problem := range x.Problems {
 		p.line("policy problem: %s", problem)
 	}

@@ -25,6 +25,7 @@ var (
 	SaysConnectedNone  = Key{"Connected, but no network goes through this VPN. Ask your administrator which ones should.", "接続していますが、このVPNを通るネットワークはありません。対象のネットワークを管理者にご確認ください。"}
 	SaysReconnecting   = Key{"The connection was lost and is being set up again.", "接続が切れたため、再接続しています。"}
 	SaysDisconnecting  = Key{"The connection is being ended and this computer's network put back as it was.", "接続を終了し、このコンピューターのネットワークを元に戻しています。"}
+	SaysTrusted        = Key{"This is a network that your organization trusts: nothing connects by itself here.", "組織が信頼しているネットワークのため、自動接続は行われません。"}
 	SaysBlocked        = Key{"What belongs into the VPN is blocked, so that it does not leave this computer unprotected.", "VPNを通るべき通信が保護されずに出ていかないように、遮断しています。"}
 	SaysGuarded        = Key{"Until it is back, the guard blocks the traffic that belongs into the VPN.", "復旧するまで、VPNを通るべき通信はガードが遮断します。"}
 	SaysUnguarded      = Key{"Until it is back, your traffic may go outside the VPN.", "復旧するまで、通信がVPNの外を通ることがあります。"}

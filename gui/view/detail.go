@@ -52,6 +52,9 @@ func (r renderer) sentence(c api.Connection) string {
 	guarded := c.Guard == "auto" || c.Guard == "lockdown"
 	switch c.State {
 	case api.Disconnected:
+		if r.policy.Trusted {
+			return r.t(i18n.SaysDisconnected) + r.gap() + r.t(i18n.SaysTrusted)
+		}
 		return r.t(i18n.SaysDisconnected)
 	case api.Connecting:
 		return r.t(i18n.SaysConnecting)

@@ -1224,6 +1224,7 @@ func TestPolicyOf(t *testing.T) {
 		{nil, Policy{}},
 		{&api.Policy{}, Policy{}},
 		{on, Policy{AlwaysOn: true, AutoConnect: "corp", Guard: "auto"}},
+		{&api.Policy{TrustedNetwork: "https://office.example.com"}, Policy{Trusted: true}},
 		{&api.Policy{Broken: true}, Policy{ForbidUserProfiles: true}},
 		{&api.Policy{Keys: []api.PolicyKey{{Name: "Guard", Value: json.RawMessage(`7`)}, {Name: "AllowUserProfiles", Value: json.RawMessage(`true`)}}}, Policy{}},
 	} {

@@ -15,6 +15,7 @@ type Policy struct {
 	Guard                string // off, auto, lockdown; empty: the person's choice
 	AutoConnect          string // name of the profile that connects at sign-in; empty: the person's choice
 	AlwaysOn             bool   // people do not disconnect it
+	Trusted              bool   // nothing connects by itself in the network of the moment
 	ForbidUserProfiles   bool
 	ForbidSavedPasswords bool
 }
@@ -40,7 +41,7 @@ func policyOf(p *api.Policy) Policy {
 		return Policy{}
 	}
 	out := Policy{
-		Language: p.Text("Language"), Guard: p.Text("Guard"), AutoConnect: p.Text("AutoConnect"), AlwaysOn: p.AlwaysOn != "",
+		Language: p.Text("Language"), Guard: p.Text("Guard"), AutoConnect: p.Text("AutoConnect"), AlwaysOn: p.AlwaysOn != "", Trusted: p.TrustedNetwork != "",
 		ForbidUserProfiles: p.Is("AllowUserProfiles", false) || p.Broken, ForbidSavedPasswords: p.Is("AllowSavedPasswords", false),
 	}
 	if p.Is("BlockWhenDisconnected", true) {

@@ -101,6 +101,11 @@ func TestStates(t *testing.T) {
 				s.policy = Policy{AutoConnect: "work", AlwaysOn: true, Guard: "lockdown"}
 				return s
 			}()},
+			{"disconnected in a trusted network", func() *state {
+				s := with(nil)
+				s.policy = Policy{AutoConnect: "work", Trusted: true}
+				return s
+			}()},
 			{"a request is under way", func() *state { s := with(nil); s.busy["work"] = ActionConnect; return s }()},
 			{"a request failed", func() *state {
 				s := with(nil)
