@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 	"gui/icon":     {},
 	"gui/font":     {},
 	"gui/demo":     {"client/api"},
-	"gui/instance": {"platform/lock"},
+	"gui/instance": {"platform/ipc", "platform/lock"},
 	"gui/tray":     {},
 	"gui":          {"gui/view", "gui/icon", "gui/font", "gui/tray", "ovpn/push"},
 

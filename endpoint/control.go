@@ -21,10 +21,12 @@ import (
 
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/wrap"
+	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/lock"
 )
 
-// SocketName is the control socket's name in the data directory.
+// SocketName is the control socket's name in the data directory. On Windows it is a pipe for this path (ipc.Listen), and no
+// file.
 const SocketName = "control.sock"
 
 // LockName is the file whose lock the running endpoint holds.
@@ -252,7 +254,7 @@ func OpenControl(dir string) (*Control, error) {
 		held.Close()
 		return nil, err
 	}
-	ln, err := listenPrivate(path)
+	ln, err := ipc.Listen(path, 0o600)
 	if err != nil {
 		held.Close()
 		return nil, fmt.Errorf("control socket: %w", err)
@@ -303,10 +305,7 @@ type ControlClient struct {
 // NewControlClient connects at the first request.
 func NewControlClient(dir string) *ControlClient {
 	path := filepath.Join(dir, SocketName)
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
-	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return ipc.Dial(ctx, path) }
 	return &ControlClient{dir: dir, http: &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 }
 
@@ -343,7 +342,7 @@ func (c *ControlClient) ask(ctx context.Context, method, path string, body, into
 	}
 	res, err := c.http.Do(req)
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, fs.ErrPermission) {
+	if errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, ipc.ErrImpostor) {
 		return fmt.Errorf("%w: %s", ErrNotRunning, c.dir)
 	}
 	if err != nil {

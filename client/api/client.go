@@ -268,8 +268,6 @@ func (c *Client) broken(ctx context.Context, err error) error {
 	detail := "the connection broke"
 	var dial *dialError
 	switch {
-	case errors.Is(err, ipc.ErrNotSupported):
-		return NewProblem(CodePlatformUnbuilt, map[string]string{"what": "the service"})
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		detail = DetailNotRunning
 	case errors.Is(err, fs.ErrPermission):

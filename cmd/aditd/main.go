@@ -202,8 +202,6 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 	switch {
 	case errors.Is(err, ipc.ErrInUse):
 		return &hinted{err, "another aditd runs; stop it first, or give this one another --socket and --state"}
-	case errors.Is(err, ipc.ErrNotSupported):
-		return api.NewProblem(api.CodePlatformUnbuilt, map[string]string{"what": "the service"})
 	case errors.Is(err, os.ErrPermission):
 		return &hinted{err, "run aditd as root, or give a --socket where you may write"}
 	case err != nil:

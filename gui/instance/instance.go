@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/lock"
 )
 
@@ -67,14 +68,8 @@ func First(dir string, r Request) (*Instance, error) {
 		held.Close()
 		return nil, err
 	}
-	ln, err := net.Listen("unix", path)
-	if err == nil {
-		err = os.Chmod(path, 0o600)
-	}
+	ln, err := ipc.Listen(path, 0o600)
 	if err != nil {
-		if ln != nil {
-			ln.Close()
-		}
 		return &Instance{held: held}, nil
 	}
 	return &Instance{held: held, ln: ln}, nil
@@ -126,7 +121,9 @@ func receive(c net.Conn) (r Request, err error) {
 
 // handOver gives r to the instance that runs.
 func handOver(path string, r Request) error {
-	c, err := net.DialTimeout("unix", path, instanceTime)
+	ctx, stop := context.WithTimeout(context.Background(), instanceTime)
+	defer stop()
+	c, err := ipc.Dial(ctx, path)
 	if err != nil {
 		return fmt.Errorf("the app runs already, but does not answer: %w", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/adit-vpn/adit/platform/ipc"
 )
 
 // TestSecond: a later instance hands over what it was asked for; when the first is gone, the next one is first.
@@ -86,7 +88,7 @@ func TestHostile(t *testing.T) {
 	got := make(chan Request, 10)
 	wg.Go(func() { first.Serve(ctx, func(r Request) { got <- r }) })
 	for _, text := range []string{"", "x", `{"open":["relative.ovpn"]}`, `{"open":["http://example.com/p"]}`, `{"open":["file:///etc/passwd"]}`, `{"open":["` + strings.Repeat("a", 2*maxRequest) + `"]}`} {
-		c, err := net.Dial("unix", filepath.Join(dir, "adit-gui.sock"))
+		c, err := ipc.Dial(t.Context(), filepath.Join(dir, "adit-gui.sock"))
 		if err != nil {
 			t.Fatal(err)
 		}

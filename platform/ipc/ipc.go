@@ -66,13 +66,16 @@ func (p Peer) User() string {
 // ErrInUse says that another process answers at the socket's path.
 var ErrInUse = errors.New("another process is listening there")
 
-// ErrNotSupported says that this package does not know the operating system yet.
-var ErrNotSupported = errors.New("local sockets are not supported yet on this system")
+// ErrImpostor says that a program of another user has made the pipe that is the service's (Windows).
+var ErrImpostor = errors.New("another user's program listens there, not the service")
 
 // Listen opens the socket at path with the permission bits of mode and a parent directory
 // that is made, 0755, where it is missing. A socket that nobody answers any more is
 // replaced; any other file there, also a symbolic link, is an error.
 // Close of the listener removes the socket. Accepted connections go to PeerOf.
+//
+// On Windows it is a named pipe: the one that path names (\\.\pipe\NAME), or one of the path's own, without a file. Mode
+// 0666 is for everybody who is signed in at a screen of the machine or by remote desktop, others are for this user.
 func Listen(path string, mode os.FileMode) (net.Listener, error) {
 	l, err := listen(path, mode)
 	if err != nil {
@@ -82,7 +85,7 @@ func Listen(path string, mode os.FileMode) (net.Listener, error) {
 }
 
 // Dial connects to the socket at path. The error wraps the system's
-// (fs.ErrNotExist, fs.ErrPermission, syscall.ECONNREFUSED).
+// (fs.ErrNotExist, fs.ErrPermission, syscall.ECONNREFUSED), or ErrImpostor.
 func Dial(ctx context.Context, path string) (net.Conn, error) { return dial(ctx, path) }
 
 // ErrSilent says that nothing was read from a connection yet, and that the system tells only then who is there (Windows).
