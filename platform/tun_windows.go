@@ -17,20 +17,31 @@ const ringBytes = 8 << 20
 // the Host's; here it is only remembered.
 func CreateTUN(name string, mtu, _ int) ([]TUN, error) {
 	if name == "" {
-		name = "Adit"
+		name = winTunnelType
 	}
-	adapter, err := wintun.CreateAdapter(name, "Adit", nil)
-	if errors.Is(err, windows.ERROR_ACCESS_DENIED) {
-		return nil, fmt.Errorf("%w: make Wintun adapter %q: %w", ErrTUNNotPermitted, name, err)
-	}
+	t, _, err := newWintun(name, nil, mtu)
 	if err != nil {
-		return nil, fmt.Errorf("make Wintun adapter %q: %w", name, err)
+		return nil, err
+	}
+	return []TUN{t}, nil
+}
+
+// newWintun makes an adapter with a GUID, nil for any, and gives its LUID, too.
+func newWintun(name string, guid *windows.GUID, mtu int) (TUN, uint64, error) {
+	adapter, err := wintun.CreateAdapter(name, winTunnelType, guid)
+	switch {
+	case errors.Is(err, windows.ERROR_ACCESS_DENIED):
+		return nil, 0, fmt.Errorf("%w: make Wintun adapter %q: %w", ErrTUNNotPermitted, name, err)
+	case errors.Is(err, windows.ERROR_MOD_NOT_FOUND):
+		return nil, 0, fmt.Errorf("wintun.dll is not beside the program: %w", err)
+	case err != nil:
+		return nil, 0, fmt.Errorf("make Wintun adapter %q: %w", name, err)
 	}
 	session, err := adapter.StartSession(ringBytes)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start Wintun adapter %q: %w", name, err), adapter.Close())
+		return nil, 0, errors.Join(fmt.Errorf("start Wintun adapter %q: %w", name, err), adapter.Close())
 	}
-	return []TUN{newRingTUN(&wintunRing{adapter: adapter, session: session, ready: session.ReadWaitEvent()}, name, mtu)}, nil
+	return newRingTUN(&wintunRing{adapter: adapter, session: session, ready: session.ReadWaitEvent()}, name, mtu), adapter.LUID(), nil
 }
 
 // wintunRing is a ring of the Wintun driver (wintun.h).

@@ -1,0 +1,534 @@
+package platform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/adit-vpn/adit/platform/durable"
+	"github.com/adit-vpn/adit/platform/lock"
+	"github.com/adit-vpn/adit/routes"
+)
+
+// The DNS client of Windows asks by rules, its name resolution policy table (NRPT, [MS-GPNRPT]): the one whose name is the longest
+// part of what is asked decides which servers are asked, and nobody else is. "." is all names. Without a rule it asks the servers
+// of all devices at once, and takes the answer of the one with the lowest metric.
+//
+// So each tunnel has rules: for its domains, or for ".". The servers for "." are the device's, too, for programs that ask by
+// themselves. Two rules for one name would be of no defined order: all tunnels of one journal directory share a record of what they
+// want, and a name's rule is that of the tunnel which comes first.
+const (
+	// nrptLocal is where the rules of programs are, nrptPolicy where those of the group policy are. Where the second key
+	// is there, the DNS client does not look at the first.
+	nrptLocal  = `SYSTEM\CurrentControlSet\Services\Dnscache\Parameters\DnsPolicyConfig`
+	nrptPolicy = `SOFTWARE\Policies\Microsoft\Windows NT\DNSClient\DnsPolicyConfig`
+	// Where a value SearchList replaces those of all devices.
+	searchLocal  = `SYSTEM\CurrentControlSet\Services\Tcpip\Parameters`
+	searchPolicy = `SOFTWARE\Policies\Microsoft\Windows NT\DNSClient`
+
+	// nrptComment begins the comment of each rule of ours; the tunnel's name follows. Rules without it are nobody's business here.
+	nrptComment = "Made by Adit for the tunnel "
+
+	nrptMost = 50 // names in a rule: the DNS client passes over the others
+
+	// Bits of ConfigOptions, [MS-GPNRPT] 2.2.2.13.
+	nrptDNSSEC  = 0x2
+	nrptServers = 0x8
+)
+
+// winLowMetric makes a device the first whose servers are asked.
+const winLowMetric = 1
+
+// nrpt is the DNS client's configuration. Safe for concurrent use: whoever reads or changes it holds the lock of the
+// directory.
+type nrpt struct {
+	api winAPI
+	dir string
+	log *slog.Logger
+}
+
+// nrptState is what all tunnels want. It is on disk before the rules, which outlive a restart of the system.
+type nrptState struct {
+	Version int          `json:"version"`
+	Tunnels []nrptTunnel `json:"tunnels"` // the newest first
+}
+
+// nrptTunnel is what one tunnel wants.
+type nrptTunnel struct {
+	Name string     `json:"name"` // the journal's
+	Link link       `json:"link"`
+	Full bool       `json:"full,omitempty"` // all traffic goes through it
+	DNS  routes.DNS `json:"dns"`
+}
+
+// all says that the tunnel's servers are for names of every domain.
+func (t nrptTunnel) all() bool { return len(t.DNS.Servers) > 0 && len(t.DNS.Split) == 0 }
+
+const (
+	nrptFile    = ".dns.state" // no valid name of a journal
+	nrptVersion = 1
+)
+
+// nrptRule is one rule: the key's name and its values.
+type nrptRule struct {
+	key    string
+	values map[string]any
+}
+
+// rules are those that the tunnels want, in their order: those that take all traffic, then the newest.
+func (s nrptState) rules() []nrptRule {
+	sorted := slices.Clone(s.Tunnels)
+	slices.SortStableFunc(sorted, func(a, b nrptTunnel) int {
+		switch {
+		case a.Full == b.Full:
+			return 0
+		case a.Full:
+			return -1
+		}
+		return 1
+	})
+	var out []nrptRule
+	taken := map[string]bool{}
+	for _, t := range sorted {
+		if len(t.DNS.Servers) == 0 {
+			continue
+		}
+		var names []string
+		add := func(name string) {
+			if !taken[name] {
+				taken[name] = true
+				names = append(names, name)
+			}
+		}
+		domains := t.DNS.Split
+		if t.all() && !taken["."] {
+			add(".")
+		} else if t.all() { // another one has them all: what is named as its own stays
+			domains = t.DNS.Search
+		}
+		for _, d := range domains {
+			// With a dot in front it is all names in the domain, without it the domain's own.
+			d = strings.ToLower(strings.TrimSuffix(d, "."))
+			add("." + d)
+			add(d)
+		}
+		for i, part := range slices.Collect(slices.Chunk(names, nrptMost)) {
+			out = append(out, t.rule(i, part))
+		}
+	}
+	return out
+}
+
+// rule is the tunnel's rule number i, for names.
+func (t nrptTunnel) rule(i int, names []string) nrptRule {
+	servers := make([]string, 0, len(t.DNS.Servers))
+	for _, s := range t.DNS.Servers {
+		servers = append(servers, s.Addr().Unmap().String())
+	}
+	v := map[string]any{
+		"Version": uint32(2), "Name": names, "GenericDNSServers": strings.Join(servers, ";"), "ConfigOptions": uint32(nrptServers),
+		"Comment": nrptComment + t.Name, "DisplayName": "Adit", "IPSECCARestriction": "",
+	}
+	if t.DNS.DNSSEC == "yes" {
+		v["ConfigOptions"] = uint32(nrptServers | nrptDNSSEC)
+		v["DNSSECValidationRequired"], v["DNSSECQueryIPSECRequired"], v["DNSSECQueryIPSECEncryption"] = uint32(1), uint32(0), uint32(0)
+	}
+	return nrptRule{key: guidOf("nrpt", t.Name, fmt.Sprint(i)), values: v}
+}
+
+// expressible refuses what Windows' DNS client cannot do.
+func expressible(d routes.DNS) error {
+	for _, s := range d.Servers {
+		if s.Port() != 53 {
+			return fmt.Errorf("a DNS port other than 53 (%s) cannot be set on Windows", s)
+		}
+		if s.Addr().Zone() != "" {
+			return fmt.Errorf("a DNS server of a local network (%s) cannot be set on Windows", s.Addr())
+		}
+	}
+	if d.Transport == "DoT" {
+		return errors.New("DNS over TLS cannot be set on Windows")
+	}
+	return nil
+}
+
+// locked runs f on the record, while nobody else reads or changes it or the rules. Without a directory there is none.
+func (n *nrpt) locked(f func(s *nrptState) error) error {
+	held, err := lock.Wait(filepath.Join(n.dir, ".dns"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return f(&nrptState{})
+	} else if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	s, err := n.load()
+	if err == nil {
+		err = f(s)
+	}
+	return errors.Join(err, held.Remove())
+}
+
+func (n *nrpt) load() (*nrptState, error) {
+	path := filepath.Join(n.dir, nrptFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &nrptState{}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	s, err := parseNRPT(text)
+	if err != nil {
+		n.log.Warn("the record of DNS changes cannot be read and is moved aside", "file", path, "moved", path+".bad", "error", err)
+		return &nrptState{}, os.Rename(path, path+".bad")
+	}
+	return s, nil
+}
+
+func parseNRPT(text []byte) (*nrptState, error) {
+	s := &nrptState{}
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, err
+	}
+	if s.Version != nrptVersion {
+		return nil, fmt.Errorf("version %d is not known", s.Version)
+	}
+	for _, t := range s.Tunnels {
+		if err := errors.Join(validDNS(t.DNS), expressible(t.DNS)); !validName(t.Name) || err != nil {
+			return nil, errors.Join(fmt.Errorf("tunnel %q is not valid", t.Name), err)
+		}
+	}
+	return s, nil
+}
+
+func (n *nrpt) save(s *nrptState) error {
+	path := filepath.Join(n.dir, nrptFile)
+	if len(s.Tunnels) == 0 {
+		return but(os.Remove(path), fs.ErrNotExist)
+	}
+	s.Version = nrptVersion
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+		return nil
+	}
+	return durable.Write(path, text, 0o600)
+}
+
+// set makes t's wishes part of the configuration, or replaces them in their place. What is in force already is left alone.
+func (n *nrpt) set(t nrptTunnel) error {
+	if err := expressible(t.DNS); err != nil {
+		return err
+	}
+	return n.locked(func(s *nrptState) error {
+		same := false
+		if i := s.index(t.Name); i < 0 {
+			s.Tunnels = slices.Insert(s.Tunnels, 0, t)
+		} else {
+			same = reflect.DeepEqual(s.Tunnels[i], t)
+			s.Tunnels[i] = t
+		}
+		if err := n.save(s); err != nil {
+			return err
+		}
+		// The device first: a search domain, and a server for programs that ask by themselves, does no harm before its rule.
+		servers := t.DNS.Servers
+		if !t.all() {
+			servers = nil // of one that is for some domains only, nobody shall ask for others
+		}
+		if !same || !n.deviceHas(t.Link, servers) {
+			if err := n.device(t.Link, servers, t.DNS.Search); err != nil {
+				return err
+			}
+		}
+		if err := n.enforce(s, true); err != nil {
+			return err
+		}
+		if !same {
+			n.log.Info("DNS set", "by", "Windows", "servers", len(t.DNS.Servers))
+			n.warn(s, t)
+		}
+		return nil
+	})
+}
+
+func (s *nrptState) index(name string) int {
+	return slices.IndexFunc(s.Tunnels, func(t nrptTunnel) bool { return t.Name == name })
+}
+
+// warn says what of t's wishes others keep from being in force.
+func (n *nrpt) warn(s *nrptState, t nrptTunnel) {
+	if t.all() {
+		for _, r := range s.rules() {
+			if c := r.values["Comment"]; slices.Contains(r.values["Name"].([]string), ".") && c != nrptComment+t.Name {
+				n.log.Warn("another tunnel's DNS comes first", "tunnel", strings.TrimPrefix(c.(string), nrptComment))
+			}
+		}
+	}
+	if len(t.DNS.Search) == 0 {
+		return
+	}
+	for _, path := range []string{searchPolicy, searchLocal} {
+		v, _ := n.api.values(path) // without the key there is no list
+		if list, _ := v["SearchList"].(string); strings.Trim(list, " ,") != "" {
+			n.log.Warn("short names are not tried with the tunnel's domains: this computer has a search list of its own", "domains", t.DNS.Search, "list", list)
+			return
+		}
+	}
+}
+
+// device sets what programs find on the device itself.
+func (n *nrpt) device(l link, servers []netip.AddrPort, search []string) error {
+	plain := make([]netip.Addr, 0, len(servers))
+	for _, s := range servers {
+		plain = append(plain, s.Addr().Unmap())
+	}
+	metric := 0
+	if len(servers) > 0 {
+		metric = winLowMetric
+	}
+	for _, inet6 := range []bool{false, true} {
+		if err := n.api.setMetric(uint64(l.Index), inet6, metric); err != nil {
+			if inet6 && errors.Is(err, errWinMissing) {
+				continue // it has no IPv6
+			}
+			return fmt.Errorf("set the metric of %s: %w", l.Device, err)
+		}
+	}
+	return n.setServers(uint64(l.Index), plain, search)
+}
+
+// setServers sets servers, each with its family, and search domains.
+func (n *nrpt) setServers(luid uint64, servers []netip.Addr, search []string) error {
+	for _, inet6 := range []bool{false, true} {
+		var of []netip.Addr
+		for _, s := range servers {
+			if s.Is6() == inet6 {
+				of = append(of, s)
+			}
+		}
+		if err := n.api.setInterfaceDNS(luid, inet6, of, search); err != nil && !(inet6 && errors.Is(err, errWinMissing)) {
+			return fmt.Errorf("set the DNS servers of the adapter: %w", err)
+		}
+	}
+	return nil
+}
+
+// deviceHas says whether the device has these servers, in any order of the families.
+func (n *nrpt) deviceHas(l link, servers []netip.AddrPort) bool {
+	all, err := n.api.adapters()
+	if err != nil {
+		return false
+	}
+	for _, a := range all {
+		if a.luid != uint64(l.Index) {
+			continue
+		}
+		has := slices.DeleteFunc(slices.Clone(a.dns), siteLocal.Contains)
+		return len(has) == len(servers) && !slices.ContainsFunc(servers, func(s netip.AddrPort) bool { return !slices.Contains(has, s.Addr().Unmap()) })
+	}
+	return false
+}
+
+// ours are the rules of ours below a key: their names and values.
+func (n *nrpt) ours(path string) (map[string]map[string]any, error) {
+	keys, err := n.api.keys(path)
+	if errors.Is(err, errWinMissing) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("read the rules of the DNS client: %w", err)
+	}
+	out := map[string]map[string]any{}
+	for _, k := range keys {
+		v, err := n.api.values(path + `\` + k)
+		if errors.Is(err, errWinMissing) {
+			continue // gone meanwhile
+		} else if err != nil {
+			return nil, fmt.Errorf("read the rules of the DNS client: %w", err)
+		}
+		if c, _ := v["Comment"].(string); strings.HasPrefix(c, nrptComment) {
+			out[k] = v
+		}
+	}
+	return out, nil
+}
+
+// place is the key below which rules are looked for.
+func (n *nrpt) place() (string, error) {
+	_, err := n.api.keys(nrptPolicy)
+	switch {
+	case errors.Is(err, errWinMissing):
+		return nrptLocal, nil
+	case err != nil:
+		return "", fmt.Errorf("read the rules of the group policy: %w", err)
+	}
+	return nrptPolicy, nil
+}
+
+// enforce makes the rules look like s: adds and changes, then deletes, and tells the DNS client when there was something. With a DNS
+// client that does not listen, such as one that is switched off, rules are an error to set, and none to take back.
+func (n *nrpt) enforce(s *nrptState, setting bool) error {
+	place, err := n.place()
+	if err != nil {
+		return err
+	}
+	changed, policy := false, false
+	did := func(path string) { changed, policy = true, policy || path == nrptPolicy }
+	want := map[string]bool{}
+	has, err := n.ours(place)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range s.rules() {
+		want[r.key] = true
+		old := has[r.key]
+		if reflect.DeepEqual(old, r.values) {
+			continue
+		}
+		for value := range old {
+			if _, stays := r.values[value]; !stays {
+				errs = append(errs, n.remove(place, r.key, did)) // or the value would stay
+				break
+			}
+		}
+		did(place)
+		if err := n.api.setKey(place+`\`+r.key, r.values); err != nil {
+			errs = append(errs, fmt.Errorf("write a rule of the DNS client: %w", err))
+		}
+	}
+	for _, path := range []string{nrptLocal, nrptPolicy} {
+		has, err := n.ours(path)
+		errs = append(errs, err)
+		for _, k := range slices.Sorted(maps.Keys(has)) {
+			if path != place || !want[k] {
+				errs = append(errs, n.remove(path, k, did))
+			}
+		}
+	}
+	if changed {
+		if err := n.api.refreshDNS(policy); err != nil && setting {
+			errs = append(errs, fmt.Errorf("the DNS client of Windows does not take its rules: %w", err))
+		} else if err != nil {
+			n.log.Warn("the DNS client of Windows was not told that its rules have changed", "error", err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (n *nrpt) remove(path, key string, did func(path string)) error {
+	did(path)
+	if err := n.api.removeKey(path + `\` + key); err != nil && !errors.Is(err, errWinMissing) {
+		return fmt.Errorf("delete a rule of the DNS client: %w", err)
+	}
+	return nil
+}
+
+// takeOut takes back what is there for the tunnel, and says whether there was something.
+func (n *nrpt) takeOut(name string) (did bool, err error) {
+	err = n.locked(func(s *nrptState) error {
+		names, err := n.rulesOf()
+		if err != nil {
+			return err
+		}
+		i := s.index(name)
+		if did = i >= 0 || slices.Contains(names, name); !did {
+			return nil
+		}
+		var l link
+		if i >= 0 {
+			l = s.Tunnels[i].Link
+			s.Tunnels = slices.Delete(s.Tunnels, i, i+1)
+		}
+		if err := n.enforce(s, false); err != nil {
+			return err
+		}
+		// After a crash the device is gone, and its number may be that of another tunnel's by now.
+		if l.Index != 0 && n.there(l) && !slices.ContainsFunc(s.Tunnels, func(t nrptTunnel) bool { return t.Link.Index == l.Index }) {
+			if err := but(n.device(l, nil, nil), errWinMissing); err != nil {
+				return err
+			}
+		}
+		return n.save(s)
+	})
+	return did, err
+}
+
+// there says whether l is a device of ours.
+func (n *nrpt) there(l link) bool {
+	all, err := n.api.adapters()
+	return err == nil && slices.ContainsFunc(all, func(a winAdapter) bool { return a.luid == uint64(l.Index) && a.name == l.Device && isOurs(a) })
+}
+
+// rulesOf are the tunnels for which there are rules.
+func (n *nrpt) rulesOf() (names []string, err error) {
+	for _, path := range []string{nrptLocal, nrptPolicy} {
+		has, err := n.ours(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range has {
+			if name := strings.TrimPrefix(v["Comment"].(string), nrptComment); validName(name) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// names are the tunnels of the record, and those for which there are rules.
+func (n *nrpt) names() (names []string, err error) {
+	err = n.locked(func(s *nrptState) error {
+		names, err = n.rulesOf()
+		for _, t := range s.Tunnels {
+			if !slices.Contains(names, t.Name) {
+				names = append(names, t.Name)
+			}
+		}
+		return err
+	})
+	return names, err
+}
+
+// lost says whether somebody else has changed the rules since, or the place where they are looked for.
+func (n *nrpt) lost() (lost bool) {
+	err := n.locked(func(s *nrptState) error {
+		place, err := n.place()
+		if err != nil {
+			return err
+		}
+		has, err := n.ours(place)
+		if err != nil {
+			return err
+		}
+		for _, r := range s.rules() {
+			lost = lost || !reflect.DeepEqual(has[r.key], r.values)
+		}
+		return nil
+	})
+	if err != nil {
+		n.log.Debug("the rules of the DNS client were not looked at", "error", err)
+	}
+	return lost
+}
+
+func (m *winMachine) setDNS(_ context.Context, name string, l link, d routes.DNS, full bool) error {
+	return m.dns.set(nrptTunnel{Name: name, Link: l, Full: full, DNS: d})
+}
+
+func (m *winMachine) removeDNS(_ context.Context, name string) (bool, error) {
+	return m.dns.takeOut(name)
+}
+
+func (m *winMachine) dnsNames(context.Context) ([]string, error) { return m.dns.names() }
