@@ -41,8 +41,9 @@ var allowed = map[string][]string{
 	"platform/durable":   {},
 	"platform/offload":   {},
 	"platform/nft":       {},
+	"platform/wfp":       {"routes"},
 	"platform/probe":     {},
-	"platform":           {"routes", "platform/udp", "platform/durable", "platform/lock", "platform/offload", "platform/nft"},
+	"platform":           {"routes", "platform/udp", "platform/durable", "platform/lock", "platform/offload", "platform/nft", "platform/wfp"},
 	"platform/userspace": {"platform", "routes", "platform/udp", "platform/offload"},
 
 	"platform/autostart":    {"platform/durable"},

@@ -1,0 +1,40 @@
+package wfp
+
+import "fmt"
+
+// code is what a function of the filtering engine returns when it fails (winerror.h).
+type code uint32
+
+const (
+	errNoProvider code = 0x80320005 // FWP_E_PROVIDER_NOT_FOUND
+	errExists     code = 0x80320009 // FWP_E_ALREADY_EXISTS
+	errAborted    code = 0x8032000f // FWP_E_TXN_ABORTED
+	errEnded      code = 0x80320010 // FWP_E_SESSION_ABORTED
+	errTimeout    code = 0x80320012 // FWP_E_TIMEOUT
+	errDenied     code = 5          // ERROR_ACCESS_DENIED
+	errNoServer   code = 1722       // RPC_S_SERVER_UNAVAILABLE
+	errNoEndpoint code = 1753       // EPT_S_NOT_REGISTERED
+)
+
+// errBusy stands for all codes after which trying again may help.
+var errBusy = busy{}
+
+type busy struct{}
+
+func (busy) Error() string { return "another program changes the rules" }
+
+func (c code) Error() string {
+	switch c {
+	case errDenied:
+		return "access denied: it needs an administrator"
+	case errNoServer, errNoEndpoint:
+		return "the Base Filtering Engine does not run: start the service BFE"
+	case errTimeout, errAborted, errEnded:
+		return "another program holds its rules for too long; try again"
+	}
+	return fmt.Sprintf("error %#x", uint32(c))
+}
+
+func (c code) Is(target error) bool {
+	return target == errBusy && (c == errTimeout || c == errAborted || c == errEnded)
+}
