@@ -237,10 +237,7 @@ func both(ctx context.Context, a, b func(context.Context) error) error {
 
 // take makes the state directory and keeps other services out of it.
 func take(state string) (*lock.File, error) {
-	err := os.MkdirAll(state, 0o700)
-	if err == nil {
-		err = lock.Private(state)
-	}
+	err := lock.Folder(state)
 	var held *lock.File
 	if err == nil {
 		held, err = lock.Take(filepath.Join(state, "lock"))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // ErrHeld says that another process holds the lock.
@@ -16,7 +17,8 @@ var ErrHeld = errors.New("held by another process")
 var ErrShared = errors.New("others may write there")
 
 // Private checks that dir belongs to this process's user and is writable by nobody else, so
-// that nobody can put files or links there; else its error wraps ErrShared. It changes nothing.
+// that nobody can put files or links there; else its error wraps ErrShared. It changes nothing. On Windows SYSTEM and
+// the administrators count as the user, too.
 func Private(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -26,6 +28,17 @@ func Private(dir string) error {
 		return fmt.Errorf("%s is not a directory", dir)
 	}
 	return private(dir, info)
+}
+
+// Folder makes dir, for this process's user alone, where it is missing, and checks that it is Private.
+func Folder(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	if err := mkdir(dir); err != nil {
+		return err
+	}
+	return Private(dir)
 }
 
 // File is a lock that is held. Close gives it up; the file stays.

@@ -61,9 +61,28 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+func TestFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "above", "state")
+	for range 2 { // the second time it is there
+		if err := Folder(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Folder(file); err == nil {
+		t.Error("a file is a folder")
+	}
+}
+
 func TestPrivate(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("access lists are not read yet")
+		t.Skip("a mode is not what protects folders there; package acl has the tests")
 	}
 	dir := t.TempDir()
 	for mode, shared := range map[os.FileMode]bool{0o700: false, 0o755: false, 0o775: true, 0o777 | os.ModeSticky: true} {

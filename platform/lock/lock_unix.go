@@ -5,6 +5,7 @@ package lock
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 
@@ -23,6 +24,14 @@ func private(dir string, info os.FileInfo) error {
 
 // noFollow is part of how a lock's file is opened.
 const noFollow = unix.O_NOFOLLOW
+
+// mkdir makes a folder that only this user can look into.
+func mkdir(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
 
 func take(f *os.File, wait bool) error {
 	how := unix.LOCK_EX

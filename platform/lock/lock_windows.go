@@ -2,13 +2,67 @@ package lock
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/adit-vpn/adit/platform/acl"
 )
 
-// private does not read access lists yet: there is no service on Windows so far.
-func private(string, os.FileInfo) error { return nil }
+// private looks at the folder's access list: the system, the administrators and this user may write.
+func private(dir string, _ os.FileInfo) error {
+	name, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return err
+	}
+	h, err := windows.CreateFile(name, windows.READ_CONTROL, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE,
+		nil, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer windows.CloseHandle(h)
+	list, err := acl.Of(h)
+	if err != nil {
+		return &os.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	self, _, err := acl.User()
+	if err != nil {
+		return err
+	}
+	if why := list.Fault(self); why != "" {
+		return fmt.Errorf("%w: %s: %s", ErrShared, dir, why)
+	}
+	return nil
+}
+
+// mkdir makes a folder that takes no rights from the one above, where everybody may add (C:\ProgramData): it is the
+// system's and the administrators', and without their rights this user's.
+func mkdir(dir string) error {
+	self, admin, err := acl.User()
+	if err != nil {
+		return err
+	}
+	rights := "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
+	if !admin {
+		rights = "O:" + self + "D:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;" + self + ")"
+	}
+	sd, err := windows.SecurityDescriptorFromString(rights)
+	if err != nil {
+		return err
+	}
+	name, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return err
+	}
+	sa := &windows.SecurityAttributes{SecurityDescriptor: sd}
+	sa.Length = uint32(unsafe.Sizeof(*sa))
+	if err := windows.CreateDirectory(name, sa); err != nil && !errors.Is(err, windows.ERROR_ALREADY_EXISTS) {
+		return &os.PathError{Op: "mkdir", Path: dir, Err: err}
+	}
+	return nil
+}
 
 // noFollow is part of how a lock's file is opened: nothing here.
 const noFollow = 0
