@@ -1,6 +1,7 @@
 package wfp
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -145,7 +146,10 @@ func (c *connection) filters(l layer) (out []placed, err error) {
 func each[T any](c *connection, kind string, template unsafe.Pointer, take func(*T)) error {
 	const page = 256
 	var list windows.Handle
-	if err := c.call(kind+"CreateEnumHandle0", uintptr(c.handle), uintptr(template), uintptr(unsafe.Pointer(&list))); err != nil {
+	err := c.call(kind+"CreateEnumHandle0", uintptr(c.handle), uintptr(template), uintptr(unsafe.Pointer(&list)))
+	if errors.Is(err, errNoProvider) {
+		return nil // nothing is ours
+	} else if err != nil {
 		return err
 	}
 	for {
