@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"platform/nft":       {},
 	"platform/wfp":       {"routes"},
 	"platform/probe":     {},
+	"platform/sessions":  {},
 	"platform":           {"routes", "platform/udp", "platform/durable", "platform/lock", "platform/offload", "platform/nft", "platform/wfp"},
 	"platform/userspace": {"platform", "routes", "platform/udp", "platform/offload"},
 
@@ -67,7 +68,7 @@ var allowed = map[string][]string{
 	"client/diagnose": {"client/api", "ovpn/profile", "routes"},
 	"client/reach":    {"client/api", "platform/probe", "routes"},
 	"client": {
-		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft",
+		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft", "platform/sessions",
 	},
 	"endpoint/...": {
 		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft",
@@ -80,7 +81,7 @@ var allowed = map[string][]string{
 	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":           {"client", "client/api", "platform", "platform/ipc", "platform/lock", "platform/trusted"},
+	"cmd/aditd":           {"client", "client/api", "platform", "platform/ipc", "platform/lock", "platform/sessions", "platform/trusted"},
 	"cmd/adit-endpoint":   {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 

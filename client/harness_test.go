@@ -29,6 +29,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn/wire"
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/platformtest"
+	"github.com/adit-vpn/adit/platform/sessions"
 	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
 )
@@ -427,6 +428,8 @@ type stage struct {
 	cancel context.CancelFunc
 	done   chan error
 
+	sessions func(context.Context, func([]sessions.User)) error // nil: nobody can tell
+
 	mu      sync.Mutex
 	asleep  time.Duration
 	offline bool
@@ -478,6 +481,7 @@ func (st *stage) start() {
 	}
 	st.Service, err = NewService(ServiceConfig{
 		ManagedFiles: files, PolicyName: "policy.json",
+		Sessions: st.sessions,
 		StateDir: st.dir, Dialer: st.server, Resolver: st.server, Version: "test",
 		Asleep:  func() time.Duration { st.mu.Lock(); defer st.mu.Unlock(); return st.asleep },
 		Offline: func() bool { st.mu.Lock(); defer st.mu.Unlock(); return st.offline },

@@ -186,7 +186,8 @@ func (s *Service) hold(m *managed) {
 
 // autoManaged connects what connects by itself.
 func (s *Service) autoManaged(m *managed) {
-	if _, ok := m.profiles[m.policy.AutoConnect]; ok && !m.broken && s.mayBegin() {
+	p, ok := m.profiles[m.policy.AutoConnect]
+	if ok && !m.broken && s.mayBegin() && (s.present.anybody() || m.alwaysOn() == p.Name) {
 		s.arouse(wish{Owner: managedOwner, Profile: m.policy.AutoConnect, Auto: true})
 	}
 }

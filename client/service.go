@@ -24,6 +24,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/sessions"
 	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
 )
@@ -53,6 +54,9 @@ type ServiceConfig struct {
 	PolicyPath string
 	// PolicyRequired says that a missing policy is one that cannot be read.
 	PolicyRequired bool
+	// Sessions says who is signed in to the machine, as sessions.Watch: it calls changed, from its own goroutine, until ctx
+	// ends. An error, or nil in its place, says that nobody can tell: everybody then is, from the start on.
+	Sessions func(ctx context.Context, changed func([]sessions.User)) error
 	// Asleep is how long the machine has been suspended so far; nil = platform.Asleep.
 	Asleep func() time.Duration
 	// Offline says whether no network leads anywhere; nil = udp.Offline.
@@ -69,6 +73,7 @@ type Service struct {
 
 	managed atomic.Pointer[managed] // never nil
 	trust   trust
+	present presence
 
 	mu      sync.Mutex
 	running context.Context // of Run; nil before and after
@@ -109,7 +114,8 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if cfg.Offline == nil {
 		cfg.Offline = udp.Offline
 	}
-	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}, guards: newGuards(), trust: trust{news: make(chan struct{}, 1)}}
+	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}, guards: newGuards(), trust: trust{news: make(chan struct{}, 1)},
+		present: presence{everybody: cfg.Sessions == nil}}
 	s.log = slog.New(&tee{ring: s.ring, next: cfg.Log.Handler()})
 	var err error
 	if s.store, err = openStore(cfg.StateDir, s.log); err != nil {
@@ -139,12 +145,15 @@ func (s *Service) Run(ctx context.Context) error {
 		s.log.Warn("INSECURE: broken ciphers (BF-CBC, DES) are allowed for profiles that name them; who records the traffic may read it")
 	}
 	s.resume()
+	var watchers sync.WaitGroup
+	if s.cfg.Sessions != nil {
+		watchers.Go(func() { s.watchSessions(ctx) })
+	}
 	if s.cfg.ManagedFiles != nil {
-		var watchers sync.WaitGroup
 		watchers.Go(func() { s.watchTrust(ctx) })
 		s.watchManaged(ctx, s.looked)
-		watchers.Wait()
 	}
+	watchers.Wait()
 	<-ctx.Done()
 
 	s.mu.Lock()

@@ -149,6 +149,8 @@ func (s *Service) lookAround(ctx context.Context) error {
 		switch {
 		case state == trusted:
 			proven, pause, backoff, doubts = found, trustRest, trustAgain, trustDoubts
+		case state == trustOpen && s.trust.now() == untrusted:
+			state = untrusted // a cable that was pulled out for a moment begins nothing that somebody has ended
 		case doubts > 1:
 			state, found, pause = trusted, proven, trustAgain
 			doubts--

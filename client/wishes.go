@@ -17,7 +17,7 @@ func (s *Service) resume() {
 	m := s.rules()
 	s.hold(m)                            // before anything else, so that nothing leaves
 	for _, w := range s.store.wanted() { // start takes each once
-		if !w.Auto || s.mayBegin() {
+		if !w.Auto || !s.automatic(w.key()) { // else beginAll knows when
 			s.arouse(w)
 		}
 	}
@@ -25,6 +25,16 @@ func (s *Service) resume() {
 	for _, w := range s.store.locked() {
 		s.resumeOne(w, true)
 	}
+}
+
+// automatic says whether a profile connects by itself.
+func (s *Service) automatic(k key) bool {
+	m := s.rules()
+	if m.policy.set["AutoConnect"] || k.owner == managedOwner {
+		return k == key{managedOwner, m.policy.AutoConnect}
+	}
+	r, err := s.store.get(k)
+	return err == nil && r.Settings.AutoConnect
 }
 
 // beginAll begins what connects by itself, where that may be.
@@ -35,7 +45,9 @@ func (s *Service) beginAll() {
 	}
 	if !m.policy.set["AutoConnect"] {
 		for _, w := range s.store.automatic() {
-			s.arouse(w)
+			if s.present.is(w.Owner) || s.alone(w.key()) {
+				s.arouse(w)
+			}
 		}
 	}
 	s.autoManaged(m)

@@ -18,7 +18,8 @@ func newSet(a *app) *cobra.Command {
 		Long: `Without KEY=VALUE, print a profile's settings. With them, change all or, when one
 is wrong, none.
 
-  auto_connect=true|false       connect when you sign in
+  auto_connect=true|false       connect when you sign in to this machine; where the profile
+                                signs in with its certificate alone, when the service starts
   route+=CIDR                   also send this network through the tunnel
   route-=CIDR                   keep this network out of it; 0.0.0.0/0 also undoes
                                 the server's wish for all traffic

@@ -23,6 +23,7 @@ import (
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/lock"
+	"github.com/adit-vpn/adit/platform/sessions"
 	"github.com/adit-vpn/adit/platform/trusted"
 )
 
@@ -185,6 +186,9 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 		InsecureCiphers: o.insecure,
 		ManagedFiles:    trusted.Dir(filepath.Dir(policy)), PolicyName: filepath.Base(policy), PolicyPath: policy,
 		PolicyRequired: o.policy != "",
+		Sessions: func(ctx context.Context, changed func([]sessions.User)) error {
+			return sessions.Watch(ctx, "", changed)
+		},
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,93 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/adit-vpn/adit/ovpn/profile"
+	"github.com/adit-vpn/adit/platform/sessions"
+)
+
+// What connects by itself, and needs a person, begins when one signs in to the machine: profiles of people's own with their
+// owner's session, the policy's AutoConnect with anybody's. What is always on, and own profiles that sign in with a
+// certificate alone, begin with the service.
+
+// presence is who is signed in to the machine. Safe for concurrent use.
+type presence struct {
+	mu        sync.Mutex
+	everybody bool // nobody can tell
+	users     []sessions.User
+}
+
+// is says whether the account has a session.
+func (p *presence) is(account string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.everybody || slices.ContainsFunc(p.users, func(u sessions.User) bool { return u.Account == account })
+}
+
+// anybody says whether a person has a session.
+func (p *presence) anybody() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.everybody || slices.ContainsFunc(p.users, func(u sessions.User) bool { return u.Person })
+}
+
+// become takes who is there now, and returns those who were not.
+func (p *presence) become(users []sessions.User) (came []sessions.User) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range users {
+		if !slices.Contains(p.users, u) {
+			came = append(came, u)
+		}
+	}
+	p.users = slices.Clone(users)
+	return came
+}
+
+// watchSessions begins what waits for people when they sign in, until ctx ends.
+func (s *Service) watchSessions(ctx context.Context) {
+	err := s.cfg.Sessions(ctx, func(users []sessions.User) {
+		for _, u := range s.present.become(users) {
+			s.signedInto(u)
+		}
+	})
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	s.log.Info("who signs in to this machine is not known; the start of the service counts for it", errorKey, err)
+	s.present.mu.Lock()
+	s.present.everybody = true
+	s.present.mu.Unlock()
+	s.beginAll()
+}
+
+// signedInto begins what waited for u, who has come.
+func (s *Service) signedInto(u sessions.User) {
+	m := s.rules()
+	if !s.mayBegin() {
+		return
+	}
+	if !m.policy.set["AutoConnect"] {
+		for _, w := range s.store.automatic() {
+			if w.Owner == u.Account {
+				s.arouse(w)
+			}
+		}
+	}
+	if u.Person {
+		s.autoManaged(m)
+	}
+}
+
+// alone says whether a profile signs in with its certificate alone.
+func (s *Service) alone(k key) bool {
+	r, err := s.store.get(k)
+	if err != nil {
+		return false
+	}
+	p, err := profile.Parse(r.Name, []byte(r.Text), nil)
+	return err == nil && p.AuthKind() == "certificate"
+}
