@@ -368,6 +368,7 @@ func TestGuardAnnounces(t *testing.T) {
 		}
 		s.set(func() { s.silent = true }) // before the first packet goes
 		st.connect(alice, "two")
+		synctest.Wait() // until it has its new Host
 		h = st.hostCalled(hostOf(key{"1000", "two"}))
 		announced(true, "while it connects")
 		s.set(func() { s.silent = false })
