@@ -3,6 +3,7 @@ package platform
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/windows"
 	"golang.zx2c4.com/wintun"
@@ -26,9 +27,26 @@ func CreateTUN(name string, mtu, _ int) ([]TUN, error) {
 	return []TUN{t}, nil
 }
 
+// How long the making of an adapter is tried: the one of the same GUID may be going just now, and when Windows has only started
+// it makes no devices yet.
+const (
+	wintunPatience = 5 * time.Second
+	wintunBoot     = 2 * time.Minute // after the start, and
+	wintunAtBoot   = 20 * time.Second
+	wintunPause    = 250 * time.Millisecond
+)
+
 // newWintun makes an adapter with a GUID, nil for any, and gives its LUID, too.
 func newWintun(name string, guid *windows.GUID, mtu int) (TUN, uint64, error) {
+	end := time.Now().Add(wintunPatience)
+	if windows.DurationSinceBoot() < wintunBoot {
+		end = time.Now().Add(wintunAtBoot)
+	}
 	adapter, err := wintun.CreateAdapter(name, winTunnelType, guid)
+	for err != nil && !errors.Is(err, windows.ERROR_ACCESS_DENIED) && !errors.Is(err, windows.ERROR_MOD_NOT_FOUND) && time.Now().Before(end) {
+		time.Sleep(wintunPause)
+		adapter, err = wintun.CreateAdapter(name, winTunnelType, guid)
+	}
 	switch {
 	case errors.Is(err, windows.ERROR_ACCESS_DENIED):
 		return nil, 0, fmt.Errorf("%w: make Wintun adapter %q: %w", ErrTUNNotPermitted, name, err)

@@ -274,6 +274,13 @@ func (m *winMachine) removeRoute(r row) (did bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	all, err := m.api.adapters()
+	if err != nil {
+		return false, fmt.Errorf("read the network adapters: %w", err)
+	}
+	if !slices.ContainsFunc(all, func(a winAdapter) bool { return a.luid == w.luid }) {
+		return false, nil // the row went with its device
+	}
 	is, err := m.api.route(w)
 	if err == nil && is.metric != w.metric {
 		return false, nil // somebody else's
@@ -282,7 +289,7 @@ func (m *winMachine) removeRoute(r row) (did bool, err error) {
 		m.remember(w, false)
 		err = m.api.removeRoute(w)
 	}
-	if errors.Is(err, errWinMissing) { // or the device has gone, and the row with it
+	if errors.Is(err, errWinMissing) {
 		return false, nil
 	}
 	return err == nil, err
