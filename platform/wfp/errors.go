@@ -1,6 +1,9 @@
 package wfp
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // code is what a function of the filtering engine returns when it fails (winerror.h).
 type code uint32
@@ -16,12 +19,11 @@ const (
 	errNoEndpoint code = 1753       // EPT_S_NOT_REGISTERED
 )
 
-// errBusy stands for all codes after which trying again may help.
-var errBusy = busy{}
-
-type busy struct{}
-
-func (busy) Error() string { return "another program changes the rules" }
+// errBusy stands for all codes after which trying again may help, errStopped for those of an engine whose service does not run.
+var (
+	errBusy    = errors.New("another program changes the rules")
+	errStopped = errors.New("the Base Filtering Engine does not run")
+)
 
 func (c code) Error() string {
 	switch c {
@@ -36,5 +38,11 @@ func (c code) Error() string {
 }
 
 func (c code) Is(target error) bool {
-	return target == errBusy && (c == errTimeout || c == errAborted || c == errEnded)
+	switch c {
+	case errTimeout, errAborted, errEnded:
+		return target == errBusy
+	case errNoServer, errNoEndpoint:
+		return target == errStopped
+	}
+	return false
 }

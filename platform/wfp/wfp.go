@@ -173,7 +173,8 @@ func (f *Firewall) Open(name string) (did bool, err error) {
 	return did && err == nil, err
 }
 
-// Names are the guards that are there, also those of crashed runs.
+// Names are the guards that are there, also those of crashed runs. Without the filtering engine's service none is in force, and
+// none is found.
 func (f *Firewall) Names() (names []string, err error) {
 	err = f.transact("look for guards", func(s session) error {
 		names = nil
@@ -185,6 +186,9 @@ func (f *Firewall) Names() (names []string, err error) {
 		}
 		return err
 	})
+	if errors.Is(err, errStopped) {
+		return nil, nil
+	}
 	slices.Sort(names)
 	return names, err
 }

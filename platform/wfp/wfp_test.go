@@ -127,6 +127,7 @@ func TestAtomic(t *testing.T) {
 	calls := strings.Split(m.took(), "\n")
 	must(t, f.Shut("one", somewhat(), tunnel))
 	before := maps.Clone(m.set)
+	m.took()
 	for _, call := range calls[:len(calls)-1] { // but for the end of the session
 		boom := errors.New("boom")
 		m.fail = map[string]error{call: boom}
@@ -136,8 +137,8 @@ func TestAtomic(t *testing.T) {
 		if !maps.EqualFunc(before, m.set, func(a, b filter) bool { return a.key() == b.key() }) {
 			t.Fatalf("%q failed, and something changed", call)
 		}
-		if lines := strings.Split(m.took(), "\n"); lines[len(lines)-1] != "close: aborted" {
-			t.Errorf("%q failed, and the last was %q", call, lines[len(lines)-1])
+		if log := m.took(); !strings.HasSuffix(log, "close: aborted") || strings.Count(log, "\nclose") != 1 {
+			t.Fatalf("%q failed, and then:\n%s", call, log)
 		}
 	}
 	m.fail = nil
@@ -153,6 +154,13 @@ func TestAtomic(t *testing.T) {
 	}
 	if did, err := f.Open("one"); did || err == nil {
 		t.Errorf("opened without the engine's service: %t, %v", did, err)
+	}
+	if names, err := f.Names(); len(names) > 0 || err != nil {
+		t.Errorf("names without the engine's service: %q, %v", names, err)
+	}
+	m.fail = map[string]error{"open": code(errDenied)}
+	if _, err := f.Names(); err == nil || !strings.Contains(err.Error(), "needs an administrator") {
+		t.Errorf("names for a person: %v", err)
 	}
 }
 
