@@ -349,8 +349,9 @@ func (c *connection) countersLocked() api.Counters {
 }
 
 // present fills in what changes without a new state: how much has passed, whether the person wants the password
-// to be saved, and the guard mode. Safe from any goroutine.
+// to be saved, and the guard. Safe from any goroutine.
 func (c *connection) present(s *api.Connection) {
+	s.GuardClosed = len(c.explain().plan.Guard.Closed) > 0
 	s.Counters = c.counters()
 	s.SavePassword = s.SavePassword && c.save.Load()
 	s.Guard = c.mode()

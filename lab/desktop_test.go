@@ -4,6 +4,7 @@ package lab
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -249,7 +250,7 @@ func (d *desktopApp) ends(profile string) {
 }
 
 // Keys of the menus.
-const keyAdd, keyMain, keyClose, keyQuit = "ctrl+o", "ctrl+Return", "ctrl+w", "ctrl+q"
+const keyAdd, keyMain, keyClose, keyQuit, keyReport = "ctrl+o", "ctrl+Return", "ctrl+w", "ctrl+q", "ctrl+shift+s"
 
 // tells waits for the tray's tooltip.
 func (d *desktopApp) tells(tooltip string) {
@@ -315,6 +316,21 @@ func (d *desktopApp) shot(name string) {
 			same = -1
 		}
 	}
+	d.keep(m, name)
+}
+
+// glance is shot where something moves all the time, and what is shown will soon be gone.
+func (d *desktopApp) glance(name string) {
+	d.t.Helper()
+	if shots == "" {
+		return
+	}
+	time.Sleep(300 * time.Millisecond) // it is drawn
+	d.keep(d.picture(), name)
+}
+
+func (d *desktopApp) keep(m image.Image, name string) {
+	d.t.Helper()
 	f, err := os.Create(filepath.Join(shots, name+".png"))
 	d.ok(err)
 	defer f.Close()
@@ -507,13 +523,28 @@ func TestDesktopSignsIn(t *testing.T) {
 	d.changes("the second profile is selected", "Tab", "Down") // in the list
 	d.key(keyMain)                                             // of the second
 	d.asked("to sign in with the browser")
-	d.shot("browser")
+	d.glance("browser")
 	d.becomes("federated", api.Connected)
 	d.answered()
 	s.reaches(s.client, none, netip.MustParseAddr(demoHost))
 	if out := s.run(s.client, bin(t, "adit-endpoint"), "--data", filepath.Join(s.client.Dir, "federated"), "connections"); !strings.Contains(out, "alice@example.com") {
 		t.Errorf("connections: %s", out)
 	}
+
+	// The administrator ends the session: the guard stays, and the browser's sign-in goes through it.
+	list := strings.Fields(s.run(s.client, bin(t, "adit-endpoint"), "--data", filepath.Join(s.client.Dir, "federated"), "terminate", "--user", "alice@example.com"))
+	if len(list) == 0 {
+		t.Error("terminate says nothing")
+	}
+	d.becomes("federated", api.Blocked)
+	d.sees("that traffic is blocked", d.red)
+	d.key(keyMain)
+	d.asked("to sign in with the browser, while blocked")
+	d.glance("blocked-sign-in")
+	d.becomes("federated", api.Connected)
+	d.answered()
+	d.sees("that the tunnel is up again", d.green)
+	s.reaches(s.client, none, netip.MustParseAddr(demoHost))
 
 	// Nothing would show an icon: the person is asked once, and starting the app again brings the window back.
 	d.key("alt+F4")
@@ -538,5 +569,77 @@ func TestDesktopSignsIn(t *testing.T) {
 
 	d.open()
 	s.ok(d.proc.Cmd.Process.Signal(syscall.SIGTERM)) // as a session that ends
+	d.ended()
+}
+
+// TestDesktopManaged: the app on a computer that an organization manages. Its profile is there by itself, a tunnel of the
+// person's own goes beside it, a destination is tried, and a report is saved for whoever helps.
+func TestDesktopManaged(t *testing.T) {
+	t.Parallel()
+	needsDesktop(t)
+	s := newSite(t)
+	p := newPKI(t)
+	theirs := strings.NewReplacer("10.64.0.0/22", "10.72.0.0/22", "fd64::/64", "fd72::/64") // the demo has the usual ones
+	s.endpointUp(theirs.Replace(s.yaml(p, "", endpointConfig{Rules: vpcRules()})))
+	s.ok(s.client.Do(func() error {
+		return errors.Join(os.MkdirAll("/etc/adit/profiles", 0o755), os.WriteFile("/etc/adit/profiles/corp.ovpn", []byte(clientProfile(p, "udp", "plain", "")), 0o644),
+			os.WriteFile("/etc/adit/profiles/spare.ovpn", []byte("client\nremote vpn.example.com\nca spare.crt\n"), 0o644),
+			os.WriteFile("/etc/adit/policy.json", []byte(`{"Guard": "auto", "AllowSavedPasswords": false, "MaxConnections": 3}`), 0o644))
+	}))
+	s.aditd()
+	before := s.system()
+	data := filepath.Join(s.client.Dir, "demo")
+	e := s.start(s.client, "adit-endpoint demo", bin(t, "adit-endpoint"), "up", "--data", data, "--listen", fmt.Sprintf("127.0.0.1:%d", port+1))
+	s.ok(e.WaitFor("profile: ", soon))
+	s.adit("import", s.write(s.client, "lab.ovpn", s.read(filepath.Join(data, "client.ovpn"))))
+	d := s.desktopSeat(true)
+	d.open()
+	if got := d.profiles(); got != "corp lab" {
+		t.Fatalf("profiles: %s", got)
+	}
+
+	d.key(keyMain) // of the managed one
+	d.becomes("corp", api.Connected)
+	d.sees("that the tunnel is up", d.green)
+	d.changes("the second profile is selected", "Tab", "Down")
+	d.key(keyMain)
+	d.becomes("lab", api.Connected)
+	d.until(soon, "the tray tells of both", func() bool {
+		i, err := d.seat.Panel.Item()
+		return err == nil && strings.HasSuffix(i.Tooltip, "(and others)")
+	})
+	s.reaches(s.client, none, hostAddr)
+	s.reaches(s.client, none, netip.MustParseAddr(demoHost))
+	d.shot("several")
+
+	d.changes("the settings", "ctrl+comma")
+	d.shot("managed")
+
+	d.changes("the page for a destination", "ctrl+e")
+	sent := s.statusOf("lab").Counters.TxPackets
+	d.types(demoHost + ":80")
+	d.key("Tab", "Tab", "space") // the second button
+	d.until(soon, "something went into the tunnel", func() bool { return s.statusOf("lab").Counters.TxPackets > sent })
+	d.until(soon, "the window has an answer", func() bool { return d.inFront() && !d.asks() })
+	d.shot("tried")
+
+	d.key(keyReport)
+	d.asked("where to save the report")
+	d.shot("report")
+	saved := func() bool {
+		found, err := filepath.Glob(filepath.Join(d.seat.Home, "adit-diagnose-*.zip"))
+		s.ok(err)
+		return len(found) == 1
+	}
+	d.key("Return")
+	d.until(2*soon, "the report is saved", saved)
+	d.answered()
+
+	d.choose("Disconnect lab")
+	d.becomes("lab", api.Disconnected)
+	d.choose("Disconnect corp")
+	d.becomes("corp", api.Disconnected)
+	s.same("after both connections", before, s.system())
+	d.key(keyQuit)
 	d.ended()
 }

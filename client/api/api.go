@@ -85,7 +85,8 @@ type Connection struct {
 	Routes             []Route    `json:"routes"`
 	DNS                DNS        `json:"dns"`
 	Counters           Counters   `json:"counters"`
-	Guard              string     `json:"guard"` // off, auto, lockdown
+	Guard              string     `json:"guard"`        // off, auto, lockdown
+	GuardClosed        bool       `json:"guard_closed"` // something may leave by the tunnel only, now
 	Login              *Login     `json:"login"`
 	Banner             string     `json:"banner"`
 	SavePassword       bool       `json:"save_password"` // a program of the person may keep the password, and give one that it kept

@@ -352,7 +352,7 @@ func TestStatusShape(t *testing.T) {
 		Routes:     []api.Route{{Destination: netip.MustParsePrefix("0.0.0.0/1"), Via: "tun0", Reason: "all traffic"}},
 		DNS:        api.DNS{Servers: []string{"10.0.0.2"}, Search: []string{"corp.test"}, Split: []string{"corp.test"}},
 		Counters:   api.Counters{RxBytes: 1, TxBytes: 2, RxPackets: 3, TxPackets: 4},
-		Guard:      "auto",
+		Guard:      "auto", GuardClosed: true,
 		Login: &api.Login{ID: "q1", Kind: api.LoginOTP, Prompt: "Code", Echo: true, URL: "https://idp", Deadline: when,
 			User: "ann", NeedUser: true, Challenge: "PIN", ChallengeEcho: true, Callback: 35001},
 		Banner: "Welcome", SessionEnds: &when, CertificateExpires: &when,

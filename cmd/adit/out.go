@@ -308,7 +308,7 @@ func (p printer) details(c api.Connection, live bool) {
 		p.line("  traffic  %s in, %s out", size(c.Counters.RxBytes), size(c.Counters.TxBytes))
 	}
 	if c.Guard != "" && c.Guard != "off" {
-		p.line("  guard    %s", c.Guard)
+		p.line("  guard    %s", guardWords(c))
 	}
 	if c.Banner != "" {
 		p.line("  banner   %s", c.Banner)
@@ -515,4 +515,15 @@ func size(n uint64) string {
 		value, unit = value/1000, unit+1
 	}
 	return fmt.Sprintf("%.1f %cB", value, " kMGT"[unit])
+}
+
+// guardWords are the mode, and where there is no tunnel what it means now.
+func guardWords(c api.Connection) string {
+	switch {
+	case c.State == api.Connected || c.State == api.Disconnected:
+		return c.Guard
+	case c.GuardClosed:
+		return c.Guard + ", closed"
+	}
+	return c.Guard + ", blocks nothing yet"
 }

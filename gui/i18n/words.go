@@ -16,21 +16,23 @@ var (
 	StateBlocked       = Key{"Blocked", "通信を遮断中"}
 	StateUnknown       = Key{"State: {state}", "状態：{state}"}
 
-	SaysDisconnected   = Key{"Your traffic does not go through this VPN.", "このVPNは使われていません。通信は通常の経路を通ります。"}
-	SaysConnecting     = Key{"Setting up the connection. Your traffic does not go through this VPN yet.", "接続の準備をしています。通信はまだこのVPNを通りません。"}
-	SaysNeedsLogin     = Key{"The server waits for your sign-in. Until then, your traffic does not go through this VPN.", "サーバーがサインインを待っています。サインインするまで、通信はこのVPNを通りません。"}
-	SaysAskedWhileUp   = Key{"You are connected, and the server asks you to sign in again. Sign in to stay connected.", "接続中ですが、サーバーがもう一度サインインを求めています。接続を続けるにはサインインしてください。"}
-	SaysConnectedAll   = Key{"All your traffic goes through this VPN.", "すべての通信がこのVPNを通ります。"}
-	SaysConnectedSome  = Key{"Traffic to the listed networks goes through this VPN; everything else goes the usual way.", "一覧のネットワークへの通信だけがこのVPNを通り、それ以外は通常の経路を通ります。"}
-	SaysConnectedNone  = Key{"Connected, but no network goes through this VPN. Ask your administrator which ones should.", "接続していますが、このVPNを通るネットワークはありません。対象のネットワークを管理者にご確認ください。"}
-	SaysReconnecting   = Key{"The connection was lost and is being set up again.", "接続が切れたため、再接続しています。"}
-	SaysDisconnecting  = Key{"The connection is being ended and this computer's network put back as it was.", "接続を終了し、このコンピューターのネットワークを元に戻しています。"}
-	SaysTrusted        = Key{"This is a network that your organization trusts: nothing connects by itself here.", "組織が信頼しているネットワークのため、自動接続は行われません。"}
-	SaysBlocked        = Key{"What belongs into the VPN is blocked, so that it does not leave this computer unprotected.", "VPNを通るべき通信が保護されずに出ていかないように、遮断しています。"}
-	SaysGuarded        = Key{"Until it is back, the guard blocks the traffic that belongs into the VPN.", "復旧するまで、VPNを通るべき通信はガードが遮断します。"}
-	SaysUnguarded      = Key{"Until it is back, your traffic may go outside the VPN.", "復旧するまで、通信がVPNの外を通ることがあります。"}
-	SaysSignInUnderWay = Key{"While you sign in, web traffic goes outside the VPN.", "サインインが終わるまで、Webの通信はVPNの外を通ります。"}
-	SaysService        = Key{"The state of this VPN is not known at the moment.", "このVPNの現在の状態はわかりません。"}
+	SaysDisconnected      = Key{"Your traffic does not go through this VPN.", "このVPNは使われていません。通信は通常の経路を通ります。"}
+	SaysConnecting        = Key{"Setting up the connection. Your traffic does not go through this VPN yet.", "接続の準備をしています。通信はまだこのVPNを通りません。"}
+	SaysNeedsLogin        = Key{"The server waits for your sign-in. Until then, your traffic does not go through this VPN.", "サーバーがサインインを待っています。サインインするまで、通信はこのVPNを通りません。"}
+	SaysSignInGuarded     = Key{"The server waits for your sign-in. Until then, the guard blocks the traffic that belongs into the VPN.", "サーバーがサインインを待っています。サインインするまで、VPNを通るべき通信はガードが遮断します。"}
+	SaysConnectingGuarded = Key{"Setting up the connection. Until it is up, the guard blocks the traffic that belongs into the VPN.", "接続の準備をしています。接続されるまで、VPNを通るべき通信はガードが遮断します。"}
+	SaysAskedWhileUp      = Key{"You are connected, and the server asks you to sign in again. Sign in to stay connected.", "接続中ですが、サーバーがもう一度サインインを求めています。接続を続けるにはサインインしてください。"}
+	SaysConnectedAll      = Key{"All your traffic goes through this VPN.", "すべての通信がこのVPNを通ります。"}
+	SaysConnectedSome     = Key{"Traffic to the listed networks goes through this VPN; everything else goes the usual way.", "一覧のネットワークへの通信だけがこのVPNを通り、それ以外は通常の経路を通ります。"}
+	SaysConnectedNone     = Key{"Connected, but no network goes through this VPN. Ask your administrator which ones should.", "接続していますが、このVPNを通るネットワークはありません。対象のネットワークを管理者にご確認ください。"}
+	SaysReconnecting      = Key{"The connection was lost and is being set up again.", "接続が切れたため、再接続しています。"}
+	SaysDisconnecting     = Key{"The connection is being ended and this computer's network put back as it was.", "接続を終了し、このコンピューターのネットワークを元に戻しています。"}
+	SaysTrusted           = Key{"This is a network that your organization trusts: nothing connects by itself here.", "組織が信頼しているネットワークのため、自動接続は行われません。"}
+	SaysBlocked           = Key{"What belongs into the VPN is blocked, so that it does not leave this computer unprotected.", "VPNを通るべき通信が保護されずに出ていかないように、遮断しています。"}
+	SaysGuarded           = Key{"Until it is back, the guard blocks the traffic that belongs into the VPN.", "復旧するまで、VPNを通るべき通信はガードが遮断します。"}
+	SaysUnguarded         = Key{"Until it is back, your traffic may go outside the VPN.", "復旧するまで、通信がVPNの外を通ることがあります。"}
+	SaysSignInUnderWay    = Key{"While you sign in, web pages go outside the VPN.", "サインインが終わるまで、Webの通信はVPNの外を通ります。"}
+	SaysService           = Key{"The state of this VPN is not known at the moment.", "このVPNの現在の状態はわかりません。"}
 )
 
 // The service.

@@ -49,7 +49,6 @@ func (r renderer) detail() *Detail {
 
 // sentence says what a state means for the person's traffic.
 func (r renderer) sentence(c api.Connection) string {
-	guarded := c.Guard == "auto" || c.Guard == "lockdown"
 	switch c.State {
 	case api.Disconnected:
 		if r.policy.Trusted {
@@ -57,10 +56,13 @@ func (r renderer) sentence(c api.Connection) string {
 		}
 		return r.t(i18n.SaysDisconnected)
 	case api.Connecting:
+		if c.GuardClosed {
+			return r.t(i18n.SaysConnectingGuarded)
+		}
 		return r.t(i18n.SaysConnecting)
 	case api.NeedsLogin:
-		if guarded {
-			return r.t(i18n.SaysNeedsLogin) + r.gap() + r.t(i18n.SaysSignInUnderWay)
+		if c.GuardClosed {
+			return r.t(i18n.SaysSignInGuarded) + r.gap() + r.t(i18n.SaysSignInUnderWay)
 		}
 		return r.t(i18n.SaysNeedsLogin)
 	case api.Connected:
@@ -74,7 +76,7 @@ func (r renderer) sentence(c api.Connection) string {
 		}
 		return r.t(i18n.SaysConnectedSome)
 	case api.Reconnecting:
-		if guarded {
+		if c.GuardClosed {
 			return r.t(i18n.SaysReconnecting) + r.gap() + r.t(i18n.SaysGuarded)
 		}
 		return r.t(i18n.SaysReconnecting) + r.gap() + r.t(i18n.SaysUnguarded)

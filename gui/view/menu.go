@@ -48,7 +48,7 @@ func (r renderer) menus(s *Screen) []Menu {
 		Command{Label: r.t(i18n.MenuCopyLog), Action: Action{Kind: ActionCopyLog}, Enabled: log, Key: Key{Name: "C", Primary: true, Shift: true}},
 		Command{Label: r.t(i18n.MenuSaveLog), Action: Action{Kind: ActionSaveLog}, Enabled: log, Key: Key{Name: "S", Primary: true}})
 	if r.reports {
-		look.Commands = append(look.Commands, Command{Label: r.t(i18n.ReportDo), Action: Action{Kind: ActionSaveReport}, Enabled: !r.report.busy})
+		look.Commands = append(look.Commands, Command{Label: r.t(i18n.ReportDo), Action: Action{Kind: ActionSaveReport}, Enabled: !r.report.busy, Key: Key{Name: "S", Primary: true, Shift: true}})
 	}
 	return []Menu{profile, look}
 }

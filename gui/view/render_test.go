@@ -63,6 +63,7 @@ func TestStates(t *testing.T) {
 	to := func(st api.State, guard string, problem *api.Problem) func(*api.Connection) {
 		return func(c *api.Connection) {
 			c.State, c.Guard, c.Problem = st, guard, problem
+			c.GuardClosed = guard == "auto" || guard == "lockdown"
 			if st == api.Connecting || st == api.NeedsLogin {
 				c.Tunnel, c.Routes, c.DNS, c.Counters = api.Tunnel{}, nil, api.DNS{}, api.Counters{}
 			}
@@ -80,6 +81,7 @@ func TestStates(t *testing.T) {
 			{"connecting", with(to(api.Connecting, "off", nil))},
 			{"connecting again after a failure", with(to(api.Connecting, "auto", lost))},
 			{"needs a sign-in", with(to(api.NeedsLogin, "off", nil))},
+			{"needs a sign-in, not guarded yet", with(func(c *api.Connection) { to(api.NeedsLogin, "auto", nil)(c); c.GuardClosed = false })},
 			{"needs a sign-in, guarded", with(to(api.NeedsLogin, "auto", nil))},
 			{"connected, some networks", with(func(*api.Connection) {})},
 			{"connected, all traffic", with(func(c *api.Connection) {
