@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"unsafe"
 
@@ -14,13 +13,11 @@ import (
 // New is the Firewall of this system. An empty App and User are this process' own.
 func New(c Config) (*Firewall, error) {
 	if c.App == "" {
-		exe, err := os.Executable()
+		path, err := ownImage()
 		if err != nil {
 			return nil, fmt.Errorf("which program this is: %w", err)
 		}
-		if c.App, err = filepath.Abs(exe); err != nil {
-			return nil, fmt.Errorf("which program this is: %w", err)
-		}
+		c.App = path
 	}
 	if c.User == "" {
 		sid, err := ownSID()
@@ -30,6 +27,17 @@ func New(c Config) (*Firewall, error) {
 		c.User = sid
 	}
 	return &Firewall{engine: &fwpuclnt{windows.NewLazySystemDLL("fwpuclnt.dll")}, config: c}, nil
+}
+
+// ownImage is the path of this program as the kernel knows it, and with it the filters: without the links on the way by which
+// it was started.
+func ownImage() (string, error) {
+	path := make([]uint16, windows.MAX_LONG_PATH)
+	n := uint32(len(path))
+	if err := windows.QueryFullProcessImageName(windows.CurrentProcess(), 0, &path[0], &n); err != nil {
+		return "", os.NewSyscallError("QueryFullProcessImageName", err)
+	}
+	return windows.UTF16ToString(path[:n]), nil
 }
 
 // ownSID is the SID of the Windows service that this process is (S-1-5-80-…), which no other process has, or else that of
