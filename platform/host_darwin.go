@@ -5,13 +5,19 @@ import (
 	"log/slog"
 )
 
-// NewHost says that this system has no kernel tunnels yet.
-func NewHost(HostConfig) (Host, error) { return nil, notYet{} }
+// NewHost is the door to this macOS. What a crashed run of the same name left behind is undone first, but for its guard.
+func NewHost(cfg HostConfig) (Host, error) {
+	return newHost(cfg, newMacMachine(kernelCalls{}, cfg.JournalDir))
+}
 
-// CleanUp has nothing to undo where no Host can be made.
-func CleanUp(context.Context, string, *slog.Logger) (int, error) { return 0, nil }
+// CleanUp undoes what crashed runs left behind, as their journals in dir and the system itself say, and returns how
+// many changes it took back. Journals of living Hosts are left alone; one that cannot be read is moved aside
+// (NAME.json.bad). It is safe to call again.
+func CleanUp(ctx context.Context, dir string, log *slog.Logger) (undone int, err error) {
+	return CleanUpBut(ctx, dir, func(string) bool { return false }, log)
+}
 
-// CleanUpBut has nothing to undo, and no guard to keep.
-func CleanUpBut(context.Context, string, func(name string) bool, *slog.Logger) (int, error) {
-	return 0, nil
+// CleanUpBut is CleanUp, but the guards of the Hosts whose names keep says yes to stay closed.
+func CleanUpBut(ctx context.Context, dir string, keep func(name string) bool, log *slog.Logger) (undone int, err error) {
+	return cleanUpMachine(ctx, dir, newMacMachine(kernelCalls{}, dir), keep, log)
 }
