@@ -42,6 +42,8 @@ var allowed = map[string][]string{
 	"platform/durable":   {},
 	"platform/offload":   {},
 	"platform/nft":       {},
+	"platform/managed":   {},
+	"platform/svc":       {},
 	"platform/wfp":       {"routes"},
 	"platform/probe":     {},
 	"platform/sessions":  {},
@@ -81,7 +83,7 @@ var allowed = map[string][]string{
 	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":           {"client", "client/api", "platform", "platform/ipc", "platform/lock", "platform/sessions", "platform/trusted"},
+	"cmd/aditd":           {"client", "client/api", "platform", "platform/ipc", "platform/lock", "platform/managed", "platform/sessions", "platform/svc", "platform/trusted"},
 	"cmd/adit-endpoint":   {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -475,12 +476,14 @@ func newStageWith(t *testing.T, s *server, dir, etc string) *stage {
 
 func (st *stage) start() {
 	var err error
-	var files fs.FS
+	var profiles fs.FS
+	var policy PolicySource
 	if st.etc != "" {
-		files = os.DirFS(st.etc)
+		profiles = os.DirFS(filepath.Join(st.etc, "profiles"))
+		policy = PolicyFile(os.DirFS(st.etc), "policy.json", "policy.json")
 	}
 	st.Service, err = NewService(ServiceConfig{
-		ManagedFiles: files, PolicyName: "policy.json",
+		Policy: policy, ManagedProfiles: profiles,
 		Sessions: st.sessions,
 		StateDir: st.dir, Dialer: st.server, Resolver: st.server, Version: "test",
 		Asleep:  func() time.Duration { st.mu.Lock(); defer st.mu.Unlock(); return st.asleep },

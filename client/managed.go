@@ -1,7 +1,6 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -268,8 +267,13 @@ func (s *Service) shownPolicy(m *managed) *api.Policy {
 	return out
 }
 
-// policyPath is the policy's file as people know it.
-func (s *Service) policyPath() string { return cmp.Or(s.cfg.PolicyPath, s.cfg.PolicyName) }
+// policyPath is where the policy is, as people know it.
+func (s *Service) policyPath() string {
+	if s.cfg.Policy == nil {
+		return ""
+	}
+	return s.cfg.Policy.name()
+}
 
 // rules is what the administrator decides now.
 func (s *Service) rules() *managed { return s.managed.Load() }

@@ -17,26 +17,22 @@ const (
 	maxManagedFiles    = 1000 // in the folder of profiles, with what they refer to
 )
 
-// managedFolder is where managed profiles are in ManagedFiles.
+// managedFolder is how the folder of managed profiles is called where problems name it.
 const managedFolder = "profiles"
 
 // readManaged reads all that the administrator wrote. What cannot be read stays as it was before.
 func (s *Service) readManaged(before *managed) *managed {
 	m := &managed{policy: DefaultPolicy(), profiles: map[string]managedProfile{}}
-	files := s.cfg.ManagedFiles
-	if files == nil {
-		return m
-	}
 	trouble := func(what string, err error) {
 		m.problems = append(m.problems, printable(what+": "+reasonOf(err)))
 	}
-	text, err := readBounded(files, s.cfg.PolicyName, maxPolicyText)
-	if err == nil {
-		m.policy, err = ParsePolicy(text)
-		m.written = true
+	err := fs.ErrNotExist
+	if s.cfg.Policy != nil {
+		m.policy, err = s.cfg.Policy.read()
 	}
 	switch {
 	case err == nil:
+		m.written = true
 	case errors.Is(err, fs.ErrNotExist) && !s.cfg.PolicyRequired:
 		m.policy, m.written = DefaultPolicy(), false
 	case before != nil && !before.broken:
@@ -49,6 +45,7 @@ func (s *Service) readManaged(before *managed) *managed {
 		m.problems = append(m.problems, "nothing connects until the policy can be read")
 	}
 
+	files := s.cfg.ManagedProfiles
 	entries, err := readFolder(files)
 	if err != nil {
 		trouble(managedFolder, err)
@@ -114,7 +111,10 @@ func readBounded(files fs.FS, name string, limit int64) ([]byte, error) {
 
 // readFolder lists the folder of profiles; a missing one is empty.
 func readFolder(files fs.FS) ([]fs.DirEntry, error) {
-	entries, err := fs.ReadDir(files, managedFolder)
+	if files == nil {
+		return nil, nil
+	}
+	entries, err := fs.ReadDir(files, ".")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -131,7 +131,7 @@ func readProfile(files fs.FS, name string) (managedProfile, error) {
 	if err := checkName(name); err != nil {
 		return managedProfile{}, err
 	}
-	file := managedFolder + "/" + name + ".ovpn"
+	file := name + ".ovpn"
 	text, err := readBounded(files, file, maxProfileText)
 	if err != nil {
 		return managedProfile{}, err
@@ -140,7 +140,7 @@ func readProfile(files fs.FS, name string) (managedProfile, error) {
 		if ref = strings.TrimPrefix(ref, "./"); strings.ContainsAny(ref, `/\`) || !fs.ValidPath(ref) {
 			return nil, fmt.Errorf("%s is not beside the profile", ref)
 		}
-		return readBounded(files, managedFolder+"/"+ref, maxProfileText)
+		return readBounded(files, ref, maxProfileText)
 	}
 	p, err := profile.Parse(name, text, beside)
 	if err == nil {
@@ -163,34 +163,37 @@ func readProfile(files fs.FS, name string) (managedProfile, error) {
 // mark is how a file looked, to see whether it is another one.
 type mark struct {
 	name string
-	info fs.FileInfo // nil: it cannot be read
-	err  string
+	info fs.FileInfo // nil: it cannot be read, or is no file
+	text string      // why, or what is there
+}
+
+// markOf is that of a file.
+func markOf(files fs.FS, name string) mark {
+	info, err := fs.Stat(files, name)
+	if err != nil {
+		return mark{name: name, text: err.Error()}
+	}
+	return mark{name: name, info: info}
 }
 
 // marks are those of all that readManaged reads.
 func (s *Service) marks() []mark {
 	var out []mark
-	look := func(name string) {
-		m := mark{name: name}
-		var err error
-		if m.info, err = fs.Stat(s.cfg.ManagedFiles, name); err != nil {
-			m.info, m.err = nil, err.Error()
-		}
-		out = append(out, m)
+	if s.cfg.Policy != nil {
+		out = append(out, s.cfg.Policy.mark())
 	}
-	look(s.cfg.PolicyName)
-	entries, err := readFolder(s.cfg.ManagedFiles)
+	entries, err := readFolder(s.cfg.ManagedProfiles)
 	if err != nil {
-		out = append(out, mark{name: managedFolder, err: err.Error()})
+		out = append(out, mark{name: managedFolder, text: err.Error()})
 	}
 	for _, e := range entries {
-		look(managedFolder + "/" + e.Name())
+		out = append(out, markOf(s.cfg.ManagedProfiles, e.Name()))
 	}
 	return out
 }
 
 func (m mark) equal(o mark) bool {
-	if m.name != o.name || m.err != o.err || (m.info == nil) != (o.info == nil) {
+	if m.name != o.name || m.text != o.text || (m.info == nil) != (o.info == nil) {
 		return false
 	}
 	return m.info == nil || os.SameFile(m.info, o.info) && m.info.Size() == o.info.Size() &&

@@ -140,13 +140,16 @@ func (k PolicyKey) put(p *Policy, value any) {
 
 // PolicyError is what is wrong with a policy's text.
 type PolicyError struct {
-	Line int    // from 1
+	Line int    // from 1; 0: there are no lines
 	Key  string // empty: it is about no key
 	Text string
 }
 
 func (e *PolicyError) Error() string {
-	if e.Key == "" {
+	switch {
+	case e.Line == 0:
+		return e.Key + ": " + e.Text
+	case e.Key == "":
 		return fmt.Sprintf("line %d: %s", e.Line, e.Text)
 	}
 	return fmt.Sprintf("line %d: %s: %s", e.Line, e.Key, e.Text)
@@ -156,8 +159,7 @@ func (e *PolicyError) Error() string {
 // default. A key that is not known is an error, so that no wish of the administrator is dropped in silence.
 // Errors are *PolicyError.
 func ParsePolicy(text []byte) (Policy, error) {
-	p := DefaultPolicy()
-	lines := map[string]int{}
+	b := newPolicyBuilder()
 	fail := func(line int, key, format string, args ...any) (Policy, error) {
 		return Policy{}, &PolicyError{Line: line, Key: key, Text: fmt.Sprintf(format, args...)}
 	}
@@ -198,7 +200,6 @@ func ParsePolicy(text []byte) (Policy, error) {
 	if open != json.Delim('{') {
 		return fail(lineAt(d.InputOffset()), "", "it is not a JSON object")
 	}
-	schema := PolicySchema()
 	for d.More() {
 		token, err := d.Token()
 		if err != nil {
@@ -210,19 +211,16 @@ func ParsePolicy(text []byte) (Policy, error) {
 		if err := d.Decode(&raw); err != nil {
 			return broken(name, err)
 		}
-		i := slices.IndexFunc(schema, func(k PolicyKey) bool { return k.Name == name })
+		k, ok := b.key(name)
 		switch {
-		case i < 0:
-			return fail(line, name, "there is no such key%s", nearly(schema, name))
-		case p.set[name]:
+		case !ok:
+			return Policy{}, b.unknown(line, name)
+		case b.p.set[name]:
 			return fail(line, name, "it is there twice")
 		}
-		value, err := schema[i].value(raw)
-		if err != nil {
-			return fail(line, name, "%v", err)
+		if err := b.set(k, line, raw); err != nil {
+			return Policy{}, err
 		}
-		schema[i].put(&p, value)
-		p.set[name], lines[name] = true, line
 	}
 	if _, err := d.Token(); err != nil {
 		return broken("", err)
@@ -230,13 +228,57 @@ func ParsePolicy(text []byte) (Policy, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return fail(lineAt(d.InputOffset()), "", "there is more behind the object")
 	}
+	return b.done()
+}
+
+// policyBuilder makes a policy out of its keys, wherever they come from. Its errors are *PolicyError.
+type policyBuilder struct {
+	schema []PolicyKey
+	p      Policy
+	lines  map[string]int // of each key; 0: there are none
+}
+
+func newPolicyBuilder() *policyBuilder {
+	return &policyBuilder{schema: PolicySchema(), p: DefaultPolicy(), lines: map[string]int{}}
+}
+
+// key is the row of the schema with a name.
+func (b *policyBuilder) key(name string) (PolicyKey, bool) {
+	i := slices.IndexFunc(b.schema, func(k PolicyKey) bool { return k.Name == name })
+	if i < 0 {
+		return PolicyKey{}, false
+	}
+	return b.schema[i], true
+}
+
+func (b *policyBuilder) unknown(line int, name string) error {
+	return &PolicyError{Line: line, Key: name, Text: "there is no such key" + nearly(b.schema, name)}
+}
+
+// set takes a key's value in JSON.
+func (b *policyBuilder) set(k PolicyKey, line int, raw json.RawMessage) error {
+	value, err := k.value(raw)
+	if err != nil {
+		return &PolicyError{Line: line, Key: k.Name, Text: err.Error()}
+	}
+	k.put(&b.p, value)
+	b.p.set[k.Name], b.lines[k.Name] = true, line
+	return nil
+}
+
+// done is the policy, unless its keys contradict each other.
+func (b *policyBuilder) done() (Policy, error) {
+	p := b.p
+	fail := func(key, format string, args ...any) (Policy, error) {
+		return Policy{}, &PolicyError{Line: b.lines[key], Key: key, Text: fmt.Sprintf(format, args...)}
+	}
 	switch {
 	case p.BlockWhenDisconnected && p.set["Guard"] && p.Guard != guardLockdown:
-		return fail(lines["Guard"], "Guard", "%s contradicts BlockWhenDisconnected, which is lockdown", p.Guard)
+		return fail("Guard", "%s contradicts BlockWhenDisconnected, which is lockdown", p.Guard)
 	case !p.AllowLocalNetwork && p.set["Guard"] && p.Guard == guardOff:
-		return fail(lines["AllowLocalNetwork"], "AllowLocalNetwork", "without a guard (Guard off) the local network cannot be closed")
+		return fail("AllowLocalNetwork", "without a guard (Guard off) the local network cannot be closed")
 	case p.AlwaysOn && p.AutoConnect == "":
-		return fail(lines["AlwaysOn"], "AlwaysOn", "it needs AutoConnect, which names the profile")
+		return fail("AlwaysOn", "it needs AutoConnect, which names the profile")
 	}
 	return p, nil
 }

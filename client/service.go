@@ -46,12 +46,11 @@ type ServiceConfig struct {
 	// InsecureCiphers lets profiles use BF-CBC and DES where a server has nothing better: the
 	// administrator's decision, never a user's.
 	InsecureCiphers bool
-	// ManagedFiles holds the policy, under PolicyName, and managed profiles, as profiles/NAME.ovpn, in folders that only
-	// the administrator can write (package trusted). Nil: nothing is managed.
-	ManagedFiles fs.FS
-	PolicyName   string
-	// PolicyPath is the policy's whole path, as people know it; empty: PolicyName.
-	PolicyPath string
+	// Policy is where the administrator writes the policy; nil: nowhere.
+	Policy PolicySource
+	// ManagedProfiles is the folder with managed profiles, NAME.ovpn and what they name; only the administrator can
+	// write it (package trusted). Nil: there are none.
+	ManagedProfiles fs.FS
 	// PolicyRequired says that a missing policy is one that cannot be read.
 	PolicyRequired bool
 	// Sessions says who is signed in to the machine, as sessions.Watch: it calls changed, from its own goroutine, until ctx
@@ -121,9 +120,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if s.store, err = openStore(cfg.StateDir, s.log); err != nil {
 		return nil, err
 	}
-	if cfg.ManagedFiles != nil {
-		s.looked = s.marks()
-	}
+	s.looked = s.marks()
 	m := s.readManaged(nil)
 	s.managed.Store(m)
 	s.tell(m, nil)
@@ -149,7 +146,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.cfg.Sessions != nil {
 		watchers.Go(func() { s.watchSessions(ctx) })
 	}
-	if s.cfg.ManagedFiles != nil {
+	if s.cfg.Policy != nil || s.cfg.ManagedProfiles != nil {
 		watchers.Go(func() { s.watchTrust(ctx) })
 		s.watchManaged(ctx, s.looked)
 	}

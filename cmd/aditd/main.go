@@ -184,8 +184,9 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 		Resolver:        net.DefaultResolver,
 		Version:         version,
 		InsecureCiphers: o.insecure,
-		ManagedFiles:    trusted.Dir(filepath.Dir(policy)), PolicyName: filepath.Base(policy), PolicyPath: policy,
-		PolicyRequired: o.policy != "",
+		Policy:          client.PolicyFile(trusted.Dir(filepath.Dir(policy)), filepath.Base(policy), policy),
+		ManagedProfiles: trusted.Dir(filepath.Join(filepath.Dir(policy), "profiles")),
+		PolicyRequired:  o.policy != "",
 		Sessions: func(ctx context.Context, changed func([]sessions.User)) error {
 			return sessions.Watch(ctx, "", changed)
 		},

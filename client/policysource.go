@@ -1,0 +1,133 @@
+package client
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+)
+
+// PolicySource is where the administrator writes the policy: PolicyFile or PolicyValues.
+type PolicySource interface {
+	// read reads it anew. An error that wraps fs.ErrNotExist says that there is none.
+	read() (Policy, error)
+	// mark is how it looks, to see whether it is another one.
+	mark() mark
+	// name is the place as people know it.
+	name() string
+}
+
+// PolicyFile is a JSON file (ParsePolicy) in a folder that only the administrator can write (package trusted); path
+// is its whole path, as people know it.
+func PolicyFile(files fs.FS, file, path string) PolicySource { return policyFile{files, file, path} }
+
+type policyFile struct {
+	files      fs.FS
+	file, path string
+}
+
+func (f policyFile) name() string { return f.path }
+
+func (f policyFile) mark() mark { return markOf(f.files, f.file) }
+
+func (f policyFile) read() (Policy, error) {
+	text, err := readBounded(f.files, f.file, maxPolicyText)
+	if err != nil {
+		return Policy{}, err
+	}
+	return ParsePolicy(text)
+}
+
+// PolicyStore is where management tools write one value for each key: the registry, managed preferences.
+type PolicyStore interface {
+	// Values returns what is there: bool, int64, uint64, string, []string, and []any and map[string]any of these. Its
+	// error wraps fs.ErrNotExist where there is no policy.
+	Values() (map[string]any, error)
+}
+
+// PolicyValues is a store; name is its place as people know it.
+func PolicyValues(store PolicyStore, name string) PolicySource { return policyValues{store, name} }
+
+type policyValues struct {
+	store PolicyStore
+	place string
+}
+
+func (v policyValues) name() string { return v.place }
+
+func (v policyValues) mark() mark {
+	values, err := v.store.Values()
+	if err != nil {
+		return mark{name: v.place, text: err.Error()}
+	}
+	text, err := json.Marshal(values) // with its keys in order
+	if err != nil {
+		return mark{name: v.place, text: err.Error()}
+	}
+	return mark{name: v.place, text: string(text)}
+}
+
+func (v policyValues) read() (Policy, error) {
+	values, err := v.store.Values()
+	if err != nil {
+		return Policy{}, err
+	}
+	return policyOf(values)
+}
+
+// policyOf makes a policy of values, by the same schema as ParsePolicy: its errors have no line, but the key's name.
+func policyOf(values map[string]any) (Policy, error) {
+	b := newPolicyBuilder()
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		k, ok := b.key(name)
+		if !ok {
+			return Policy{}, b.unknown(0, name)
+		}
+		raw, err := k.json(values[name])
+		if err == nil {
+			if size += len(raw); size > maxPolicyText {
+				err = fmt.Errorf("the policy has more than %d bytes", maxPolicyText)
+			}
+		}
+		if err != nil {
+			return Policy{}, &PolicyError{Key: name, Text: err.Error()}
+		}
+		if err := b.set(k, 0, raw); err != nil {
+			return Policy{}, err
+		}
+	}
+	return b.done()
+}
+
+// json is a store's value as JSON has it. Registries have no truth values and no objects: 0 and 1 are the former,
+// and a text with JSON in it the latter.
+func (k PolicyKey) json(v any) (json.RawMessage, error) {
+	switch k.Kind {
+	case PolicyBool:
+		switch v {
+		case int64(0), uint64(0):
+			v = false
+		case int64(1), uint64(1):
+			v = true
+		}
+	case PolicyNetworks:
+		if texts, ok := v.([]string); ok {
+			objects := []json.RawMessage{}
+			for i, text := range texts {
+				if !json.Valid([]byte(text)) {
+					return nil, fmt.Errorf("entry %d is not JSON: %s", i+1, shortened([]byte(text)))
+				}
+				objects = append(objects, json.RawMessage(text))
+			}
+			v = objects
+		}
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, errors.New("it is of a type that no key has")
+	}
+	return raw, nil
+}

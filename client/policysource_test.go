@@ -1,0 +1,71 @@
+package client
+
+import (
+	"errors"
+	"io/fs"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// values is a store in memory.
+type values map[string]any
+
+func (v values) Values() (map[string]any, error) {
+	if v == nil {
+		return nil, fs.ErrNotExist
+	}
+	return v, nil
+}
+
+// TestPolicyValues: what registries and preferences hold is the same policy as in a file, by the same rules.
+func TestPolicyValues(t *testing.T) {
+	network := `{"url": "https://here.example.com", "cert_sha256": "` + someSum + `"}`
+	want, err := ParsePolicy([]byte(`{"AllowUserProfiles": false, "AlwaysOn": true, "AutoConnect": "corp", "MaxConnections": 2, "MinimumTLS": "1.3",
+		"AllowedServers": ["vpn.example.com"], "SignInHosts": [], "TrustedNetworks": [` + network + `]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]values{
+		"the registry's": {"AllowUserProfiles": int64(0), "AlwaysOn": int64(1), "AutoConnect": "corp", "MaxConnections": int64(2), "MinimumTLS": "1.3",
+			"AllowedServers": []string{"VPN.example.com."}, "SignInHosts": []string{}, "TrustedNetworks": []string{network}},
+		"preferences'": {"AllowUserProfiles": false, "AlwaysOn": true, "AutoConnect": "corp", "MaxConnections": uint64(2), "MinimumTLS": "1.3",
+			"AllowedServers": []any{"vpn.example.com"}, "SignInHosts": []any{}, "TrustedNetworks": []any{map[string]any{"url": "https://here.example.com", "cert_sha256": someSum}}},
+	} {
+		if got, err := PolicyValues(v, "place").read(); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v; want %+v", name, got, err, want)
+		}
+	}
+	for _, c := range []struct {
+		v   values
+		err string
+	}{
+		{values{"Gard": "auto"}, "Gard: there is no such key"},
+		{values{"guard": "auto"}, "guard: there is no such key: write Guard"},
+		{values{"Guard": "on"}, `Guard: "on" is not one of off, auto, lockdown`},
+		{values{"AlwaysOn": int64(2)}, "AlwaysOn: 2 is not true or false"},
+		{values{"AlwaysOn": "1"}, `AlwaysOn: "1" is not true or false`},
+		{values{"AlwaysOn": true}, "AlwaysOn: it needs AutoConnect, which names the profile"},
+		{values{"MaxConnections": int64(6)}, "MaxConnections: 6 is not a number from 1 to 5"},
+		{values{"MaxConnections": true}, "MaxConnections: true is not a number"},
+		{values{"AllowedServers": "vpn.example.com"}, `AllowedServers: "vpn.example.com" is not a list of strings`},
+		{values{"AllowedServers": []string{"*"}}, "AllowedServers: "},
+		{values{"TrustedNetworks": []string{"https://here.example.com"}}, "TrustedNetworks: entry 1 is not JSON"},
+		{values{"TrustedNetworks": []string{network, `{"url": "x"}`}}, "TrustedNetworks: entry 2"},
+		{values{"Guard": func() {}}, "Guard: it is of a type that no key has"},
+		{values{"AutoConnect": strings.Repeat("x", maxPolicyText)}, "AutoConnect: the policy has more than"},
+	} {
+		_, err := PolicyValues(c.v, "place").read()
+		var p *PolicyError
+		if !errors.As(err, &p) || p.Line != 0 || !strings.HasPrefix(err.Error(), c.err) {
+			t.Errorf("%.80v: %v, want %s", c.v, err, c.err)
+		}
+	}
+	if _, err := PolicyValues(values(nil), "place").read(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no policy: %v", err)
+	}
+	a, b := PolicyValues(values{"A": []string{"x"}}, "p").mark(), PolicyValues(values{"A": []string{"y"}}, "p").mark()
+	if !a.equal(a) || a.equal(b) || a.equal(PolicyValues(values(nil), "p").mark()) {
+		t.Error("marks do not tell values apart")
+	}
+}
