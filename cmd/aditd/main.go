@@ -1,15 +1,15 @@
 // Command aditd is Adit's service. It owns TUN devices, routes and DNS, keeps profiles and
-// wishes, and answers the local API. It runs in the foreground until SIGINT or SIGTERM, then
-// undoes everything; wishes stay, and are resumed at the next start.
+// wishes, and answers the local API. It runs in the foreground until SIGINT or SIGTERM, or as a service of Windows until the
+// service control manager stops it; then it undoes everything. Wishes stay, and are resumed at the next start.
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -40,20 +40,29 @@ const (
 	exitUsage  = 2
 )
 
-// stateDir is where profiles, wishes and the journal are by default.
-const stateDir = "/var/lib/adit"
-
-// policyFile is the policy by default; managed profiles are in the folder "profiles" beside it.
-const policyFile = "/etc/adit/policy.json"
-
 // version is set when a release is linked (-ldflags "-X main.version=1.2.3").
 var version = "dev"
 
 func main() {
+	if code, was := managed(os.Args[1:]); was {
+		os.Exit(code)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := execute(ctx, os.Args[1:], terminal(os.Stdout, os.Stderr))
 	stop()
 	os.Exit(code)
+}
+
+// surroundings are where a run's words go, and who wants to know that the service answers.
+type surroundings struct {
+	stdout, stderr io.Writer
+	log            *slog.Logger
+	ready          func()
+}
+
+// terminal are those of a program that somebody started, or systemd or launchd.
+func terminal(stdout, stderr io.Writer) surroundings {
+	return surroundings{stdout, stderr, slog.New(slog.NewTextHandler(stderr, nil)), func() {}}
 }
 
 // hinted is an error with what to do about it.
@@ -75,8 +84,8 @@ type options struct {
 }
 
 // execute runs one command line until it is done or ctx ends, and returns the exit code.
-func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := command(ctx, args, stdout, stderr)
+func execute(ctx context.Context, args []string, to surroundings) int {
+	err := command(ctx, args, to)
 	var (
 		wrong wrongUsage
 		h     *hinted
@@ -86,22 +95,22 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, usage)
+		fmt.Fprint(to.stdout, usage)
 		return exitDone
 	case errors.As(err, &wrong):
-		fmt.Fprintf(stderr, "aditd: %v\nhint: %s", err, strings.Replace(usage, "\n", "\nhint:", strings.Count(usage, "\n")-1))
+		fmt.Fprintf(to.stderr, "aditd: %v\nhint: %s", err, strings.Replace(usage, "\n", "\nhint:", strings.Count(usage, "\n")-1))
 		return exitUsage
 	case errors.As(err, &h):
-		fmt.Fprintf(stderr, "aditd: %v\nhint: %s\n", err, h.hint)
+		fmt.Fprintf(to.stderr, "aditd: %v\nhint: %s\n", err, h.hint)
 	case errors.As(err, &p):
-		fmt.Fprintf(stderr, "aditd: %v\nhint: %s\n", p.Message, strings.ReplaceAll(p.Hint, "\n", "\nhint: "))
+		fmt.Fprintf(to.stderr, "aditd: %v\nhint: %s\n", p.Message, strings.ReplaceAll(p.Hint, "\n", "\nhint: "))
 	default:
-		fmt.Fprintf(stderr, "aditd: %v\n", err)
+		fmt.Fprintf(to.stderr, "aditd: %v\n", err)
 	}
 	return exitFailed
 }
 
-func command(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func command(ctx context.Context, args []string, to surroundings) error {
 	name := "run"
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		name, args = args[0], args[1:]
@@ -111,7 +120,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	flags.SetOutput(io.Discard)
 	switch name {
 	case "run", "cleanup":
-		flags.StringVar(&o.state, "state", stateDir, "")
+		flags.StringVar(&o.state, "state", "", "")
 	case "version":
 	default:
 		return wrongUsage{fmt.Errorf("there is no command %q", name)}
@@ -130,45 +139,54 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if flags.NArg() > 0 {
 		return wrongUsage{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
 	}
+	if o.state == "" && name != "version" {
+		var err error
+		if o.state, err = stateDir(); err != nil {
+			return fmt.Errorf("state directory: %w", err)
+		}
+	}
 	switch name {
 	case "version":
-		fmt.Fprintf(stdout, "aditd %s\n", version)
+		fmt.Fprintf(to.stdout, "aditd %s\n", version)
 		return nil
 	case "cleanup":
-		return cleanup(ctx, o, stdout, stderr)
+		return cleanup(ctx, o, to)
 	}
-	return serve(ctx, o, stderr)
+	return serve(ctx, o, to)
 }
 
 // cleanup undoes what a crashed run left behind. Profiles and wishes stay.
-func cleanup(ctx context.Context, o options, stdout, stderr io.Writer) error {
+func cleanup(ctx context.Context, o options, to surroundings) error {
 	held, err := take(o.state)
 	if err != nil {
 		return err
 	}
 	defer held.Close()
-	n, err := platform.CleanUp(ctx, journalDir(o.state), logTo(stderr))
+	n, err := platform.CleanUp(ctx, journalDir(o.state), to.log)
 	if err != nil {
 		return fmt.Errorf("clean up: %w", err)
 	}
 	switch n {
 	case 0:
-		fmt.Fprintln(stdout, "nothing to undo")
+		fmt.Fprintln(to.stdout, "nothing to undo")
 	case 1:
-		fmt.Fprintln(stdout, "undid 1 change that a crashed run left behind")
+		fmt.Fprintln(to.stdout, "undid 1 change that a crashed run left behind")
 	default:
-		fmt.Fprintf(stdout, "undid %d changes that a crashed run left behind\n", n)
+		fmt.Fprintf(to.stdout, "undid %d changes that a crashed run left behind\n", n)
 	}
 	return nil
 }
 
 // serve is the service: clean up, listen, resume the wishes, and answer until ctx ends.
-func serve(ctx context.Context, o options, stderr io.Writer) error {
-	policy, err := filepath.Abs(cmp.Or(o.policy, policyFile))
-	if err != nil {
-		return fmt.Errorf("policy %s: %w", o.policy, err)
+func serve(ctx context.Context, o options, to surroundings) error {
+	policy, profiles, err := systemPolicy()
+	if o.policy != "" {
+		policy, profiles, err = policyIn(o.policy)
 	}
-	log := logTo(stderr)
+	if err != nil {
+		return fmt.Errorf("policy: %w", err)
+	}
+	log := to.log
 	held, err := take(o.state)
 	if err != nil {
 		return err
@@ -184,8 +202,8 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 		Resolver:        net.DefaultResolver,
 		Version:         version,
 		InsecureCiphers: o.insecure,
-		Policy:          client.PolicyFile(trusted.Dir(filepath.Dir(policy)), filepath.Base(policy), policy),
-		ManagedProfiles: trusted.Dir(filepath.Join(filepath.Dir(policy), "profiles")),
+		Policy:          policy,
+		ManagedProfiles: profiles,
 		PolicyRequired:  o.policy != "",
 		Sessions: func(ctx context.Context, changed func([]sessions.User)) error {
 			return sessions.Watch(ctx, "", changed)
@@ -208,12 +226,13 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 	case errors.Is(err, ipc.ErrInUse):
 		return &hinted{err, "another aditd runs; stop it first, or give this one another --socket and --state"}
 	case errors.Is(err, os.ErrPermission):
-		return &hinted{err, "run aditd as root, or give a --socket where you may write"}
+		return &hinted{err, "run aditd as root or administrator, or give a --socket where you may write"}
 	case err != nil:
 		return &hinted{err, "give a --socket PATH where nothing else is"}
 	}
 	return both(ctx, service.Run, func(ctx context.Context) error {
 		log.Info("listening", "socket", o.socket, "version", version)
+		to.ready()
 		return api.NewServer(service, api.SystemMembers, log).Serve(ctx, l)
 	})
 }
@@ -253,7 +272,7 @@ func take(state string) (*lock.File, error) {
 	case errors.Is(err, lock.ErrShared):
 		return nil, &hinted{fmt.Errorf("state directory: %w", err), "give a --state of this service alone; a missing one is made"}
 	case errors.Is(err, os.ErrPermission):
-		return nil, &hinted{fmt.Errorf("state directory: %w", err), "run aditd as root, or give a --state where you may write"}
+		return nil, &hinted{fmt.Errorf("state directory: %w", err), "run aditd as root or administrator, or give a --state where you may write"}
 	case err != nil:
 		return nil, &hinted{fmt.Errorf("state directory: %w", err), "give a --state DIR where files can be made"}
 	}
@@ -262,4 +281,12 @@ func take(state string) (*lock.File, error) {
 
 func journalDir(state string) string { return filepath.Join(state, "journal") }
 
-func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+// policyIn is the policy in a file; managed profiles are in the folder "profiles" beside it.
+func policyIn(file string) (client.PolicySource, fs.FS, error) {
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir := filepath.Dir(path)
+	return client.PolicyFile(trusted.Dir(dir), filepath.Base(path), path), trusted.Dir(filepath.Join(dir, "profiles")), nil
+}

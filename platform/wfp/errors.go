@@ -17,6 +17,7 @@ const (
 	errDenied     code = 5          // ERROR_ACCESS_DENIED
 	errNoServer   code = 1722       // RPC_S_SERVER_UNAVAILABLE
 	errNoEndpoint code = 1753       // EPT_S_NOT_REGISTERED
+	errNoSupport  code = 1764       // RPC_S_CANNOT_SUPPORT: there is no engine at all, as in wine
 )
 
 // errBusy stands for all codes after which trying again may help, errStopped for those of an engine whose service does not run.
@@ -29,7 +30,7 @@ func (c code) Error() string {
 	switch c {
 	case errDenied:
 		return "access denied: it needs an administrator"
-	case errNoServer, errNoEndpoint:
+	case errNoServer, errNoEndpoint, errNoSupport:
 		return "the Base Filtering Engine does not run: start the service BFE"
 	case errTimeout, errAborted, errEnded:
 		return "another program holds its rules for too long; try again"
@@ -41,7 +42,7 @@ func (c code) Is(target error) bool {
 	switch c {
 	case errTimeout, errAborted, errEnded:
 		return target == errBusy
-	case errNoServer, errNoEndpoint:
+	case errNoServer, errNoEndpoint, errNoSupport:
 		return target == errStopped
 	}
 	return false

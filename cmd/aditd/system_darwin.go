@@ -1,0 +1,23 @@
+package main
+
+import (
+	"io/fs"
+
+	"github.com/adit-vpn/adit/client"
+	prefs "github.com/adit-vpn/adit/platform/managed"
+	"github.com/adit-vpn/adit/platform/trusted"
+)
+
+// stateDir is where profiles, wishes and the journal are by default.
+func stateDir() (string, error) { return "/var/db/adit", nil }
+
+// systemPolicy is where the administrator decides by default: the preferences that a configuration profile for the machine
+// manages, which macOS writes as root.
+func systemPolicy() (client.PolicySource, fs.FS, error) {
+	const folder, file = "/Library/Managed Preferences", "com.adit.client.plist"
+	store := prefs.Preferences{Files: trusted.Dir(folder), Name: file}
+	return client.PolicyValues(store, folder+"/"+file), trusted.Dir("/Library/Application Support/Adit/Profiles"), nil
+}
+
+// managed says whether a service manager that wants answers runs this: launchd does not.
+func managed([]string) (code int, was bool) { return 0, false }

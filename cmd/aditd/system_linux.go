@@ -1,0 +1,16 @@
+package main
+
+import (
+	"io/fs"
+
+	"github.com/adit-vpn/adit/client"
+)
+
+// stateDir is where profiles, wishes and the journal are by default.
+func stateDir() (string, error) { return "/var/lib/adit", nil }
+
+// systemPolicy is where the administrator decides by default.
+func systemPolicy() (client.PolicySource, fs.FS, error) { return policyIn("/etc/adit/policy.json") }
+
+// managed says whether a service manager that wants answers runs this: systemd does not.
+func managed([]string) (code int, was bool) { return 0, false }
