@@ -31,7 +31,6 @@ func CreateTUN(name string, mtu, _ int) ([]TUN, error) {
 // it makes no devices yet.
 const (
 	wintunPatience = 5 * time.Second
-	wintunBoot     = 2 * time.Minute // after the start, and
 	wintunAtBoot   = 20 * time.Second
 	wintunPause    = 250 * time.Millisecond
 )
@@ -39,7 +38,7 @@ const (
 // newWintun makes an adapter with a GUID, nil for any, and gives its LUID, too.
 func newWintun(name string, guid *windows.GUID, mtu int) (TUN, uint64, error) {
 	end := time.Now().Add(wintunPatience)
-	if windows.DurationSinceBoot() < wintunBoot {
+	if windows.DurationSinceBoot() < justStarted {
 		end = time.Now().Add(wintunAtBoot)
 	}
 	adapter, err := wintun.CreateAdapter(name, winTunnelType, guid)

@@ -315,11 +315,25 @@ func paramChange(service string) error {
 	}
 	s := mgr.Service{Name: service, Handle: h}
 	defer s.Close()
-	if _, err := s.Control(svc.ParamChange); err != nil && !errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) {
-		return fmt.Errorf("service %s: %w", service, err)
+	for end := time.Now().Add(startPatience); ; time.Sleep(startPause) {
+		_, err := s.Control(svc.ParamChange)
+		if err == nil {
+			return nil
+		}
+		starting := errors.Is(err, windows.ERROR_SERVICE_CANNOT_ACCEPT_CTRL) ||
+			errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) && windows.DurationSinceBoot() < justStarted
+		if !starting || time.Now().After(end) {
+			return fmt.Errorf("service %s: %w", service, err)
+		}
 	}
-	return nil
 }
+
+// How long a service of Windows that is starting is waited for, and how long after the start of Windows one that does not run yet.
+const (
+	startPatience = 5 * time.Second
+	startPause    = 100 * time.Millisecond
+	justStarted   = 2 * time.Minute
+)
 
 func (winSystem) watch(changed func(winEvent)) (stop func(), err error) {
 	var stops []func()

@@ -214,9 +214,6 @@ func (f *fakeWindows) setRoute(r winRoute) error {
 	if i < 0 {
 		return errWinMissing
 	}
-	if f.table[i] == r {
-		return nil
-	}
 	f.table[i] = r
 	return f.did("route= %s", f.row(r))
 }

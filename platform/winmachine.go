@@ -258,6 +258,9 @@ func (m *winMachine) addRoute(r row) (made bool, err error) {
 	switch {
 	case errors.Is(err, errWinExists) && m.isOwn(w.luid):
 		// The metric is no part of the key: the old row becomes the new one.
+		if is, err := m.api.route(w); err != nil || is.metric == w.metric {
+			return err == nil, err
+		}
 		err = m.api.setRoute(w)
 	case errors.Is(err, errWinExists):
 		// One with our mark is another Host's, or of a crashed run whose journal is lost: ours, too.
@@ -274,12 +277,8 @@ func (m *winMachine) removeRoute(r row) (did bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	all, err := m.api.adapters()
-	if err != nil {
-		return false, fmt.Errorf("read the network adapters: %w", err)
-	}
-	if !slices.ContainsFunc(all, func(a winAdapter) bool { return a.luid == w.luid }) {
-		return false, nil // the row went with its device
+	if there, err := m.there(w.luid); err != nil || !there {
+		return false, err // the row went with its device
 	}
 	is, err := m.api.route(w)
 	if err == nil && is.metric != w.metric {
@@ -293,6 +292,18 @@ func (m *winMachine) removeRoute(r row) (did bool, err error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// there says whether there is such a device.
+func (m *winMachine) there(luid uint64) (bool, error) {
+	if m.isOwn(luid) {
+		return true, nil
+	}
+	all, err := m.api.adapters()
+	if err != nil {
+		return false, fmt.Errorf("read the network adapters: %w", err)
+	}
+	return slices.ContainsFunc(all, func(a winAdapter) bool { return a.luid == luid }), nil
 }
 
 // isOwn says whether luid is the open TUN's.
@@ -330,7 +341,7 @@ func (m *winMachine) matters(e winEvent, own func(index int) bool) bool {
 			return false
 		}
 	}
-	return !own(int(e.luid))
+	return !own(int(e.luid)) && !m.isOwn(e.luid) // the Host knows it only when it is ready
 }
 
 // tells says whether a row to p says something about the way to other machines.
