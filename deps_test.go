@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"platform/udp":       {},
 	"platform/tcp":       {},
 	"platform/acl":       {},
+	"platform/confine":   {},
 	"platform/lock":      {"platform/acl"},
 	"platform/trusted":   {"platform/acl"},
 	"platform/durable":   {},
@@ -83,7 +84,7 @@ var allowed = map[string][]string{
 	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":           {"client", "client/api", "platform", "platform/ipc", "platform/lock", "platform/managed", "platform/sessions", "platform/svc", "platform/trusted"},
+	"cmd/aditd":           {"client", "client/api", "platform", "platform/confine", "platform/ipc", "platform/lock", "platform/managed", "platform/sessions", "platform/svc", "platform/trusted"},
 	"cmd/adit-endpoint":   {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 

@@ -164,6 +164,11 @@ func TestDoor(t *testing.T) {
 	system, state := s.system(), s.stateFiles()
 	memory := s.memory(g.service.Cmd.Process.Pid, "VmRSS")
 	handles := s.handles(g.service)
+	for _, line := range []string{"CapEff:\t0000000000003403\n", "CapPrm:\t0000000000003403\n", "CapBnd:\t00000000000034eb\n"} { // what confine leaves it
+		if got := s.read(fmt.Sprintf("/proc/%d/status", g.service.Cmd.Process.Pid)); !strings.Contains(got, line) {
+			t.Errorf("the service has other rights than %q:\n%s", line, got)
+		}
+	}
 	program, err := os.Executable()
 	s.ok(err)
 	// The lab's directories are root's: the attacker gets the program where it can read it.

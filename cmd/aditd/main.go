@@ -21,6 +21,7 @@ import (
 	"github.com/adit-vpn/adit/client"
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/confine"
 	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/lock"
 	"github.com/adit-vpn/adit/platform/sessions"
@@ -44,6 +45,9 @@ const (
 var version = "dev"
 
 func main() {
+	if err := confine.Process(); err != nil {
+		fmt.Fprintln(os.Stderr, "aditd: runs with more rights than it needs:", err)
+	}
 	if code, was := managed(os.Args[1:]); was {
 		os.Exit(code)
 	}
