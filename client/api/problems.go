@@ -237,16 +237,16 @@ var english = map[string]words{
 
 	CodeTUNNotPermitted: {
 		"not permitted to make a tunnel device[: {detail}]",
-		"run the service as root with /dev/net/tun and CAP_NET_ADMIN, or try: adit connect FILE --userspace"},
+		"run the service as root (Linux: with /dev/net/tun and CAP_NET_ADMIN) or as an administrator, or try: adit connect FILE --userspace"},
 	CodeTUNFailed: {
 		"cannot make the tunnel device[: {detail}]",
-		"check that the kernel has tun (modprobe tun), or try: adit connect FILE --userspace"},
+		"Linux: check that the kernel has tun (modprobe tun); Windows: that wintun.dll lies beside aditd.exe; or try: adit connect FILE --userspace"},
 	CodeRoutesFailed: {
 		"cannot set the tunnel's routes[: {detail}]",
 		"everything has been undone; see which route failed with: adit logs"},
 	CodeGuardFailed: {
 		"the guard against traffic outside the tunnel cannot be set[: {detail}]",
-		"it needs nftables in the kernel; to go without it: adit set NAME guard=off"},
+		"it needs nftables (Linux), the service BFE (Windows) or PF (macOS); to go without it: adit set NAME guard=off"},
 	CodeDNSFailed: {
 		"cannot set the tunnel's DNS[: {detail}]",
 		"everything has been undone; see what the resolver said with: adit logs"},

@@ -128,7 +128,7 @@ var problems = map[string]words{
 		Key{"Everything has been put back. Another VPN may be in the way: end it and try again.", "変更はすべて元に戻しました。ほかのVPNが妨げている場合は、終了してからもう一度お試しください。"}},
 	api.CodeGuardFailed: {
 		Key{"The guard against traffic outside the VPN cannot be set[ ({detail})].", "VPNの外への通信を防ぐガードを設定できません[（{detail}）]。"},
-		Key{"It needs nftables in this system's kernel. Without it, set the guard of this profile to off.", "カーネルのnftablesが必要です。使えない場合は、このプロファイルのガードをオフにしてください。"}},
+		Key{"It needs nftables (Linux), the service BFE (Windows) or PF (macOS). Without it, set the guard of this profile to off.", "nftables（Linux）、BFEサービス（Windows）、またはPF（macOS）が必要です。使えない場合は、このプロファイルのガードをオフにしてください。"}},
 	api.CodeDNSFailed: {
 		Key{"The name lookup (DNS) could not be set[ ({detail})].", "名前解決（DNS）を設定できませんでした[（{detail}）]。"},
 		Key{"Everything has been put back. The log shows what the system said.", "変更はすべて元に戻しました。詳細はログをご覧ください。"}},
