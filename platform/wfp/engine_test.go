@@ -174,6 +174,9 @@ func fits(f filter) error {
 		if slices.Contains(seen, c.field) && f.conditions[i-1].field != c.field {
 			return fmt.Errorf("alternatives apart: %w", code(0x8032002a)) // FWP_E_DUPLICATE_CONDITION
 		}
+		if slices.Contains(f.conditions[:i], c) {
+			return fmt.Errorf("%s twice: %w", c.value, code(0x8032002a))
+		}
 		seen = append(seen, c.field)
 		if p := c.value.prefix; slices.Contains([]field{remote, local, target}, c.field) && (!p.IsValid() || p.Addr().Is6() != six || p.Bits() == 0 || p != p.Masked()) {
 			return fmt.Errorf("%s: %w", p, code(0x80320027)) // FWP_E_TYPE_MISMATCH

@@ -81,16 +81,18 @@ func either(f field, ns ...uint64) (out []condition) {
 }
 
 // among are sets of conditions, each for a filter of its own, that together hold for the addresses in ps of one family.
-// Prefixes of no bits are no condition at all.
+// Prefixes of no bits are no condition at all, and equal ones are one.
 func among(f field, ps []netip.Prefix, six bool) (out [][]condition) {
 	var all []condition
+	had := map[netip.Prefix]bool{}
 	for _, p := range ps {
-		if !p.IsValid() || p.Addr().Is6() != six {
+		if !p.IsValid() || p.Addr().Is6() != six || had[p.Masked()] {
 			continue
 		}
 		if p.Bits() == 0 {
 			return [][]condition{nil}
 		}
+		had[p.Masked()] = true
 		all = append(all, condition{f, value{prefix: p.Masked()}})
 	}
 	for set := range slices.Chunk(all, together) {
