@@ -37,14 +37,7 @@ func systemPolicy() (client.PolicySource, fs.FS, error) {
 
 // managed runs this as a service where the service control manager has started it.
 func managed(args []string) (code int, was bool) {
-	if !svc.Managed() {
-		return 0, false
-	}
-	code, err := svc.Run(func(ctx context.Context, events *svc.Events, ready func()) int {
+	return svc.Run(func(ctx context.Context, events *svc.Events, ready func()) int {
 		return execute(ctx, args, surroundings{io.Discard, events, slog.New(events.Handler()), ready})
 	})
-	if err != nil {
-		return exitFailed, true // the manager does not answer; nothing ran
-	}
-	return code, true
 }

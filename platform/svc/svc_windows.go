@@ -2,8 +2,10 @@ package svc
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
+	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/svc"
 	"golang.org/x/sys/windows/svc/eventlog"
 )
@@ -15,50 +17,71 @@ const event = 1
 // stopWait is how long the manager is asked to wait for the end, in milliseconds: tunnels are taken down in it.
 const stopWait = 60_000
 
-// Managed says whether the service control manager has started this process.
-func Managed() bool {
-	is, err := svc.IsWindowsService()
-	return err == nil && is
+// Run answers the service control manager while run runs, and returns its exit code. The context ends when the service is to
+// stop or the machine shuts down. The service counts as started when run calls ready. Where the manager has not started
+// this process, as it says when it is asked, nothing runs, and was is false.
+func Run(run func(ctx context.Context, events *Events, ready func()) int) (code int, was bool) {
+	if is, err := svc.IsWindowsService(); (err != nil || !is) && hasOutput() {
+		return 0, false
+	}
+	s := &service{run: run}
+	err := svc.Run(Name, s)
+	if !s.ran && errors.Is(err, windows.ERROR_FAILED_SERVICE_CONTROLLER_CONNECT) {
+		return 0, false
+	}
+	if err != nil && s.code == 0 {
+		s.code = 1 // the manager does not listen
+	}
+	return s.code, true
 }
 
-// Run answers the manager while run runs, and returns its exit code. The context ends when the service is to stop or the machine
-// shuts down. The service counts as started when run calls ready.
-func Run(run func(ctx context.Context, events *Events, ready func()) int) (code int, err error) {
-	// What cannot be logged is lost; there is nobody to tell.
-	_ = eventlog.InstallAsEventCreate(Name, eventlog.Info|eventlog.Warning|eventlog.Error) // it may be there already
-	report := func(slog.Level, string) error { return nil }
-	if log, err := eventlog.Open(Name); err == nil {
-		defer log.Close()
-		report = func(level slog.Level, text string) error {
-			switch {
-			case level >= slog.LevelError:
-				return log.Error(event, text)
-			case level >= slog.LevelWarn:
-				return log.Warning(event, text)
-			}
-			return log.Info(event, text)
-		}
+// hasOutput says whether somebody reads what this process writes, which is so for no service. It is asked where no service
+// manager is seen above this process: wine has services, but not in the session where Windows has them.
+func hasOutput() bool {
+	h, err := windows.GetStdHandle(windows.STD_ERROR_HANDLE)
+	if err != nil || h == 0 || h == windows.InvalidHandle {
+		return false
 	}
-	s := &service{run: run, events: NewEvents(report)}
-	err = svc.Run(Name, s)
-	return s.code, err
+	kind, err := windows.GetFileType(h)
+	return err == nil && kind != windows.FILE_TYPE_UNKNOWN
+}
+
+// open opens the event log. What cannot be logged is lost; there is nobody to tell.
+func open() (events *Events, done func()) {
+	_ = eventlog.InstallAsEventCreate(Name, eventlog.Info|eventlog.Warning|eventlog.Error) // it may be there already
+	log, err := eventlog.Open(Name)
+	if err != nil {
+		return NewEvents(func(slog.Level, string) error { return nil }), func() {}
+	}
+	return NewEvents(func(level slog.Level, text string) error {
+		switch {
+		case level >= slog.LevelError:
+			return log.Error(event, text)
+		case level >= slog.LevelWarn:
+			return log.Warning(event, text)
+		}
+		return log.Info(event, text)
+	}), func() { log.Close() }
 }
 
 // service is what the manager talks to.
 type service struct {
-	run    func(context.Context, *Events, func()) int
-	events *Events
-	code   int
+	run  func(context.Context, *Events, func()) int
+	ran  bool
+	code int
 }
 
 // Execute implements svc.Handler.
 func (s *service) Execute(_ []string, requests <-chan svc.ChangeRequest, status chan<- svc.Status) (specific bool, code uint32) {
+	s.ran = true
 	status <- svc.Status{State: svc.StartPending, WaitHint: stopWait}
+	events, closeLog := open()
+	defer closeLog()
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	ready, done := make(chan struct{}, 1), make(chan int, 1)
 	go func() {
-		done <- s.run(ctx, s.events, func() {
+		done <- s.run(ctx, events, func() {
 			select {
 			case ready <- struct{}{}:
 			default: // it was ready before
