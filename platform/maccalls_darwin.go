@@ -148,6 +148,15 @@ func addrOf(a netip.Addr) route.Addr {
 	return &route.Inet6Addr{IP: a.As16()}
 }
 
+// linkAddr is a device as a struct sockaddr_dl of full length (net/if_dl.h): with a shorter one the kernel finds no neighbours
+// on an Ethernet.
+func linkAddr(index int) route.Addr {
+	b := make([]byte, 20)
+	b[0], b[1] = 20, unix.AF_LINK
+	binary.NativeEndian.PutUint16(b[2:], uint16(index))
+	return &route.DefaultAddr{Raw: b}
+}
+
 func (kernelCalls) change(kind int, r macRoute) error {
 	fd, err := unix.Socket(unix.AF_ROUTE, unix.SOCK_RAW, unix.AF_UNSPEC)
 	if err != nil {
@@ -160,7 +169,7 @@ func (kernelCalls) change(kind int, r macRoute) error {
 	if r.Flags&unix.RTF_HOST == 0 {
 		m.Addrs[unix.RTAX_NETMASK] = addrOf(netmask(r.Destination))
 	}
-	m.Addrs[unix.RTAX_GATEWAY] = &route.LinkAddr{Index: r.Index}
+	m.Addrs[unix.RTAX_GATEWAY] = linkAddr(r.Index)
 	if r.Gateway.IsValid() {
 		gateway := r.Gateway
 		if gateway.IsLinkLocalUnicast() && gateway.Is6() { // the kernel wants the device inside the address, as route(8) says it
@@ -170,7 +179,7 @@ func (kernelCalls) change(kind int, r macRoute) error {
 		}
 		m.Addrs[unix.RTAX_GATEWAY] = addrOf(gateway)
 		if r.Index != 0 {
-			m.Addrs[unix.RTAX_IFP] = &route.LinkAddr{Index: r.Index}
+			m.Addrs[unix.RTAX_IFP] = linkAddr(r.Index)
 		}
 	}
 	text, err := m.Marshal()

@@ -108,13 +108,14 @@ type macMachine struct {
 	dir   string // the journals'
 	id    string // of the journal directory, in the names of what we make
 	tun   *machineTUN
+	made  map[netip.Prefix]macRoute // our rows
 	pf    pfState
 }
 
 func newMacMachine(calls macCalls, journalDir string) *macMachine {
 	h := fnv.New32a()
 	h.Write([]byte(filepath.Clean(journalDir)))
-	return &macMachine{calls: calls, dir: journalDir, id: fmt.Sprintf("%08x", h.Sum32())}
+	return &macMachine{calls: calls, dir: journalDir, id: fmt.Sprintf("%08x", h.Sum32()), made: map[netip.Prefix]macRoute{}}
 }
 
 // lasting implements machine: routes, the dynamic store and the rules of PF end with the kernel.
@@ -272,25 +273,41 @@ func (k macRoute) does(ours macRoute) bool {
 		(ours.Index == 0 || k.Index == ours.Index) && k.Flags&rtfScoped == 0
 }
 
-// addRoute implements machine. macOS has one row for a destination, so that one by another way is an error.
+// addRoute implements machine. macOS has one row for a destination: ours makes way for another one of ours, and somebody
+// else's, or another tunnel's, by another way is an error.
 func (m *macMachine) addRoute(r row) (made bool, err error) {
 	k := m.kernel(r)
-	if err := m.calls.change(macRouteAdd, k); !errors.Is(err, syscall.EEXIST) {
-		return err == nil, err
-	}
-	rows, err := m.calls.table()
-	if err != nil {
-		return false, fmt.Errorf("read routes: %w", err)
-	}
-	for _, x := range rows {
-		switch {
-		case x.does(k):
-			return x.Flags&rtfOurs != 0, nil
-		case x.Destination == k.Destination && x.Flags&rtfScoped == 0:
-			return false, fmt.Errorf("another program leads it by %s already, and macOS has one route for a destination", m.wayName(x))
+	err = m.calls.change(macRouteAdd, k)
+	if errors.Is(err, syscall.EEXIST) {
+		rows, err := m.calls.table()
+		if err != nil {
+			return false, fmt.Errorf("read routes: %w", err)
 		}
+		at := slices.IndexFunc(rows, func(x macRoute) bool { return x.Destination == k.Destination && x.Flags&rtfScoped == 0 })
+		if at >= 0 {
+			switch old, ours := m.made[k.Destination]; {
+			case rows[at].does(k):
+				if rows[at].Flags&rtfOurs == 0 {
+					return false, nil
+				}
+				m.made[k.Destination] = k
+				return true, nil
+			case !ours || rows[at].Flags&rtfOurs == 0 || !rows[at].does(old):
+				return false, fmt.Errorf("there is one by %s already, and macOS has one route for a destination", m.wayName(rows[at]))
+			}
+			if err := m.calls.change(macRouteDelete, m.made[k.Destination]); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return false, fmt.Errorf("take the old one away: %w", err)
+			}
+			delete(m.made, k.Destination)
+		}
+		if err := m.calls.change(macRouteAdd, k); err != nil {
+			return false, err
+		}
+	} else if err != nil {
+		return false, err
 	}
-	return false, syscall.EEXIST // it vanished meanwhile: the next plan adds it
+	m.made[k.Destination] = k
+	return true, nil
 }
 
 // wayName says in words where a row leads.
@@ -320,10 +337,11 @@ func (m *macMachine) removeRoute(r row) (did bool, err error) {
 		return false, nil
 	}
 	err = m.calls.change(macRouteDelete, k)
-	if errors.Is(err, syscall.ESRCH) || macGone(err) {
-		return false, nil
+	if gone := errors.Is(err, syscall.ESRCH) || macGone(err); err != nil && !gone {
+		return false, err
 	}
-	return err == nil, err
+	delete(m.made, k.Destination)
+	return err == nil, nil
 }
 
 // facts implements machine.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -263,6 +264,49 @@ func TestMacForeignRoutes(t *testing.T) {
 	}
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
+	}
+	noJournal(t, dir)
+}
+
+// Another network, and none: the way to the server is replaced, as there is no room for two.
+func TestMacRoam(t *testing.T) {
+	f, dir := newFakeMac(), t.TempDir()
+	before := f.state()
+	a, _ := f.macHost(t, dir, "a")
+	b, _ := f.macHost(t, dir, "b")
+	server := fakePlan().Around[0].Destination
+	ways := []routes.Route{
+		{Destination: server, Gateway: netip.MustParseAddr("192.168.1.1"), Device: "en0"},
+		{Destination: server, Gateway: netip.MustParseAddr("172.16.0.1"), Device: "en1"},
+		{Destination: server, Unreachable: true},
+		{Destination: server, Device: "en0"},
+	}
+	for i, way := range append(ways, ways[0]) {
+		for _, h := range []Host{a, b} {
+			apply(t, h, routes.Plan{Around: []routes.Route{way}})
+		}
+		at := slices.IndexFunc(f.rows, func(r macRoute) bool { return r.Destination == server })
+		if at < 0 || !way.Unreachable && f.rows[at].Gateway != way.Gateway || f.rows[at].Flags&rtfReject != 0 != way.Unreachable {
+			t.Errorf("way %d: %+v", i, f.rows)
+		}
+	}
+	apply(t, a, routes.Plan{})
+	if !slices.ContainsFunc(f.rows, func(r macRoute) bool { return r.Destination == server }) {
+		t.Error("the first one took the second one's row")
+	}
+	// Two tunnels to one network: the second hears of it, and takes nothing.
+	open(t, a, "")
+	tun := open(t, b, "")
+	corp := routes.Plan{Routes: []routes.Route{{Destination: prefix("10.0.0.0/8")}}}
+	apply(t, a, corp)
+	if err := b.Apply(context.Background(), corp); err == nil || !strings.Contains(err.Error(), "utun4") {
+		t.Errorf("the second tunnel to one network: %v", err)
+	}
+	if err := errors.Join(b.Close(), a.Close(), tun.Close(), a.(*machineHost).tun.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if after := f.state(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 	noJournal(t, dir)
 }

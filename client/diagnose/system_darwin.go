@@ -1,5 +1,10 @@
 package diagnose
 
+import (
+	"errors"
+	"strings"
+)
+
 func programDirs() []string { return []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"} }
 
 func environment() []string { return []string{"LC_ALL=C"} }
@@ -14,5 +19,34 @@ func probes() []look {
 	}
 }
 
-// guard has nothing to show yet: there is none on macOS.
-func (b *bundle) guard() {}
+// guard puts in the guard's own anchors of PF, and the main ruleset that comes to them. Only root can read them.
+func (b *bundle) guard() {
+	const name, what = "system/guard.txt", "the guard's firewall rules (pfctl)"
+	list, err := run(b.ctx, "pfctl", "-a", "com.apple", "-s", "Anchors")
+	if err != nil {
+		b.add(name, what, nil, err)
+		return
+	}
+	var text strings.Builder
+	show := func(args ...string) {
+		text.WriteString("# pfctl " + strings.Join(args, " ") + "\n")
+		out, err := run(b.ctx, append([]string{"pfctl"}, args...)...)
+		if err != nil {
+			out = "# " + err.Error() + "\n"
+		}
+		text.WriteString(out)
+	}
+	for line := range strings.Lines(list) {
+		anchor := strings.TrimSpace(line)
+		if strings.HasPrefix(anchor, "com.apple/000.adit.") || strings.HasPrefix(anchor, "com.apple/001.adit.") {
+			show("-a", anchor, "-s", "rules")
+		}
+	}
+	if text.Len() == 0 {
+		b.addText(name, what, "", errors.New("the guard is open: it has no anchor"))
+		return
+	}
+	show("-s", "rules")
+	show("-s", "info")
+	b.addText(name, what, text.String(), nil)
+}
