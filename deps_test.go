@@ -48,6 +48,7 @@ var allowed = map[string][]string{
 	"platform/wfp":       {"routes"},
 	"platform/probe":     {},
 	"platform/sessions":  {},
+	"platform/portal":    {},
 	"platform":           {"routes", "platform/udp", "platform/durable", "platform/lock", "platform/offload", "platform/nft", "platform/wfp"},
 	"platform/userspace": {"platform", "routes", "platform/udp", "platform/offload"},
 
@@ -71,7 +72,7 @@ var allowed = map[string][]string{
 	"client/diagnose": {"client/api", "ovpn/profile", "routes"},
 	"client/reach":    {"client/api", "platform/probe", "routes"},
 	"client": {
-		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft", "platform/sessions",
+		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft", "platform/sessions", "platform/portal",
 	},
 	"endpoint/...": {
 		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft",
@@ -80,11 +81,11 @@ var allowed = map[string][]string{
 	"gui/i18n": {"client/api", "ovpn/profile"},
 	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
-	"cmd/adit":            {"client/api", "client/source", "client/diagnose", "client/reach", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/probe", "routes"},
+	"cmd/adit":            {"client/api", "client/source", "client/diagnose", "client/reach", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/portal", "platform/probe", "routes"},
 	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":           {"client", "client/api", "platform", "platform/confine", "platform/ipc", "platform/lock", "platform/managed", "platform/sessions", "platform/svc", "platform/trusted"},
+	"cmd/aditd":           {"client", "client/api", "platform", "platform/confine", "platform/ipc", "platform/lock", "platform/managed", "platform/portal", "platform/sessions", "platform/svc", "platform/trusted"},
 	"cmd/adit-endpoint":   {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 

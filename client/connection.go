@@ -12,6 +12,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/portal"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -32,9 +33,10 @@ type wiring struct {
 	host     func() (platform.Host, error)
 	dialer   Dialer
 	resolver Resolver
-	asleep   func() time.Duration // as platform.Asleep
-	offline  func() bool          // as udp.Offline
-	rules    func() Policy        // the administrator's, of the moment; nil = DefaultPolicy
+	asleep   func() time.Duration               // as platform.Asleep
+	offline  func() bool                        // as udp.Offline
+	portal   func(context.Context) portal.State // nil: nobody knows
+	rules    func() Policy                      // the administrator's, of the moment; nil = DefaultPolicy
 	log      *slog.Logger
 	publish  func(api.Connection) // called on run's goroutine
 	status   api.Connection       // who and what, to start from
@@ -176,7 +178,7 @@ func (c *connection) pursue(ctx context.Context) error {
 	defer cancel()
 	hopeless := true // every failure of this round is one that a retry does not heal, or not soon enough for who waits
 	for round := 0; ; {
-		f := c.attempt(attempts)
+		f := c.captive(attempts, c.attempt(attempts))
 		c.status.Protection = api.Protection{}
 		switch {
 		case ctx.Err() != nil:
@@ -220,6 +222,9 @@ func (c *connection) pursue(ctx context.Context) error {
 		var pause time.Duration
 		if f.verdict != atOnce {
 			pause = max(c.backoff.next(), f.pause)
+			if f.problem.Code == api.CodeCaptivePortal {
+				pause = min(pause, portalPause) // somebody signs in to the network just now
+			}
 			c.log.Info("trying again", "in", pause.Round(10*time.Millisecond))
 		}
 		if err := c.pause(attempts, pause); err != nil {
@@ -257,7 +262,7 @@ func (c *connection) tooLate() *api.Problem {
 	}
 	at := c.scene
 	at.resolved = c.status.Server.Address != ""
-	return lateProblem(at, c.timeout)
+	return c.captive(context.Background(), &failure{problem: lateProblem(at, c.timeout)}).problem
 }
 
 // lostWhileUp says whether the attempt that just ended had the tunnel up.

@@ -30,6 +30,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn/wire"
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/platformtest"
+	"github.com/adit-vpn/adit/platform/portal"
 	"github.com/adit-vpn/adit/platform/sessions"
 	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
@@ -433,6 +434,7 @@ type stage struct {
 
 	mu      sync.Mutex
 	asleep  time.Duration
+	portal  portal.State
 	offline bool
 	hosts   map[string]*platformtest.Host
 	named   []string                // of hosts, in the order in which they came
@@ -485,6 +487,7 @@ func (st *stage) start() {
 	st.Service, err = NewService(ServiceConfig{
 		Policy: policy, ManagedProfiles: profiles,
 		Sessions: st.sessions,
+		Portal:   func(context.Context) portal.State { st.mu.Lock(); defer st.mu.Unlock(); return st.portal },
 		StateDir: st.dir, Dialer: st.server, Resolver: st.server, Version: "test",
 		Asleep:  func() time.Duration { st.mu.Lock(); defer st.mu.Unlock(); return st.asleep },
 		Offline: func() bool { st.mu.Lock(); defer st.mu.Unlock(); return st.offline },

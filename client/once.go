@@ -9,6 +9,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/portal"
 	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
 )
@@ -21,9 +22,10 @@ type OnceConfig struct {
 	Settings api.Settings
 	// Given is what the person gave in advance, and the time for the first connection.
 	Given    api.ConnectRequest
-	Dialer   Dialer   // nil = SystemDialer
-	Resolver Resolver // required
-	Version  string   // of this build
+	Dialer   Dialer                             // nil = SystemDialer
+	Resolver Resolver                           // required
+	Portal   func(context.Context) portal.State // as of ServiceConfig
+	Version  string                             // of this build
 	// OnStatus is called at every change, on Run's goroutine: it must not block for long. May be nil.
 	OnStatus func(api.Connection)
 }
@@ -53,7 +55,7 @@ func NewOnce(cfg OnceConfig) (*Once, error) {
 	o.conn = newConnection(wiring{
 		spec: sp, settings: cfg.Settings, timeout: cfg.Given.Timeout, given: cfg.Given,
 		host:   func() (platform.Host, error) { return cfg.Host, nil },
-		dialer: cfg.Dialer, resolver: cfg.Resolver, log: cfg.Log, asleep: platform.Asleep, offline: udp.Offline,
+		dialer: cfg.Dialer, resolver: cfg.Resolver, log: cfg.Log, asleep: platform.Asleep, offline: udp.Offline, portal: cfg.Portal,
 		publish: o.show,
 		status: api.Connection{Profile: cfg.Profile.Name, CertificateExpires: sp.expires,
 			State: api.Connecting, Since: time.Now()},

@@ -24,6 +24,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/portal"
 	"github.com/adit-vpn/adit/platform/sessions"
 	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
@@ -58,6 +59,8 @@ type ServiceConfig struct {
 	Sessions func(ctx context.Context, changed func([]sessions.User)) error
 	// Asleep is how long the machine has been suspended so far; nil = platform.Asleep.
 	Asleep func() time.Duration
+	// Portal says whether the network wants a sign-in first, without asking the network; nil = nobody knows.
+	Portal func(context.Context) portal.State
 	// Offline says whether no network leads anywhere; nil = udp.Offline.
 	Offline func() bool
 }
@@ -257,6 +260,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 		resolver: s.cfg.Resolver,
 		asleep:   s.cfg.Asleep,
 		offline:  s.cfg.Offline,
+		portal:   s.cfg.Portal,
 		rules:    func() Policy { return s.rules().policy },
 		publish:  func(c api.Connection) { s.board.put(k, c, l.conn.present, l.conn.personOf) },
 		status: api.Connection{Profile: k.name, Owner: r.OwnerName, Managed: r.Managed, Guard: guardMode(r.Settings),

@@ -14,6 +14,7 @@ const (
 	CodeServerUnreachable = "server_unreachable"
 	CodeServerNameUnknown = "server_name_unknown"
 	CodeOffline           = "offline"
+	CodeCaptivePortal     = "captive_portal"
 	CodeServerRefused     = "server_refused"
 	CodeControlKeyWrong   = "control_key_wrong"
 	CodeNoCommonCipher    = "no_common_cipher"
@@ -137,6 +138,9 @@ var english = map[string]words{
 	CodeOffline: {
 		"no network of this machine leads to {server}",
 		"check that it is online: cable, Wi-Fi, another VPN that has taken the routes\na server with an IPv6 address alone needs IPv6 here, one with an IPv4 address alone IPv4"},
+	CodeCaptivePortal: {
+		"{server} cannot be reached: this network seems to want you to sign in to it first[, at {url}]",
+		"open a web page in the browser and sign in to the network; the connection is tried again by itself[\nthe guard of {profile} blocks web pages meanwhile: disconnect it, sign in to the network, and connect again]"},
 	CodeServerRefused: {
 		"the server refused the connection[: {detail}]",
 		"ask the server's administrator why; the server's log names the reason"},

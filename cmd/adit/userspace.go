@@ -19,6 +19,7 @@ import (
 	"github.com/adit-vpn/adit/client/source"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform/ipc"
+	"github.com/adit-vpn/adit/platform/portal"
 	"github.com/adit-vpn/adit/platform/userspace"
 )
 
@@ -53,6 +54,7 @@ func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) e
 	t.once, err = client.NewOnce(client.OnceConfig{
 		Profile: p, Host: host, Log: log, Given: given, Settings: settings, Resolver: net.DefaultResolver,
 		Version: ownVersion().Version, OnStatus: t.onStatus,
+		Portal: func(ctx context.Context) portal.State { return portal.Look(ctx, portal.Config{}) },
 	})
 	if err == nil && a.socketSet {
 		err = t.openSocket(a.socket, log)

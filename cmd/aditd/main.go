@@ -24,6 +24,7 @@ import (
 	"github.com/adit-vpn/adit/platform/confine"
 	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/lock"
+	"github.com/adit-vpn/adit/platform/portal"
 	"github.com/adit-vpn/adit/platform/sessions"
 	"github.com/adit-vpn/adit/platform/trusted"
 )
@@ -209,6 +210,7 @@ func serve(ctx context.Context, o options, to surroundings) error {
 		Policy:          policy,
 		ManagedProfiles: profiles,
 		PolicyRequired:  o.policy != "",
+		Portal:          func(ctx context.Context) portal.State { return portal.Look(ctx, portal.Config{}) },
 		Sessions: func(ctx context.Context, changed func([]sessions.User)) error {
 			return sessions.Watch(ctx, "", changed)
 		},

@@ -1,0 +1,43 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+// A network that wants a sign-in lets nothing through before, and often answers in the place of others. What the
+// system's network manager has found out about it explains a failure better than the failure does; nobody else is asked.
+
+const (
+	portalTime  = 2 * time.Second
+	portalPause = 5 * time.Second // between attempts, at most
+)
+
+// captiveCodes are the failures that such a network makes.
+func captiveCodes() []string {
+	return []string{api.CodeServerUnreachable, api.CodeServerNameUnknown, api.CodeProxyUnreachable, api.CodeTLSFailed,
+		api.CodeControlKeyWrong, api.CodeProtocolError, api.CodeTimeout}
+}
+
+// captive words f anew where the network wants a sign-in.
+func (c *connection) captive(ctx context.Context, f *failure) *failure {
+	if c.portal == nil || !slices.Contains(captiveCodes(), f.problem.Code) {
+		return f
+	}
+	ctx, cancel := context.WithTimeout(ctx, portalTime)
+	defer cancel()
+	found := c.portal(ctx)
+	if !found.Captive {
+		return f
+	}
+	args := map[string]string{"server": c.scene.server, "url": found.URL}
+	if c.plan.Guard.Full() {
+		args["profile"] = c.wiring.status.Profile
+	}
+	out := *f
+	out.problem, out.err = api.NewProblem(api.CodeCaptivePortal, args), f
+	return &out
+}
