@@ -215,6 +215,11 @@ func tlsFailure(err error, args map[string]string) *failure {
 		args["detail"] = "it says: " + why
 		return fail(again, api.CodeOwnCertificateRefused, args, err)
 	}
+	if errors.As(err, &invalid) && invalid.Reason == x509.Expired && invalid.Cert != nil {
+		if p := wrongClock(time.Now(), invalid.Cert, args["server"]); p != nil {
+			return &failure{verdict: absent, problem: p, err: err} // it may be set soon, at the start of a machine
+		}
+	}
 	switch {
 	case errors.As(err, &verify):
 		args["detail"] = verify.Text

@@ -203,6 +203,20 @@ func TestProblems(t *testing.T) {
 			issued := s.pki.Issue("server", x509.ExtKeyUsageServerAuth, func(c *x509.Certificate) { c.NotAfter = ovpntest.Epoch().Add(-time.Hour) })
 			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
 		}},
+		{name: "a clock in the past", code: api.CodeClockWrong, timeout: 10 * time.Second, prepare: func(s *server) {
+			issued := s.pki.Issue("server", x509.ExtKeyUsageServerAuth, func(c *x509.Certificate) { c.NotBefore = ovpntest.Epoch().AddDate(3, 0, 0) })
+			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
+		}},
+		{name: "a clock a little behind", code: api.CodeCertificateExpired, prepare: func(s *server) {
+			issued := s.pki.Issue("server", x509.ExtKeyUsageServerAuth, func(c *x509.Certificate) { c.NotBefore = ovpntest.Epoch().Add(time.Hour) })
+			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
+		}},
+		{name: "a clock far in the future", code: api.CodeClockWrong, timeout: 10 * time.Second, prepare: func(s *server) {
+			issued := s.pki.Issue("server", x509.ExtKeyUsageServerAuth, func(c *x509.Certificate) {
+				c.NotBefore, c.NotAfter = ovpntest.Epoch().AddDate(-13, 0, 0), ovpntest.Epoch().AddDate(-11, 0, 0)
+			})
+			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
+		}},
 		{name: "a client poses as server", code: api.CodeCertificateUsage, prepare: func(s *server) {
 			issued := s.pki.Issue("server", x509.ExtKeyUsageClientAuth, nil)
 			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
@@ -269,8 +283,9 @@ func TestRefusedAtOnce(t *testing.T) {
 		text := s.profile(remoteUDP)
 		at, end := strings.Index(text, "<cert>\n"), strings.Index(text, "</cert>")
 		st.add(alice, "mismatch", text[:at]+"<cert>\n"+string(other)+text[end:])
+		st.add(alice, "early", s.profileWith(remoteUDP, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(25 * time.Hour) }))
 		for name, code := range map[string]string{
-			"expired": api.CodeOwnCertificateExpired, "mismatch": api.CodeOwnKeyMismatch,
+			"early": api.CodeClockWrong, "expired": api.CodeOwnCertificateExpired, "mismatch": api.CodeOwnKeyMismatch,
 			"missing": api.CodeProfileNotFound,
 		} {
 			if err := st.Connect(alice, api.ConnectRequest{Profile: name}); !api.IsCode(err, code) {

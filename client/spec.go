@@ -277,6 +277,13 @@ func tlsConfig(p *profile.Profile) (*tls.Config, error) {
 		args := map[string]string{"detail": own.Text, "reason": own.Text}
 		switch own.Kind {
 		case profile.Expired, profile.NotYet:
+			if block, _ := pem.Decode(p.Cert); block != nil {
+				if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+					if wrong := wrongClock(time.Now(), cert, ""); wrong != nil {
+						return nil, wrong
+					}
+				}
+			}
 			return nil, api.NewProblem(api.CodeOwnCertificateExpired, args)
 		case profile.Mismatch:
 			return nil, api.NewProblem(api.CodeOwnKeyMismatch, args)

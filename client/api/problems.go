@@ -53,6 +53,7 @@ const (
 	CodeOwnCertificateExpired = "own_certificate_expired"
 	CodeOwnCertificateRefused = "own_certificate_refused"
 	CodeOwnKeyMismatch        = "own_key_mismatch"
+	CodeClockWrong            = "clock_wrong"
 
 	// This machine.
 	CodeTUNNotPermitted   = "tun_not_permitted"
@@ -235,6 +236,9 @@ var english = map[string]words{
 	CodeOwnCertificateRefused: {
 		"the server refuses your certificate[: {detail}]",
 		"the certificate may be revoked or signed by another CA; ask the server's administrator for a new one"},
+	CodeClockWrong: {
+		"this machine's clock seems wrong: it says {now}, and the certificate[ of {server}] is valid from {from} to {until}",
+		"set the clock, by the network where that can be reached (Linux: timedatectl set-ntp true), and connect again\nif it is right, ask the server's administrator for a certificate that is valid now"},
 	CodeOwnKeyMismatch: {
 		"the profile's private key does not belong to its certificate[: {detail}]",
 		"put the key that was made with the certificate into the profile's <key> block"},

@@ -116,6 +116,9 @@ var problems = map[string]words{
 	api.CodeOwnCertificateRefused: {
 		Key{"The server refuses your certificate[ ({detail})].", "サーバーがあなたの証明書を拒否しました[（{detail}）]。"},
 		Key{"It may be revoked: ask your administrator for a new profile.", "失効している可能性があります。管理者に新しいプロファイルを依頼してください。"}},
+	api.CodeClockWrong: {
+		Key{"The clock of this computer seems wrong: it says {now}, and the certificate[ of {server}] is valid from {from} to {until}.", "このコンピューターの時計が正しくないようです。現在の表示は{now}ですが、[{server}の]証明書の有効期間は{from}から{until}までです。"},
+		Key{"Set the clock, best automatically, and connect again.\nIf it is right, ask your administrator for a certificate that is valid now.", "時計を（できれば自動設定で）合わせてから、もう一度接続してください。\n時計が正しい場合は、有効な証明書を管理者に依頼してください。"}},
 	api.CodeOwnKeyMismatch: {
 		Key{"The profile's private key does not belong to its certificate[ ({detail})].", "プロファイルの秘密鍵と証明書が一致しません[（{detail}）]。"},
 		Key{"Ask your administrator for a new profile.", "管理者に新しいプロファイルを依頼してください。"}},
