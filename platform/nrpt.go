@@ -298,28 +298,24 @@ func (n *nrpt) device(l link, servers []netip.AddrPort, search []string) error {
 		metric = winLowMetric
 	}
 	for _, inet6 := range []bool{false, true} {
-		if err := n.api.setMetric(uint64(l.Index), inet6, metric); err != nil {
-			if inet6 && errors.Is(err, errWinMissing) {
-				continue // it has no IPv6
-			}
+		err := n.api.setMetric(uint64(l.Index), inet6, metric)
+		if inet6 && errors.Is(err, errWinMissing) {
+			continue // it has no IPv6
+		} else if err != nil {
 			return fmt.Errorf("set the metric of %s: %w", l.Device, err)
 		}
+		if err := n.setServers(uint64(l.Index), inet6, plain, search); err != nil {
+			return err
+		}
 	}
-	return n.setServers(uint64(l.Index), plain, search)
+	return nil
 }
 
-// setServers sets servers, each with its family, and search domains.
-func (n *nrpt) setServers(luid uint64, servers []netip.Addr, search []string) error {
-	for _, inet6 := range []bool{false, true} {
-		var of []netip.Addr
-		for _, s := range servers {
-			if s.Is6() == inet6 {
-				of = append(of, s)
-			}
-		}
-		if err := n.api.setInterfaceDNS(luid, inet6, of, search); err != nil && !(inet6 && errors.Is(err, errWinMissing)) {
-			return fmt.Errorf("set the DNS servers of the adapter: %w", err)
-		}
+// setServers sets those of servers that are of one family, and search domains.
+func (n *nrpt) setServers(luid uint64, inet6 bool, servers []netip.Addr, search []string) error {
+	of := slices.DeleteFunc(slices.Clone(servers), func(s netip.Addr) bool { return s.Is6() != inet6 })
+	if err := n.api.setInterfaceDNS(luid, inet6, of, search); err != nil {
+		return fmt.Errorf("set the DNS servers of the adapter: %w", err)
 	}
 	return nil
 }

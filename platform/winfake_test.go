@@ -141,15 +141,24 @@ func (f *fakeWindows) setUp(luid uint64, inet6 bool, mtu int) error {
 	if f.late--; f.late >= 0 {
 		return errWinMissing
 	}
-	return errors.Join(f.has(luid, inet6), f.did("set up %s of %s, MTU %d", ipv(inet6), f.called(luid), mtu))
+	if err := f.has(luid, inet6); err != nil {
+		return err
+	}
+	return f.did("set up %s of %s, MTU %d", ipv(inet6), f.called(luid), mtu)
 }
 
 func (f *fakeWindows) setMetric(luid uint64, inet6 bool, metric int) error {
-	return errors.Join(f.has(luid, inet6), f.did("metric of %s of %s: %d", ipv(inet6), f.called(luid), metric))
+	if err := f.has(luid, inet6); err != nil {
+		return err
+	}
+	return f.did("metric of %s of %s: %d", ipv(inet6), f.called(luid), metric)
 }
 
 func (f *fakeWindows) setInterfaceDNS(luid uint64, inet6 bool, servers []netip.Addr, search []string) error {
-	if err := errors.Join(f.has(luid, inet6), f.did("servers of %s of %s: %v, search %q", ipv(inet6), f.called(luid), servers, search)); err != nil {
+	if err := f.has(luid, inet6); err != nil {
+		return err
+	}
+	if err := f.did("servers of %s of %s: %v, search %q", ipv(inet6), f.called(luid), servers, search); err != nil {
 		return err
 	}
 	d := &f.devices[f.at(luid)].dns

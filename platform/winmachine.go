@@ -133,7 +133,10 @@ func (m *winMachine) prepare(luid uint64, mtu int) error {
 	}
 	m.inet6 = err == nil
 	// An adapter of the same identity may have left its servers in the registry.
-	return m.dns.setServers(luid, nil, nil)
+	if err := m.dns.setServers(luid, false, nil, nil); err != nil || !m.inet6 {
+		return err
+	}
+	return m.dns.setServers(luid, true, nil, nil)
 }
 
 func familyMTU(inet6 bool, mtu int) int {
