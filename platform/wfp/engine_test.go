@@ -19,6 +19,8 @@ type memory struct {
 	subs     map[guid]sublayer
 	set      map[guid]filter
 	turn     map[guid]int // in which filters came
+	disabled map[guid]bool
+	stubborn bool // what is added is disabled, too
 	turns    int
 	log      []string
 	busy     int              // transactions that do not begin
@@ -26,7 +28,7 @@ type memory struct {
 }
 
 func newMemory(t *testing.T) *memory {
-	return &memory{t: t, subs: map[guid]sublayer{}, set: map[guid]filter{}, turn: map[guid]int{}, fail: map[string]error{}}
+	return &memory{t: t, subs: map[guid]sublayer{}, set: map[guid]filter{}, turn: map[guid]int{}, disabled: map[guid]bool{}, fail: map[string]error{}}
 }
 
 func (m *memory) did(format string, args ...any) error {
@@ -58,6 +60,7 @@ type sitting struct {
 	provider string
 	subs     map[guid]sublayer
 	set      map[guid]filter
+	disabled map[guid]bool
 }
 
 func (s *sitting) begin() error {
@@ -66,14 +69,14 @@ func (s *sitting) begin() error {
 		_ = s.did("begin: timeout")
 		return fmt.Errorf("FwpmTransactionBegin0: %w", errTimeout)
 	}
-	s.begun, s.provider, s.subs, s.set = true, s.memory.provider, maps.Clone(s.memory.subs), maps.Clone(s.memory.set)
+	s.begun, s.provider, s.subs, s.set, s.disabled = true, s.memory.provider, maps.Clone(s.memory.subs), maps.Clone(s.memory.set), maps.Clone(s.memory.disabled)
 	return s.did("begin")
 }
 
 func (s *sitting) commit() error {
 	err := s.did("commit")
 	if err == nil {
-		s.memory.provider, s.memory.subs, s.memory.set, s.begun = s.provider, s.subs, s.set, false
+		s.memory.provider, s.memory.subs, s.memory.set, s.memory.disabled, s.begun = s.provider, s.subs, s.set, s.disabled, false
 	}
 	return err
 }
@@ -133,7 +136,7 @@ func (s *sitting) filters(l layer) (out []placed, err error) {
 	slices.SortFunc(keys, func(a, b guid) int { return s.turn[a] - s.turn[b] })
 	for _, k := range keys {
 		if f := s.set[k]; f.layer == l {
-			out = append(out, placed{k, f.sublayer, f.data})
+			out = append(out, placed{k, f.sublayer, f.data, s.disabled[k] && !f.boot})
 		}
 	}
 	return out, nil
@@ -151,7 +154,7 @@ func (s *sitting) addFilter(key guid, f filter) error {
 		return err
 	}
 	s.turns++
-	s.set[key], s.turn[key] = f, s.turns
+	s.set[key], s.turn[key], s.disabled[key] = f, s.turns, s.stubborn
 	return s.did("+ %s", s.line(f))
 }
 
@@ -329,8 +332,8 @@ func (m *memory) passes(p packet) bool {
 	passes := true
 	for key := range m.subs {
 		var first []filter
-		for _, f := range m.set {
-			if f.sublayer != key || f.layer != p.at || f.boot != p.starting || !p.matches(f) {
+		for k, f := range m.set {
+			if f.sublayer != key || f.layer != p.at || f.boot != p.starting || m.disabled[k] || !p.matches(f) {
 				continue
 			}
 			if len(first) > 0 && f.weight > first[0].weight {

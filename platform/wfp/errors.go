@@ -21,9 +21,11 @@ const (
 )
 
 // errBusy stands for all codes after which trying again may help, errStopped for those of an engine whose service does not run.
+// errDisabled is an engine that takes rules and does not follow them.
 var (
-	errBusy    = errors.New("another program changes the rules")
-	errStopped = errors.New("the Base Filtering Engine does not run")
+	errBusy     = errors.New("another program changes the rules")
+	errStopped  = errors.New("the Base Filtering Engine does not run")
+	errDisabled = errors.New("the rules are disabled: set Adit's service to start automatically, and restart Windows")
 )
 
 func (c code) Error() string {

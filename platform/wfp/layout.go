@@ -123,6 +123,7 @@ const (
 	sublayerPersistent = 1
 	filterPersistent   = 1
 	filterBoot         = 2
+	filterDisabled     = 0x20
 
 	enumWithBoot     = 8
 	enumWithDisabled = 16
@@ -235,6 +236,7 @@ func (b byteBlob) bytes() []byte {
 
 func (s *sublayer0) read() sublayer { return sublayer{key: s.key, data: s.data.bytes()} }
 
+// read: boot-time filters are out of force while somebody can ask, whatever their flags say.
 func (f *filter0) read() placed {
-	return placed{key: f.key, sublayer: f.sublayer, data: f.data.bytes()}
+	return placed{key: f.key, sublayer: f.sublayer, data: f.data.bytes(), disabled: f.flags&(filterBoot|filterDisabled) == filterDisabled}
 }

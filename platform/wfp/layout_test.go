@@ -134,6 +134,12 @@ func TestEncode(t *testing.T) {
 		t.Errorf("read back: %+v", back)
 	}
 
+	for flags, disabled := range map[uint32]bool{filterPersistent: false, filterPersistent | filterDisabled: true, filterBoot | filterDisabled: false} {
+		if got := (&filter0{flags: flags}).read(); got.disabled != disabled {
+			t.Errorf("flags %#x: disabled %t", flags, got.disabled)
+		}
+	}
+
 	f = filter{layer: forward6, weight: closed, block: true, boot: true, name: "x"}
 	got, err = a.filter(guid{}, f, descriptor)
 	must(t, err)

@@ -65,6 +65,7 @@ type sublayer struct {
 type placed struct {
 	key, sublayer guid
 	data          []byte // a tag
+	disabled      bool
 }
 
 // tries is how often a transaction is begun: others' transactions take long at times.
@@ -264,7 +265,8 @@ func (v view) change(s session, mine guid, want []filter) error {
 		if p.sublayer != mine && (err != nil || owner != mine) {
 			continue
 		}
-		if _, ok := missing[p.key]; ok {
+		// After a restart the engine keeps the rules of a provider whose service does not start by itself, but disabled.
+		if _, ok := missing[p.key]; ok && !p.disabled {
 			delete(missing, p.key)
 		} else if err := s.deleteFilter(p.key); err != nil {
 			return err
@@ -277,7 +279,14 @@ func (v view) change(s session, mine guid, want []filter) error {
 			}
 		}
 	}
-	return nil
+	if len(missing) == 0 {
+		return nil
+	}
+	now, err := survey(s)
+	if err == nil && slices.ContainsFunc(now.filters, func(p placed) bool { return p.sublayer == mine && p.disabled }) {
+		err = errDisabled
+	}
+	return err
 }
 
 // other is another guard.

@@ -221,6 +221,40 @@ func TestRestores(t *testing.T) {
 	}
 }
 
+// TestDisabled: rules that a restart left disabled, because the service does not start by itself, are set anew; and where they
+// cannot be, that is an error, as nothing is guarded.
+func TestDisabled(t *testing.T) {
+	m := newMemory(t)
+	f := firewall(m, "d")
+	must(t, f.Shut("one", somewhat(), tunnel))
+	must(t, f.Shut("two", routes.Guard{Closed: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, 0))
+	for key := range m.set {
+		m.disabled[key] = true
+	}
+	m.expect("after a restart", true, outside...)
+	m.stubborn = true
+	before := maps.Clone(m.set)
+	if err := f.Shut("one", somewhat(), tunnel); !errors.Is(err, errDisabled) {
+		t.Errorf("with rules that stay disabled: %v", err)
+	}
+	if !maps.EqualFunc(before, m.set, func(a, b filter) bool { return a.key() == b.key() }) {
+		t.Error("an error has changed something")
+	}
+	m.stubborn = false
+	must(t, f.Shut("one", somewhat(), tunnel))
+	m.expect("closed anew", false, outside...)
+	m.expect("closed anew", true, append(near, by(tunnel, outside...)...)...)
+	for _, name := range []string{"one", "two"} {
+		did, err := f.Open(name)
+		if must(t, err); !did {
+			t.Errorf("%s was not there", name)
+		}
+	}
+	if m.provider != "" || len(m.subs)+len(m.set) > 0 {
+		t.Errorf("left: %q %v %v", m.provider, m.subs, m.set)
+	}
+}
+
 // TestProgramGone: a program of another guard that is gone announces nothing; one's own must be there.
 func TestProgramGone(t *testing.T) {
 	m := newMemory(t)
