@@ -164,6 +164,17 @@ func (kernelCalls) change(kind int, r macRoute) error {
 	}
 	defer unix.Close(fd)
 	unix.CloseOnExec(fd)
+	text, err := routeMessage(kind, r)
+	if err != nil {
+		return fmt.Errorf("route message: %w", err)
+	}
+	// The kernel answers the write itself; what comes back on the socket is for those who want to read it.
+	_, err = unix.Write(fd, text)
+	return err
+}
+
+// routeMessage is the inverse of routeOf, on the wire.
+func routeMessage(kind int, r macRoute) ([]byte, error) {
 	m := route.RouteMessage{Version: unix.RTM_VERSION, Type: kind, Flags: r.Flags, ID: uintptr(os.Getpid()), Seq: 1, Addrs: make([]route.Addr, unix.RTAX_MAX)}
 	m.Addrs[unix.RTAX_DST] = addrOf(r.Destination.Addr())
 	if r.Flags&unix.RTF_HOST == 0 {
@@ -182,13 +193,7 @@ func (kernelCalls) change(kind int, r macRoute) error {
 			m.Addrs[unix.RTAX_IFP] = linkAddr(r.Index)
 		}
 	}
-	text, err := m.Marshal()
-	if err != nil {
-		return fmt.Errorf("route message: %w", err)
-	}
-	// The kernel answers the write itself; what comes back on the socket is for those who want to read it.
-	_, err = unix.Write(fd, text)
-	return err
+	return m.Marshal()
 }
 
 // routeNotes is a route socket that listens.
