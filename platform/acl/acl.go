@@ -1,5 +1,6 @@
-// Package acl tells who may change a file or folder of Windows: whether its access list leaves that to the system and
-// its administrators. The judgement is a pure function; only Of asks the system. It starts no goroutine.
+// Package acl tells who may change a file or folder by its access list: on Windows, where that is all there is, and on macOS,
+// where it stands beside the permission bits (kauth.go). The judgements are pure functions; only those that take
+// a handle ask the system. It starts no goroutine.
 package acl
 
 import (

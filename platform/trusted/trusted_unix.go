@@ -1,4 +1,4 @@
-//go:build !windows
+//go:build linux || darwin
 
 package trusted
 
@@ -58,7 +58,7 @@ func walk(f *os.File, names []string, how int) (*os.File, error) {
 	return f, nil
 }
 
-// check says why an open file is not trusted. An access list that lets others write shows in the group's bits (acl(5)).
+// check says why an open file is not trusted.
 func check(f *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -71,6 +71,13 @@ func check(f *os.File) error {
 		return refused(f.Name(), fmt.Sprintf("it belongs to user %d, not to root", st.Uid))
 	case st.Mode&0o022 != 0:
 		return refused(f.Name(), fmt.Sprintf("others than root can write it (mode %04o)", st.Mode&0o7777))
+	}
+	fault, err := extended(int(f.Fd()))
+	switch {
+	case err != nil:
+		return &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	case fault != "":
+		return refused(f.Name(), fault)
 	}
 	return nil
 }
