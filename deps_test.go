@@ -45,6 +45,7 @@ var allowed = map[string][]string{
 	"platform/nft":       {},
 	"platform/managed":   {},
 	"platform/svc":       {},
+	"platform/seal":      {},
 	"platform/wfp":       {"routes"},
 	"platform/probe":     {},
 	"platform/sessions":  {},
@@ -72,7 +73,7 @@ var allowed = map[string][]string{
 	"client/diagnose": {"client/api", "ovpn/profile", "routes"},
 	"client/reach":    {"client/api", "platform/probe", "routes"},
 	"client": {
-		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft", "platform/sessions", "platform/portal",
+		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft", "platform/seal", "platform/sessions", "platform/portal",
 	},
 	"endpoint/...": {
 		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft",
@@ -85,7 +86,7 @@ var allowed = map[string][]string{
 	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":           {"client", "client/api", "platform", "platform/confine", "platform/ipc", "platform/lock", "platform/managed", "platform/portal", "platform/sessions", "platform/svc", "platform/trusted"},
+	"cmd/aditd":           {"client", "client/api", "platform", "platform/confine", "platform/ipc", "platform/lock", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},
 	"cmd/adit-endpoint":   {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 

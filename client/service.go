@@ -25,6 +25,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/portal"
+	"github.com/adit-vpn/adit/platform/seal"
 	"github.com/adit-vpn/adit/platform/sessions"
 	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
@@ -47,6 +48,8 @@ type ServiceConfig struct {
 	// InsecureCiphers lets profiles use BF-CBC and DES where a server has nothing better: the
 	// administrator's decision, never a user's.
 	InsecureCiphers bool
+	// Sealer seals profiles at rest; nil: they are kept as they are.
+	Sealer seal.Sealer
 	// Policy is where the administrator writes the policy; nil: nowhere.
 	Policy PolicySource
 	// ManagedProfiles is the folder with managed profiles, NAME.ovpn and what they name; only the administrator can
@@ -120,7 +123,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 		present: presence{everybody: cfg.Sessions == nil}}
 	s.log = slog.New(&tee{ring: s.ring, next: cfg.Log.Handler()})
 	var err error
-	if s.store, err = openStore(cfg.StateDir, s.log); err != nil {
+	if s.store, err = openStore(cfg.StateDir, cfg.Sealer, s.log); err != nil {
 		return nil, err
 	}
 	s.looked = s.marks()

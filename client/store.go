@@ -19,6 +19,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/platform/durable"
 	"github.com/adit-vpn/adit/platform/ipc"
+	"github.com/adit-vpn/adit/platform/seal"
 )
 
 // Limits of the store, so that one user cannot fill the disk of all.
@@ -69,10 +70,12 @@ func (w wish) key() key { return key{w.Owner, w.Profile} }
 //	wishes.json                       []wish
 //
 // Files are replaced whole (write, fsync, rename, fsync of the directory). It
-// reads everything once; from then on memory is the truth and files follow it.
+// reads everything once; from then on memory is the truth and files follow it. With a sealer, records are sealed: one
+// that is not, of an older version, is read all the same.
 // Safe for concurrent use.
 type store struct {
-	dir string
+	dir    string
+	sealer seal.Sealer // nil: there is none
 
 	mu       sync.Mutex
 	profiles map[key]record
@@ -82,11 +85,11 @@ type store struct {
 
 // openStore reads dir, making it when missing. A file that cannot be read is
 // moved aside with one message and does not stop the others.
-func openStore(dir string, log *slog.Logger) (*store, error) {
+func openStore(dir string, sealer seal.Sealer, log *slog.Logger) (*store, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "users"), 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	s := &store{dir: dir, profiles: map[key]record{}, saved: map[key]bool{}}
+	s := &store{dir: dir, sealer: sealer, profiles: map[key]record{}, saved: map[key]bool{}}
 	users, err := os.ReadDir(filepath.Join(dir, "users"))
 	if err != nil {
 		return nil, fmt.Errorf("read state directory: %w", err)
@@ -120,7 +123,7 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 				continue
 			}
 			var r record
-			err := readJSON(path, &r)
+			err := s.readRecord(path, &r)
 			if err == nil && (r.Name != name || checkName(name) != nil) {
 				err = fmt.Errorf("it holds profile %q", r.Name)
 			}
@@ -390,7 +393,7 @@ func (s *store) writeLocked(k key, r record) error {
 	if _, err := s.folder(k); err != nil {
 		return storeProblem(k.name, err)
 	}
-	if err := writeJSON(s.path(k), r); err != nil {
+	if err := s.writeRecord(s.path(k), r); err != nil {
 		return storeProblem(k.name, err)
 	}
 	s.profiles[k] = r
@@ -412,6 +415,45 @@ func storeProblem(name string, err error) error {
 		err = p.Err
 	}
 	return api.NewProblem(api.CodeProfileStoreError, map[string]string{"profile": name, "detail": err.Error()})
+}
+
+// sealed is a record as in its file, where it is sealed.
+type sealed struct {
+	Sealed []byte `json:"sealed"` // a record's JSON
+}
+
+func (s *store) writeRecord(path string, r record) error {
+	if s.sealer == nil {
+		return writeJSON(path, r)
+	}
+	plain, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	var out sealed
+	if out.Sealed, err = s.sealer.Seal(plain); err != nil {
+		return err
+	}
+	return writeJSON(path, out)
+}
+
+func (s *store) readRecord(path string, r *record) error {
+	var in struct {
+		sealed
+		record
+	}
+	if err := readJSON(path, &in); err != nil || in.Sealed == nil {
+		*r = in.record
+		return err
+	}
+	if s.sealer == nil {
+		return errors.New("it is sealed, and nothing here opens it")
+	}
+	plain, err := s.sealer.Open(in.Sealed)
+	if err != nil {
+		return fmt.Errorf("it was sealed on another machine, or is damaged: %w", err)
+	}
+	return json.Unmarshal(plain, r)
 }
 
 // writeJSON replaces the file at path, whole or not at all, also across a power cut.

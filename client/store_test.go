@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func TestStoreKeepsAndProtects(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	s, err := openStore(dir, quiet())
+	s, err := openStore(dir, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestStoreKeepsAndProtects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := openStore(dir, quiet())
+	again, err := openStore(dir, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func TestStoreKeepsAndProtects(t *testing.T) {
 
 func TestStoreMovesBrokenFilesAside(t *testing.T) {
 	dir := t.TempDir()
-	s, err := openStore(dir, quiet())
+	s, err := openStore(dir, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func TestStoreMovesBrokenFilesAside(t *testing.T) {
 	write(half, "half a write")
 	write(filepath.Join(dir, "wishes.json"), "\x00\x00\x00")
 	var log strings.Builder
-	again, err := openStore(dir, slog.New(slog.NewTextHandler(&log, nil)))
+	again, err := openStore(dir, nil, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +189,7 @@ func TestLogRing(t *testing.T) {
 // TestStoreOwners: accounts of all systems own profiles, and nothing else does.
 func TestStoreOwners(t *testing.T) {
 	dir := t.TempDir()
-	s, err := openStore(dir, quiet())
+	s, err := openStore(dir, nil, quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +207,67 @@ func TestStoreOwners(t *testing.T) {
 			t.Errorf("owner %q saves: %v", owner, err)
 		}
 	}
-	if again, err := openStore(dir, quiet()); err != nil || len(again.profiles) != len(owners) || again.profiles[key{owners[2], "work"}].Text != "of "+owners[2] {
+	if again, err := openStore(dir, nil, quiet()); err != nil || len(again.profiles) != len(owners) || again.profiles[key{owners[2], "work"}].Text != "of "+owners[2] {
 		t.Errorf("read again: %v, %v", again.profiles, err)
+	}
+}
+
+// backwards is a sealer that turns bytes around.
+type backwards struct{ mark byte }
+
+func (b backwards) Seal(p []byte) ([]byte, error) {
+	out := append([]byte{b.mark}, p...)
+	slices.Reverse(out)
+	return out, nil
+}
+
+func (b backwards) Open(p []byte) ([]byte, error) {
+	out := slices.Clone(p)
+	slices.Reverse(out)
+	if len(out) == 0 || out[0] != b.mark {
+		return nil, errors.New("another machine's")
+	}
+	return out[1:], nil
+}
+
+// TestStoreSeals: what the system can seal is not in the files to be read, and what was there before is read once more.
+func TestStoreSeals(t *testing.T) {
+	dir := t.TempDir()
+	plain, err := openStore(dir, nil, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plain.put("1000", record{Name: "old", Text: "an old key"}, false); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openStore(dir, backwards{1}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.get(key{"1000", "old"}); err != nil || r.Text != "an old key" {
+		t.Errorf("one that is not sealed: %+v, %v", r, err)
+	}
+	if _, err := s.put("1000", record{Name: "new", Text: "a new key"}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.rename(key{"1000", "old"}, "older"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"new", "older"} {
+		b, err := os.ReadFile(s.path(key{"1000", name}))
+		if err != nil || strings.Contains(string(b), "key") || strings.Contains(string(b), name) {
+			t.Errorf("%s is in its file: %s, %v", name, b, err)
+		}
+	}
+	again, err := openStore(dir, backwards{1}, quiet())
+	if err != nil || len(again.list("1000")) != 2 || again.list("1000")[0].Text != "a new key" {
+		t.Fatalf("read again: %+v, %v", again.list("1000"), err)
+	}
+	elsewhere, err := openStore(dir, backwards{2}, quiet())
+	if err != nil || len(elsewhere.list("1000")) != 0 {
+		t.Fatalf("on another machine: %+v, %v", elsewhere.list("1000"), err)
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "users", "1000", "*.broken-*")); len(files) != 2 {
+		t.Errorf("moved aside: %v", files)
 	}
 }

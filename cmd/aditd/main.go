@@ -25,6 +25,7 @@ import (
 	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/lock"
 	"github.com/adit-vpn/adit/platform/portal"
+	"github.com/adit-vpn/adit/platform/seal"
 	"github.com/adit-vpn/adit/platform/sessions"
 	"github.com/adit-vpn/adit/platform/trusted"
 )
@@ -199,6 +200,7 @@ func serve(ctx context.Context, o options, to surroundings) error {
 	defer held.Close()
 	service, err := client.NewService(client.ServiceConfig{
 		StateDir: o.state,
+		Sealer:   seal.System(),
 		Hosts: func(name string, log *slog.Logger) (platform.Host, error) {
 			return platform.NewHost(platform.HostConfig{JournalDir: journalDir(o.state), Name: name, Log: log})
 		},
