@@ -134,6 +134,17 @@ __declspec(dllexport) void StandInRemove(UINT64 luid) {
 			rows[i--] = rows[--nrows];
 }
 
+__declspec(dllexport) BOOL StandInAddress(UINT64 luid, BYTE address[4]) {
+	NET_LUID l = {.Value = luid};
+	device *d = find(l);
+	for (int i = 0; d && i < d->naddresses; i++)
+		if (d->addresses[i].a.si_family == AF_INET) {
+			memcpy(address, &d->addresses[i].a.Ipv4.sin_addr, 4);
+			return TRUE;
+		}
+	return FALSE;
+}
+
 VOIDAPI InitializeIpForwardEntry(PMIB_IPFORWARD_ROW2 r) {
 	memset(r, 0, sizeof *r);
 	r->ValidLifetime = r->PreferredLifetime = 0xffffffff;

@@ -14,7 +14,8 @@ enum { MAX = 4096, PROVIDER_NOT_FOUND = 0x80320005, NOT_FOUND = 0x80320008, EXIS
 
 static FWPM_SUBLAYER0 subs[MAX];
 static FWPM_FILTER0 filters[MAX];
-static int nsubs, nfilters, provided, inside;
+static int nsubs, nfilters, provided;
+static HANDLE volatile writer; // the session whose transaction it is
 static GUID provider;
 
 static void say(const char *format, ...) {
@@ -54,14 +55,29 @@ static FWP_BYTE_BLOB copy(FWP_BYTE_BLOB b) {
 API FwpmEngineOpen0(const wchar_t *server, UINT32 authn, SEC_WINNT_AUTH_IDENTITY_W *identity, const FWPM_SESSION0 *session, HANDLE *engine) {
 	if (server || authn != 10 || identity || session->flags || !session->displayData.name)
 		return ERROR_INVALID_PARAMETER;
-	*engine = (HANDLE)(ULONG_PTR)0x1234;
+	*engine = malloc(1);
 	say("open %ls wait %u\n", session->displayData.name, session->txnWaitTimeoutInMSec);
 	return 0;
 }
 
-API FwpmEngineClose0(HANDLE engine) { say("close\n"); inside = 0; return engine != (HANDLE)(ULONG_PTR)0x1234; }
-API FwpmTransactionBegin0(HANDLE engine, UINT32 flags) { say("begin %u\n", flags); return inside++ ? ERROR_INVALID_STATE : 0; }
-API FwpmTransactionCommit0(HANDLE engine) { say("commit\n"); return inside-- == 1 ? 0 : ERROR_INVALID_STATE; }
+API FwpmEngineClose0(HANDLE engine) {
+	say("close\n");
+	InterlockedCompareExchangePointer((void *volatile *)&writer, NULL, engine);
+	free(engine);
+	return 0;
+}
+API FwpmTransactionBegin0(HANDLE engine, UINT32 flags) {
+	if (writer == engine)
+		return ERROR_INVALID_STATE;
+	while (InterlockedCompareExchangePointer((void *volatile *)&writer, engine, NULL)) // one at a time, the others wait
+		Sleep(1);
+	say("begin %u\n", flags);
+	return 0;
+}
+API FwpmTransactionCommit0(HANDLE engine) {
+	say("commit\n");
+	return InterlockedCompareExchangePointer((void *volatile *)&writer, NULL, engine) == engine ? 0 : ERROR_INVALID_STATE;
+}
 
 API FwpmProviderAdd0(HANDLE engine, const FWPM_PROVIDER0 *p, PSECURITY_DESCRIPTOR sd) {
 	if (provided)
