@@ -7,7 +7,7 @@ import (
 
 // NewHost is the door to this macOS. What a crashed run of the same name left behind is undone first, but for its guard.
 func NewHost(cfg HostConfig) (Host, error) {
-	return newHost(cfg, newMacMachine(kernelCalls{}, cfg.JournalDir))
+	return newHost(cfg, newMacMachine(kernelCalls{}, cfg.JournalDir, cfg.Log))
 }
 
 // CleanUp undoes what crashed runs left behind, as their journals in dir and the system itself say, and returns how
@@ -19,5 +19,5 @@ func CleanUp(ctx context.Context, dir string, log *slog.Logger) (undone int, err
 
 // CleanUpBut is CleanUp, but the guards of the Hosts whose names keep says yes to stay closed.
 func CleanUpBut(ctx context.Context, dir string, keep func(name string) bool, log *slog.Logger) (undone int, err error) {
-	return cleanUpMachine(ctx, dir, newMacMachine(kernelCalls{}, dir), keep, log)
+	return cleanUpMachine(ctx, dir, newMacMachine(kernelCalls{}, dir, log), keep, log)
 }

@@ -249,6 +249,11 @@ func (n *routeNotes) read() ([]macNote, error) {
 	}
 }
 
+func (kernelCalls) every(d time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTicker(d)
+	return t.C, t.Stop
+}
+
 // output takes what a program says, as far as there is room.
 type output struct{ bytes.Buffer }
 

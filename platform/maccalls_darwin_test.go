@@ -48,7 +48,7 @@ func TestRouteMessage(t *testing.T) {
 
 // The system that the tests run on can be read. Nothing is changed.
 func TestMacSystem(t *testing.T) {
-	m := newMacMachine(kernelCalls{}, t.TempDir())
+	m := newMacMachine(kernelCalls{}, t.TempDir(), nil)
 	links, err := m.calls.links()
 	if err != nil || !slices.ContainsFunc(links, func(l macLink) bool {
 		return l.Name == "lo0" && slices.Contains(l.Addresses, prefix("127.0.0.1/8"))
@@ -87,7 +87,7 @@ func TestMacSystemGuard(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("PF may be asked by root only")
 	}
-	m := newMacMachine(kernelCalls{}, t.TempDir())
+	m := newMacMachine(kernelCalls{}, t.TempDir(), nil)
 	if err := m.pfMain(); err != nil {
 		t.Error(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // fakeMac is macOS in memory. It writes down what changes something, and outlives the machines over it.
@@ -36,12 +37,14 @@ type fakeMac struct {
 	heard    chan []macNote
 	closed   chan struct{}
 	watching sync.Once
+	ticks    chan time.Time
+	mu       sync.Mutex // held while a program runs: the watch runs some, too
 }
 
 func newFakeMac() *fakeMac {
 	return &fakeMac{
 		fail: map[string]error{}, store: map[string]map[string]any{}, pf: map[string]string{}, tokens: map[string]bool{},
-		heard: make(chan []macNote), closed: make(chan struct{}),
+		heard: make(chan []macNote), ticks: make(chan time.Time), closed: make(chan struct{}),
 		main: []string{`scrub-anchor "com.apple/*" all fragment reassemble`, `anchor "com.apple/*" all`},
 		devices: []macLink{
 			{Index: 1, Name: "lo0", Addresses: []netip.Prefix{prefix("127.0.0.1/8"), prefix("::1/128"), prefix("fe80::1/64")}},
@@ -112,7 +115,7 @@ func (f *fakeMac) host(t *testing.T, dir, name string) Host {
 
 // machine has an id of its own in the recordings, wherever the test's directory is; dir is set by those who need it.
 func (f *fakeMac) machine() *macMachine {
-	m := newMacMachine(f, "/var/lib/adit/journal")
+	m := newMacMachine(f, "/var/lib/adit/journal", nil)
 	m.id = "0123abcd"
 	return m
 }
@@ -226,7 +229,11 @@ func (n fakeNotes) close() error {
 	return nil
 }
 
+func (f *fakeMac) every(time.Duration) (<-chan time.Time, func()) { return f.ticks, func() {} }
+
 func (f *fakeMac) run(_ context.Context, program string, args []string, text string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch program {
 	case "/usr/sbin/scutil":
 		return f.scutil(text)

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/adit-vpn/adit/routes"
 )
@@ -32,6 +35,8 @@ type macCalls interface {
 	// notes opens a route socket that hears what changes. Read gives the notes of one message and blocks; after close it
 	// fails with os.ErrClosed. Any goroutine may close.
 	notes() (macNotes, error)
+	// every ticks until stop.
+	every(time.Duration) (ticks <-chan time.Time, stop func())
 	// run executes a program by its absolute path with nothing in its environment, and text on its standard input. The
 	// answer is all that it wrote, to both outputs; an error has that, too.
 	run(ctx context.Context, program string, args []string, text string) (string, error)
@@ -105,6 +110,7 @@ const (
 // macMachine is macOS.
 type macMachine struct {
 	calls macCalls
+	log   *slog.Logger
 	dir   string // the journals'
 	id    string // of the journal directory, in the names of what we make
 	tun   *machineTUN
@@ -112,10 +118,10 @@ type macMachine struct {
 	pf    pfState
 }
 
-func newMacMachine(calls macCalls, journalDir string) *macMachine {
+func newMacMachine(calls macCalls, journalDir string, log *slog.Logger) *macMachine {
 	h := fnv.New32a()
 	h.Write([]byte(filepath.Clean(journalDir)))
-	return &macMachine{calls: calls, dir: journalDir, id: fmt.Sprintf("%08x", h.Sum32()), made: map[netip.Prefix]macRoute{}}
+	return &macMachine{calls: calls, log: orSilent(log), dir: journalDir, id: fmt.Sprintf("%08x", h.Sum32()), made: map[netip.Prefix]macRoute{}}
 }
 
 // lasting implements machine: routes, the dynamic store and the rules of PF end with the kernel.
@@ -382,15 +388,16 @@ func (m *macMachine) facts(ctx context.Context, own link) (routes.Facts, error) 
 	return f, err
 }
 
-// watch implements machine.
+// watch implements machine. It also looks after the guard.
 func (m *macMachine) watch(own func(index int) bool, signal func()) (stop func(), err error) {
 	notes, err := m.calls.notes()
 	if err != nil {
 		return nil, fmt.Errorf("watch the network: %w", err)
 	}
-	done := make(chan struct{})
-	go func() { // stop waits for it
-		defer close(done)
+	ticks, still := m.calls.every(pfLook)
+	end := make(chan struct{})
+	var both sync.WaitGroup // stop waits for it
+	both.Go(func() {
 		flags := map[int]int{} // of each device, those that decide whether it carries anything
 		for {
 			heard, err := notes.read()
@@ -403,10 +410,24 @@ func (m *macMachine) watch(own func(index int) bool, signal func()) (stop func()
 				}
 			}
 		}
-	}()
+	})
+	both.Go(func() {
+		for {
+			select {
+			case <-ticks:
+				if m.guardLost() {
+					signal() // the next plan closes it again
+				}
+			case <-end:
+				return
+			}
+		}
+	})
 	return func() {
 		_ = notes.close() // of a socket that was only read
-		<-done
+		still()
+		close(end)
+		both.Wait()
 	}, nil
 }
 

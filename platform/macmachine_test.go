@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/adit-vpn/adit/routes"
 )
@@ -459,6 +460,62 @@ func TestMacWatch(t *testing.T) {
 	if _, err := newHost(HostConfig{JournalDir: t.TempDir(), Name: "one"}, f.machine()); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("without a watch: %v", err)
 	}
+}
+
+// A guard that another program takes away is noticed, and closed again with the next plan.
+func TestMacGuardKept(t *testing.T) {
+	f, dir := newFakeMac(), t.TempDir()
+	h, m := f.macHost(t, dir, "one")
+	open(t, h, "")
+	noticed := func() bool {
+		t.Helper()
+		select {
+		case <-h.Changes():
+		default:
+		}
+		f.ticks <- time.Time{}
+		f.ticks <- time.Time{} // the first has been looked at
+		select {
+		case <-h.Changes():
+			return true
+		default:
+			return false
+		}
+	}
+	change := func(c func()) {
+		f.mu.Lock()
+		c()
+		f.mu.Unlock()
+	}
+	if noticed() {
+		t.Error("an open guard is missed")
+	}
+	apply(t, h, macFull())
+	if noticed() {
+		t.Error("a closed guard is missed")
+	}
+	for what, c := range map[string]func(){
+		"disabled":         func() { f.enabled, f.tokens = false, map[string]bool{} },
+		"anchors flushed":  func() { clear(f.pf) },
+		"one flushed":      func() { delete(f.pf, "com.apple/001.adit.0123abcd.one") },
+		"another pf.conf":  func() { f.main = []string{"pass all flags S/SA keep state"} },
+		"only who can say": func() { f.fail["anchors"] = fs.ErrPermission },
+	} {
+		main := f.main
+		change(c)
+		if got, want := noticed(), what != "only who can say"; got != want {
+			t.Errorf("%s: noticed %t", what, got)
+		}
+		change(func() { f.main, f.fail = main, map[string]error{} })
+		apply(t, h, macFull())
+		if m.guardLost() || len(f.tokens) != 1 || len(f.pf) != 2 {
+			t.Errorf("%s: not closed again: %v, %v", what, f.tokens, f.pf)
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	noJournal(t, dir)
 }
 
 func FuzzScutil(f *testing.F) {

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/adit-vpn/adit/platform/durable"
 	"github.com/adit-vpn/adit/routes"
@@ -39,9 +41,13 @@ const (
 	tagFine = `"adit.fine"`
 )
 
+// pfLook is how often a closed guard is looked after: nobody says it when another program disables PF or takes rules away.
+const pfLook = 30 * time.Second
+
 // pfState is what one macMachine remembers of PF.
 type pfState struct {
-	sort, decide string // the rules that it has loaded; "" = not known
+	sort, decide string                 // the rules that it has loaded; "" = not known
+	closed       atomic.Pointer[string] // the anchor that must be there; read by the watch
 }
 
 // pfRecord is in a file beside the journal: the reference by which PF stays enabled for a Host ("pfctl -E").
@@ -91,6 +97,9 @@ func (m *macMachine) closeGuard(name string, g routes.Guard) error {
 		if text == *known && slices.Contains(there, anchor) == (text != "") {
 			return nil
 		}
+		if text != "" && text == *known {
+			m.log.Warn("another program took the guard away; it is closed again")
+		}
 		*known = ""
 		var err error
 		if text == "" {
@@ -112,10 +121,15 @@ func (m *macMachine) closeGuard(name string, g routes.Guard) error {
 		return err
 	}
 	if decide == "" {
+		m.pf.closed.Store(nil)
 		return m.pfDisable(name)
 	}
-	if err := m.pfEnable(name); err != nil || was == decide {
+	if err := m.pfEnable(name); err != nil {
 		return err
+	}
+	m.pf.closed.Store(&decideAnchor)
+	if was == decide {
+		return nil
 	}
 	// Other rules than ours may have let connections through, which PF then looks at no more.
 	_, err = m.pfctl("", "-F", "states")
@@ -128,7 +142,8 @@ func (m *macMachine) openGuard(name string) (did bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	m.pf = pfState{}
+	m.pf.sort, m.pf.decide = "", ""
+	m.pf.closed.Store(nil)
 	for _, kind := range []string{pfDecide, pfSort} {
 		a, err := m.anchor(kind, name)
 		if err != nil {
@@ -143,6 +158,20 @@ func (m *macMachine) openGuard(name string) (did bool, err error) {
 		did = true
 	}
 	return did, m.pfDisable(name)
+}
+
+// guardLost reports whether a guard that is closed is not in force. It may be called beside all others.
+func (m *macMachine) guardLost() bool {
+	anchor := m.pf.closed.Load()
+	if anchor == nil {
+		return false
+	}
+	there, err := m.anchors()
+	if err != nil {
+		return false // nothing is known
+	}
+	enabled, err := m.pfEnabled()
+	return err == nil && (!enabled || !slices.Contains(there, *anchor) || m.pfMain() != nil)
 }
 
 // guards implements machine.
@@ -210,6 +239,11 @@ func afterNoise(out string) string {
 
 var pfToken = regexp.MustCompile(`Token : ([0-9]{1,20})\b`)
 
+func (m *macMachine) pfEnabled() (bool, error) {
+	info, err := m.pfctl("", "-s", "info")
+	return strings.HasPrefix(strings.TrimSpace(afterNoise(info)), "Status: Enabled"), err
+}
+
 // pfEnable enables PF for name until pfDisable; it stays so as long as anybody has a reference to it. A reference that is
 // none any more, as after "pfctl -d" or a restart of the machine, is replaced.
 func (m *macMachine) pfEnable(name string) error {
@@ -218,7 +252,7 @@ func (m *macMachine) pfEnable(name string) error {
 		return err
 	}
 	if old != "" {
-		info, err := m.pfctl("", "-s", "info")
+		enabled, err := m.pfEnabled()
 		if err != nil {
 			return err
 		}
@@ -226,8 +260,11 @@ func (m *macMachine) pfEnable(name string) error {
 		if err != nil {
 			return err
 		}
-		if strings.HasPrefix(strings.TrimSpace(afterNoise(info)), "Status: Enabled") && slices.Contains(strings.Fields(references), old) {
+		if enabled && slices.Contains(strings.Fields(references), old) {
 			return nil
+		}
+		if !enabled && m.pf.closed.Load() != nil {
+			m.log.Warn("another program disabled PF; it is enabled again")
 		}
 	}
 	out, err := m.pfctl("", "-E")
