@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/user"
 	"strconv"
 	"strings"
 )
@@ -57,8 +56,8 @@ func (p Peer) Member(group string) bool { return p.more.member(group) }
 
 // User is the account's name, or the account when it has none. It asks the system.
 func (p Peer) User() string {
-	if u, err := user.LookupId(string(p.Account)); err == nil {
-		return u.Username
+	if name, err := nameOf(p.Account); err == nil {
+		return name
 	}
 	return string(p.Account)
 }

@@ -174,6 +174,15 @@ func peerFrom(pid int, uid uint32, groups []uint32) Peer {
 	}
 }
 
+// nameOf is the account's name.
+func nameOf(a Account) (string, error) {
+	u, err := user.LookupId(string(a))
+	if err != nil {
+		return "", err
+	}
+	return u.Username, nil
+}
+
 // inGroup says whether the process ran with the named group. A group that does not exist has no members.
 func (d details) inGroup(name string) bool {
 	group, err := user.LookupGroup(name)

@@ -344,6 +344,20 @@ func peerOf(c net.Conn) (Peer, error) {
 	return Peer{Account: who.user, PID: int(pid), Root: who.root(), Person: who.person(), more: details{who}}, nil
 }
 
+// nameOf is the account's name, with its domain. Package os/user would also ask for the full name, and so the domain's
+// controller, which nobody may reach before the tunnel is up.
+func nameOf(a Account) (string, error) {
+	sid, err := windows.StringToSid(string(a))
+	if err != nil {
+		return "", err
+	}
+	name, domain, _, err := sid.LookupAccount("")
+	if err != nil {
+		return "", err
+	}
+	return domain + `\` + name, nil
+}
+
 // clientToken runs on a thread of its own, which ends with the goroutine if it cannot get its own identity back.
 func clientToken(pipe windows.Handle) (t token, err error) {
 	done := make(chan struct{})
@@ -369,8 +383,13 @@ func clientToken(pipe windows.Handle) (t token, err error) {
 	return t, err
 }
 
+var impersonateNamedPipeClient = windows.NewLazySystemDLL("advapi32.dll").NewProc("ImpersonateNamedPipeClient")
+
 func impersonate(pipe windows.Handle) error {
-	r, _, errno := syscall.SyscallN(windows.NewLazySystemDLL("advapi32.dll").NewProc("ImpersonateNamedPipeClient").Addr(), uintptr(pipe))
+	if err := impersonateNamedPipeClient.Find(); err != nil {
+		return err
+	}
+	r, _, errno := syscall.SyscallN(impersonateNamedPipeClient.Addr(), uintptr(pipe))
 	if r == 0 {
 		return os.NewSyscallError("ImpersonateNamedPipeClient", errno)
 	}
