@@ -23,9 +23,11 @@ func probes() []look {
 		{name: "addresses.txt", what: "devices, addresses and resolvers", argv: []string{"ipconfig.exe", "/all"}},
 		{name: "routes.txt", what: "routes", argv: []string{"route.exe", "print"}},
 		{name: "interfaces.txt", what: "interfaces and their metrics", argv: []string{"netsh.exe", "interface", "ip", "show", "interfaces"}},
-		{name: "dns.txt", what: "rules for names (NRPT)", argv: []string{"netsh.exe", "namespace", "show", "policy"}},
+		{name: "interfaces6.txt", what: "interfaces of IPv6 and their metrics", argv: []string{"netsh.exe", "interface", "ipv6", "show", "interfaces"}},
+		{name: "dns.txt", what: "rules for names (NRPT) that are in force", argv: []string{"netsh.exe", "namespace", "show", "effectivepolicy"}},
+		{name: "dns-rules.txt", what: "rules for names (NRPT) that programs have set", argv: []string{"reg.exe", "query", `HKLM\SYSTEM\CurrentControlSet\Services\Dnscache\Parameters\DnsPolicyConfig`, "/s"}},
 	}
 }
 
-// guard has nothing to show yet: there is none on Windows.
+// guard has nothing to show: Windows shows the filters of all programs, and only together.
 func (b *bundle) guard() {}
