@@ -8,6 +8,7 @@ import (
 	"errors"
 	"maps"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,7 +136,7 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 		of := timeouts[r]
 		cfg := ovpn.Config{
 			Role: ovpn.Client, TLS: tc, Wrap: r.wrap, Stream: r.stream,
-			Ciphers: ciphersOf(p, insecure), Filter: filter, PeerInfo: peerInfo(p),
+			Ciphers: ciphersOf(p, insecure), Filter: filter, PeerInfo: peerInfo(p, runtime.GOOS),
 			Username: cr.user, Password: cr.password, SSO: []string{"webauth", "openurl", "crtext"},
 			MTU: cmp.Or(of.MTU, p.MTU), PacketSize: p.PacketSize, ReplayWindow: p.ReplayWindow, ReplayTime: p.ReplayTime,
 			HandWindow: cmp.Or(p.HandWindow, max(r.poll, handshakeDefault)),
@@ -225,13 +226,16 @@ func digestOf(p *profile.Profile, ciphers []string) string {
 	return ""
 }
 
-// peerInfo is what the profile wants the server to know about this machine (openvpn's ssl.c,
-// push_peer_info). It cannot announce abilities: that is the Session's.
-func peerInfo(p *profile.Profile) []string {
-	if !p.PushPeerInfo {
-		return nil
-	}
+// peerInfo is what the server gets to know about this machine: its system, as from every client that pulls, and what the
+// profile wants (openvpn's ssl.c, push_peer_info). It cannot announce abilities: that is the Session's.
+func peerInfo(p *profile.Profile, goos string) []string {
 	var out []string
+	if name, ok := map[string]string{"linux": "linux", "darwin": "mac", "windows": "win"}[goos]; ok && !p.PointToPoint {
+		out = append(out, "IV_PLAT="+name)
+	}
+	if !p.PushPeerInfo {
+		return out
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.SetEnv)) {
 		if strings.HasPrefix(name, "UV_") || name == "IV_PLAT_VER" || name == "IV_GUI_VER" {
 			out = append(out, name+"="+p.SetEnv[name])

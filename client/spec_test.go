@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -93,8 +94,14 @@ func TestSpecOffers(t *testing.T) {
 	if cfg.Renegotiate != time.Hour || cfg.RenegotiateMin != 10*time.Minute {
 		t.Errorf("new keys after %v to %v", cfg.RenegotiateMin, cfg.Renegotiate)
 	}
-	if got := fmt.Sprint(cfg.PeerInfo); got != "[IV_GUI_VER=test UV_ID=7]" {
+	if got := fmt.Sprint(cfg.PeerInfo); got != "[IV_PLAT=linux IV_GUI_VER=test UV_ID=7]" && runtime.GOOS == "linux" {
 		t.Errorf("announced: %s", got)
+	}
+	quiet := parse("setenv UV_ID 7\n")
+	for goos, want := range map[string]string{"linux": "[IV_PLAT=linux]", "darwin": "[IV_PLAT=mac]", "windows": "[IV_PLAT=win]", "plan9": "[]"} {
+		if got := fmt.Sprint(peerInfo(quiet, goos)); got != want {
+			t.Errorf("%s announces %s", goos, got)
+		}
 	}
 	// Whatever the profile got hold of.
 	p := parse("")

@@ -50,6 +50,15 @@ type Config struct {
 	Associations        []Association
 	Routes              []Route
 	Rules               []Rule
+	ConnectionLog       ConnectionLog
+}
+
+// ConnectionLog is where the connection log goes. The zero value: nowhere. At most one of File and Stdout is set.
+type ConnectionLog struct {
+	File   string
+	Stdout bool
+	MaxMB  int // of File, MiB: then it becomes File.1, and a new one begins
+	Keep   int // how many old ones stay
 }
 
 // Remote is what exported profiles say. The zero value means the listener.

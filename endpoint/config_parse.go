@@ -141,13 +141,13 @@ func (p *parsing) root(n *yaml.Node) {
 		"associations":        p.set(func(n *yaml.Node, at string) { p.list(n, at, p.association) }),
 		"routes":              p.set(func(n *yaml.Node, at string) { p.list(n, at, p.route) }),
 		"authorization_rules": p.set(func(n *yaml.Node, at string) { p.list(n, at, p.rule) }),
+		"connection_log":      p.set(p.connectionLog),
 
 		// Keys of the schema that later versions serve.
 		"security_groups":          p.laterUnlessEmpty,
 		"client_route_enforcement": p.laterUnlessEmpty,
 		"banner":                   p.laterUnlessEmpty,
 		"client_connect_handler":   p.later,
-		"connection_log":           p.later,
 		"api":                      p.later,
 	}
 	p.legacy(known)
@@ -185,6 +185,20 @@ func (p *parsing) listen(n *yaml.Node, path string) {
 }
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?$`)
+
+func (p *parsing) connectionLog(n *yaml.Node, path string) {
+	l := &p.c.ConnectionLog
+	l.MaxMB, l.Keep = 64, 5
+	p.mapping(n, path, fields{
+		"file":     func(n *yaml.Node, at string) { p.text(n, at, &l.File) },
+		"stdout":   func(n *yaml.Node, at string) { p.boolean(n, at, &l.Stdout) },
+		"max_size": func(n *yaml.Node, at string) { p.number(n, at, 1, 1<<20, &l.MaxMB) },
+		"keep":     func(n *yaml.Node, at string) { p.number(n, at, 0, 1000, &l.Keep) },
+	})
+	if (l.File == "") != l.Stdout {
+		p.fail(n, path, "needs file or stdout: true, and not both")
+	}
+}
 
 func (p *parsing) remote(n *yaml.Node, path string) {
 	p.mapping(n, path, fields{

@@ -270,6 +270,8 @@ func (g *generation) fixed(next Config) string {
 		return "network"
 	case g.cfg.TunMTU != next.TunMTU:
 		return "tun_mtu"
+	case g.cfg.ConnectionLog != next.ConnectionLog:
+		return "connection_log"
 	}
 	return ""
 }

@@ -83,6 +83,7 @@ type peer struct {
 
 	status atomic.Pointer[status]
 	begun  bool   // a packet of the client has been worked on
+	logged bool   // as connected, in the connection log
 	ended  string // why, for the log
 }
 
@@ -95,6 +96,7 @@ type status struct {
 	since    time.Time
 	lease    lease
 	machine  string // machineOf
+	platform string // IV_PLAT
 	key      *ControlKey
 }
 
@@ -152,6 +154,7 @@ func (p *peer) over(ctx context.Context, g *generation, err error) {
 		p.server.leave.Network.Forget(p.lease.Addr.Addr(), p.lease.Addr6.Addr())
 		g.pool.release(p.lease, p.status.Load().identity.Name())
 	}
+	p.logEnded(p.server.leave.Now())
 	p.report(why(ctx, err))
 }
 
@@ -290,6 +293,7 @@ func (p *peer) push(now time.Time, s *ovpn.Session) error {
 	}
 	log.Info("client connected", "connection", p.name, "from", p.from().String(), "client", st.identity.Name(),
 		"address", p.lease.Addr.Addr().String())
+	p.logConnected(now)
 	if s.Data().Insecure() {
 		log.Warn("INSECURE: this client uses a broken cipher; who records the traffic may read it", "connection", p.name, "data", s.Data().Format())
 	}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -39,6 +40,10 @@ type Leaves struct {
 	TestIdP []byte
 	// SignIns is what Server.SignIns gave in the last run; nil: nothing.
 	SignIns []byte
+	// ConnectionLog takes the lines of the connection log, each in one Write, which must not block for long; nil: there is
+	// none. EndpointID is the endpoint's name in it.
+	ConnectionLog io.Writer
+	EndpointID    string
 	// Network is opened by the caller; Run closes it in the end, whatever happens.
 	Network network.Network
 }
@@ -52,6 +57,7 @@ type Server struct {
 	drops drops
 	turns *turns
 
+	connLog  *connLog
 	signins  *signins
 	signedIn *signedIn
 
@@ -78,7 +84,8 @@ func New(cfg Config, l Leaves) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), turns: newTurns(handshakeWorkers()), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn()}
+	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), turns: newTurns(handshakeWorkers()), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn(),
+		connLog: &connLog{to: l.ConnectionLog, endpoint: l.EndpointID}}
 	s.gen.Store(g)
 	for _, tun := range l.Network.Queues() {
 		s.queues = append(s.queues, &queue{tun: tun})

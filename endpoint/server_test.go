@@ -40,10 +40,11 @@ type running struct {
 	dir      string
 	pki      *pki.PKI
 	log      *lockedBuffer
-	text     string   // of the configuration
-	via      net.Addr // where clients dial to; nil: the listener
-	key      string   // name of the clients' tls-crypt-v2 key; empty: one that is not kept
-	unmarked bool     // clients cannot send their key twice
+	journal  *lockedBuffer // the connection log
+	text     string        // of the configuration
+	via      net.Addr      // where clients dial to; nil: the listener
+	key      string        // name of the clients' tls-crypt-v2 key; empty: one that is not kept
+	unmarked bool          // clients cannot send their key twice
 	// What clients sign in with.
 	user     string
 	password push.Secret
@@ -82,7 +83,7 @@ func startWith(t *testing.T, transport, more string) *running {
 // startOn listens on an address; the port is any.
 func startOn(t *testing.T, listen netip.AddrPort, transport, more string) *running {
 	t.Helper()
-	r := &running{dir: t.TempDir(), log: &lockedBuffer{}}
+	r := &running{dir: t.TempDir(), log: &lockedBuffer{}, journal: &lockedBuffer{}}
 	var err error
 	if r.pki, err = pki.Open(filepath.Join(r.dir, "pki")); err != nil {
 		t.Fatal(err)
@@ -116,7 +117,7 @@ func startOn(t *testing.T, listen netip.AddrPort, transport, more string) *runni
 	anyPort := func(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }
 	ctx, cancel := context.WithCancel(context.Background())
 	r.Server, err = New(cfg, Leaves{
-		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw,
+		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, ConnectionLog: r.journal, EndpointID: EndpointID("test"),
 		ListenUDP: func(a netip.AddrPort) ([]udp.Conn, error) {
 			return udp.ListenShared(ctx, anyPort(a), 2, udp.Options{})
 		},

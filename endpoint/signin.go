@@ -40,6 +40,7 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 	j := &judging{asked: ev, by: g}
 	if !ev.Renegotiation {
 		p.login = ev.Username
+		p.logAnswered(now, ev.Password)
 	}
 	if g.certificate != nil {
 		outcome, err := g.certificate.Check(p.ctx, cred)
@@ -52,7 +53,7 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 		return p.admit(now, s, j)
 	case g.tokens != nil && auth.IsToken(ev.Password):
 		outcome := p.byToken(g, ev, j.proved)
-		if passed, err := p.passed(now, s, j, outcome, nil); !passed {
+		if passed, err := p.signed(now, s, j, outcome, nil); !passed {
 			return err
 		}
 		return p.admit(now, s, j)
@@ -71,7 +72,7 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 		})
 	if err != nil {
 		cancel()
-		_, err = p.passed(now, s, j, nil, err)
+		_, err = p.signed(now, s, j, nil, err)
 		return err
 	}
 	p.judging = j
@@ -116,10 +117,25 @@ func (p *peer) judged(now time.Time, s *ovpn.Session, j *judging, outcome auth.O
 		return nil // nobody waits for it any more
 	}
 	p.judging = nil
-	if passed, err := p.passed(now, s, j, outcome, err); !passed {
+	if passed, err := p.signed(now, s, j, outcome, err); !passed {
 		return err
 	}
 	return p.admit(now, s, j)
+}
+
+// signed is passed for what a person, or a token of one, showed: it goes into the connection log, which certificates do not.
+func (p *peer) signed(now time.Time, s *ovpn.Session, j *judging, outcome auth.Outcome, err error) (bool, error) {
+	switch o := outcome.(type) {
+	case auth.Challenge:
+		p.logAsked(now, j, o)
+	case auth.Accepted:
+		if err != nil {
+			p.logFailed(now, j, failedAuthentication)
+		}
+	default:
+		p.logFailed(now, j, failedAuthentication)
+	}
+	return p.passed(now, s, j, outcome, err)
 }
 
 // passed adds what a method proved, or denies the client.
@@ -162,11 +178,13 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	signedIn, err := p.giveToken(now, j)
 	if err != nil {
 		p.ended = "denied: " + err.Error()
+		p.logFailed(now, j, failedAuthentication)
 		return s.Deny(now, tellExpired)
 	}
 	lease, err := g.pool.lease(who.Name())
 	if err != nil {
 		p.ended = "denied: " + err.Error()
+		p.logFailed(now, j, failedNoAddress)
 		p.server.log.Warn("no address for a client", "client", who.Name(), "reason", err)
 		return s.Deny(now, err.Error())
 	}
@@ -174,7 +192,7 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	p.holds.Store(true)
 	p.mtu = ivMTU(ev.PeerInfo)
 	p.access.Store(g.access.of(lease.association, who.Groups))
-	p.status.Store(&status{identity: who, digest: j.by.digest(who), session: auth.SessionOf(p.token), signedIn: signedIn, since: now, lease: lease, machine: machineOf(ev.PeerInfo), key: controlKey(s)})
+	p.status.Store(&status{identity: who, digest: j.by.digest(who), session: auth.SessionOf(p.token), signedIn: signedIn, since: now, lease: lease, machine: machineOf(ev.PeerInfo), platform: ev.PeerInfo["IV_PLAT"], key: controlKey(s)})
 	if old := p.server.peers.established(p); old != nil {
 		p.inherit(old)
 		old.cancel(errReplaced)

@@ -188,6 +188,11 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 			return err
 		}
 	}
+	journal, err := openConnectionLog(cfg, cmd.OutOrStdout())
+	if err != nil {
+		return err
+	}
+	defer journal.close()
 	nw, err := openNetwork(cfg, log)
 	if err != nil {
 		return err
@@ -203,6 +208,7 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 	}
 	srv, err := endpoint.New(cfg, endpoint.Leaves{
 		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, TestIdP: provider.metadata(), SignIns: kept,
+		ConnectionLog: journal.to, EndpointID: endpoint.EndpointID(dir),
 		ListenUDP: func(addr netip.AddrPort) ([]udp.Conn, error) {
 			return udp.ListenShared(cmd.Context(), addr, endpoint.Shards(), udp.Options{})
 		},
@@ -217,7 +223,12 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 		return err
 	}
 	serving = true
-	return a.serve(cmd, srv, control, cfg, made, provider, log, func() (endpoint.Config, error) { return a.load(cmd, f) })
+	return a.serve(cmd, srv, control, cfg, made, provider, log, func() (endpoint.Config, error) {
+		if err := journal.reopen(); err != nil {
+			log.Error("the connection log cannot be opened again", "error", err)
+		}
+		return a.load(cmd, f)
+	})
 }
 
 // serve runs endpoint, control socket, identity provider and signals until the context ends.

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// TestLogFile: lines stay whole, in order, over full files, files that others move away, and a torn end.
+func TestLogFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "connections.jsonl")
+	if err := os.WriteFile(name, []byte("one\ntor"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := openLogFile(name, 20, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(line string) {
+		t.Helper()
+		if n, err := l.Write([]byte(line + "\n")); err != nil || n != len(line)+1 {
+			t.Fatalf("%d %v", n, err)
+		}
+	}
+	check := func(file, want string) {
+		t.Helper()
+		if b, err := os.ReadFile(name + file); err != nil || string(b) != want {
+			t.Errorf("%s: %q %v, want %q", file, b, err, want)
+		}
+	}
+	write("two")
+	check("", "one\ntor\ntwo\n")
+	write("nine more")
+	check(".1", "one\ntor\ntwo\n")
+	check("", "nine more\n")
+	write("ten others")
+	write("eleven others")
+	check("", "eleven others\n")
+	check(".1", "ten others\n")
+	check(".2", "nine more\n")
+	if left, _ := filepath.Glob(name + "*"); len(left) != 3 {
+		t.Errorf("%q", left)
+	}
+	write("this line alone is longer than a file may be") // and is kept all the same
+	check("", "this line alone is longer than a file may be\n")
+
+	if err := os.Rename(name, name+".away"); err != nil {
+		t.Fatal(err)
+	}
+	write("somebody else has put the full one aside")
+	check("", "somebody else has put the full one aside\n")
+	check(".1", "eleven others\n")
+	l.Close()
+	if l, err = openLogFile(name, 1000, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(name, name+".away"); err != nil {
+		t.Fatal(err)
+	}
+	write("nobody has said anything")
+	check(".away", "somebody else has put the full one aside\nnobody has said anything\n")
+	if err := l.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	write("new")
+	check("", "new\n")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write("again")
+	check("", "new\nagain\n")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := openLogFile(t.TempDir(), 20, 2); err == nil {
+		t.Error("a folder is taken for a file")
+	}
+	if _, err := openLogFile("/dev/null", 20, 2); err == nil || !strings.Contains(err.Error(), "regular") {
+		t.Errorf("a device: %v", err)
+	}
+}
+
+// TestLogFileTogether: many writers, no line torn, none lost.
+func TestLogFileTogether(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "log")
+	l, err := openLogFile(name, 1000, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var all sync.WaitGroup
+	for w := range 8 {
+		all.Go(func() {
+			for i := range 100 {
+				fmt.Fprintf(l, "writer %d line %d\n", w, i)
+			}
+		})
+	}
+	all.Wait()
+	files, _ := filepath.Glob(name + "*")
+	seen := map[string]bool{}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil || len(b) > 1000 {
+			t.Errorf("%s: %d bytes %v", f, len(b), err)
+		}
+		for line := range strings.Lines(string(b)) {
+			var w, i int
+			if n, _ := fmt.Sscanf(line, "writer %d line %d\n", &w, &i); n != 2 || seen[line] {
+				t.Errorf("%q", line)
+			}
+			seen[line] = true
+		}
+	}
+	if len(seen) != 800 {
+		t.Errorf("%d lines", len(seen))
+	}
+}
