@@ -27,7 +27,8 @@ type wiring struct {
 	given    api.ConnectRequest
 	// unattended says that nobody asked for the connection now: the service began it.
 	unattended bool
-	guards     *guards // of all connections; nil: of this one alone
+	guards     *guards     // of all connections; nil: of this one alone
+	neighbours *neighbours // the same
 	// idle begins parked: the guard is closed, and nobody wants the tunnel.
 	idle     bool
 	host     func() (platform.Host, error)
@@ -90,6 +91,7 @@ type connection struct {
 	data   *ovpn.Data    // of the attempt of the moment
 	before api.Counters  // of the attempts before
 	seen   explainable
+	news   chan struct{} // closed, and another one in its place, when seen is another one
 }
 
 // explainable is what Explain needs of a connection.
@@ -100,12 +102,15 @@ type explainable struct {
 }
 
 func newConnection(w wiring) *connection {
-	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{}), minded: make(chan struct{}, 1)}
+	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{}), news: make(chan struct{}), minded: make(chan struct{}, 1)}
 	if c.rules == nil {
 		c.rules = DefaultPolicy
 	}
 	if c.guards == nil {
 		c.guards = newGuards()
+	}
+	if c.neighbours == nil {
+		c.neighbours = newNeighbours(func() {})
 	}
 	c.person.Store("")
 	c.naps = newNaps(w.asleep)
@@ -134,6 +139,7 @@ func (c *connection) run(ctx context.Context) (err error) {
 	c.bufs = newInBuffers()
 	c.guards.join(c)
 	defer c.guards.leave(c) // once its guard is open
+	defer c.neighbours.leave(c)
 	defer func() {
 		c.enter(api.Disconnecting, c.status.Problem)
 		if uerr := c.undo(ctx); uerr != nil {
@@ -360,6 +366,9 @@ func (c *connection) present(s *api.Connection) {
 	s.Counters = c.counters()
 	s.SavePassword = s.SavePassword && c.save.Load()
 	s.Guard = c.mode()
+	if len(s.DNS.Servers) > 0 {
+		s.DNS.Waits = c.neighbours.before(c)
+	}
 }
 
 // count makes counters follow another attempt's data channel; nil = none.
@@ -368,6 +377,22 @@ func (c *connection) count(d *ovpn.Data) {
 	defer c.mu.Unlock()
 	c.before = c.countersLocked()
 	c.data = d
+}
+
+// see makes x what Explain sees.
+func (c *connection) see(x explainable) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = x
+	close(c.news)
+	c.news = make(chan struct{})
+}
+
+// next is what is applied now, and a channel that closes when it is something else. Safe from any goroutine.
+func (c *connection) next() (explainable, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen, c.news
 }
 
 // explainable is what is applied now. Safe from any goroutine.

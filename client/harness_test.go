@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -127,6 +128,7 @@ type server struct {
 	most      int                                   // of new sockets
 	deviceMTU int                                   // of new sockets
 	sessions  map[*memConn]chan func(*ovpn.Session) // that run
+	numbers   map[*ovpn.Session]int                 // of those that were pushed a configuration
 	dialed    []netip.AddrPort
 	names     map[string][]netip.Addr // of the resolver
 	asked     []string
@@ -139,7 +141,7 @@ var errHandled = errors.New("handled")
 
 func newServer(t *testing.T) *server {
 	return &server{t: t, source: netip.MustParseAddr("192.168.1.20"), pki: ovpntest.NewPKI(t), sessions: map[*memConn]chan func(*ovpn.Session){}, names: map[string][]netip.Addr{},
-		outside: map[string]func(string) net.Conn{}}
+		outside: map[string]func(string) net.Conn{}, numbers: map[*ovpn.Session]int{}}
 }
 
 func (s *server) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
@@ -314,6 +316,7 @@ func (s *server) serve(c *memConn, cfg ovpn.Config, do chan func(*ovpn.Session),
 	})
 	s.mu.Lock()
 	delete(s.sessions, c)
+	delete(s.numbers, session)
 	s.mu.Unlock()
 	c.Close()
 	wg.Wait()
@@ -345,7 +348,7 @@ func (s *server) handle(now time.Time, session *ovpn.Session, ev ovpn.Event) err
 	case ovpn.Credentials:
 		return session.Accept(now, ev.KeyID)
 	case ovpn.PushRequest:
-		return session.Push(now, s.reply())
+		return session.Push(now, s.replyTo(session))
 	}
 	return nil
 }
@@ -358,6 +361,23 @@ func (s *server) reply() push.Reply {
 			r.Redirect = &push.Redirect{Def1: true}
 		}
 	})
+	return r
+}
+
+// replyTo is reply for a session: beside others it has another address and another network, as those of other servers.
+func (s *server) replyTo(session *ovpn.Session) push.Reply {
+	r := s.reply()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, known := s.numbers[session]
+	for ; !known && slices.Contains(slices.Collect(maps.Values(s.numbers)), n); n++ {
+	}
+	s.numbers[session] = n
+	if n > 0 {
+		r.Address = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 8, byte(n), 2}), 24)
+		r.RouteGateway = netip.AddrFrom4([4]byte{10, 8, byte(n), 1})
+		r.Routes[0].Destination = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 98, byte(n), 0}), 24)
+	}
 	return r
 }
 
@@ -374,13 +394,13 @@ func reply() push.Reply {
 // each runs f on every live session, on its goroutine.
 func (s *server) each(f func(*ovpn.Session)) {
 	s.mu.Lock()
-	var all []chan func(*ovpn.Session)
-	for _, do := range s.sessions {
-		all = append(all, do)
-	}
+	all := maps.Clone(s.sessions)
 	s.mu.Unlock()
-	for _, do := range all {
-		do <- f
+	for c, do := range all {
+		select {
+		case do <- f:
+		case <-c.closed: // it has ended meanwhile
+		}
 	}
 }
 
@@ -435,6 +455,7 @@ type stage struct {
 	mu      sync.Mutex
 	asleep  time.Duration
 	portal  portal.State
+	facts   routes.Facts // of new hosts
 	offline bool
 	hosts   map[string]*platformtest.Host
 	named   []string                // of hosts, in the order in which they came
@@ -466,7 +487,7 @@ func newStage(t *testing.T, s *server, dir string) *stage {
 // newStageWith is newStage with an administrator's folder.
 func newStageWith(t *testing.T, s *server, dir, etc string) *stage {
 	t.Helper()
-	st := &stage{t: t, server: s, dir: dir, etc: etc, hosts: map[string]*platformtest.Host{}, failed: map[string]error{}}
+	st := &stage{t: t, server: s, dir: dir, etc: etc, facts: underlay(), hosts: map[string]*platformtest.Host{}, failed: map[string]error{}}
 	st.start()
 	t.Cleanup(func() {
 		st.stop()
@@ -495,7 +516,7 @@ func (st *stage) start() {
 		Hosts: func(name string, _ *slog.Logger) (platform.Host, error) {
 			st.mu.Lock()
 			defer st.mu.Unlock()
-			h := platformtest.NewHost(underlay())
+			h := platformtest.NewHost(st.facts)
 			if g, ok := st.left[name]; ok {
 				h.LeaveGuard(g)
 			}

@@ -98,6 +98,9 @@ func (c *connection) tunGone() error {
 
 // apply makes the system look like plan and shows it in the status.
 func (c *connection) apply(ctx context.Context, plan routes.Plan, facts routes.Facts) error {
+	if err := c.neighbours.claim(c, plan, facts.DNSManager); err != nil {
+		return err
+	}
 	if err := c.host.Apply(ctx, plan); err != nil {
 		return hostFailure(api.CodeRoutesFailed, "apply routes and DNS", err)
 	}
@@ -105,9 +108,7 @@ func (c *connection) apply(ctx context.Context, plan routes.Plan, facts routes.F
 	c.plan, c.facts = plan, facts
 	c.guards.set(c, c.guarded())
 	c.showPlan(plan)
-	c.mu.Lock()
-	c.seen = explainable{plan: plan, facts: facts, device: c.device()}
-	c.mu.Unlock()
+	c.see(explainable{plan: plan, facts: facts, device: c.device()})
 	return nil
 }
 
@@ -184,9 +185,7 @@ func (c *connection) undo(ctx context.Context) error {
 		errs = append(errs, c.host.Apply(ctx, last), c.closeTUN())
 	}
 	errs = append(errs, end())
-	c.mu.Lock()
-	c.seen = explainable{}
-	c.mu.Unlock()
+	c.see(explainable{})
 	return errors.Join(errs...)
 }
 

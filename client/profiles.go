@@ -266,6 +266,7 @@ func (s *Service) mindGuard(k key, r record, was string) error {
 		case mode == guardLockdown && pinned != "": // another profile holds it
 		case mode == guardLockdown:
 			s.resumeOne(wish{Owner: k.owner, OwnerName: r.OwnerName, Profile: k.name}, true)
+			return s.shutTight(s.liveOf(k))
 		case was == guardLockdown: // of one that could not be started
 			s.release(k)
 		}
@@ -275,13 +276,41 @@ func (s *Service) mindGuard(k key, r record, was string) error {
 	l.conn.mind(mode)
 	s.mu.Unlock()
 	s.board.touch()
-	if !opens {
+	switch {
+	case mode == guardLockdown:
+		return s.shutTight(l)
+	case !opens:
 		return nil
 	}
 	<-l.recorded
 	over, err := s.finish(l)
 	<-over
 	return errors.Join(err, l.err)
+}
+
+// lockdownTime bounds the wait for a guard that is to close.
+const lockdownTime = 10 * time.Second
+
+// shutTight waits until the guard of a connection in lockdown is closed. Nil: there is none, and its status says why.
+func (s *Service) shutTight(l *live) error {
+	if l == nil {
+		return nil
+	}
+	late := time.NewTimer(lockdownTime)
+	defer late.Stop()
+	for {
+		seen, news := l.conn.next()
+		if seen.plan.Guard.Full() || l.conn.mode() != guardLockdown {
+			return nil
+		}
+		select {
+		case <-news:
+		case <-l.done:
+			return l.err
+		case <-late.C:
+			return api.NewProblem(api.CodeGuardFailed, map[string]string{"detail": "it is not closed yet; lockdown stays set"})
+		}
+	}
 }
 
 // free says why a profile cannot be changed: it is connected, or holds the guard closed. Nil: it can.

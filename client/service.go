@@ -85,8 +85,9 @@ type Service struct {
 	live    map[key]*live
 	tasks   sync.WaitGroup
 
-	guards *guards
-	looked []mark // of what the first reading found
+	guards     *guards
+	neighbours *neighbours
+	looked     []mark // of what the first reading found
 
 	showing sync.Mutex // held while the policy is shown
 
@@ -121,6 +122,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	}
 	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}, guards: newGuards(), trust: trust{news: make(chan struct{}, 1)},
 		present: presence{everybody: cfg.Sessions == nil}}
+	s.neighbours = newNeighbours(s.board.touch)
 	s.log = slog.New(&tee{ring: s.ring, next: cfg.Log.Handler()})
 	var err error
 	if s.store, err = openStore(cfg.StateDir, cfg.Sealer, s.log); err != nil {
@@ -257,7 +259,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	ctx, cancel := context.WithCancel(s.running)
 	l := &live{wish: w, host: hostOf(k), cancel: cancel, recorded: make(chan struct{}), done: make(chan struct{})}
 	l.conn = newConnection(wiring{
-		spec: sp, settings: r.Settings, timeout: req.Timeout, given: req, unattended: how.unattended, idle: how.idle, guards: s.guards,
+		spec: sp, settings: r.Settings, timeout: req.Timeout, given: req, unattended: how.unattended, idle: how.idle, guards: s.guards, neighbours: s.neighbours,
 		host:     func() (platform.Host, error) { return s.cfg.Hosts(l.host, l.conn.log) },
 		dialer:   s.cfg.Dialer,
 		resolver: s.cfg.Resolver,

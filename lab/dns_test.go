@@ -65,7 +65,8 @@ func TestDNS(t *testing.T) {
 			service := w.aditd()
 			w.importOwn()
 			own := w.read(w.client.Dir + "/lab.ovpn")
-			own += "\npull-filter ignore \"dhcp-option\"\ndns server 1 address " + otherNames
+			// Of the network it takes the server for names alone: the other tunnel has the rest.
+			own += "\npull-filter ignore \"route \"\nroute " + otherNames + "\npull-filter ignore \"dhcp-option\"\ndns server 1 address " + otherNames
 			w.adit("import", w.write(w.client, "other.ovpn", own+"\n"))
 			if m.splits { // with all that only such managers can
 				w.names(w.host, otherNames, "5353", otherIntranet, otherPublic)
@@ -143,6 +144,9 @@ func TestDNS(t *testing.T) {
 			} else {
 				w.adit("connect", "other", "--timeout", "20s")
 				resolves("two tunnels", otherIntranet, otherPublic)
+				if out := w.adit("status"); w.statusOf("lab").DNS.Waits != "other" || w.statusOf("other").DNS.Waits != "" || !strings.Contains(out, "waits: names go to the servers of other") {
+					t.Errorf("whose servers are asked: %s", out)
+				}
 				w.adit("disconnect", "other")
 			}
 			resolves("one of two tunnels", corpIntranet, corpPublic)

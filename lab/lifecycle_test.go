@@ -48,6 +48,14 @@ func TestTwoTunnels(t *testing.T) {
 	if a, b := s.statusOf("first").Tunnel.Device, s.statusOf("second").Tunnel.Device; a == b || a == "" || b == "" {
 		t.Errorf("the devices are %q and %q", a, b)
 	}
+	// A third one that wants the first one's network is refused, by name; a setting makes room.
+	s.adit("import", s.write(s.client, "third.ovpn", first))
+	s.fails(s.client, "third and first cannot be connected at once: both take 10.0.0.0/16", bin(t, "adit"), "connect", "third", "--timeout", "20s")
+	s.adit("set", "third", "route-=10.0.0.0/16", "route-=fd00:a::/64", "route+=10.0.0.0/24")
+	s.adit("connect", "third", "--timeout", "20s")
+	s.reaches(s.client, none, hostAddr)
+	s.adit("disconnect", "third")
+	s.reaches(s.client, none, hostAddr)
 	if out, err := s.try(s.client, bin(t, "adit"), "disconnect"); err == nil || !strings.Contains(out, "2 tunnels") {
 		t.Errorf("disconnect without a name: %v %s", err, out)
 	}

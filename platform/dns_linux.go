@@ -289,33 +289,25 @@ func (r *resolver) put(ctx context.Context, s *dnsState, t tunnelDNS) error {
 		return undo(err)
 	}
 	r.log.Info("DNS set", "by", managerNames[kind], "servers", len(t.DNS.Servers))
-	if other := s.before(t); other != "" {
+	if other := s.before(t, s.Kind == dnsResolved); other != "" {
 		r.log.Warn("another tunnel's DNS comes first", "device", s.Tunnels[s.index(other)].Device, "asked", r.asked(s, t))
 	}
 	return nil
 }
 
-// before names the tunnel whose servers are asked instead of t's; "" = none.
-func (s *dnsState) before(t tunnelDNS) string {
-	if len(t.DNS.Servers) == 0 {
+// before names the tunnel whose servers are asked instead of t's, by a manager that knows servers for each link or not;
+// "" = none.
+func (s *dnsState) before(t tunnelDNS, links bool) string {
+	i := s.index(t.Name)
+	if i < 0 {
 		return ""
 	}
-	if s.Kind != dnsResolved {
-		if _, first := s.plain(); first != t.Name {
-			return first
-		}
-	} else if full := s.fullName(); t.all() && full != "" && full != t.Name {
-		return full
+	askers := make([]routes.Asker, len(s.Tunnels))
+	for j, o := range s.Tunnels {
+		askers[j] = routes.Asker{Full: o.Full, DNS: o.DNS}
 	}
-	return ""
-}
-
-// fullName is the tunnel of all traffic whose servers get the names of every domain; "" = none.
-func (s *dnsState) fullName() string {
-	for _, t := range s.ordered() {
-		if t.Full && t.all() {
-			return t.Name
-		}
+	if first := routes.Before(askers, i, links); first >= 0 {
+		return s.Tunnels[first].Name
 	}
 	return ""
 }

@@ -112,8 +112,7 @@ func (*resolved) prepare(context.Context, *dnsState) error { return nil }
 // servers are asked for names of every domain. Else all those that want them are, and the first that
 // knows the name wins; names of a domain that a tunnel names go to that tunnel in any case.
 func (s *dnsState) settings(t tunnelDNS) linkSettings {
-	full := s.fullName()
-	l := linkSettings{servers: []linkDNSEx{}, domains: []linkDomain{}, all: t.all() && (full == "" || full == t.Name), extended: t.DNS.SNI != ""}
+	l := linkSettings{servers: []linkDNSEx{}, domains: []linkDomain{}, all: t.all() && s.before(t, true) == "", extended: t.DNS.SNI != ""}
 	for _, a := range t.DNS.Servers {
 		l.servers = append(l.servers, exServer(a.Addr().Unmap().WithZone("").AsSlice(), a.Port(), t.DNS.SNI))
 		l.extended = l.extended || a.Port() != 53

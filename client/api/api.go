@@ -134,6 +134,9 @@ type DNS struct {
 	Split   []string `json:"split"`
 	// Manager is the program or file that carries it out: "systemd-resolved"; "" = there is no DNS, or it is not known.
 	Manager string `json:"manager,omitempty"`
+	// Waits is the profile whose servers are asked in place of these, which wait until it has ended ("another user's
+	// tunnel" of one that is none of the caller's business); "" = they are asked.
+	Waits string `json:"waits,omitempty"`
 }
 
 // Counters count inner packets and their bytes, seen from this machine.

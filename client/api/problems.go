@@ -59,6 +59,7 @@ const (
 	CodeTUNNotPermitted   = "tun_not_permitted"
 	CodeTUNFailed         = "tun_failed"
 	CodeRoutesFailed      = "routes_failed"
+	CodeNetworkConflict   = "network_conflict" // with another tunnel
 	CodeDNSFailed         = "dns_failed"
 	CodeGuardFailed       = "guard_failed"
 	CodeMarkFailed        = "mark_failed"
@@ -249,6 +250,9 @@ var english = map[string]words{
 	CodeTUNFailed: {
 		"cannot make the tunnel device[: {detail}]",
 		"Linux: check that the kernel has tun (modprobe tun); Windows: that wintun.dll lies beside aditd.exe; or try: adit connect FILE --userspace"},
+	CodeNetworkConflict: {
+		"{profile} and {other} cannot be connected at once: both [take {network}][have the address {address}]",
+		"disconnect {other} first[, or keep the network out of one of the two: adit set {profile} route-={network}]"},
 	CodeRoutesFailed: {
 		"cannot set the tunnel's routes[: {detail}]",
 		"everything has been undone; see which route failed with: adit logs"},

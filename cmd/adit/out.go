@@ -405,6 +405,9 @@ func dns(d api.DNS) string {
 	if d.Manager != "" {
 		s += " (by " + d.Manager + ")"
 	}
+	if d.Waits != "" {
+		s += "; waits: names go to the servers of " + d.Waits
+	}
 	return s
 }
 

@@ -129,6 +129,9 @@ var problems = map[string]words{
 	api.CodeTUNFailed: {
 		Key{"The network device could not be made[ ({detail})].", "ネットワークデバイスを作成できませんでした[（{detail}）]。"},
 		Key{"Restart this computer and try again, or ask your administrator.", "コンピューターを再起動してもう一度お試しになるか、管理者にお問い合わせください。"}},
+	api.CodeNetworkConflict: {
+		Key{"{profile} and {other} cannot be connected at once: both [take {network}][have the address {address}].", "{profile}と{other}は同時に接続できません。[どちらも{network}への通信を必要とします][どちらも同じアドレス{address}を使います]。"},
+		Key{"Disconnect {other} first, or ask your administrator which of the two is to take this network.", "先に{other}を切断するか、どちらでこのネットワークに接続すべきか管理者にお問い合わせください。"}},
 	api.CodeRoutesFailed: {
 		Key{"The network routes could not be set[ ({detail})].", "ネットワークの経路を設定できませんでした[（{detail}）]。"},
 		Key{"Everything has been put back. Another VPN may be in the way: end it and try again.", "変更はすべて元に戻しました。ほかのVPNが妨げている場合は、終了してからもう一度お試しください。"}},

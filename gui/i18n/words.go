@@ -87,6 +87,7 @@ var (
 	RowDevice         = Key{"Network device", "ネットワークデバイス"}
 	RowMTU            = Key{"{device}, MTU {mtu}", "{device}（MTU {mtu}）"}
 	RowDNS            = Key{"DNS servers", "DNSサーバー"}
+	DNSWaits          = Key{"{servers} (waiting: the servers of {other} are asked)", "{servers}（待機中：{other}のサーバーが使われています）"}
 	RowDNSOnly        = Key{"Only for names in", "対象のドメイン"}
 	RowSearch         = Key{"Search domains", "検索ドメイン"}
 	RowReceived       = Key{"Received", "受信"}

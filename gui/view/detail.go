@@ -193,7 +193,11 @@ func (r renderer) rows(p api.Profile, c api.Connection) []Row {
 	up := c.State == api.Connected
 	switch {
 	case len(c.DNS.Servers) > 0:
-		add(i18n.RowDNS, r.list(c.DNS.Servers, 8))
+		servers := r.list(c.DNS.Servers, 8)
+		if c.DNS.Waits != "" {
+			servers = r.t(i18n.DNSWaits, "servers", servers, "other", clean(c.DNS.Waits, maxTitle))
+		}
+		add(i18n.RowDNS, servers)
 		add(i18n.RowDNSOnly, r.list(c.DNS.Split, 20))
 		add(i18n.RowSearch, r.list(c.DNS.Search, 20))
 	case up:

@@ -89,6 +89,7 @@ func TestStates(t *testing.T) {
 				c.CertificateExpires = at(5*24*time.Hour + time.Hour)
 			})},
 			{"connected, no network, expired certificate", with(func(c *api.Connection) { c.Routes, c.CertificateExpires = nil, at(-time.Hour) })},
+			{"connected, another tunnel's DNS first", with(func(c *api.Connection) { c.DNS.Waits = "lab" })},
 			{"connected, asked again", with(func(c *api.Connection) { c.Login = &api.Login{ID: "1", Kind: api.LoginOTP} })},
 			{"reconnecting", with(to(api.Reconnecting, "off", lost))},
 			{"reconnecting, guarded", with(to(api.Reconnecting, "auto", lost))},
