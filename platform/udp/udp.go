@@ -75,7 +75,7 @@ type Options struct {
 	// (ErrMark without). Ignored elsewhere. 0 is none.
 	Mark int
 	// Device is the only one by which packets leave, whatever the routes say: SO_BINDTODEVICE on Linux, where
-	// they come by no other one either; IP_UNICAST_IF on Windows. Ignored elsewhere. Empty is any.
+	// they come by no other one either; IP_UNICAST_IF on Windows, IP_BOUND_IF on macOS. Ignored elsewhere. Empty is any.
 	Device string
 }
 
