@@ -43,8 +43,6 @@ var (
 	ServiceNotRunningStart  = Key{"To start it by hand: {start}", "手動で開始するには：{start}"}
 	ServiceNotPermitted     = Key{"You are not permitted to use the Adit service.", "Aditサービスを使用する権限がありません。"}
 	ServiceNotPermittedHint = Key{"Ask your administrator to let you use it. On Linux you need to be in the group adit, and to sign in to the computer again afterwards.", "管理者に使用の許可を依頼してください。Linuxではaditグループに追加してもらい、PCにログインし直す必要があります。"}
-	ServiceUnsupported      = Key{"The Adit service does not run on this system yet, so this window cannot connect.", "Aditサービスはこのシステムにまだ対応していないため、このウィンドウからは接続できません。"}
-	ServiceUnsupportedHint  = Key{"Tunnels for single programs need no service: adit connect FILE --userspace", "プログラム単位のトンネルにはサービスは不要です：adit connect FILE --userspace"}
 	ServiceBroken           = Key{"The connection to the Adit service is lost[: {detail}].", "Aditサービスとの接続が切れました[（{detail}）]。"}
 	ServiceBrokenHint       = Key{"This window tries again by itself.", "このウィンドウは自動的に再試行します。"}
 )

@@ -203,7 +203,6 @@ func TestWatch(t *testing.T) {
 			{api.NewProblem(api.CodeServiceUnreachable, map[string]string{"detail": "the connection broke"}), ServiceLost},
 			{api.NewProblem(api.CodeServiceUnreachable, map[string]string{"detail": api.DetailNotPermitted}), ServiceNotPermitted},
 			{api.NewProblem(api.CodeNotPermitted, map[string]string{"action": "watch the status"}), ServiceNotPermitted},
-			{api.NewProblem(api.CodePlatformUnbuilt, map[string]string{"what": "the service"}), ServiceUnsupported},
 			{nil, ServiceLost}, // it stops in good order
 			{errors.New("something"), ServiceLost},
 		} {

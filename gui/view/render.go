@@ -122,8 +122,6 @@ func (r renderer) away(s ServiceState, p *api.Problem) *Notice {
 		}
 	case ServiceNotPermitted:
 		n.Text, n.Hints = r.t(i18n.ServiceNotPermitted), []string{r.t(i18n.ServiceNotPermittedHint)}
-	case ServiceUnsupported:
-		n.Code, n.Text, n.Hints = api.CodePlatformUnbuilt, r.t(i18n.ServiceUnsupported), []string{r.t(i18n.ServiceUnsupportedHint)}
 	default:
 		n.Text, n.Hints = r.t(i18n.ServiceBroken, "detail", clean(p.Args["detail"], maxPhrase)), []string{r.t(i18n.ServiceBrokenHint)}
 	}

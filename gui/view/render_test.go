@@ -142,7 +142,6 @@ func TestServiceStates(t *testing.T) {
 			{ServiceNotPermitted, api.NewProblem(api.CodeServiceUnreachable, map[string]string{"detail": api.DetailNotPermitted})},
 			{ServiceLost, api.NewProblem(api.CodeServiceUnreachable, map[string]string{"detail": "the connection broke"})},
 			{ServiceLost, api.NewProblem(api.CodeServiceStopping, nil)},
-			{ServiceUnsupported, api.NewProblem(api.CodePlatformUnbuilt, map[string]string{"what": "the service"})},
 		} {
 			s := in(with(func(*api.Connection) {}), l)
 			s.service, s.problem = c.state, c.problem

@@ -76,8 +76,7 @@ const (
 	ServiceReachable    ServiceState = "reachable"
 	ServiceNotRunning   ServiceState = "not running"
 	ServiceNotPermitted ServiceState = "not permitted"
-	ServiceUnsupported  ServiceState = "unsupported" // not on this system
-	ServiceLost         ServiceState = "lost"        // anything else
+	ServiceLost         ServiceState = "lost" // anything else
 )
 
 // Service is the service's state and, unless it is reachable, what to do.

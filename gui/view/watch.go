@@ -59,8 +59,6 @@ func serviceState(p *api.Problem) ServiceState {
 		return ServiceNotRunning
 	case p.Code == api.CodeNotPermitted, p.Code == api.CodeServiceUnreachable && p.Args["detail"] == api.DetailNotPermitted:
 		return ServiceNotPermitted
-	case p.Code == api.CodePlatformUnbuilt:
-		return ServiceUnsupported
 	}
 	return ServiceLost
 }
