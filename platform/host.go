@@ -514,10 +514,13 @@ func (j *journal) cleanMachine(ctx context.Context, m machine, closed []string, 
 		return errors.Join(errs...)
 	}))
 	switch there := slices.Contains(closed, j.name()); {
-	case keep && r.Guard == nil && there: // the journal is gone: nobody knows what it named
-		all := routes.Everything()
-		r.Guard = &all
-		errs = append(errs, m.closeGuard(j.name(), all))
+	case keep && (there || r.Guard != nil):
+		if r.Guard == nil { // the journal is gone: nobody knows what it named
+			all := routes.Everything()
+			r.Guard = &all
+		}
+		// Once more, without a tunnel: what was let pass by the crashed run's device would pass by whose number it is now.
+		errs = append(errs, m.closeGuard(j.name(), *r.Guard))
 	case !keep && (there || r.Guard != nil):
 		did, err := m.openGuard(j.name())
 		count(did)
