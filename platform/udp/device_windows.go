@@ -1,37 +1,12 @@
 package udp
 
-import (
-	"errors"
-	"fmt"
-	"net"
-	"strings"
-	"syscall"
+import "golang.org/x/sys/windows"
 
-	"golang.org/x/sys/windows"
-)
-
-// Control sets what must be set before a socket is bound or connected, for net.Dialer and
-// net.ListenConfig: Device, for TCP sockets, too. Mark is ignored, as there is nothing like it.
-func Control(o Options) func(network, address string, c syscall.RawConn) error {
-	if o.Device == "" {
-		return nil
+// sendBy makes a socket send by the device with an index (IP_UNICAST_IF, IPV6_UNICAST_IF of ws2ipdef.h).
+func sendBy(fd uintptr, index int, inet6 bool) error {
+	level := windows.IPPROTO_IP
+	if inet6 {
+		level = windows.IPPROTO_IPV6
 	}
-	return func(network, _ string, c syscall.RawConn) error {
-		i, err := net.InterfaceByName(o.Device)
-		if err != nil {
-			return fmt.Errorf("send by %s: %w", o.Device, err)
-		}
-		level, inet6 := windows.IPPROTO_IP, strings.HasSuffix(network, "6")
-		if inet6 {
-			level = windows.IPPROTO_IPV6
-		}
-		var failed error
-		err = c.Control(func(fd uintptr) {
-			failed = windows.SetsockoptInt(windows.Handle(fd), level, optionUnicastIF, int(int32(unicastIF(uint32(i.Index), inet6))))
-		})
-		if err := errors.Join(err, failed); err != nil {
-			return fmt.Errorf("send by %s: %w", o.Device, err)
-		}
-		return nil
-	}
+	return windows.SetsockoptInt(windows.Handle(fd), level, optionUnicastIF, int(int32(unicastIF(uint32(index), inet6))))
 }
