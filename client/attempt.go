@@ -198,7 +198,8 @@ type running struct {
 	elsewhere                chan struct{}      // a value: the path may be another one
 	found                    context.CancelFunc // ends discover; nil: there is none
 
-	floats   bool // the server knows us by a peer id, over UDP
+	floats   bool          // the server knows us by a peer id, over UDP
+	grace    time.Duration // for a sign of life in another network
 	receive  func(in *inbound) error
 	lost     func() error // nil, or blocks until the link is lost in a way that receive cannot see
 	gone     atomic.Bool  // the link is closed or broken

@@ -28,7 +28,8 @@ import (
 const (
 	settleQuiet   = 250 * time.Millisecond // without a further change
 	settleMost    = 2 * time.Second
-	floatWait     = 4 * time.Second // for the sign of life
+	floatWait     = 4 * time.Second         // for the sign of life
+	floatSoon     = 2500 * time.Millisecond // the same where a new session asks nobody for anything
 	probeInterval = 500 * time.Millisecond
 	probeGrace    = 50 * time.Millisecond // what was in the old socket's buffer is no sign
 	rebindTimeout = 2 * time.Second
@@ -180,7 +181,10 @@ func (a *running) roam(ctx context.Context, woke bool) {
 // wait for a sign of life.
 func (a *running) follow(ctx context.Context, now time.Time, s *ovpn.Session, woke bool) (probe bool, err error) {
 	c := a.c
-	source := a.link.local()
+	source, before := a.link.local(), c.facts
+	if a.grace = floatWait; c.kept.token != "" || !c.spec.signIn.password && !c.spec.signIn.federated {
+		a.grace = floatSoon
+	}
 	if !a.up.Load() {
 		fctx, cancel := context.WithTimeout(ctx, hostTimeout)
 		defer cancel()
@@ -206,7 +210,7 @@ func (a *running) follow(ctx context.Context, now time.Time, s *ovpn.Session, wo
 		a.track.cut = true
 		return false, nil
 	}
-	gone := known && lostAddress(facts, source)
+	gone := known && (lostAddress(facts, source) || beside(before, source) && !beside(facts, source))
 	other := known && (way.Device != a.track.way.Device || way.Gateway != a.track.way.Gateway)
 	cut := a.track.cut
 	a.track.way, a.track.cut = way, false
@@ -232,6 +236,14 @@ func lostAddress(facts routes.Facts, source netip.Addr) bool {
 		!slices.ContainsFunc(facts.Addresses, func(p netip.Prefix) bool { return p.Addr() == source.WithZone("") })
 }
 
+// beside says whether a network of the machine's own holds an address: that of a cable that was pulled out stays an
+// address, and leads nowhere.
+func beside(facts routes.Facts, a netip.Addr) bool {
+	return a.IsValid() && slices.ContainsFunc(facts.Routes, func(r routes.UnderlayRoute) bool {
+		return !r.Gateway.IsValid() && r.Destination.Bits() > 0 && r.Destination.Contains(a.WithZone(""))
+	})
+}
+
 // rebind puts another socket under the session.
 func (a *running) rebind(ctx context.Context) error {
 	l := a.link.(*udpLink)
@@ -246,7 +258,7 @@ func (a *running) rebind(ctx context.Context) error {
 // whether another change came in between.
 func (a *running) float() (again bool) {
 	begin := time.Now()
-	late := time.NewTimer(floatWait + probeInterval)
+	late := time.NewTimer(a.grace + probeInterval)
 	defer late.Stop()
 	t := time.NewTicker(probeInterval)
 	defer t.Stop()
@@ -270,7 +282,7 @@ func (a *running) float() (again bool) {
 				default: // said already
 				}
 				return nil
-			case now.Sub(begin) >= floatWait:
+			case now.Sub(begin) >= a.grace:
 				return a.moved(s, "nothing comes back")
 			}
 			return s.Probe(now)

@@ -109,7 +109,7 @@ func TestNewSessionAfterMoving(t *testing.T) {
 		name, extra string
 		within      time.Duration
 	}{
-		{"udp", "remote vpn.example.test 1194 udp", floatWait + time.Second},
+		{"udp", "remote vpn.example.test 1194 udp", 3 * time.Second},
 		{"tcp", "remote vpn.example.test 443 tcp", time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -141,6 +141,19 @@ func TestNewSessionAfterMoving(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestBeside: the address of a link that is down is one of the machine's, and leads nowhere.
+func TestBeside(t *testing.T) {
+	up, down := underlay(), elsewhere()
+	own := netip.MustParseAddr("192.168.1.20")
+	down.Addresses = append(down.Addresses, up.Addresses...)
+	if !beside(up, own) || beside(down, own) || lostAddress(down, own) {
+		t.Errorf("up %t, down %t, lost %t", beside(up, own), beside(down, own), lostAddress(down, own))
+	}
+	if beside(up, netip.Addr{}) || beside(up, netip.MustParseAddr("203.0.113.9")) {
+		t.Error("every address is beside")
 	}
 }
 

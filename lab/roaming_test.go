@@ -146,8 +146,9 @@ func TestRoaming(t *testing.T) {
 
 				begin := time.Now()
 				move(s)
+				there := time.Now()
 				s.until(soon, "packets pass again", s.passes)
-				t.Logf("packets pass again after %v", time.Since(begin).Round(10*time.Millisecond))
+				t.Logf("packets pass again %v after the move began, %v after the network was there", time.Since(begin).Round(10*time.Millisecond), time.Since(there).Round(10*time.Millisecond))
 				time.Sleep(3 * time.Second)
 				flows, err := st.end()
 				readdressed := c.Peers == aditToEndpoint && c.Transport == "tcp" && how != "link"
