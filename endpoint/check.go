@@ -28,6 +28,9 @@ func CheckConfig(file string, readFile func(string) ([]byte, error), now time.Ti
 	if len(p.errs) == 0 {
 		c := checking{parsing: p, read: readFile, now: now}
 		c.serverCertificate()
+		if err := c.c.checkHandler(); err != nil {
+			c.wrong("client_connect_handler.exec", c.c.Path(c.c.Handler.Exec), "cannot be started: %v", reasonOf(err))
+		}
 		for i, a := range p.c.Authentication {
 			path := "authentication[" + strconv.Itoa(i) + "]"
 			switch {
@@ -296,4 +299,13 @@ func (c *checking) tokenSecret() {
 			c.wrong("auth_token.secret", file, "%v", err)
 		}
 	}
+}
+
+// reasonOf leaves out the file that an error of the file system names.
+func reasonOf(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }

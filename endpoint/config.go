@@ -51,6 +51,14 @@ type Config struct {
 	Routes              []Route
 	Rules               []Rule
 	ConnectionLog       ConnectionLog
+	Handler             Handler
+}
+
+// Handler is the client connect handler. The zero value: none. At most one of Exec and URL is set.
+type Handler struct {
+	Exec   string // a program
+	URL    string // http or https
+	Schema string // of handler.Schemas
 }
 
 // ConnectionLog is where the connection log goes. The zero value: nowhere. At most one of File and Stdout is set.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/adit-vpn/adit/endpoint/handler"
 	"github.com/adit-vpn/adit/endpoint/network"
 )
 
@@ -138,16 +140,16 @@ func (p *parsing) root(n *yaml.Node) {
 		"networks": p.set(func(n *yaml.Node, at string) {
 			p.list(n, at, p.vpc)
 		}),
-		"associations":        p.set(func(n *yaml.Node, at string) { p.list(n, at, p.association) }),
-		"routes":              p.set(func(n *yaml.Node, at string) { p.list(n, at, p.route) }),
-		"authorization_rules": p.set(func(n *yaml.Node, at string) { p.list(n, at, p.rule) }),
-		"connection_log":      p.set(p.connectionLog),
+		"associations":           p.set(func(n *yaml.Node, at string) { p.list(n, at, p.association) }),
+		"routes":                 p.set(func(n *yaml.Node, at string) { p.list(n, at, p.route) }),
+		"authorization_rules":    p.set(func(n *yaml.Node, at string) { p.list(n, at, p.rule) }),
+		"connection_log":         p.set(p.connectionLog),
+		"client_connect_handler": p.set(p.handler),
 
 		// Keys of the schema that later versions serve.
 		"security_groups":          p.laterUnlessEmpty,
 		"client_route_enforcement": p.laterUnlessEmpty,
 		"banner":                   p.laterUnlessEmpty,
-		"client_connect_handler":   p.later,
 		"api":                      p.later,
 	}
 	p.legacy(known)
@@ -197,6 +199,24 @@ func (p *parsing) connectionLog(n *yaml.Node, path string) {
 	})
 	if (l.File == "") != l.Stdout {
 		p.fail(n, path, "needs file or stdout: true, and not both")
+	}
+}
+
+func (p *parsing) handler(n *yaml.Node, path string) {
+	h := &p.c.Handler
+	h.Schema = "v2"
+	p.mapping(n, path, fields{
+		"exec": func(n *yaml.Node, at string) { p.text(n, at, &h.Exec) },
+		"url": func(n *yaml.Node, at string) {
+			p.text(n, at, &h.URL)
+			if u, err := url.Parse(h.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				p.fail(n, at, "%q is no http or https address", h.URL)
+			}
+		},
+		"schema": func(n *yaml.Node, at string) { p.word(n, at, &h.Schema, handler.Schemas()...) },
+	})
+	if (h.Exec == "") == (h.URL == "") {
+		p.fail(n, path, "needs exec or url, and not both")
 	}
 }
 

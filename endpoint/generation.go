@@ -58,6 +58,9 @@ const renegotiate = 65 * time.Minute
 // pool goes on when the addresses are cut in the same way.
 func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error) {
 	g := &generation{cfg: cfg}
+	if err := g.cfg.checkHandler(); err != nil {
+		return nil, fmt.Errorf("client_connect_handler: %s: %w", g.cfg.Path(g.cfg.Handler.Exec), reasonOf(err))
+	}
 	if err := g.loadTLS(before, l); err != nil {
 		return nil, err
 	}

@@ -97,6 +97,7 @@ type status struct {
 	lease    lease
 	machine  string // machineOf
 	platform string // IV_PLAT
+	posture  string // what the connect handler said
 	key      *ControlKey
 }
 

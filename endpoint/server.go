@@ -58,6 +58,7 @@ type Server struct {
 	turns *turns
 
 	connLog  *connLog
+	handlers *handlers
 	signins  *signins
 	signedIn *signedIn
 
@@ -85,7 +86,7 @@ func New(cfg Config, l Leaves) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), turns: newTurns(handshakeWorkers()), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn(),
-		connLog: &connLog{to: l.ConnectionLog, endpoint: l.EndpointID}}
+		handlers: newHandlers(), connLog: &connLog{to: l.ConnectionLog, endpoint: l.EndpointID}}
 	s.gen.Store(g)
 	for _, tun := range l.Network.Queues() {
 		s.queues = append(s.queues, &queue{tun: tun})
@@ -153,6 +154,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.peers.closeDoor()
 	s.peers.running.Wait()
 	s.signins.running.Wait()
+	s.handlers.wait()
 	for _, l := range listeners {
 		l.close()
 	}

@@ -19,7 +19,10 @@ type judging struct {
 	asked  ovpn.Credentials
 	by     *generation   // whose methods judge
 	proved auth.Identity // so far
-	cancel context.CancelFunc
+
+	handled bool   // the connect handler has let it in
+	posture string // what it said of the client
+	cancel  context.CancelFunc
 }
 
 // What clients are told when it is not their fault.
@@ -175,6 +178,10 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	if ev.Renegotiation {
 		return p.goOn(now, s, j)
 	}
+	if h, there := g.cfg.handler(); there && !j.handled {
+		p.askHandler(h, j)
+		return nil
+	}
 	signedIn, err := p.giveToken(now, j)
 	if err != nil {
 		p.ended = "denied: " + err.Error()
@@ -192,7 +199,7 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	p.holds.Store(true)
 	p.mtu = ivMTU(ev.PeerInfo)
 	p.access.Store(g.access.of(lease.association, who.Groups))
-	p.status.Store(&status{identity: who, digest: j.by.digest(who), session: auth.SessionOf(p.token), signedIn: signedIn, since: now, lease: lease, machine: machineOf(ev.PeerInfo), platform: ev.PeerInfo["IV_PLAT"], key: controlKey(s)})
+	p.status.Store(&status{identity: who, digest: j.by.digest(who), session: auth.SessionOf(p.token), signedIn: signedIn, since: now, lease: lease, machine: machineOf(ev.PeerInfo), platform: ev.PeerInfo["IV_PLAT"], posture: j.posture, key: controlKey(s)})
 	if old := p.server.peers.established(p); old != nil {
 		p.inherit(old)
 		old.cancel(errReplaced)
