@@ -378,3 +378,23 @@ func TestGuardAnnounces(t *testing.T) {
 		announced(false, "alone again")
 	})
 }
+
+// TestGuardLockdownAnswers: the setting answers when everything is closed, with a tunnel and without one.
+func TestGuardLockdownAnswers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newStage(t, s, t.TempDir())
+		for _, name := range []string{"up", "down"} {
+			st.add(alice, name, s.profile(remoteUDP))
+		}
+		st.connect(alice, "up")
+		st.untilState(alice, "up", api.Connected, 5*time.Second)
+		for _, name := range []string{"up", "down"} {
+			st.setting(alice, name, "guard=lockdown")
+			if h := st.hostCalled(hostOf(key{"1000", name})); h == nil || closed(h) != everything {
+				t.Errorf("%s: it answers before the guard is closed", name)
+			}
+			st.setting(alice, name, "guard=auto")
+		}
+	})
+}
