@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -379,7 +380,8 @@ func TestGuardAnnounces(t *testing.T) {
 	})
 }
 
-// TestGuardLockdownAnswers: the setting answers when everything is closed, with a tunnel and without one.
+// TestGuardLockdownAnswers: the setting answers when everything is closed, with a tunnel and without one, and says when it is
+// not.
 func TestGuardLockdownAnswers(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := newServer(t)
@@ -396,5 +398,12 @@ func TestGuardLockdownAnswers(t *testing.T) {
 			}
 			st.setting(alice, name, "guard=auto")
 		}
+		h := st.hostCalled(hostOf(key{"1000", "up"}))
+		h.Fail("Apply", errors.New("no"))
+		if _, err := st.Set(alice, "up", []string{"guard=lockdown"}); err == nil {
+			t.Error("a guard that cannot be closed counts as closed")
+		}
+		h.Fail("Apply", nil)
+		st.until(alice, "up", "closed in the end", time.Minute, func(api.Connection) bool { return closed(h) == everything })
 	})
 }

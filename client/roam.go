@@ -117,6 +117,7 @@ func (a *running) watch(ctx context.Context) {
 				return err
 			}) {
 				a.c.look() // who comes next has to look
+				return     // and not we: the session is on its way out, and would be asked without end
 			}
 		}
 	}
