@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/adit-vpn/adit/endpoint/auth"
@@ -53,14 +55,25 @@ type logEntry struct {
 	DurationSeconds string `json:"connection-duration-seconds"`
 }
 
-// connLog writes entries. Safe for concurrent use; the zero value, and nil, write nothing.
+// connLog keeps entries. A log that is slow, or stands still, holds up no client: run writes them. Safe for concurrent use.
 type connLog struct {
 	to       io.Writer // whole lines; nil: nothing is kept
 	endpoint string
+	lines    chan string   // for run
+	dropped  atomic.Uint64 // since run last said so
 
 	mu      sync.Mutex
 	waiting map[string]logEntry // attempts that wait for an assertion, by the sign-in's state
-	failed  bool                // the last write
+}
+
+// Bounds of the connection log.
+const (
+	maxLines  = 4096            // that wait to be written
+	drainTime = 2 * time.Second // for them at the end
+)
+
+func newConnLog(to io.Writer, endpoint string) *connLog {
+	return &connLog{to: to, endpoint: endpoint, lines: make(chan string, maxLines)}
 }
 
 // maxWaiting bounds the sign-ins in the browser that the log remembers, and their age is bounded with it: the oldest go.
@@ -119,7 +132,7 @@ func (p *peer) logConnected(now time.Time) {
 	e.of(p.status.Load())
 	e.Attempt = "successful"
 	p.logged = true
-	p.server.connLog.write(p.server, e)
+	p.server.connLog.add(e)
 }
 
 // logEnded is the end of one that was logged as connected.
@@ -134,7 +147,7 @@ func (p *peer) logEnded(now time.Time) {
 	e.IngressBytes, e.EgressBytes = strconv.FormatUint(n.RxBytes, 10), strconv.FormatUint(n.TxBytes, 10)
 	e.IngressPackets, e.EgressPackets = strconv.FormatUint(n.RxPackets, 10), strconv.FormatUint(n.TxPackets, 10)
 	e.DurationSeconds = strconv.FormatInt(int64(now.Sub(p.start).Seconds()), 10)
-	p.server.connLog.write(p.server, e)
+	p.server.connLog.add(e)
 }
 
 // logFailed is a client that did not pass. Those whose certificate is wrong are in no log, as on AWS.
@@ -149,7 +162,7 @@ func (p *peer) logFailed(now time.Time, j *judging, reason string) {
 	}
 	e.Posture = orNA(j.posture)
 	e.Attempt, e.FailureReason, e.End = "failed", reason, logTime(now)
-	p.server.connLog.write(p.server, e)
+	p.server.connLog.add(e)
 }
 
 // logAsked is a client that was sent to the browser: its next session brings the answer.
@@ -161,7 +174,7 @@ func (p *peer) logAsked(now time.Time, j *judging, c auth.Challenge) {
 	e := p.entryOf(now, j.asked.PeerInfo)
 	e.CommonName, e.Attempt = orNA(j.proved.CommonName), "waiting-for-assertion"
 	p.server.connLog.wait(d.State, e)
-	p.server.connLog.write(p.server, e)
+	p.server.connLog.add(e)
 }
 
 // logAnswered is the end of the wait, when an answer comes, be it good or not.
@@ -175,7 +188,7 @@ func (p *peer) logAnswered(now time.Time, password push.Secret) {
 		return
 	}
 	e.Type, e.Attempt, e.Reset, e.LastUpdate, e.End = "connection-reset", notSet, "assertion-received", logTime(now), logTime(now)
-	p.server.connLog.write(p.server, e)
+	p.server.connLog.add(e)
 }
 
 // wait remembers an attempt until answered.
@@ -209,23 +222,54 @@ func (l *connLog) answered(state string) (logEntry, bool) {
 	return e, ok
 }
 
-// write appends a line. A log that cannot be written costs no client anything: the endpoint's own log says so, once until it
-// works again.
-func (l *connLog) write(s *Server, e logEntry) {
+// add hands an entry to run. It does not wait: what there is no room for is counted.
+func (l *connLog) add(e logEntry) {
 	if l.to == nil {
 		return
 	}
 	var b strings.Builder
 	enc := json.NewEncoder(&b) // which ends with a line break
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(e)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err == nil {
-		_, err = io.WriteString(l.to, b.String())
+	if err := enc.Encode(e); err != nil {
+		panic(err) // a struct of strings
 	}
-	if err != nil && !l.failed {
-		s.log.Error("the connection log cannot be written", "error", err)
+	select {
+	case l.lines <- b.String():
+	default:
+		l.dropped.Add(1)
 	}
-	l.failed = err != nil
+}
+
+// run writes until lines is closed. What goes wrong is told once, until it works again.
+func (l *connLog) run(log *slog.Logger) {
+	failed := false
+	for line := range l.lines {
+		_, err := io.WriteString(l.to, line)
+		if err != nil && !failed {
+			log.Error("the connection log is not as it should be", "error", err)
+		}
+		failed = err != nil
+		if n := l.dropped.Swap(0); n > 0 {
+			log.Error("the connection log was too slow: entries are lost", "lost", n)
+		}
+	}
+}
+
+// start runs it until end is called, once no client adds anything any more. A log that stands still even then is left alone.
+func (l *connLog) start(log *slog.Logger) (end func()) {
+	if l.to == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); l.run(log) }()
+	return func() {
+		close(l.lines)
+		late := time.NewTimer(drainTime)
+		defer late.Stop()
+		select {
+		case <-done:
+		case <-late.C:
+			log.Error("the connection log stands still: its last entries are lost", "lost", len(l.lines))
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -152,14 +153,16 @@ func TestConnectionLogPasswords(t *testing.T) {
 		"client-ip", "NA", "device-type", "NA")
 }
 
-// broken is a log that cannot be written until it is mended.
+// broken is a log of which only some writes work.
 type broken struct {
-	to   io.Writer
-	fine bool
+	to    io.Writer
+	fine  map[int]bool
+	tries int
 }
 
 func (b *broken) Write(p []byte) (int, error) {
-	if !b.fine {
+	b.tries++
+	if !b.fine[b.tries-1] {
 		return 0, errors.New("no space left on device")
 	}
 	return b.to.Write(p)
@@ -167,31 +170,67 @@ func (b *broken) Write(p []byte) (int, error) {
 
 // TestConnectionLogBroken: a log that cannot be written is told once, and again after it worked.
 func TestConnectionLogBroken(t *testing.T) {
-	r := start(t, "udp")
-	b := &broken{to: r.journal}
-	l := &connLog{to: b}
-	count := func(want int) {
-		t.Helper()
-		if n := strings.Count(r.log.String(), "connection log cannot be written"); n != want {
-			t.Errorf("told %d times, not %d", n, want)
+	said, kept := &lockedBuffer{}, &lockedBuffer{}
+	b := &broken{to: kept, fine: map[int]bool{2: true}}
+	l := newConnLog(b, "")
+	end := l.start(slog.New(slog.NewTextHandler(said, nil)))
+	for _, name := range []string{"", "", "a<b>&c\n", "", ""} {
+		l.add(logEntry{Username: name})
+	}
+	end()
+	if n := strings.Count(said.String(), "not as it should be"); n != 2 {
+		t.Errorf("told %d times: %s", n, said)
+	}
+	if text := kept.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, `"username":"a<b>&c\n"`) {
+		t.Errorf("%q", text)
+	}
+}
+
+// stalled is a log that takes nothing until it is released.
+type stalled chan struct{}
+
+func (s stalled) Write(p []byte) (int, error) { <-s; return len(p), nil }
+
+// TestConnectionLogStalls: a log that stands still holds up neither clients nor the end, is told, and loses what there is no
+// room for.
+func TestConnectionLogStalls(t *testing.T) {
+	said, release := &lockedBuffer{}, make(stalled)
+	l := newConnLog(release, "")
+	end := l.start(slog.New(slog.NewTextHandler(said, nil)))
+	for range maxLines + 100 {
+		l.add(logEntry{})
+	}
+	if n := l.dropped.Load(); n < 99 || n > 100 { // run has one in its hands
+		t.Errorf("%d are lost", n)
+	}
+	end()
+	if !strings.Contains(said.String(), "stands still") {
+		t.Errorf("said %q", said)
+	}
+	close(release)
+	for late := time.Now().Add(patience); !strings.Contains(said.String(), "too slow"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatalf("said %q", said)
 		}
 	}
-	l.write(r.Server, logEntry{})
-	l.write(r.Server, logEntry{})
-	count(1)
-	b.fine = true
-	l.write(r.Server, logEntry{Username: "a<b>&c\n"})
-	b.fine = false
-	l.write(r.Server, logEntry{})
-	count(2)
-	if text := r.journal.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, `"username":"a<b>&c\n"`) {
-		t.Errorf("%q", text)
+}
+
+// TestConnectionLogHoldsNobodyUp: clients come and go while the log stands still.
+func TestConnectionLogHoldsNobodyUp(t *testing.T) {
+	s := make(stalled)
+	t.Cleanup(func() { close(s) }) // after the endpoint has ended
+	r := startLogged(t, "udp", s)
+	for range 3 {
+		d := r.dial(t, r.tlsConfig(t, "ann"))
+		reply := wait[ovpn.PushReply](t, d).Reply
+		d.ping(t, reply.Address.Addr())
+		d.cancel()
 	}
 }
 
 // TestConnectionLogWaiting: what is remembered of sign-ins is bounded, and the oldest go.
 func TestConnectionLogWaiting(t *testing.T) {
-	l := &connLog{to: io.Discard}
+	l := newConnLog(io.Discard, "")
 	for i := range maxWaiting + 10 {
 		l.wait(strconv.Itoa(i), logEntry{ID: strconv.Itoa(i), Start: logTime(time.Unix(int64(i), 0))})
 	}

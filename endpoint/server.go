@@ -3,7 +3,7 @@
 // does. Proving who a client is belongs to endpoint/auth, what lies behind to
 // endpoint/network, the protocol to ovpn.
 //
-// Goroutines: Run starts one per listener and one per UDP socket of it, one per queue of the network, one
+// Goroutines: Run starts one for the connection log, one per listener and one per UDP socket of it, one per queue of the network, one
 // per client (two more on TCP) and one per sign-in that is being checked, and waits for all of them.
 package endpoint
 
@@ -40,8 +40,8 @@ type Leaves struct {
 	TestIdP []byte
 	// SignIns is what Server.SignIns gave in the last run; nil: nothing.
 	SignIns []byte
-	// ConnectionLog takes the lines of the connection log, each in one Write, which must not block for long; nil: there is
-	// none. EndpointID is the endpoint's name in it.
+	// ConnectionLog takes the lines of the connection log, each in one Write by one goroutine; nil: there is none. A Write that
+	// never returns is left behind by Run. EndpointID is the endpoint's name in it.
 	ConnectionLog io.Writer
 	EndpointID    string
 	// Network is opened by the caller; Run closes it in the end, whatever happens.
@@ -86,7 +86,7 @@ func New(cfg Config, l Leaves) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), turns: newTurns(handshakeWorkers()), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn(),
-		handlers: newHandlers(), connLog: &connLog{to: l.ConnectionLog, endpoint: l.EndpointID}}
+		handlers: newHandlers(), connLog: newConnLog(l.ConnectionLog, l.EndpointID)}
 	s.gen.Store(g)
 	for _, tun := range l.Network.Queues() {
 		s.queues = append(s.queues, &queue{tun: tun})
@@ -131,6 +131,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("target network: %w", err)
 	}
 	s.warnInsecure(g.cfg)
+	endLog := s.connLog.start(s.log)
 	close(s.ready)
 
 	// Clients outlive ctx by the time that it takes to tell them, so that sockets
@@ -155,6 +156,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.peers.running.Wait()
 	s.signins.running.Wait()
 	s.handlers.wait()
+	endLog()
 	for _, l := range listeners {
 		l.close()
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -80,10 +81,25 @@ func startWith(t *testing.T, transport, more string) *running {
 	return startOn(t, DefaultListen(), transport, more)
 }
 
+// startLogged has its connection log written elsewhere.
+func startLogged(t *testing.T, transport string, to io.Writer) *running {
+	t.Helper()
+	return startAll(t, DefaultListen(), transport, "", to)
+}
+
 // startOn listens on an address; the port is any.
 func startOn(t *testing.T, listen netip.AddrPort, transport, more string) *running {
 	t.Helper()
+	return startAll(t, listen, transport, more, nil)
+}
+
+// startAll is startOn, with the connection log in journal where it goes nowhere else.
+func startAll(t *testing.T, listen netip.AddrPort, transport, more string, to io.Writer) *running {
+	t.Helper()
 	r := &running{dir: t.TempDir(), log: &lockedBuffer{}, journal: &lockedBuffer{}}
+	if to == nil {
+		to = r.journal
+	}
 	var err error
 	if r.pki, err = pki.Open(filepath.Join(r.dir, "pki")); err != nil {
 		t.Fatal(err)
@@ -117,7 +133,7 @@ func startOn(t *testing.T, listen netip.AddrPort, transport, more string) *runni
 	anyPort := func(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }
 	ctx, cancel := context.WithCancel(context.Background())
 	r.Server, err = New(cfg, Leaves{
-		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, ConnectionLog: r.journal, EndpointID: EndpointID("test"),
+		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, ConnectionLog: to, EndpointID: EndpointID("test"),
 		ListenUDP: func(a netip.AddrPort) ([]udp.Conn, error) {
 			return udp.ListenShared(ctx, anyPort(a), 2, udp.Options{})
 		},

@@ -16,6 +16,7 @@ import (
 type logFile struct {
 	name string
 	most int64 // bytes
+	room int64 // bytes until it is put aside: most, or more after that has failed
 	keep int   // how many old ones stay
 
 	mu   sync.Mutex
@@ -25,7 +26,7 @@ type logFile struct {
 
 // openLogFile opens name, for its owner alone where it is new.
 func openLogFile(name string, most int64, keep int) (*logFile, error) {
-	l := &logFile{name: name, most: most, keep: keep}
+	l := &logFile{name: name, most: most, room: most, keep: keep}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l, l.open()
@@ -54,20 +55,31 @@ func (l *logFile) open() error {
 	return nil
 }
 
-// Write appends a line.
+// Write appends a line. A full file that cannot be put aside stays and takes it all the same, with an error that says so: the
+// next try is when it is as full again.
 func (l *logFile) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file != nil && l.size > 0 && l.size+int64(len(line)) > l.most {
+	var stays error
+	if l.file != nil && l.size > 0 && l.size+int64(len(line)) > l.room {
 		if err := l.turn(); err != nil {
-			return 0, err
+			stays = fmt.Errorf("%s goes on over its size: %w", l.name, err)
+			l.room += l.most
+		} else {
+			l.room = l.most
 		}
 	}
 	if l.file == nil {
 		if err := l.open(); err != nil {
-			return 0, err
+			return 0, errors.Join(stays, err)
 		}
 	}
+	n, err := l.append(line)
+	return n, errors.Join(stays, err)
+}
+
+// append is called with mu held, and the file open.
+func (l *logFile) append(line []byte) (int, error) {
 	n, err := l.file.Write(line)
 	l.size += int64(n)
 	if n < len(line) { // a full disk
@@ -110,6 +122,7 @@ func (l *logFile) reopen() error {
 		}
 		l.file = nil
 	}
+	l.room = l.most
 	return l.open()
 }
 

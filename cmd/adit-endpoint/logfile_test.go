@@ -84,6 +84,40 @@ func TestLogFile(t *testing.T) {
 	}
 }
 
+// TestLogFileStays: one that cannot be put aside loses nothing, and says so once for each size.
+func TestLogFileStays(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "log")
+	if err := os.MkdirAll(name+".1/not empty", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := openLogFile(name, 100, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	said := 0
+	for i := range 30 {
+		n, err := fmt.Fprintf(l, "line %04d\n", i)
+		if n != 10 {
+			t.Fatalf("line %d: %d %v", i, n, err)
+		}
+		if err != nil {
+			said++
+		}
+	}
+	b, err := os.ReadFile(name)
+	if err != nil || strings.Count(string(b), "\n") != 30 || said != 2 {
+		t.Errorf("%d lines, told %d times, %v", strings.Count(string(b), "\n"), said, err)
+	}
+	if err := os.RemoveAll(name + ".1"); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(l, "line 0030")
+	if b, err := os.ReadFile(name); err != nil || string(b) != "line 0030\n" {
+		t.Errorf("%q %v", b, err)
+	}
+}
+
 // TestLogFileTogether: many writers, no line torn, none lost.
 func TestLogFileTogether(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "log")
