@@ -29,6 +29,7 @@ type wiring struct {
 	unattended bool
 	guards     *guards     // of all connections; nil: of this one alone
 	neighbours *neighbours // the same
+	always     func() bool // it is what is always on now; nil: it is not
 	// idle begins parked: the guard is closed, and nobody wants the tunnel.
 	idle     bool
 	host     func() (platform.Host, error)
@@ -82,7 +83,7 @@ type connection struct {
 	cameUp  atomic.Bool // wasUp for the timer of the first connection
 
 	guard  atomic.Value  // string: the guard mode
-	minded chan struct{} // the mode is another one
+	minded chan struct{} // the mode is another one, or what another connection has
 	berth  berth         // where it is parked
 	person atomic.Value  // string: of a managed connection, the owner key of who wanted it; empty: nobody did
 	save   atomic.Bool   // the person wants the password to be saved
@@ -108,6 +109,9 @@ func newConnection(w wiring) *connection {
 	}
 	if c.guards == nil {
 		c.guards = newGuards()
+	}
+	if c.always == nil {
+		c.always = func() bool { return false }
 	}
 	if c.neighbours == nil {
 		c.neighbours = newNeighbours(func() {})

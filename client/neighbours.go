@@ -1,9 +1,11 @@
 package client
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/routes"
@@ -11,7 +13,8 @@ import (
 
 // neighbours knows what each connection takes of the machine, so that two do not take the same: one network, or all
 // traffic, or one address. A network inside a wider one of another tunnel is no conflict: the longer prefix decides, as in
-// every routing table. It knows also whose servers are asked for names. Safe for concurrent use.
+// every routing table. Who comes first keeps what it has, but not from what is always on. It knows also whose servers are
+// asked for names. Safe for concurrent use.
 type neighbours struct {
 	changed func() // what before says may be another word; any goroutine calls it
 
@@ -31,17 +34,49 @@ type share struct {
 func newNeighbours(changed func()) *neighbours { return &neighbours{changed: changed} }
 
 // claim takes what plan has for c, in place of what c has taken before. Its error is a *failure: another connection has
-// taken it, and c's share is as before.
-func (n *neighbours) claim(c *connection, plan routes.Plan, manager string) error {
-	if err := n.take(c, plan, manager); err != nil {
+// taken it, and c's share is as before. What is always on takes it all the same: the other one hears of it and ends, and
+// claim waits for that, so that the two do not meet in the system's tables.
+func (n *neighbours) claim(ctx context.Context, c *connection, plan routes.Plan, manager string) error {
+	s := shareOf(c, plan)
+	s.manager = manager
+	losers, err := n.take(s)
+	if err != nil {
 		return err
 	}
 	n.changed() // not under the lock: who hears of it asks
+	ctx, cancel := context.WithTimeout(ctx, yieldTime)
+	defer cancel()
+	for _, o := range losers {
+		o.look()
+	}
+	for _, o := range losers {
+		c.log.Info("what is always on goes first; another tunnel ends", "other", c.nameOf(o))
+		s.await(ctx, o)
+	}
 	return nil
 }
 
-func (n *neighbours) take(c *connection, plan routes.Plan, manager string) error {
-	s := share{of: c, Asker: routes.Asker{Full: routes.FullTunnel(plan), DNS: plan.DNS}, manager: manager}
+// yieldTime is how long what is always on waits for the end of another tunnel. One that hangs does not keep it away.
+const yieldTime = 10 * time.Second
+
+// await waits until nothing that o has in place is s's, or ctx ends.
+func (s share) await(ctx context.Context, o *connection) {
+	for {
+		x, changed := o.next()
+		if s.conflict(shareOf(o, x.plan)) == nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// shareOf is what plan takes for c.
+func shareOf(c *connection, plan routes.Plan) share {
+	s := share{of: c, Asker: routes.Asker{Full: routes.FullTunnel(plan), DNS: plan.DNS}}
 	for _, p := range plan.Addresses {
 		s.addresses = append(s.addresses, p.Addr())
 	}
@@ -50,13 +85,23 @@ func (n *neighbours) take(c *connection, plan routes.Plan, manager string) error
 			s.networks = append(s.networks, r.Destination)
 		}
 	}
+	return s
+}
+
+// take makes s what its connection has. Losers are the others that must end for it.
+func (n *neighbours) take(s share) (losers []*connection, err error) {
+	c := s.of
+	always := c.always()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, o := range n.list {
-		if o.of != c {
-			if p := s.conflict(o); p != nil {
-				return &failure{verdict: stop, problem: p}
-			}
+		if o.of == c {
+			continue
+		}
+		if p := s.conflict(o); p != nil && !always {
+			return nil, &failure{verdict: stop, problem: p}
+		} else if p != nil {
+			losers = append(losers, o.of)
 		}
 	}
 	i := slices.IndexFunc(n.list, func(o share) bool { return o.of == c })
@@ -68,7 +113,7 @@ func (n *neighbours) take(c *connection, plan routes.Plan, manager string) error
 	default:
 		n.list = slices.Insert(n.list, 0, s)
 	}
-	return nil
+	return losers, nil
 }
 
 // The managers of names whose order of several tunnels is known; the first knows servers for each link.

@@ -120,3 +120,67 @@ func TestWaitingDNS(t *testing.T) {
 		waits("one", "")
 	})
 }
+
+// TestAlwaysOnGoesFirst: what is always on gets the network that another tunnel has, which ends and does not get it back;
+// and it begins first.
+func TestAlwaysOnGoesFirst(t *testing.T) {
+	for _, guard := range []string{"off", "auto"} {
+		inBubble(t, func(t *testing.T) {
+			s := newServer(t)
+			s.answer = func(o *ovpn.Session, ev ovpn.Event) error {
+				if _, ok := ev.(ovpn.PushRequest); ok {
+					r := s.replyTo(o)
+					r.Routes[0].Destination = netip.MustParsePrefix("10.0.0.0/8")
+					_ = o.Push(time.Now(), r)
+					return errHandled
+				}
+				return nil
+			}
+			st := newManaged(t, s, "", map[string]string{"corp": s.profile(remoteUDP)})
+			st.add(alice, "own", s.profile(remoteUDP))
+			st.setting(alice, "own", "guard="+guard)
+			st.connect(alice, "own")
+			st.untilState(alice, "own", api.Connected, 5*time.Second)
+			own := st.hostCalled(hostOf(key{"1000", "own"}))
+			ended := func() {
+				t.Helper()
+				got := st.until(alice, "own", "ended", 5*time.Second, func(c api.Connection) bool { return c.Problem != nil })
+				want := api.Disconnected
+				if guard == "auto" && got.GuardClosed {
+					want = api.Blocked
+				}
+				if got.State != want || got.Problem.Code != api.CodeNetworkConflict || !strings.Contains(got.Problem.Message, "own and corp cannot be connected at once: both take 10.0.0.0/8") {
+					t.Errorf("guard %s: %s, %+v", guard, got.State, got.Problem)
+				}
+				if p := own.Current(); len(p.Routes)+len(p.Addresses) > 0 {
+					t.Errorf("guard %s: left of it: %+v", guard, p)
+				}
+			}
+			const policy = `{"AutoConnect": "corp", "AlwaysOn": true`
+			st.decide(policy + "}")
+			st.untilState(alice, "corp", api.Connected, 5*time.Second)
+			ended()
+			st.connect(alice, "own")
+			ended()
+			st.untilState(alice, "corp", api.Connected, 0)
+
+			// Where there is room for one, it is not the wish of the last run.
+			st.decide("{}")
+			if err := st.Disconnect(t.Context(), alice, ""); err != nil {
+				t.Fatal(err)
+			}
+			if err := st.Disconnect(t.Context(), root, "corp"); err != nil {
+				t.Fatal(err)
+			}
+			st.connect(alice, "own")
+			st.untilState(alice, "own", api.Connected, 5*time.Second)
+			st.stop()
+			st.write("policy.json", policy+`, "MaxConnections": 1}`)
+			st.start()
+			st.untilState(alice, "corp", api.Connected, 5*time.Second)
+			if got := st.until(alice, "own", "refused", 5*time.Second, func(c api.Connection) bool { return c.Problem != nil }); got.Problem.Code != api.CodeTooManyConnections {
+				t.Errorf("%s, %+v", got.State, got.Problem)
+			}
+		})
+	}
+}

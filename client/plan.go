@@ -98,7 +98,7 @@ func (c *connection) tunGone() error {
 
 // apply makes the system look like plan and shows it in the status.
 func (c *connection) apply(ctx context.Context, plan routes.Plan, facts routes.Facts) error {
-	if err := c.neighbours.claim(c, plan, facts.DNSManager); err != nil {
+	if err := c.neighbours.claim(ctx, c, plan, facts.DNSManager); err != nil {
 		return err
 	}
 	if err := c.host.Apply(ctx, plan); err != nil {
@@ -147,7 +147,7 @@ func (c *connection) refreshFor(ctx context.Context, server netip.Addr) (routes.
 	if err != nil {
 		// Such as: no way to the server at the moment. The old plan keeps traffic from leaking.
 		c.log.Warn("the plan stays as it is", errorKey, err)
-		return facts, nil
+		return facts, c.neighbours.claim(ctx, c, c.plan, c.facts.DNSManager) // unless what is always on has taken it
 	}
 	if err := c.apply(ctx, plan, facts); err != nil {
 		return facts, err

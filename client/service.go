@@ -260,6 +260,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	l := &live{wish: w, host: hostOf(k), cancel: cancel, recorded: make(chan struct{}), done: make(chan struct{})}
 	l.conn = newConnection(wiring{
 		spec: sp, settings: r.Settings, timeout: req.Timeout, given: req, unattended: how.unattended, idle: how.idle, guards: s.guards, neighbours: s.neighbours,
+		always:   func() bool { return k == key{managedOwner, s.alwaysOn()} },
 		host:     func() (platform.Host, error) { return s.cfg.Hosts(l.host, l.conn.log) },
 		dialer:   s.cfg.Dialer,
 		resolver: s.cfg.Resolver,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -11,12 +12,19 @@ import (
 
 // How wishes begin and end: what somebody asks for, and what the service resumes by itself.
 
-// resume starts what was wanted when the service last ended, what connects by itself, and the guards that are always
-// closed.
+// resume starts what is always on, what was wanted when the service last ended, what connects by itself, and the guards
+// that are always closed.
 func (s *Service) resume() {
 	m := s.rules()
-	s.hold(m)                            // before anything else, so that nothing leaves
-	for _, w := range s.store.wanted() { // start takes each once
+	s.hold(m) // before anything else, so that nothing leaves
+	wanted := s.store.wanted()
+	always := key{managedOwner, s.alwaysOn()}
+	if i := slices.IndexFunc(wanted, func(w wish) bool { return w.key() == always && !w.Auto }); i >= 0 {
+		s.arouse(wanted[i]) // a person's wish stays that person's
+	} else if always.name != "" {
+		s.autoManaged(m)
+	}
+	for _, w := range wanted { // start takes each once
 		if !w.Auto || !s.automatic(w.key()) { // else beginAll knows when
 			s.arouse(w)
 		}
