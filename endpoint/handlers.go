@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -59,6 +60,9 @@ func (c *Config) handler() (handler.Config, bool) {
 	h := handler.Config{URL: c.Handler.URL, Schema: c.Handler.Schema}
 	if c.Handler.Exec != "" {
 		h.Exec = c.Path(c.Handler.Exec)
+		if whole, err := filepath.Abs(h.Exec); err == nil { // else package handler refuses it
+			h.Exec = whole
+		}
 	}
 	return h, true
 }

@@ -101,6 +101,18 @@ func TestConnectHandler(t *testing.T) {
 	}
 }
 
+// TestConnectHandlerPath: the program lies beside the file, wherever the endpoint was started.
+func TestConnectHandlerPath(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for file, want := range map[string]string{"endpoint.yaml": dir + "/handler", "sub/endpoint.yaml": dir + "/sub/handler", "/etc/x/endpoint.yaml": "/etc/x/handler"} {
+		cfg := Config{File: file, Handler: Handler{Exec: "./handler", Schema: "v2"}}
+		if h, there := cfg.handler(); !there || h.Exec != want {
+			t.Errorf("%s: %q, not %q", file, h.Exec, want)
+		}
+	}
+}
+
 // TestConnectHandlerCrowd: when too many run, others are denied at once, and those that run are waited for at the end.
 func TestConnectHandlerCrowd(t *testing.T) {
 	release := make(chan struct{})

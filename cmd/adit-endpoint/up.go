@@ -161,6 +161,10 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 		return err
 	}
 	dir := cfg.DataDir()
+	whole, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -208,7 +212,7 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 	}
 	srv, err := endpoint.New(cfg, endpoint.Leaves{
 		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, TestIdP: provider.metadata(), SignIns: kept,
-		ConnectionLog: journal.to, EndpointID: endpoint.EndpointID(dir),
+		ConnectionLog: journal.to, EndpointID: endpoint.EndpointID(whole),
 		ListenUDP: func(addr netip.AddrPort) ([]udp.Conn, error) {
 			return udp.ListenShared(cmd.Context(), addr, endpoint.Shards(), udp.Options{})
 		},

@@ -81,6 +81,11 @@ func TestExec(t *testing.T) {
 	if _, err := Ask(t.Context(), Config{Exec: "/nowhere/handler", Schema: "v2"}, nil, Request{}); reason(err) != OtherError {
 		t.Errorf("no program: %v", err)
 	}
+	for _, name := range []string{"sh", "./handler", "bin/sh"} {
+		if _, err := Ask(t.Context(), Config{Exec: name, Schema: "v2"}, nil, Request{}); reason(err) != OtherError || !strings.Contains(err.Error(), "absolute") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Ask(ctx, Config{Exec: script(t, "sleep 600"), Schema: "v2"}, nil, Request{}); !errors.Is(err, context.Canceled) {
