@@ -48,9 +48,10 @@ var allowed = map[string][]string{
 	"platform/seal":      {},
 	"platform/wfp":       {"routes"},
 	"platform/probe":     {},
-	"platform/sessions":  {},
-	"platform/portal":    {},
-	"platform":           {"routes", "platform/udp", "platform/durable", "platform/lock", "platform/offload", "platform/nft", "platform/wfp"},
+	"platform/bus":       {},
+	"platform/sessions":  {"platform/bus"},
+	"platform/portal":    {"platform/bus"},
+	"platform":           {"routes", "platform/bus", "platform/udp", "platform/durable", "platform/lock", "platform/offload", "platform/nft", "platform/wfp"},
 	"platform/userspace": {"platform", "routes", "platform/udp", "platform/offload"},
 
 	"platform/autostart":    {"platform/durable"},

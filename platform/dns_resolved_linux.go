@@ -10,6 +10,8 @@ import (
 
 	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/adit-vpn/adit/platform/bus"
 )
 
 // systemd-resolved on D-Bus, org.freedesktop.resolve1(5).
@@ -65,12 +67,8 @@ func onBus(ctx context.Context, bus string, f func(context.Context, *dbus.Conn) 
 }
 
 // dialBus connects to the system's bus, or to the one at an address.
-func dialBus(ctx context.Context, bus string) (conn *dbus.Conn, err error) {
-	if bus == "" {
-		conn, err = dbus.ConnectSystemBus(dbus.WithContext(ctx))
-	} else {
-		conn, err = dbus.Connect(bus, dbus.WithContext(ctx))
-	}
+func dialBus(ctx context.Context, address string) (*dbus.Conn, error) {
+	conn, err := bus.Dial(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errBus, err)
 	}

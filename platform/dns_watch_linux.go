@@ -10,8 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
+
+	"github.com/adit-vpn/adit/platform/bus"
 )
 
 const (
@@ -111,40 +112,27 @@ func (w *dnsWatch) readFiles(r *resolver, hint, follow func()) {
 func (w *dnsWatch) listen(ctx context.Context, r *resolver, hint func()) {
 	for pause := busAgain; ctx.Err() == nil; pause = min(2*pause, busAgainMost) {
 		err := func() error {
-			conn, err := dialBus(ctx, r.bus)
+			conn, changes, err := bus.Listen(ctx, r.bus,
+				bus.Signal{Sender: bus.Daemon, Path: "/org/freedesktop/DBus", Interface: bus.Daemon, Member: "NameOwnerChanged", Arg0: resolvedName},
+				bus.Signal{Sender: bus.Daemon, Path: "/org/freedesktop/DBus", Interface: bus.Daemon, Member: "NameOwnerChanged", Arg0: nmName},
+				bus.Signal{Sender: resolvedName, Path: resolvedPath, Interface: bus.Daemon + ".Properties", Member: "PropertiesChanged"},
+				bus.Signal{Sender: nmName, Path: nmDNSPath, Interface: bus.Daemon + ".Properties", Member: "PropertiesChanged"})
 			if err != nil {
-				return err
+				return fmt.Errorf("%w: %w", errBus, err)
 			}
 			defer conn.Close()
-			for _, name := range []string{resolvedName, nmName} {
-				if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchInterface("org.freedesktop.DBus"),
-					dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, name)); err != nil {
-					return err
-				}
-			}
-			for sender, path := range map[string]dbus.ObjectPath{resolvedName: resolvedPath, nmName: nmDNSPath} {
-				if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(sender), dbus.WithMatchObjectPath(path),
-					dbus.WithMatchInterface("org.freedesktop.DBus.Properties"), dbus.WithMatchMember("PropertiesChanged")); err != nil {
-					return err
-				}
-			}
-			signals := make(chan *dbus.Signal, 16)
-			conn.Signal(signals)
 			pause = busAgain
 			hint() // what happened before nobody said
 			for {
 				select {
-				case <-ctx.Done():
-					return nil
-				case _, open := <-signals:
-					if !open {
-						return errors.New("the bus is gone")
-					}
+				case <-conn.Context().Done(): // ends with ctx, too
+					return errors.New("the bus is gone")
+				case <-changes:
 					hint()
 				}
 			}
 		}()
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			r.log.Debug("D-Bus not watched at the moment", "error", err)
 		}
 		select {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/adit-vpn/adit/platform/bus"
 )
 
 // NetworkManager on the bus (its D-Bus reference, NMConnectivityState).
@@ -36,14 +38,8 @@ func Look(ctx context.Context, cfg Config) State {
 	return judge(found, cmp.Or(address, readLinks(cmp.Or(cfg.Links, networkdLinks))))
 }
 
-func askNM(ctx context.Context, bus string) (connectivity, string) {
-	var conn *dbus.Conn
-	var err error
-	if bus == "" {
-		conn, err = dbus.ConnectSystemBus(dbus.WithContext(ctx))
-	} else {
-		conn, err = dbus.Connect(bus, dbus.WithContext(ctx))
-	}
+func askNM(ctx context.Context, address string) (connectivity, string) {
+	conn, err := bus.Dial(ctx, address)
 	if err != nil {
 		return unsure, ""
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/adit-vpn/adit/platform/bus"
 )
 
 // logind on the bus: org.freedesktop.login1(5).
@@ -18,12 +20,13 @@ const (
 	logindPath    = dbus.ObjectPath("/org/freedesktop/login1")
 	logindManager = logindName + ".Manager"
 	logindSession = logindName + ".Session"
-	busName       = "org.freedesktop.DBus"
 )
 
 const (
 	maxSessions = 1000
 	callTime    = 5 * time.Second // for one look
+	// lull is at least between two looks: anybody can make a signal that seems to be logind's.
+	lull = time.Second
 	// Pauses before the bus is tried again.
 	again, againMost = 2 * time.Second, time.Minute
 	// firstPerson and nobody bound the accounts that are people's (login.defs(5), UID_MIN).
@@ -34,7 +37,7 @@ const (
 // whenever they are others, until ctx ends (nil). It asks logind over the bus at address; empty: the system's. Without
 // logind it returns ErrNotSupported at once.
 func Watch(ctx context.Context, address string, changed func([]User)) error {
-	conn, err := dial(ctx, address)
+	conn, hints, err := listen(ctx, address)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotSupported, err)
 	}
@@ -52,7 +55,7 @@ func Watch(ctx context.Context, address string, changed func([]User)) error {
 		changed(now)
 	}
 	for pause := again; ; pause = min(2*pause, againMost) {
-		if follow(ctx, conn, func(now []User) { pause = again; tell(now) }); ctx.Err() != nil {
+		if follow(ctx, conn, hints, func(now []User) { pause = again; tell(now) }); ctx.Err() != nil {
 			return nil
 		}
 		for {
@@ -62,9 +65,9 @@ func Watch(ctx context.Context, address string, changed func([]User)) error {
 				return nil
 			case <-time.After(pause):
 			}
-			next, err := dial(ctx, address)
+			next, more, err := listen(ctx, address)
 			if err == nil {
-				conn = next
+				conn, hints = next, more
 				break
 			}
 			pause = min(2*pause, againMost)
@@ -72,11 +75,11 @@ func Watch(ctx context.Context, address string, changed func([]User)) error {
 	}
 }
 
-func dial(ctx context.Context, address string) (*dbus.Conn, error) {
-	if address == "" {
-		return dbus.ConnectSystemBus(dbus.WithContext(ctx))
-	}
-	return dbus.Connect(address, dbus.WithContext(ctx))
+func listen(ctx context.Context, address string) (*dbus.Conn, <-chan struct{}, error) {
+	manager := bus.Signal{Sender: logindName, Path: logindPath, Interface: logindManager}
+	come, gone := manager, manager
+	come.Member, gone.Member = "SessionNew", "SessionRemoved"
+	return bus.Listen(ctx, address, come, gone)
 }
 
 // offers reports whether logind is there, or comes when it is asked.
@@ -85,7 +88,7 @@ func offers(ctx context.Context, conn *dbus.Conn) bool {
 	defer cancel()
 	for _, method := range []string{"ListNames", "ListActivatableNames"} {
 		var names []string
-		if conn.BusObject().CallWithContext(ctx, busName+"."+method, 0).Store(&names) == nil && slices.Contains(names, logindName) {
+		if conn.BusObject().CallWithContext(ctx, bus.Daemon+"."+method, 0).Store(&names) == nil && slices.Contains(names, logindName) {
 			return true
 		}
 	}
@@ -93,16 +96,7 @@ func offers(ctx context.Context, conn *dbus.Conn) bool {
 }
 
 // follow tells who is there, now and at each change, until the bus or logind fails or ctx ends.
-func follow(ctx context.Context, conn *dbus.Conn, tell func([]User)) error {
-	signals := make(chan *dbus.Signal, 64) // one that does not fit is made up for by the next look
-	conn.Signal(signals)
-	defer conn.RemoveSignal(signals)
-	for _, member := range []string{"SessionNew", "SessionRemoved"} {
-		if err := conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(logindName), dbus.WithMatchObjectPath(logindPath),
-			dbus.WithMatchInterface(logindManager), dbus.WithMatchMember(member)); err != nil {
-			return err
-		}
-	}
+func follow(ctx context.Context, conn *dbus.Conn, hints <-chan struct{}, tell func([]User)) error {
 	for {
 		users, err := list(ctx, conn)
 		if err != nil {
@@ -110,12 +104,14 @@ func follow(ctx context.Context, conn *dbus.Conn, tell func([]User)) error {
 		}
 		tell(users)
 		select {
-		case <-ctx.Done():
-			return nil
-		case _, open := <-signals:
-			if !open {
-				return errors.New("the bus is gone")
-			}
+		case <-conn.Context().Done():
+			return errors.New("the bus is gone")
+		case <-time.After(lull):
+		}
+		select {
+		case <-conn.Context().Done(): // ends with ctx, too
+			return errors.New("the bus is gone")
+		case <-hints:
 		}
 	}
 }
@@ -141,7 +137,7 @@ func list(ctx context.Context, conn *dbus.Conn) ([]User, error) {
 			continue
 		}
 		var all map[string]dbus.Variant
-		if err := conn.Object(logindName, s.Path).CallWithContext(ctx, busName+".Properties.GetAll", 0, logindSession).Store(&all); err != nil {
+		if err := conn.Object(logindName, s.Path).CallWithContext(ctx, bus.Daemon+".Properties.GetAll", 0, logindSession).Store(&all); err != nil {
 			if ctx.Err() != nil {
 				return nil, err
 			}

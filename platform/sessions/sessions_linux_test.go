@@ -6,8 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,8 +17,8 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// bus starts a dbus-daemon of the test's own and returns its address, and what ends it.
-func bus(t *testing.T) (address string, end func()) {
+// daemon starts a dbus-daemon of the test's own and returns its address, and what ends it.
+func daemon(t *testing.T) (address string, end func()) {
 	t.Helper()
 	path, err := exec.LookPath("dbus-daemon")
 	if err != nil {
@@ -54,6 +56,7 @@ type logind struct {
 
 	mu       sync.Mutex
 	sessions []session
+	asked    int
 }
 
 type session struct {
@@ -73,6 +76,7 @@ func (l *logind) ListSessions() ([]struct {
 }, *dbus.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.asked++
 	var out []struct {
 		ID   string
 		UID  uint32
@@ -136,7 +140,7 @@ func of(id string, uid uint32, class string) session {
 }
 
 func TestWatch(t *testing.T) {
-	address, end := bus(t)
+	address, end := daemon(t)
 	l := runLogind(t, address)
 	l.have(t, "SessionNew", of("c1", 120, "greeter"))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -177,8 +181,73 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestWatchFlooded: any local user can send signals to the service alone that look like logind's, and others. They cost no
+// goroutines and few questions, and who comes meanwhile is seen.
+func TestWatchFlooded(t *testing.T) {
+	address, _ := daemon(t)
+	l := runLogind(t, address)
+	l.have(t, "SessionNew", of("1", 1000, "user"))
+	other, err := dbus.Connect(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := make(chan []User, 10)
+	done := make(chan error, 1)
+	begin := time.Now()
+	go func() { done <- Watch(ctx, address, func(u []User) { seen <- u }) }()
+	next := func(want ...User) {
+		t.Helper()
+		select {
+		case got := <-seen:
+			if !slices.Equal(got, want) {
+				t.Errorf("%v, want %v", got, want)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("nothing is said")
+		}
+	}
+	next(User{"1000", true})
+	var names []string
+	if err := other.BusObject().Call("org.freedesktop.DBus.ListNames", 0).Store(&names); err != nil {
+		t.Fatal(err)
+	}
+	before := runtime.NumGoroutine()
+	for range 10000 {
+		for _, name := range names {
+			if !strings.HasPrefix(name, ":") || name == other.Names()[0] || slices.Contains(l.conn.Names(), name) {
+				continue
+			}
+			for _, member := range []string{"SessionNew", "Else"} {
+				other.Send(&dbus.Message{Type: dbus.TypeSignal, Headers: map[dbus.HeaderField]dbus.Variant{
+					dbus.FieldDestination: dbus.MakeVariant(name), dbus.FieldPath: dbus.MakeVariant(logindPath),
+					dbus.FieldInterface: dbus.MakeVariant(logindManager), dbus.FieldMember: dbus.MakeVariant(member),
+				}}, nil)
+			}
+		}
+	}
+	if err := other.BusObject().Call("org.freedesktop.DBus.GetId", 0).Err; err != nil { // the daemon has sent them on
+		t.Fatal(err)
+	}
+	if now := runtime.NumGoroutine(); now > before+20 {
+		t.Errorf("%d goroutines, before the flood %d", now, before)
+	}
+	l.have(t, "SessionNew", of("1", 1000, "user"), of("2", 1001, "user"))
+	next(User{"1000", true}, User{"1001", true})
+	l.mu.Lock()
+	if most := 2 + int(time.Since(begin)/lull); l.asked > most {
+		t.Errorf("logind is asked %d times, at most %d are right", l.asked, most)
+	}
+	l.mu.Unlock()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWatchWithoutLogind(t *testing.T) {
-	address, _ := bus(t)
+	address, _ := daemon(t)
 	for _, at := range []string{address, "unix:path=" + filepath.Join(t.TempDir(), "none")} {
 		err := Watch(t.Context(), at, func([]User) { t.Error("it says something") })
 		if !errors.Is(err, ErrNotSupported) {
