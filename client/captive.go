@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,7 +23,7 @@ func captiveCodes() []string {
 		api.CodeControlKeyWrong, api.CodeProtocolError, api.CodeTimeout}
 }
 
-// captive words f anew where the network wants a sign-in.
+// captive words f anew where the network wants a sign-in. What failed is tried again then: nothing has been heard of the server.
 func (c *connection) captive(ctx context.Context, f *failure) *failure {
 	if c.portal == nil || !slices.Contains(captiveCodes(), f.problem.Code) {
 		return f
@@ -33,11 +34,21 @@ func (c *connection) captive(ctx context.Context, f *failure) *failure {
 	if !found.Captive {
 		return f
 	}
-	args := map[string]string{"server": c.scene.server, "url": found.URL}
+	args := map[string]string{"server": c.scene.server, "url": found.URL, "what": api.PortalRetried}
 	if c.plan.Guard.Full() {
 		args["profile"] = c.wiring.status.Profile
 	}
 	out := *f
-	out.problem, out.err = api.NewProblem(api.CodeCaptivePortal, args), f
+	out.verdict, out.problem, out.err = retry, api.NewProblem(api.CodeCaptivePortal, args), f
 	return &out
+}
+
+// lastly is the problem of a connection that ends with p: nothing is tried again by itself then.
+func lastly(p *api.Problem) *api.Problem {
+	if p.Code != api.CodeCaptivePortal {
+		return p
+	}
+	args := maps.Clone(p.Args)
+	args["what"] = api.PortalOver
+	return api.NewProblem(p.Code, args)
 }

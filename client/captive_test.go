@@ -40,13 +40,25 @@ func TestCaptivePortal(t *testing.T) {
 			t.Fatal(err)
 		}
 		conn := st.blocked(alice, "all", api.CodeCaptivePortal)
+		if !strings.Contains(conn.Problem.Hint, "; connect again then") || strings.Contains(conn.Problem.Hint, "by itself") {
+			t.Errorf("it promises what does not come: %+v", conn.Problem)
+		}
 		if !strings.Contains(conn.Problem.Hint, "\nthe guard of all blocks web pages meanwhile") {
 			t.Errorf("%+v", conn.Problem)
 		}
 
+		// What would end the connection without the portal, does not with it: a name that is not found, a refused handshake.
+		at := &connection{wiring: wiring{portal: st.cfg.Portal}}
+		for _, v := range []verdict{again, absent, stop} {
+			f := at.captive(t.Context(), fail(v, api.CodeTLSFailed, nil, nil))
+			if f.verdict != retry || !strings.Contains(f.problem.Hint, "; the connection is tried again by itself") {
+				t.Errorf("verdict %d becomes %d: %+v", v, f.verdict, f.problem)
+			}
+		}
+
 		// A refusal has another reason.
 		s.set(func() { s.silent, s.refused = false, false })
-		if f := (&connection{wiring: wiring{portal: st.cfg.Portal}}).captive(t.Context(), fail(stop, api.CodeAuthFailed, nil, nil)); f.problem.Code != api.CodeAuthFailed {
+		if f := at.captive(t.Context(), fail(stop, api.CodeAuthFailed, nil, nil)); f.problem.Code != api.CodeAuthFailed {
 			t.Errorf("%+v", f.problem)
 		}
 	})

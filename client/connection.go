@@ -223,7 +223,7 @@ func (c *connection) pursue(ctx context.Context) error {
 			if c.remotes.advance(f.advance) {
 				round++
 				if hopeless && !c.wasUp || c.spec.rounds > 0 && round >= c.spec.rounds {
-					return f.problem
+					return lastly(f.problem)
 				}
 				hopeless = true
 			}
@@ -268,11 +268,11 @@ func (c *connection) limitFirst(ctx context.Context) (context.Context, func()) {
 // that was met, or else how far it came.
 func (c *connection) tooLate() *api.Problem {
 	if c.status.Problem != nil {
-		return c.status.Problem
+		return lastly(c.status.Problem)
 	}
 	at := c.scene
 	at.resolved = c.status.Server.Address != ""
-	return c.captive(context.Background(), &failure{problem: lateProblem(at, c.timeout)}).problem
+	return lastly(c.captive(context.Background(), &failure{problem: lateProblem(at, c.timeout)}).problem)
 }
 
 // lostWhileUp says whether the attempt that just ended had the tunnel up.

@@ -112,6 +112,12 @@ const (
 	FileText      = "no line of it is one of OpenVPN's"
 )
 
+// What comes after a sign-in to the network, with CodeCaptivePortal.
+const (
+	PortalRetried = "the connection is tried again by itself"
+	PortalOver    = "connect again then"
+)
+
 // The details of CodeServiceUnreachable that say what a person can do about it.
 const (
 	DetailNotRunning   = "it is not running"
@@ -142,7 +148,7 @@ var english = map[string]words{
 		"check that it is online: cable, Wi-Fi, another VPN that has taken the routes\na server with an IPv6 address alone needs IPv6 here, one with an IPv4 address alone IPv4"},
 	CodeCaptivePortal: {
 		"{server} cannot be reached: this network seems to want you to sign in to it first[, at {url}]",
-		"open a web page in the browser and sign in to the network; the connection is tried again by itself[\nthe guard of {profile} blocks web pages meanwhile: disconnect it, sign in to the network, and connect again]"},
+		"open a web page in the browser and sign in to the network; {what}[\nthe guard of {profile} blocks web pages meanwhile: disconnect it, sign in to the network, and connect again]"},
 	CodeServerRefused: {
 		"the server refused the connection[: {detail}]",
 		"ask the server's administrator why; the server's log names the reason"},

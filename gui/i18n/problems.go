@@ -19,7 +19,7 @@ var problems = map[string]words{
 		Key{"Connect to Wi-Fi or plug in the cable. Another VPN may also be in the way.", "Wi-Fiまたはケーブルでネットワークに接続してください。ほかのVPNが妨げている場合もあります。"}},
 	api.CodeCaptivePortal: {
 		Key{"This network seems to want you to sign in to it first[ ({url})].", "このネットワークの利用にはログインが必要なようです[（{url}）]。"},
-		Key{"Open a web page in the browser and sign in to the network. The connection is tried again by itself.[\nThe guard of {profile} blocks web pages meanwhile: disconnect it, sign in to the network, and connect again.]", "ブラウザーで任意のページを開き、ネットワークにログインしてください。接続は自動的に再試行されます。[\nその間、{profile}のガードがウェブページを遮断しています。一度切断してネットワークにログインしてから、もう一度接続してください。]"}},
+		Key{"Open a web page in the browser and sign in to the network; {what}.[\nThe guard of {profile} blocks web pages meanwhile: disconnect it, sign in to the network, and connect again.]", "ブラウザーで任意のページを開き、ネットワークにログインしてください。{what}。[\nその間、{profile}のガードがウェブページを遮断しています。一度切断してネットワークにログインしてから、もう一度接続してください。]"}},
 	api.CodeServerRefused: {
 		Key{"The server refused the connection[ ({detail})].", "サーバーが接続を拒否しました[（{detail}）]。"},
 		Key{"Ask your administrator why.", "理由を管理者にお問い合わせください。"}},

@@ -398,6 +398,8 @@ var arguments = map[string]Key{
 	"user name and password":                 {"user name and password", "ユーザー名とパスワード"},
 	"user name, password or one-time code":   {"user name, password or one-time code", "ユーザー名、パスワード、またはワンタイムコード"},
 	"a tunnel of the whole system":           {"a tunnel of the whole system", "システム全体のトンネル"},
+	api.PortalRetried:                        {"the connection is tried again by itself", "接続は自動的に再試行されます"},
+	api.PortalOver:                           {"connect again then", "そのあと、もう一度接続してください"},
 	"it is not running":                      {"it is not running", "動作していません"},
 	"permission denied":                      {"permission denied", "アクセスが拒否されました"},
 	"the connection broke":                   {"the connection broke", "接続が切れました"},
