@@ -285,6 +285,11 @@ func TestFullTunnelAndBack(t *testing.T) {
 	if f, err := h.Facts(ctx); err != nil || len(f.Routes) != 4 || len(f.Addresses) != 2 || len(f.DNS) != 1 || f.DNS[0].String() != "192.168.1.1" {
 		t.Errorf("facts beside a tunnel: %+v %v", f, err)
 	}
+	other := openHost(t, dir, "two", etc)
+	if f, err := other.Facts(ctx); err != nil || len(f.Routes) != 4 || len(f.Addresses) != 2 {
+		t.Errorf("facts beside another one's tunnel: %+v %v", f, err)
+	}
+	must(t, other.Close())
 	// A packet of an application comes out of the device.
 	conn, err := net.Dial("udp", "192.0.2.1:9")
 	must(t, err)

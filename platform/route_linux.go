@@ -225,7 +225,8 @@ func (h *linuxHost) forget(r row) {
 	h.record.Routes = slices.DeleteFunc(h.record.Routes, func(x row) bool { return x.key() == r.key() })
 }
 
-// Facts reads the main table and the addresses, without our own rows and device.
+// Facts reads the main table and the addresses, without our own rows, and without the devices of our tunnels: other Hosts',
+// too.
 func (h *linuxHost) Facts(ctx context.Context) (routes.Facts, error) {
 	if err := h.usable(ctx); err != nil {
 		return routes.Facts{}, err
@@ -238,12 +239,15 @@ func (h *linuxHost) Facts(ctx context.Context) (routes.Facts, error) {
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return routes.Facts{}, fmt.Errorf("read links: %w", err)
 	}
-	names, hardware := map[int]string{}, map[int]string{}
+	names, hardware, own := map[int]string{}, map[int]string{}, map[int]bool{}
 	for _, l := range links {
 		a := l.Attrs()
 		names[a.Index], hardware[a.Index] = a.Name, a.HardwareAddr.String()
+		own[a.Index] = a.Group == tunnelGroup
 	}
-	own := h.deviceIndex()
+	if i := h.deviceIndex(); i != 0 {
+		own[i] = true // it has its group only once it is open
+	}
 	var f routes.Facts
 	for _, k := range all {
 		if k.Type != unix.RTN_UNICAST || k.Protocol == routeProtocol {
@@ -253,7 +257,7 @@ func (h *linuxHost) Facts(ctx context.Context) (routes.Facts, error) {
 			k.LinkIndex, k.Gw = k.MultiPath[0].LinkIndex, k.MultiPath[0].Gw
 		}
 		r, ok := rowOf(k)
-		if !ok || r.Index == own && own != 0 || k.Flags&unix.RTNH_F_DEAD != 0 {
+		if !ok || own[r.Index] || k.Flags&unix.RTNH_F_DEAD != 0 {
 			continue
 		}
 		f.Routes = append(f.Routes, routes.UnderlayRoute{Destination: r.Destination, Gateway: r.Gateway,
@@ -264,7 +268,7 @@ func (h *linuxHost) Facts(ctx context.Context) (routes.Facts, error) {
 		return routes.Facts{}, fmt.Errorf("read addresses: %w", err)
 	}
 	for _, a := range addrs {
-		if a.LinkIndex == own && own != 0 {
+		if own[a.LinkIndex] {
 			continue
 		}
 		if p, ok := prefixOf(a.IPNet, 0); ok && !p.Addr().IsLoopback() {
