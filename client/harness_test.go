@@ -461,6 +461,7 @@ type stage struct {
 	named   []string                // of hosts, in the order in which they came
 	left    map[string]routes.Guard // what hosts find closed
 	failed  map[string]error        // for new hosts: call → error
+	slow    time.Duration           // how long it takes to make a tunnel's
 }
 
 var (
@@ -514,6 +515,9 @@ func (st *stage) start() {
 		Offline: func() bool { st.mu.Lock(); defer st.mu.Unlock(); return st.offline },
 		Log:     slog.New(slog.NewTextHandler(testLog{st.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Hosts: func(name string, _ *slog.Logger) (platform.Host, error) {
+			if name != trustHost {
+				time.Sleep(st.slow)
+			}
 			st.mu.Lock()
 			defer st.mu.Unlock()
 			h := platformtest.NewHost(st.facts)

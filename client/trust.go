@@ -221,13 +221,14 @@ func (s *Service) endAuto(ctx context.Context) {
 
 // prove looks once for the networks, past all tunnels and guards. Its error is the Host's.
 func (s *Service) prove(ctx context.Context, h platform.Host, networks []TrustedNetwork) (state trusting, network string, err error) {
+	s.awaitLockdown()
 	ctx, cancel := context.WithTimeout(ctx, trustTime)
 	defer cancel()
 	facts, err := h.Facts(ctx)
 	if err != nil {
 		return untrusted, "", err
 	}
-	if !slices.ContainsFunc(facts.Addresses, func(p netip.Prefix) bool { return p.Addr().IsGlobalUnicast() }) {
+	if !anyNetwork(facts, networks) {
 		return trustOpen, "", nil // there is no network to judge
 	}
 	guard := routes.Guard{Resolvers: facts.Resolvers()}
@@ -282,9 +283,46 @@ func (s *Service) prove(ctx context.Context, h platform.Host, networks []Trusted
 	return state, network, nil
 }
 
-// closed says whether the guard of a tunnel is closed, or may be, of the last run.
+// anyNetwork says whether there is a network: a way out, to a resolver or to one of the networks' servers. An address is none: that
+// of a bridge for containers or virtual machines leads nowhere.
+func anyNetwork(facts routes.Facts, networks []TrustedNetwork) bool {
+	reached := func(a netip.Addr) bool { _, ok := facts.Way(a); return ok }
+	return slices.ContainsFunc(facts.Routes, func(r routes.UnderlayRoute) bool { return r.Gateway.IsValid() || r.Destination.Bits() == 0 }) ||
+		slices.ContainsFunc(facts.Resolvers(), reached) ||
+		slices.ContainsFunc(networks, func(n TrustedNetwork) bool {
+			host, _, _ := n.server()
+			a, err := netip.ParseAddr(host)
+			return err == nil && reached(a)
+		})
+}
+
+// locked are the connections in lockdown.
+func (s *Service) locked() []*live {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*live
+	for _, l := range s.live {
+		if l.conn.mode() == guardLockdown && !l.ending {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// awaitLockdown waits until what is to be closed always is, so that it does not close on the look.
+func (s *Service) awaitLockdown() {
+	for _, l := range s.locked() {
+		if err := s.shutTight(l); err != nil {
+			s.log.Warn("trusted networks are looked for before the guard is closed", errorKey, err)
+			return
+		}
+	}
+}
+
+// closed says whether the guard of a tunnel is closed, or may be: one that is about to close, or of the last run.
 func (s *Service) closed() bool {
-	return s.guards.any() || slices.ContainsFunc(s.store.wanted(), func(w wish) bool { return s.liveOf(w.key()) == nil })
+	_, held := s.holder(s.rules())
+	return held || s.guards.any() || len(s.locked()) > 0 || slices.ContainsFunc(s.store.wanted(), func(w wish) bool { return s.liveOf(w.key()) == nil })
 }
 
 // addressed is a network whose server's addresses are known; none: it is not found here.

@@ -276,3 +276,54 @@ func TestTrustedNetworkLockdown(t *testing.T) {
 		st.untilState(bob, "corp", api.Connected, 5*time.Second)
 	})
 }
+
+// TestTrustedNetworkAtBoot: where the office is there from the beginning, lockdown closes first, the look goes past it, and
+// nothing connects.
+func TestTrustedNetworkAtBoot(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.answers(&o.good)
+		st := newManaged(t, o.server, o.policy(`, "AutoConnect": "corp", "AlwaysOn": true, "BlockWhenDisconnected": true`), map[string]string{"corp": o.profile(remoteUDP)})
+		st.stop()
+		st.slow = time.Second
+		st.start()
+		if p := st.hostCalled(trustHost).Plans(); len(p) > 0 || st.Status(bob).Policy.TrustedNetwork != "" {
+			t.Errorf("it was looked for before the guard was closed, with %+v", p)
+		}
+		time.Sleep(2 * time.Second)
+		var outer []routes.Endpoint
+		for _, p := range st.hostCalled(trustHost).Plans() {
+			outer = append(outer, p.Guard.Outer...)
+		}
+		if want := (routes.Endpoint{Address: netip.MustParseAddr("192.168.1.5"), Port: 443, Transport: "tcp"}); !slices.Contains(outer, want) {
+			t.Errorf("it was let through to %v", outer)
+		}
+		if got := st.connections(); !slices.Equal(got, []string{"corp blocked"}) || closed(st.host(0)) != everything || st.Status(bob).Policy.TrustedNetwork != officeURL {
+			t.Errorf("%q, closed %s", got, closed(st.host(0)))
+		}
+	})
+}
+
+// TestTrustedNetworkWithoutWay: a bridge is no network, unless a resolver is behind it.
+func TestTrustedNetworkWithoutWay(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.answers(&o.good)
+		st := newManaged(t, o.server, o.policy(`, "AutoConnect": "corp", "AlwaysOn": true`), map[string]string{"corp": o.profile(remoteUDP)})
+		docker := routes.Facts{
+			Routes:    []routes.UnderlayRoute{{Destination: netip.MustParsePrefix("172.17.0.0/16"), Device: "docker0"}},
+			Addresses: []netip.Prefix{netip.MustParsePrefix("172.17.0.1/16")},
+		}
+		st.facts = docker
+		st.stop()
+		st.start()
+		time.Sleep(2 * trustRest)
+		if got := st.connections(); len(got) != 0 || st.Status(bob).Policy.TrustedNetwork != "" {
+			t.Errorf("without a network %q", got)
+		}
+		docker.DNS = []netip.Addr{netip.MustParseAddr("172.17.0.9")} // a network from which nothing leads out
+		o.answers(nil)
+		st.hostCalled(trustHost).SetFacts(docker)
+		st.untilState(bob, "corp", api.Connected, 10*time.Second)
+	})
+}
