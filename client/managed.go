@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -207,7 +208,7 @@ func (s *Service) arouse(w wish) {
 		return
 	}
 	if l.conn.berth.isParked() {
-		if _, err := s.rouse(k, w, api.ConnectRequest{}); err != nil && !api.IsCode(err, api.CodeAlreadyConnected) {
+		if _, err := s.rouse(k, w, api.ConnectRequest{}); err != nil && !api.IsCode(err, api.CodeAlreadyConnected) && !errors.Is(err, errRests) {
 			s.log.Warn("cannot connect", profileKey, k.name, ownerKey, k.owner, errorKey, err)
 		}
 	}

@@ -249,6 +249,8 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 		return nil, api.NewProblem(api.CodeServiceStopping, nil)
 	case s.live[k] != nil:
 		return nil, api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
+	case !how.idle && w.Auto && !s.mayBegin():
+		return nil, errRests
 	case !how.idle && s.activeLocked() >= s.rules().policy.MaxConnections:
 		return nil, s.tooMany()
 	}

@@ -87,6 +87,10 @@ func (t *trust) look() {
 	}
 }
 
+// errRests says that something is not to connect by itself here. Whoever asked mayBegin before may have waited since: it is
+// asked again with the lock that endAuto takes, which then ends what came first.
+var errRests = errors.New("nothing connects by itself in this network")
+
 // mayBegin says whether something may connect by itself. Where networks are trusted that is first to be found out.
 func (s *Service) mayBegin() bool {
 	return len(s.rules().policy.TrustedNetworks) == 0 || s.trust.now() == untrusted

@@ -327,3 +327,26 @@ func TestTrustedNetworkWithoutWay(t *testing.T) {
 		st.untilState(bob, "corp", api.Connected, 10*time.Second)
 	})
 }
+
+// TestBeginsTooLate: what was asked for before the network was found to be trusted, and has waited since, does not begin.
+func TestBeginsTooLate(t *testing.T) {
+	for _, lockdown := range []bool{false, true} {
+		inBubble(t, func(t *testing.T) {
+			o := newOffice(t)
+			o.answers(&o.good)
+			st := newManaged(t, o.server, o.policy(fmt.Sprintf(`, "AutoConnect": "corp", "BlockWhenDisconnected": %t`, lockdown)), map[string]string{"corp": o.profile(remoteUDP)})
+			time.Sleep(time.Minute)
+			before := st.connections()
+			if want := map[bool][]string{true: {"corp blocked"}}[lockdown]; !slices.Equal(before, want) {
+				t.Errorf("in the office %q", before)
+			}
+			st.arouse(wish{Owner: managedOwner, Profile: "corp", Auto: true})
+			time.Sleep(time.Minute)
+			if got := st.connections(); !slices.Equal(got, before) {
+				t.Errorf("too late %q", got)
+			}
+			st.connect(bob, "corp") // a person may
+			st.untilState(bob, "corp", api.Connected, 5*time.Second)
+		})
+	}
+}

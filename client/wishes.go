@@ -25,7 +25,7 @@ func (s *Service) resume() {
 		s.autoManaged(m)
 	}
 	for _, w := range wanted { // start takes each once
-		if !w.Auto || !s.automatic(w.key()) { // else beginAll knows when
+		if !w.Auto { // else beginAll knows when
 			s.arouse(w)
 		}
 	}
@@ -51,6 +51,11 @@ func (s *Service) beginAll() {
 	if !s.mayBegin() {
 		return
 	}
+	for _, w := range s.store.wanted() { // began by itself once, and goes on
+		if w.Auto && !s.automatic(w.key()) {
+			s.arouse(w)
+		}
+	}
 	if !m.policy.set["AutoConnect"] {
 		for _, w := range s.store.automatic() {
 			if s.present.is(w.Owner) || s.alone(w.key()) {
@@ -75,7 +80,7 @@ func (s *Service) resumeOne(w wish, idle bool) {
 			}
 		}
 		close(l.recorded)
-	case api.IsCode(err, api.CodeAlreadyConnected):
+	case api.IsCode(err, api.CodeAlreadyConnected), errors.Is(err, errRests):
 	default:
 		log.Warn("cannot resume the connection", errorKey, err)
 		s.board.put(k, api.Connection{Profile: w.Profile, Owner: w.OwnerName, State: api.Disconnected,
@@ -159,6 +164,8 @@ func (s *Service) wake(k key, w wish, req api.ConnectRequest) (l *live, begun <-
 	switch {
 	case l == nil || l.ending || !l.conn.berth.isParked():
 		return nil, nil, nil
+	case w.Auto && !s.mayBegin():
+		return l, nil, errRests
 	case s.activeLocked() >= s.rules().policy.MaxConnections:
 		return l, nil, s.tooMany()
 	}
