@@ -184,3 +184,25 @@ func TestAlwaysOnGoesFirst(t *testing.T) {
 		})
 	}
 }
+
+// TestAlwaysOnHasRoom: as many tunnels as may be do not keep away what is always on, parked in lockdown or not begun.
+func TestAlwaysOnHasRoom(t *testing.T) {
+	for _, more := range []string{"", `, "BlockWhenDisconnected": true`} {
+		inBubble(t, func(t *testing.T) {
+			s := newServer(t)
+			policy := `{"AutoConnect": "corp", "MaxConnections": 1` + more
+			st := newManaged(t, s, policy+"}", map[string]string{"corp": s.profile(remoteUDP)})
+			st.untilState(alice, "corp", api.Connected, 5*time.Second)
+			if err := st.Disconnect(t.Context(), root, "corp"); err != nil {
+				t.Fatal(err)
+			}
+			st.add(alice, "own", s.profile(remoteUDP))
+			st.connect(alice, "own")
+			st.untilState(alice, "own", api.Connected, 5*time.Second)
+			refused(t, "one too many", st.Connect(bob, api.ConnectRequest{Profile: "corp"}), api.CodeTooManyConnections)
+			st.decide(policy + `, "AlwaysOn": true}`)
+			st.untilState(alice, "corp", api.Connected, 5*time.Second)
+			st.untilState(alice, "own", api.Connected, 0)
+		})
+	}
+}

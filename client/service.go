@@ -251,7 +251,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 		return nil, api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
 	case !how.idle && w.Auto && !s.mayBegin():
 		return nil, errRests
-	case !how.idle && s.activeLocked() >= s.rules().policy.MaxConnections:
+	case !how.idle && s.fullLocked(k):
 		return nil, s.tooMany()
 	}
 	state := api.Connecting
@@ -325,6 +325,12 @@ func (s *Service) activeLocked() int {
 		}
 	}
 	return n
+}
+
+// fullLocked says whether there is no room for k beside the connections that make attempts. There always is for what is
+// always on, so that nobody keeps it away with other tunnels.
+func (s *Service) fullLocked(k key) bool {
+	return k != key{managedOwner, s.alwaysOn()} && s.activeLocked() >= s.rules().policy.MaxConnections
 }
 
 // keep runs one connection to its end and shows how it ended.

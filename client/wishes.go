@@ -166,7 +166,7 @@ func (s *Service) wake(k key, w wish, req api.ConnectRequest) (l *live, begun <-
 		return nil, nil, nil
 	case w.Auto && !s.mayBegin():
 		return l, nil, errRests
-	case s.activeLocked() >= s.rules().policy.MaxConnections:
+	case s.fullLocked(k):
 		return l, nil, s.tooMany()
 	}
 	r, err := s.record(k, w.Person)
