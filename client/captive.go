@@ -24,6 +24,7 @@ func captiveCodes() []string {
 }
 
 // captive words f anew where the network wants a sign-in. What failed is tried again then: nothing has been heard of the server.
+// A sign-in page that the network only names explains nothing, and becomes a hint.
 func (c *connection) captive(ctx context.Context, f *failure) *failure {
 	if c.portal == nil || !slices.Contains(captiveCodes(), f.problem.Code) {
 		return f
@@ -31,14 +32,20 @@ func (c *connection) captive(ctx context.Context, f *failure) *failure {
 	ctx, cancel := context.WithTimeout(ctx, portalTime)
 	defer cancel()
 	found := c.portal(ctx)
-	if !found.Captive {
+	out := *f
+	switch {
+	case !found.Captive && found.URL == "":
 		return f
+	case !found.Captive:
+		args := map[string]string{api.ArgPortal: found.URL}
+		maps.Copy(args, f.problem.Args)
+		out.problem = api.NewProblem(f.problem.Code, args)
+		return &out
 	}
 	args := map[string]string{"server": c.scene.server, "url": found.URL, "what": api.PortalRetried}
 	if c.plan.Guard.Full() {
 		args["profile"] = c.wiring.status.Profile
 	}
-	out := *f
 	out.verdict, out.problem, out.err = retry, api.NewProblem(api.CodeCaptivePortal, args), f
 	return &out
 }

@@ -56,9 +56,18 @@ func TestCaptivePortal(t *testing.T) {
 			}
 		}
 
+		// A page that the network only names hides nothing: the failure and its verdict stay.
+		set(portal.State{URL: "https://portal.example.com/"})
+		f := at.captive(t.Context(), fail(again, api.CodeTLSFailed, map[string]string{"server": "vpn.example.com"}, nil))
+		plain := api.NewProblem(api.CodeTLSFailed, map[string]string{"server": "vpn.example.com"})
+		if f.verdict != again || f.problem.Code != plain.Code || f.problem.Message != plain.Message ||
+			!strings.HasPrefix(f.problem.Hint, plain.Hint+"\n") || !strings.Contains(f.problem.Hint, "https://portal.example.com/") {
+			t.Errorf("%d: %+v", f.verdict, f.problem)
+		}
+
 		// A refusal has another reason.
 		s.set(func() { s.silent, s.refused = false, false })
-		if f := at.captive(t.Context(), fail(stop, api.CodeAuthFailed, nil, nil)); f.problem.Code != api.CodeAuthFailed {
+		if f = at.captive(t.Context(), fail(stop, api.CodeAuthFailed, nil, nil)); f.problem.Code != api.CodeAuthFailed {
 			t.Errorf("%+v", f.problem)
 		}
 	})

@@ -118,6 +118,12 @@ const (
 	PortalOver    = "connect again then"
 )
 
+// ArgPortal is an argument that any Problem may have: the address of the sign-in page that the network names. It adds a hint.
+const ArgPortal = "portal"
+
+// portalHint is for people where nobody knows whether the network wants the sign-in.
+const portalHint = "this network names a sign-in page, {portal}: if web pages do not open either, sign in there first"
+
 // The details of CodeServiceUnreachable that say what a person can do about it.
 const (
 	DetailNotRunning   = "it is not running"
@@ -384,7 +390,11 @@ func NewProblem(code string, args map[string]string) *Problem {
 			kept[name] = oneLine(value)
 		}
 	}
-	return &Problem{Code: code, Message: Fill(w.message, kept), Hint: Fill(w.hint, kept), Args: kept}
+	hint := w.hint
+	if kept[ArgPortal] != "" {
+		hint += "\n" + portalHint
+	}
+	return &Problem{Code: code, Message: Fill(w.message, kept), Hint: Fill(hint, kept), Args: kept}
 }
 
 // AsProblem finds the *Problem in err, or wraps err's text as "internal".

@@ -93,7 +93,11 @@ func Problem(l Language, p *api.Problem) (message string, hints []string) {
 	for name, value := range p.Args {
 		args[name] = argument(l, name, value)
 	}
-	return api.Fill(w.message.template(l), args), lines(api.Fill(w.hint.template(l), args))
+	hints = lines(api.Fill(w.hint.template(l), args))
+	if args[api.ArgPortal] != "" {
+		hints = append(hints, api.Fill(portalHint.template(l), args))
+	}
+	return api.Fill(w.message.template(l), args), hints
 }
 
 // argument words an argument that is itself words, or a duration.

@@ -296,3 +296,19 @@ func TestFormats(t *testing.T) {
 		}
 	}
 }
+
+// TestPortalHint: a network's sign-in page is one more hint of any problem.
+func TestPortalHint(t *testing.T) {
+	check(t, "portalHint", portalHint)
+	p := api.NewProblem(api.CodeServerUnreachable, map[string]string{"server": "vpn.example.com", api.ArgPortal: "https://portal.example.com/"})
+	for _, l := range []Language{English, Japanese} {
+		_, plain := Problem(l, api.NewProblem(api.CodeServerUnreachable, map[string]string{"server": "vpn.example.com"}))
+		_, hints := Problem(l, p)
+		if len(hints) != len(plain)+1 || !strings.Contains(hints[len(hints)-1], "https://portal.example.com/") {
+			t.Errorf("%v: %q", l, hints)
+		}
+	}
+	if !strings.Contains(p.Hint, "\nthis network names a sign-in page, https://portal.example.com/:") {
+		t.Errorf("%q", p.Hint)
+	}
+}

@@ -5,6 +5,9 @@ import "github.com/adit-vpn/adit/client/api"
 // words are a problem's sentence and what to do about it; lines of a hint are separate hints.
 type words struct{ message, hint Key }
 
+// portalHint goes with any problem of a network that names a sign-in page (api.ArgPortal).
+var portalHint = Key{"This network names a sign-in page, {portal}. If web pages do not open either, sign in there first.", "このネットワークにはログインページ（{portal}）があります。ほかのページも開けない場合は、先にそこでログインしてください。"}
+
 // problems has words for every code of client/api, for people who click: no hint names a command, but where
 // nothing else helps. It is read-only.
 var problems = map[string]words{

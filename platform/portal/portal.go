@@ -9,8 +9,8 @@ import (
 
 // State is what is known.
 type State struct {
-	Captive bool
-	URL     string // http or https, of the network's own choice: foreign text; empty: not known
+	Captive bool   // the network manager's own check has met a portal
+	URL     string // http or https, of the network's own choice: foreign text; empty: not known, or of no interest
 }
 
 // maxURL bounds an address that is shown to people, in bytes.
@@ -30,11 +30,10 @@ func cleanURL(text string) string {
 // judge combines a manager's word (unknown, captive, free) with a portal's address: alone, the address only says that
 // there is a portal, which somebody may have signed in to.
 func judge(c connectivity, address string) State {
-	switch {
-	case c == captive, c == unsure && address != "":
-		return State{Captive: true, URL: address}
+	if c == free {
+		return State{}
 	}
-	return State{}
+	return State{Captive: c == captive, URL: address}
 }
 
 // connectivity is what a network manager has found out.

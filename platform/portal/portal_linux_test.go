@@ -32,7 +32,7 @@ func TestJudge(t *testing.T) {
 		want    State
 	}{
 		{unsure, "", State{}},
-		{unsure, address, State{Captive: true, URL: address}},
+		{unsure, address, State{URL: address}},
 		{captive, "", State{Captive: true}},
 		{captive, address, State{Captive: true, URL: address}},
 		{free, address, State{}},
@@ -58,7 +58,7 @@ func TestLookWithoutManagers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := Look(t.Context(), cfg); got != (State{Captive: true, URL: "https://portal.example.com/"}) {
+	if got := Look(t.Context(), cfg); got != (State{URL: "https://portal.example.com/"}) {
 		t.Errorf("%+v", got)
 	}
 }
