@@ -217,6 +217,11 @@ func TestProblems(t *testing.T) {
 			})
 			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
 		}},
+		{name: "a stranger with dates far off", code: api.CodeCertificateUntrusted, prepare: func(s *server) {
+			other := ovpntest.NewPKI(s.t)
+			issued := other.Issue("server", x509.ExtKeyUsageServerAuth, func(c *x509.Certificate) { c.NotBefore = ovpntest.Epoch().AddDate(3, 0, 0) })
+			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
+		}},
 		{name: "a client poses as server", code: api.CodeCertificateUsage, prepare: func(s *server) {
 			issued := s.pki.Issue("server", x509.ExtKeyUsageClientAuth, nil)
 			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }

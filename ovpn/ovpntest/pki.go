@@ -35,7 +35,7 @@ func NewPKI(t testing.TB) *PKI {
 	p.key = p.newKey()
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test CA"},
-		NotBefore: Epoch().AddDate(-1, 0, 0), NotAfter: Epoch().AddDate(20, 0, 0),
+		NotBefore: Epoch().AddDate(-20, 0, 0), NotAfter: Epoch().AddDate(20, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, p.key.Public(), p.key)

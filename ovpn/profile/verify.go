@@ -43,7 +43,8 @@ const (
 type VerifyError struct {
 	Kind Kind
 	Text string
-	Err  error // may be nil
+	// Err is crypto/x509's word; it may be nil. It is about dates only where the chain leads to the profile's CA at its time.
+	Err error
 }
 
 func (e *VerifyError) Error() string { return "server certificate: " + e.Text }
@@ -288,7 +289,18 @@ func (v *verifier) chains(certs []*x509.Certificate) ([][]*x509.Certificate, err
 			whose = "its issuer's certificate " + invalid.Cert.Subject.CommonName + " "
 		}
 		kind, text := validity(invalid.Cert, opts.CurrentTime)
-		return nil, &VerifyError{kind, whose + text, err}
+		// crypto/x509 looks at dates first. Those of a chain that never leads to the CA prove nothing, such as that this
+		// machine's clock is wrong: whoever reads the error finds them only where it does.
+		out := &VerifyError{Kind: kind, Text: whose + text}
+		switch then := v.atItsTime(certs, opts); {
+		case then == nil:
+			out.Err = err
+			return nil, out
+		case errors.As(then, &invalid) && invalid.Reason == x509.Expired:
+			return nil, out
+		default:
+			err = then
+		}
 	}
 	for _, c := range certs {
 		switch c.SignatureAlgorithm {
@@ -299,6 +311,27 @@ func (v *verifier) chains(certs []*x509.Certificate) ([][]*x509.Certificate, err
 		}
 	}
 	return nil, &VerifyError{Untrusted, fmt.Sprintf("%s is not issued by the profile's CA: %s", formatName(certs[0].RawSubject), strings.TrimPrefix(err.Error(), "x509: ")), err}
+}
+
+// maxBegins bounds how many certificates of a server's chain are looked at for their dates.
+const maxBegins = 8
+
+// atItsTime verifies a chain at the times when its certificates begin. It returns nil if the chain held at any of them: one
+// that ever held did so when the last of its certificates began.
+func (v *verifier) atItsTime(certs []*x509.Certificate, opts x509.VerifyOptions) error {
+	var last error
+	for _, c := range slices.Concat(certs[:min(len(certs), maxBegins)], v.cas) {
+		opts.CurrentTime = c.NotBefore
+		_, err := certs[0].Verify(opts)
+		if err == nil {
+			return nil
+		}
+		var invalid x509.CertificateInvalidError
+		if last == nil || !errors.As(err, &invalid) || invalid.Reason != x509.Expired { // the better reason
+			last = err
+		}
+	}
+	return last
 }
 
 func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, c.RawIssuer) }

@@ -266,3 +266,23 @@ func TestPKCS12(t *testing.T) {
 		t.Error("garbage is taken")
 	}
 }
+
+// TestDatesOfStrangers: the dates of a chain that leads nowhere explain nothing.
+func TestDatesOfStrangers(t *testing.T) {
+	ca, other := newAuthority(t, "ca"), newAuthority(t, "other")
+	v := &verifier{p: &Profile{}, roots: x509.NewCertPool(), cas: []*x509.Certificate{ca.cert}, now: testNow}
+	v.roots.AddCert(ca.cert)
+	late := func(c *x509.Certificate) { c.NotBefore = testNow().Add(time.Hour) }
+	for _, c := range []struct {
+		by    *authority
+		kind  Kind
+		dates bool
+	}{{nil, Untrusted, false}, {&other, Untrusted, false}, {&ca, NotYet, true}} {
+		err := v.verify(tls.ConnectionState{PeerCertificates: []*x509.Certificate{issue(t, c.by, "x", late).cert}})
+		var e *VerifyError
+		var invalid x509.CertificateInvalidError
+		if !errors.As(err, &e) || e.Kind != c.kind || errors.As(err, &invalid) != c.dates {
+			t.Errorf("%v, want %s", err, c.kind)
+		}
+	}
+}
