@@ -17,6 +17,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
+	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/platformtest"
 	"github.com/adit-vpn/adit/routes"
@@ -207,6 +208,8 @@ func TestProblems(t *testing.T) {
 			issued := s.pki.Issue("server", x509.ExtKeyUsageServerAuth, func(c *x509.Certificate) { c.NotBefore = ovpntest.Epoch().AddDate(3, 0, 0) })
 			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
 		}},
+		{name: "a clock in the past, by the own certificate", code: api.CodeClockWrong, timeout: 10 * time.Second, prepare: func(*server) {},
+			edit: func(c *x509.Certificate) { c.NotBefore = time.Now().Add(25 * time.Hour) }},
 		{name: "a clock a little behind", code: api.CodeCertificateExpired, prepare: func(s *server) {
 			issued := s.pki.Issue("server", x509.ExtKeyUsageServerAuth, func(c *x509.Certificate) { c.NotBefore = ovpntest.Epoch().Add(time.Hour) })
 			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
@@ -288,9 +291,8 @@ func TestRefusedAtOnce(t *testing.T) {
 		text := s.profile(remoteUDP)
 		at, end := strings.Index(text, "<cert>\n"), strings.Index(text, "</cert>")
 		st.add(alice, "mismatch", text[:at]+"<cert>\n"+string(other)+text[end:])
-		st.add(alice, "early", s.profileWith(remoteUDP, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(25 * time.Hour) }))
 		for name, code := range map[string]string{
-			"early": api.CodeClockWrong, "expired": api.CodeOwnCertificateExpired, "mismatch": api.CodeOwnKeyMismatch,
+			"expired": api.CodeOwnCertificateExpired, "mismatch": api.CodeOwnKeyMismatch,
 			"missing": api.CodeProfileNotFound,
 		} {
 			if err := st.Connect(alice, api.ConnectRequest{Profile: name}); !api.IsCode(err, code) {
@@ -299,6 +301,41 @@ func TestRefusedAtOnce(t *testing.T) {
 		}
 		if w := st.store.wanted(); len(w) != 0 {
 			t.Errorf("wishes for what cannot be: %v", w)
+		}
+	})
+}
+
+// TestClockMayBeSet: a connection whose own certificate shows that the clock is wrong, as at the start of a machine without
+// one, goes on trying; each attempt looks at the clock again.
+func TestClockMayBeSet(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newStage(t, s, t.TempDir())
+		text := s.profileWith(remoteUDP, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(48 * time.Hour) })
+		st.add(alice, "early", text)
+		st.connect(alice, "early")
+		time.Sleep(time.Hour)
+		st.until(alice, "early", "the clock", time.Second, func(c api.Connection) bool {
+			return c.State == api.Connecting && c.Problem != nil && c.Problem.Code == api.CodeClockWrong
+		})
+		if err := st.Disconnect(t.Context(), alice, "early"); err != nil {
+			t.Fatal(err)
+		}
+
+		p, err := profile.Parse("early", []byte(text), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sp, err := specOf(p, nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sp.session(sp.remotes[0], credentials{}); !api.IsCode(err, api.CodeClockWrong) {
+			t.Errorf("before: %v", err)
+		}
+		time.Sleep(48 * time.Hour)
+		if _, err := sp.session(sp.remotes[0], credentials{}); err != nil {
+			t.Errorf("once it is set: %v", err)
 		}
 	})
 }

@@ -121,13 +121,13 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 	}
 	// Fail early, with the words for what a person must mend.
 	first, err := tlsConfig(p)
-	if err != nil {
+	if err != nil && !api.IsCode(err, api.CodeClockWrong) { // the clock may be set soon, as at the start of a machine
 		return spec{}, err
 	}
 	s.announce = p.PushPeerInfo
 	s.session = func(r remote, cr credentials) (ovpn.Config, error) {
 		tc := first
-		if first = nil; tc == nil { // another attempt: the certificate may have expired
+		if first = nil; tc == nil { // another attempt: the certificate may have expired, or the clock may be set
 			var err error
 			if tc, err = tlsConfig(p); err != nil {
 				return ovpn.Config{}, err
