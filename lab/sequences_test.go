@@ -58,9 +58,10 @@ type sequence struct {
 
 func newSequence(t *testing.T, p pki, seed uint64) *sequence {
 	t.Helper()
-	// The first takes all traffic, the second the networks of the VPC: two that take all are refused.
+	// The first takes all traffic, the second the networks of the VPC: two that take the same are refused, a network inside a
+	// wider one is not.
 	g := newGuarded(t, p, endpointConfig{Rules: append(vpcRules(), "0.0.0.0/0"), Routes: []string{"0.0.0.0/0"}},
-		map[string][]string{"one": {"redirect-gateway def1 ipv6"}, "two": {`pull-filter ignore "route 0.0.0.0"`}})
+		map[string][]string{"one": {"redirect-gateway def1 ipv6", `pull-filter ignore "route 10.0.0.0"`, `pull-filter ignore "route-ipv6 fd00:a:"`}, "two": {`pull-filter ignore "route 0.0.0.0"`}})
 	g.serve("one", "two")
 	q := &sequence{guarded: g, random: rand.New(rand.NewPCG(seed, 7)), wanted: map[string]bool{}}
 	return q
