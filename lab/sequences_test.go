@@ -155,9 +155,16 @@ func (q *sequence) flows() {
 	})
 }
 
-// open connects a profile, which may be connected already, or wait for the network.
+// open connects a profile, which may be connected already, or wait for the network. A server that was started anew may give it
+// the address of the other tunnel, which does not know yet: that is refused until its keepalive has told it.
 func (q *sequence) open(name string) {
-	q.adit("connect", name, "--timeout", "0")
+	q.until(3*soon, name+" has an address of its own", func() bool {
+		out, err := q.try(q.client, bin(q.t, "adit"), "connect", name, "--timeout", "0")
+		if err != nil && !strings.Contains(out, "both have the address") {
+			q.t.Fatal(err)
+		}
+		return err == nil
+	})
 	q.wanted[name] = true
 }
 
