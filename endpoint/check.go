@@ -75,16 +75,13 @@ func (c *checking) load(path, name, ofPKI string) (file string, text []byte, ok 
 		file = c.c.Path(name)
 	}
 	text, err := c.read(file)
-	var at *fs.PathError
 	switch {
 	case err == nil:
 		return file, text, true
 	case name == "" && errors.Is(err, fs.ErrNotExist):
 		return file, nil, false
-	case errors.As(err, &at):
-		err = at.Err // it names the file
 	}
-	c.wrong(path, file, "cannot be read: %v", err)
+	c.wrong(path, file, "cannot be read: %v", reasonOf(err))
 	return file, nil, false
 }
 

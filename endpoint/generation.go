@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/endpoint/auth"
+	"github.com/adit-vpn/adit/endpoint/handler"
 	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/push"
@@ -25,11 +26,12 @@ type generation struct {
 	tls  *tls.Config
 	wrap wrap.Method // nil: none
 	// A client must pass both: certificate at once, sign beside its goroutine.
-	certificate auth.Method    // nil: none
-	sign        auth.Method    // of a user name and password; nil: none
-	tokens      *auth.Tokens   // in place of the password; nil: none
-	lasting     AuthToken      // of tokens
-	attempts    *auth.Attempts // of test users; goes on over reloads
+	certificate auth.Method     // nil: none
+	sign        auth.Method     // of a user name and password; nil: none
+	connect     *handler.Config // the connect handler, asked after both; nil: none
+	tokens      *auth.Tokens    // in place of the password; nil: none
+	lasting     AuthToken       // of tokens
+	attempts    *auth.Attempts  // of test users; goes on over reloads
 	// federated is sign, or nil, and idp the metadata that it was made from.
 	federated *auth.Federated
 	idp       []byte
@@ -60,6 +62,9 @@ func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error
 	g := &generation{cfg: cfg}
 	if err := g.cfg.checkHandler(); err != nil {
 		return nil, fmt.Errorf("client_connect_handler: %s: %w", g.cfg.Path(g.cfg.Handler.Exec), reasonOf(err))
+	}
+	if h, there := g.cfg.handler(); there {
+		g.connect = &h
 	}
 	if err := g.loadTLS(before, l); err != nil {
 		return nil, err

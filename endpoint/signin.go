@@ -178,8 +178,8 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	if ev.Renegotiation {
 		return p.goOn(now, s, j)
 	}
-	if h, there := g.cfg.handler(); there && !j.handled {
-		p.askHandler(h, j)
+	if g.connect != nil && !j.handled {
+		p.askHandler(*g.connect, j)
 		return nil
 	}
 	signedIn, err := p.giveToken(now, j)

@@ -148,7 +148,7 @@ type connectionLog struct {
 func openConnectionLog(cfg endpoint.Config, stdout io.Writer) (connectionLog, error) {
 	switch c := cfg.ConnectionLog; {
 	case c.Stdout:
-		return connectionLog{to: &lines{w: stdout}}, nil
+		return connectionLog{to: stdout}, nil
 	case c.File != "":
 		f, err := openLogFile(cfg.Path(c.File), int64(c.MaxMB)<<20, c.Keep)
 		if err != nil {
@@ -170,16 +170,4 @@ func (c connectionLog) close() {
 	if c.file != nil {
 		_ = c.file.Close() // each line was written when it came
 	}
-}
-
-// lines makes each Write of several goroutines one of its own.
-type lines struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(b)
 }
