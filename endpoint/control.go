@@ -35,13 +35,14 @@ const LockName = "control.lock"
 // maxRequest bounds a control request's body, bytes.
 const maxRequest = 64 << 10
 
-// Connection is one established client as the control socket shows it.
+// Connection is one established client, or one that was, as the control socket shows it.
 type Connection struct {
 	ID        string     `json:"id"`
 	Client    string     `json:"client"` // user name, else the certificate's common name
 	Username  string     `json:"username,omitempty"`
 	Cert      string     `json:"common_name,omitempty"`
-	From      string     `json:"from"` // outer address
+	Status    string     `json:"status"` // StatusActive and so on
+	From      string     `json:"from"`   // outer address
 	Transport string     `json:"transport"`
 	Address   netip.Addr `json:"address"`
 	Address6  netip.Addr `json:"address6,omitzero"`
@@ -49,8 +50,11 @@ type Connection struct {
 	Format    string     `json:"format"` // of the data channel: the cipher, and what is not usual
 	// Key is the client's tls-crypt-v2 key; nil for one that uses another method, or none.
 	Key       *ControlKey `json:"tls_crypt_v2,omitempty"`
+	Posture   string      `json:"posture_compliance_statuses,omitempty"` // of the connect handler, ", " between them
 	Since     time.Time   `json:"since"`
-	RxBytes   uint64      `json:"rx_bytes"` // from the client
+	Ended     time.Time   `json:"ended,omitzero"`   // zero while it lasts
+	Reason    string      `json:"reason,omitempty"` // why it ended
+	RxBytes   uint64      `json:"rx_bytes"`         // from the client
 	TxBytes   uint64      `json:"tx_bytes"`
 	RxPackets uint64      `json:"rx_packets"`
 	TxPackets uint64      `json:"tx_packets"`
@@ -88,27 +92,6 @@ func keyOf(id string, m wrap.Metadata) *ControlKey {
 	return k
 }
 
-// Connections lists the established clients.
-func (s *Server) Connections() []Connection {
-	out := []Connection{}
-	for _, p := range s.peers.all() {
-		st := p.status.Load()
-		if st == nil {
-			continue
-		}
-		g, n := p.gen.Load(), p.data.Counters()
-		c := Connection{
-			ID: p.name, Client: st.identity.Name(), Username: st.identity.Username, Cert: st.identity.CommonName,
-			From: p.from().String(), Transport: g.cfg.Transport,
-			Address: st.lease.Addr.Addr(), Address6: st.lease.Addr6.Addr(),
-			Subnet: g.cfg.Associations[st.lease.association].Subnet, Since: st.since.UTC().Truncate(time.Second),
-			Format: p.data.Format(), Key: st.key, RxBytes: n.RxBytes, TxBytes: n.TxBytes, RxPackets: n.RxPackets, TxPackets: n.TxPackets,
-		}
-		out = append(out, c)
-	}
-	return out
-}
-
 // Terminate ends the connection with an id, or all connections of a user, and
 // tells the clients not to come back by themselves, which their tokens do not
 // allow any more. It returns the ids.
@@ -117,6 +100,7 @@ func (s *Server) Terminate(id, user string) []string {
 	for _, p := range s.peers.all() {
 		if p.is(id, user) {
 			s.signedIn.forget(p.status.Load().session)
+			p.terminating.Store(true)
 			p.end("HALT,the administrator ended the connection", "terminated by the administrator")
 			out = append(out, p.name)
 		}
@@ -151,6 +135,7 @@ func (e *ControlError) Error() string { return e.Text }
 func (s *Server) ControlHandler(load func() (Config, error)) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Connections()) })
+	mux.HandleFunc("GET /v1/connections/all", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.AllConnections()) })
 	mux.HandleFunc("POST /v1/terminate", func(w http.ResponseWriter, r *http.Request) {
 		var q TerminateRequest
 		if err := decode(w, r, &q); err != nil {
@@ -312,6 +297,11 @@ func NewControlClient(dir string) *ControlClient {
 // Connections asks for the established clients.
 func (c *ControlClient) Connections(ctx context.Context) (out []Connection, err error) {
 	return out, c.ask(ctx, http.MethodGet, "/v1/connections", nil, &out)
+}
+
+// AllConnections asks for the established clients and those that ended within the last hour.
+func (c *ControlClient) AllConnections(ctx context.Context) (out []Connection, err error) {
+	return out, c.ask(ctx, http.MethodGet, "/v1/connections/all", nil, &out)
 }
 
 // Terminate ends connections.

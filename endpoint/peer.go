@@ -81,10 +81,11 @@ type peer struct {
 	updatable bool
 	expiry    *time.Timer // ends the session's time; nil: not yet
 
-	status atomic.Pointer[status]
-	begun  bool   // a packet of the client has been worked on
-	logged bool   // as connected, in the connection log
-	ended  string // why, for the log
+	status      atomic.Pointer[status]
+	terminating atomic.Bool // by the administrator
+	begun       bool        // a packet of the client has been worked on
+	logged      bool        // as connected, in the connection log
+	ended       string      // why, for the log
 }
 
 // status is what others may see of an established peer.
@@ -202,13 +203,14 @@ func why(ctx context.Context, err error) error {
 	return context.Cause(ctx)
 }
 
-// report logs how the session ended.
+// report tells how the session ended: the log, and the history.
 func (p *peer) report(err error) {
 	log := p.server.log.With("connection", p.name, "from", p.from().String())
 	reason := p.ended
 	if reason == "" && err != nil {
 		reason = err.Error()
 	}
+	p.remember(reason)
 	st := p.status.Load()
 	if st == nil {
 		if p.login != "" && p.login != challenge.AWSUser { // which nobody is called

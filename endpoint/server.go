@@ -44,6 +44,8 @@ type Leaves struct {
 	// never returns is left behind by Run. EndpointID is the endpoint's name in it.
 	ConnectionLog io.Writer
 	EndpointID    string
+	// History keeps what has ended; nil: the server has one of its own.
+	History *History
 	// Network is opened by the caller; Run closes it in the end, whatever happens.
 	Network network.Network
 }
@@ -58,6 +60,7 @@ type Server struct {
 	turns *turns
 
 	connLog  *connLog
+	history  *History
 	handlers *handlers
 	signins  *signins
 	signedIn *signedIn
@@ -87,6 +90,9 @@ func New(cfg Config, l Leaves) (*Server, error) {
 	}
 	s := &Server{log: l.Log, leave: l, peers: newPeers(cfg.ClientCIDR), turns: newTurns(handshakeWorkers()), ready: make(chan struct{}), signins: newSignins(), signedIn: newSignedIn(),
 		handlers: newHandlers(), connLog: newConnLog(l.ConnectionLog, l.EndpointID)}
+	if s.history = l.History; s.history == nil {
+		s.history = NewHistory(l.Now)
+	}
 	s.gen.Store(g)
 	for _, tun := range l.Network.Queues() {
 		s.queues = append(s.queues, &queue{tun: tun})

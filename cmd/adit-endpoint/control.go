@@ -19,11 +19,15 @@ import (
 func (a *app) client() *endpoint.ControlClient { return endpoint.NewControlClient(a.data) }
 
 func (a *app) connections() *cobra.Command {
-	var asJSON bool
+	var asJSON, all bool
 	cmd := &cobra.Command{
 		Use: "connections", Short: "List the connected clients", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := a.client().Connections(cmd.Context())
+			ask := a.client().Connections
+			if all {
+				ask = a.client().AllConnections
+			}
+			list, err := ask(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -33,16 +37,34 @@ func (a *app) connections() *cobra.Command {
 			if asJSON {
 				return printJSON(cmd, list)
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "ID\tCLIENT\tADDRESS\tFROM\tSINCE\tRECEIVED\tSENT\tKEY\tFORMAT")
-			for _, c := range list {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", c.ID, c.Client, c.Address, c.From, c.Since.Format(time.RFC3339), c.RxBytes, c.TxBytes, keyWords(c.Key), c.Format)
-			}
-			return w.Flush()
+			return table(cmd, list, all)
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "those that ended within the last hour, too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// table prints connections; all with how each is and ended.
+func table(cmd *cobra.Command, list []endpoint.Connection, all bool) error {
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "ID\tCLIENT\tADDRESS\tFROM\tSINCE\tRECEIVED\tSENT\tKEY\tFORMAT")
+	if all {
+		fmt.Fprint(w, "\tSTATUS\tENDED\tREASON")
+	}
+	fmt.Fprintln(w)
+	for _, c := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s", c.ID, c.Client, c.Address, c.From, c.Since.Format(time.RFC3339), c.RxBytes, c.TxBytes, keyWords(c.Key), c.Format)
+		if all {
+			ended, reason := "-", "-"
+			if !c.Ended.IsZero() {
+				ended, reason = c.Ended.Format(time.RFC3339), oneLine(errors.New(c.Reason))
+			}
+			fmt.Fprintf(w, "\t%s\t%s\t%s", c.Status, ended, reason)
+		}
+		fmt.Fprintln(w)
+	}
+	return w.Flush()
 }
 
 // nameKeys fills in the names that the PKI has for tls-crypt-v2 keys.

@@ -1,0 +1,125 @@
+package endpoint
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// What a connection may be, in AWS's words ("ClientVpnConnectionStatus" of the EC2 API). AWS has failed-to-terminate, too: a
+// session here that does not end when it is told to is ended without the client's help.
+const (
+	StatusActive      = "active"
+	StatusTerminating = "terminating"
+	StatusTerminated  = "terminated"
+)
+
+// Bounds of a History.
+const (
+	historyTime = time.Hour // how long an ended session is listed, as on AWS
+	historySize = 8192      // of them at most: the oldest are forgotten first
+)
+
+// History is what stays of sessions that have ended: for an hour who they were, for ever what they moved. Servers of one
+// endpoint, one after the other, may share one. Safe for concurrent use.
+type History struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	ended []Connection // in the order of their ends
+	moved moved        // by all that have ended
+}
+
+// moved is what sessions carried inside, from the client (rx) and to it (tx).
+type moved struct{ rxBytes, txBytes, rxPackets, txPackets uint64 }
+
+func (m *moved) add(c Connection) {
+	m.rxBytes, m.txBytes = m.rxBytes+c.RxBytes, m.txBytes+c.TxBytes
+	m.rxPackets, m.txPackets = m.rxPackets+c.RxPackets, m.txPackets+c.TxPackets
+}
+
+// NewHistory is empty. now is the clock.
+func NewHistory(now func() time.Time) *History { return &History{now: now} }
+
+// add keeps a session that has ended.
+func (h *History) add(c Connection) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.moved.add(c)
+	h.forget()
+	if len(h.ended) >= historySize {
+		h.ended = slices.Delete(h.ended, 0, len(h.ended)-historySize+1)
+	}
+	h.ended = append(h.ended, c)
+}
+
+// forget drops what is too old. With mu held.
+func (h *History) forget() {
+	old := h.now().Add(-historyTime)
+	n := slices.IndexFunc(h.ended, func(c Connection) bool { return c.Ended.After(old) })
+	if n < 0 {
+		n = len(h.ended)
+	}
+	h.ended = slices.Delete(h.ended, 0, n)
+}
+
+// Ended lists the sessions that ended within the last hour, the oldest first.
+func (h *History) Ended() []Connection {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.forget()
+	return slices.Clone(h.ended)
+}
+
+// connection is what a client that passed shows of itself; ok is false before. Any goroutine.
+func (p *peer) connection() (c Connection, ok bool) {
+	st := p.status.Load()
+	if st == nil {
+		return Connection{}, false
+	}
+	g, n := p.gen.Load(), p.data.Counters()
+	c = Connection{
+		ID: p.name, Client: st.identity.Name(), Username: st.identity.Username, Cert: st.identity.CommonName, Status: StatusActive,
+		From: p.from().String(), Transport: g.cfg.Transport,
+		Address: st.lease.Addr.Addr(), Address6: st.lease.Addr6.Addr(),
+		Subnet: g.cfg.Associations[st.lease.association].Subnet, Since: st.since.UTC().Truncate(time.Second),
+		Format: p.data.Format(), Key: st.key, Posture: st.posture, RxBytes: n.RxBytes, TxBytes: n.TxBytes, RxPackets: n.RxPackets, TxPackets: n.TxPackets,
+	}
+	if p.terminating.Load() {
+		c.Status = StatusTerminating
+	}
+	return c, true
+}
+
+// remember puts a session that has ended into the history. On run's goroutine, once.
+func (p *peer) remember(reason string) {
+	c, ok := p.connection()
+	if !ok {
+		return
+	}
+	c.Status, c.Ended, c.Reason = StatusTerminated, p.server.leave.Now().UTC().Truncate(time.Second), reason
+	p.server.history.add(c)
+}
+
+// Connections lists the established clients.
+func (s *Server) Connections() []Connection {
+	return slices.DeleteFunc(s.AllConnections(), func(c Connection) bool { return c.Status == StatusTerminated })
+}
+
+// AllConnections lists the established clients, and then those that ended within the last hour, each once.
+func (s *Server) AllConnections() []Connection {
+	out := []Connection{}
+	for _, p := range s.peers.all() {
+		if c, ok := p.connection(); ok {
+			out = append(out, c)
+		}
+	}
+	// Who ends meanwhile is in the history before it is no peer any more.
+	ended := s.history.Ended()
+	gone := make(map[string]bool, len(ended))
+	for _, c := range ended {
+		gone[c.ID] = true
+	}
+	out = slices.DeleteFunc(out, func(c Connection) bool { return gone[c.ID] })
+	return append(out, ended...)
+}
