@@ -771,3 +771,34 @@ func TestNetworkChangesWhileAsked(t *testing.T) {
 		st.untilState(alice, "work", api.Connected, 10*time.Second)
 	})
 }
+
+// TestBanner: what the server says is in the status, that of the newest session.
+func TestBanner(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, only("alice", "pw"))
+		said := push.MessageEcho("Authorized use only.\nAll is logged.", "Login banner")
+		judge := d.answer
+		d.answer = func(o *ovpn.Session, ev ovpn.Event) error {
+			if _, ok := ev.(ovpn.PushRequest); !ok {
+				return judge(o, ev)
+			}
+			r := reply()
+			r.Echo = said
+			o.Push(time.Now(), r)
+			return errHandled
+		}
+		st := newStage(t, d.server, t.TempDir())
+		st.add(alice, "work", d.profile(remoteUDP+"\nauth-user-pass"))
+		for _, want := range []string{"Authorized use only.\nAll is logged.", ""} {
+			st.connect(alice, "work")
+			st.say(st.asked(api.LoginPassword), api.Answer{Username: "alice", Password: "pw"})
+			if got := st.untilState(alice, "work", api.Connected, 10*time.Second).Banner; got != want {
+				t.Errorf("banner %q, want %q", got, want)
+			}
+			if err := st.Disconnect(t.Context(), alice, "work"); err != nil {
+				t.Fatal(err)
+			}
+			said = nil
+		}
+	})
+}

@@ -451,10 +451,15 @@ func (a *running) signedIn(s *ovpn.Session, reply push.Reply) {
 	}
 }
 
-// echoes logs what the server wants to be shown (openvpn(8), --echo), and does what one of them asks.
+// echoes logs what the server wants to be shown (openvpn(8), --echo), and does what some of them ask.
 func (c *connection) echoes(reply push.Reply) {
+	if c.status.Banner = reply.Message(); c.status.Banner != "" {
+		c.log.Info("the server's message", "text", c.status.Banner)
+	}
 	for _, e := range reply.Echo {
-		c.log.Info("the server says", "echo", e)
+		if !push.IsMessage(e) {
+			c.log.Info("the server says", "echo", e)
+		}
 		if e == "forget-passwords" {
 			c.kept.forget()
 		}

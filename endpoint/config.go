@@ -52,6 +52,9 @@ type Config struct {
 	Rules               []Rule
 	ConnectionLog       ConnectionLog
 	Handler             Handler
+	Banner              string // shown by clients at each new session; lines divided by \n; empty: none
+	// RouteEnforcement has clients see to it that the tunnel's routes win over all others of their machine.
+	RouteEnforcement bool
 }
 
 // Handler is the client connect handler. The zero value: none. At most one of Exec and URL is set.
@@ -137,7 +140,8 @@ const (
 	maxDNSServers = 2
 	maxConfigSize = 1 << 20
 	maxKeyDays    = 36500
-	maxGroupID    = 255 // bytes
+	maxGroupID    = 255  // bytes
+	maxBanner     = 1400 // characters
 )
 
 // NamedCiphers are the ciphers for exported profiles: none when the list is what every OpenVPN from 2.5 on

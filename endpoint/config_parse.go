@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -145,11 +147,11 @@ func (p *parsing) root(n *yaml.Node) {
 		"authorization_rules":    p.set(func(n *yaml.Node, at string) { p.list(n, at, p.rule) }),
 		"connection_log":         p.set(p.connectionLog),
 		"client_connect_handler": p.set(p.handler),
+		"banner":                 p.banner,
 
 		// Keys of the schema that later versions serve.
 		"security_groups":          p.laterUnlessEmpty,
 		"client_route_enforcement": p.laterUnlessEmpty,
-		"banner":                   p.laterUnlessEmpty,
 		"api":                      p.later,
 	}
 	p.legacy(known)
@@ -199,6 +201,22 @@ func (p *parsing) connectionLog(n *yaml.Node, path string) {
 	})
 	if (l.File == "") != l.Stdout {
 		p.fail(n, path, "needs file or stdout: true, and not both")
+	}
+}
+
+// banner may have several lines.
+func (p *parsing) banner(n *yaml.Node, path string) {
+	text := strings.TrimRight(n.Value, "\n")
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		p.fail(n, path, "must be text")
+	case isNull(n):
+	case utf8.RuneCountInString(text) > maxBanner:
+		p.fail(n, path, "has %d characters, %d are the most", utf8.RuneCountInString(text), maxBanner)
+	case strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && unicode.IsControl(r) }):
+		p.fail(n, path, "has a control character")
+	default:
+		p.c.Banner = text
 	}
 }
 

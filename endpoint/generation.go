@@ -191,6 +191,9 @@ func (g *generation) buildWanted() {
 	g.wanted = w
 }
 
+// bannerTitle is what the window is called that shows the banner, where clients have one.
+const bannerTitle = "Login banner"
+
 // buildReply is the part of the push that all clients share.
 func (g *generation) buildReply() {
 	cfg := &g.cfg
@@ -203,6 +206,7 @@ func (g *generation) buildReply() {
 	for _, a := range cfg.DNSServers {
 		r.DNS.Servers = append(r.DNS.Servers, netip.AddrPortFrom(a, 53))
 	}
+	r.Echo, r.EnforceRoutes = push.MessageEcho(cfg.Banner, bannerTitle), cfg.RouteEnforcement
 	if cfg.SplitTunnel {
 		for _, p := range g.routes() {
 			if p.Addr().Is4() || cfg.ClientCIDR6.IsValid() {
@@ -256,12 +260,18 @@ func (g *generation) sameForClients(next *generation) (same, update bool) {
 	a, b := &g.cfg, &next.cfg
 	same = g.pool == next.pool && g.trust == next.trust && reflect.DeepEqual(a.Authentication, b.Authentication) && slices.Equal(a.Ciphers, b.Ciphers) && a.PRF == b.PRF && a.Legacy == b.Legacy &&
 		a.Mssfix == b.Mssfix && reflect.DeepEqual(lasting(g.reply), lasting(next.reply))
-	return same, !reflect.DeepEqual(g.reply, next.reply)
+	return same, !reflect.DeepEqual(unsaid(g.reply), unsaid(next.reply))
 }
 
 // lasting is what PUSH_UPDATE does not change here.
 func lasting(r push.Reply) push.Reply {
 	r.Routes, r.Redirect, r.DNS, r.BlockIPv6 = nil, nil, push.DNS{}, false
+	return unsaid(r)
+}
+
+// unsaid is r without the banner: another one is shown at the next session.
+func unsaid(r push.Reply) push.Reply {
+	r.Echo = nil
 	return r
 }
 

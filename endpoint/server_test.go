@@ -599,3 +599,45 @@ func TestExhausted(t *testing.T) {
 	}
 	r.until(t, func() bool { return len(r.peers.all()) == 0 })
 }
+
+// TestBanner: clients are given it at each new session; another text resets and updates nobody.
+func TestBanner(t *testing.T) {
+	r := startWith(t, "udp", "push_update: true\nbanner: |\n  Authorized use only, ann.\n\n  無断使用を禁ず\n")
+	d, reply := r.connect(t, "ann")
+	if got := reply.Message(); got != "Authorized use only, ann.\n\n無断使用を禁ず" {
+		t.Errorf("shown %q", got)
+	}
+	next := strings.Replace(r.text, "Authorized", "No unauthorized", 1)
+	if n, err := r.Reload(t.Context(), r.config(t, next)); err != nil || n != 0 {
+		t.Fatalf("reset %d, %v", n, err)
+	}
+	if containsLog(r, "client updated") {
+		t.Error("the client was updated")
+	}
+	// With it, what can be updated still is.
+	if n, err := r.Reload(t.Context(), r.config(t, next+"dns_servers: [10.98.0.1]\n")); err != nil || n != 0 {
+		t.Fatalf("reset %d, %v", n, err)
+	}
+	if now := wait[ovpn.PushUpdate](t, d).Reply; len(now.DNS.Servers) != 1 {
+		t.Errorf("updated to %+v", now)
+	}
+	if _, reply := r.connect(t, "bob"); !strings.HasPrefix(reply.Message(), "No unauthorized use only") {
+		t.Errorf("shown %q", reply.Message())
+	}
+}
+
+// TestRouteEnforcement: clients learn of it when a session begins, so that a change resets all.
+func TestRouteEnforcement(t *testing.T) {
+	r := start(t, "udp")
+	if _, reply := r.connect(t, "ann"); reply.EnforceRoutes {
+		t.Error("enforced without being asked")
+	}
+	cfg := r.config(t, r.text+"push_update: true\n")
+	cfg.RouteEnforcement = true
+	if n, err := r.Reload(t.Context(), cfg); err != nil || n != 1 {
+		t.Fatalf("reset %d, %v", n, err)
+	}
+	if _, reply := r.connect(t, "bob"); !reply.EnforceRoutes {
+		t.Error("not enforced")
+	}
+}

@@ -310,8 +310,10 @@ func (p printer) details(c api.Connection, live bool) {
 	if c.Guard != "" && c.Guard != "off" {
 		p.line("  guard    %s", guardWords(c))
 	}
-	if c.Banner != "" {
-		p.line("  banner   %s", c.Banner)
+	head := "banner"
+	for line := range strings.Lines(c.Banner) {
+		p.line("  %-8s %s", head, strings.TrimSuffix(line, "\n"))
+		head = ""
 	}
 	if c.SessionEnds != nil {
 		p.line("  session  ends %s", c.SessionEnds.Local().Format("2006-01-02 15:04:05"))

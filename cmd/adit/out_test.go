@@ -65,3 +65,12 @@ policy problem: profiles/x.ovpn: line 3:
 		t.Errorf("%s\nwant %s", out.String(), want)
 	}
 }
+
+// TestBannerLines: a banner of several lines stays one, and has no control characters.
+func TestBannerLines(t *testing.T) {
+	var out bytes.Buffer
+	printer{out: &out, err: &out}.details(api.Connection{Profile: "work", State: api.Blocked, Banner: "Authorized use only.\n\nAll is \x1b logged."}, false)
+	if want := "  banner   Authorized use only.\n           \n           All is   logged.\n"; out.String() != want {
+		t.Errorf("%q", out.String())
+	}
+}

@@ -61,6 +61,9 @@ func (r Reply) options() []string {
 	for _, text := range r.Echo {
 		w = append(w, "echo "+text)
 	}
+	if r.EnforceRoutes {
+		w = append(w, enforceRoutes)
+	}
 	if r.Address.IsValid() {
 		second := FormatMask(r.Address.Bits())
 		if r.Peer.IsValid() {

@@ -51,6 +51,10 @@ func Parse(options []string, filter Filter) (Reply, error) {
 			p.note(name, "control characters, commas or invalid UTF-8; dropped")
 			continue
 		}
+		if text == enforceRoutes { // no profile takes it back by a filter
+			p.r.EnforceRoutes = true
+			continue
+		}
 		switch filter.Decide(text) {
 		case Reject:
 			return Reply{}, &OptionError{name, "rejected by a pull-filter rule of the profile"}

@@ -48,10 +48,13 @@ type Reply struct {
 	TokenUser  string   `json:"auth_token_user,omitempty"` // decoded from base64
 	TunMTU     int      `json:"tun_mtu,omitempty"`
 	ExitNotify int      `json:"exit_notify,omitempty"` // explicit-exit-notify N; 0 = not pushed
-	Echo       []string `json:"echo,omitempty"`
-	SndBuf     int      `json:"sndbuf,omitempty"`
-	RcvBuf     int      `json:"rcvbuf,omitempty"`
-	Compress   string   `json:"compress,omitempty"` // "", "stub", "stub-v2", "lzo-no", or the algorithm's name
+	Echo       []string `json:"echo,omitempty"`        // texts of echo options, but for the next one; see Message
+	// EnforceRoutes asks that the tunnel's routes win over all others of the machine (AWS's client route enforcement).
+	EnforceRoutes bool `json:"enforce_routes,omitempty"`
+
+	SndBuf   int    `json:"sndbuf,omitempty"`
+	RcvBuf   int    `json:"rcvbuf,omitempty"`
+	Compress string `json:"compress,omitempty"` // "", "stub", "stub-v2", "lzo-no", or the algorithm's name
 
 	// Unknown holds options that we do not act on, verbatim and in order.
 	Unknown []string `json:"unknown,omitempty"`

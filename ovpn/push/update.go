@@ -148,10 +148,10 @@ func group(options []string) grouped {
 	return g
 }
 
-// settled reports options that belong to the session and not to the configuration.
+// settled reports options that belong to the session and not to the configuration. An echo was heard when it began.
 func settled(name string) bool {
 	switch name {
-	case "push-continuation", "cipher", "key-derivation", "protocol-flags", "peer-id", "auth-token", "auth-token-user":
+	case "push-continuation", "cipher", "key-derivation", "protocol-flags", "peer-id", "auth-token", "auth-token-user", "echo":
 		return true
 	}
 	return false
