@@ -46,29 +46,30 @@ func (h *History) add(c Connection) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.moved.add(c)
-	h.forget()
-	if len(h.ended) >= historySize {
-		h.ended = slices.Delete(h.ended, 0, len(h.ended)-historySize+1)
+	// What goes, goes many at a time: a crowd that leaves would else move the list for each.
+	if n := h.outdated(); n > historySize/8 {
+		h.ended = slices.Delete(h.ended, 0, n)
 	}
 	h.ended = append(h.ended, c)
 }
 
-// forget drops what is too old. With mu held.
-func (h *History) forget() {
+// outdated is how many of the first are not listed any more: too old, or too many. With mu held.
+func (h *History) outdated() int {
 	old := h.now().Add(-historyTime)
-	n := slices.IndexFunc(h.ended, func(c Connection) bool { return c.Ended.After(old) })
-	if n < 0 {
-		n = len(h.ended)
-	}
-	h.ended = slices.Delete(h.ended, 0, n)
+	n, _ := slices.BinarySearchFunc(h.ended, old, func(c Connection, t time.Time) int {
+		if c.Ended.After(t) {
+			return 1
+		}
+		return -1
+	})
+	return max(n, len(h.ended)-historySize)
 }
 
 // Ended lists the sessions that ended within the last hour, the oldest first.
 func (h *History) Ended() []Connection {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.forget()
-	return slices.Clone(h.ended)
+	return slices.Clone(h.ended[h.outdated():])
 }
 
 // connection is what a client that passed shows of itself; ok is false before. Any goroutine.
