@@ -117,11 +117,14 @@ type Subnet struct {
 // Association makes a subnet a target network.
 type Association struct{ Subnet string }
 
-// Route leads a destination into an associated subnet.
+// Route leads a destination into an associated subnet, or to other clients.
 type Route struct {
 	Destination netip.Prefix
-	Target      string // subnet id
+	Target      string // subnet id, or LocalTarget: then Destination is inside the client range
 }
+
+// LocalTarget is the target of routes from client to client, as AWS writes it.
+const LocalTarget = "local"
 
 // Rule lets clients reach a range: everyone, or those in a group. Exactly one of All and Group is set.
 type Rule struct {
@@ -266,6 +269,15 @@ func (c *Config) subnet(id string) (VPC, Subnet, bool) {
 		}
 	}
 	return VPC{}, Subnet{}, false
+}
+
+// targets are the associated subnets.
+func (c *Config) targets() []string {
+	var out []string
+	for _, a := range c.Associations {
+		out = append(out, a.Subnet)
+	}
+	return out
 }
 
 const defaultMTU = 1500

@@ -324,13 +324,7 @@ func (p *parsing) route(n *yaml.Node, path string) {
 	var r Route
 	p.mapping(n, path, fields{
 		"destination": p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &r.Destination) }),
-		"target": p.set(func(n *yaml.Node, at string) {
-			if n.Value == "local" { // client to client
-				p.later(n, at)
-				return
-			}
-			p.id(n, at, &r.Target)
-		}),
+		"target":      p.set(func(n *yaml.Node, at string) { p.id(n, at, &r.Target) }),
 	})
 	p.need(n, path, "destination", "target")
 	p.c.Routes = append(p.c.Routes, r)
@@ -439,15 +433,15 @@ func (p *parsing) checkNetworks() {
 			switch {
 			case subnets[s.ID]:
 				p.fail(p.at[at+".id"], at+".id", "%s is defined twice", s.ID)
+			case s.ID == LocalTarget:
+				p.fail(p.at[at+".id"], at+".id", "%s is the target of routes from client to client", s.ID)
 			case s.ID == network.DemoSubnet && p.c.Network != "userspace":
 				p.fail(p.at[at+".id"], at+".id", "the built-in network %s exists in userspace only", s.ID)
 			case s.ID == network.DemoSubnet && s.CIDR != network.Demo():
 				p.fail(p.at[at+".cidr"], at+".cidr", "the built-in network %s is %s", s.ID, network.Demo())
 			}
 			subnets[s.ID] = true
-			inside := v.CIDR.Contains(s.CIDR.Addr()) && s.CIDR.Bits() >= v.CIDR.Bits() ||
-				v.CIDR6.IsValid() && v.CIDR6.Contains(s.CIDR.Addr()) && s.CIDR.Bits() >= v.CIDR6.Bits()
-			if !inside {
+			if !within(s.CIDR, v.CIDR) && !within(s.CIDR, v.CIDR6) {
 				p.fail(p.at[at+".cidr"], at+".cidr", "%s is not inside %s of %s", s.CIDR, v.CIDR, v.ID)
 			}
 			if s.Address.IsValid() && !s.CIDR.Contains(s.Address) {
@@ -476,6 +470,9 @@ func (p *parsing) checkRoutes() {
 			p.fail(p.at[at], at, "%s is in %s, but the endpoint is in %s: all associations must be in one", a.Subnet, v.ID, vpc)
 			continue
 		}
+		if s.CIDR.Addr().Is4() && s.CIDR.Bits() > sliceBits && !s.CIDR.IsSingleIP() {
+			p.fail(p.at[at], at, "%s is smaller than /%d, which a target network must have at least (or be a single address)", s.CIDR, sliceBits)
+		}
 		if other := zones[s.Zone]; s.Zone != "" && other != "" {
 			p.fail(p.at[at], at, "zone %s has an association already, with %s", s.Zone, other)
 		}
@@ -494,9 +491,18 @@ func (p *parsing) checkRoutes() {
 			p.fail(p.at[at+".destination"], at+".destination", "%s to %s is listed twice", r.Destination, r.Target)
 		}
 		seen[k] = true
+		if r.Target == LocalTarget {
+			if !within(r.Destination, c.ClientCIDR) && !within(r.Destination, c.ClientCIDR6) {
+				p.fail(p.at[at+".destination"], at+".destination", "%s is not inside the client range: target local leads from client to client", r.Destination)
+			}
+			continue
+		}
 		p.overlap(at+".destination", "route", r.Destination)
 		if !associated[r.Target] {
 			p.fail(p.at[at+".target"], at+".target", "%s is not associated", r.Target)
+		}
+		if v, _, _ := c.subnet(r.Target); associated[r.Target] && (r.Destination == v.CIDR || r.Destination == v.CIDR6) {
+			p.fail(p.at[at+".destination"], at+".destination", "the association with %s adds the route to %s itself", r.Target, r.Destination)
 		}
 		if perTarget[r.Target]++; perTarget[r.Target] == maxRoutes+1 {
 			p.fail(p.at[at+".target"], at+".target", "more than %d routes to %s", maxRoutes, r.Target)
@@ -505,12 +511,20 @@ func (p *parsing) checkRoutes() {
 	if len(c.Rules) > maxRules {
 		p.fail(p.at["authorization_rules"], "authorization_rules", "more than %d rules", maxRules)
 	}
-	rules := map[netip.Prefix]bool{}
+	rules := map[Rule]bool{}
 	for i, r := range c.Rules {
 		at := "authorization_rules[" + strconv.Itoa(i) + "].cidr"
-		if rules[r.CIDR] {
+		switch {
+		case rules[r] && r.All:
 			p.fail(p.at[at], at, "%s is listed twice", r.CIDR)
+		case rules[r]:
+			p.fail(p.at[at], at, "%s is listed twice for %s", r.CIDR, r.Group)
 		}
-		rules[r.CIDR] = true
+		rules[r] = true
 	}
+}
+
+// within says whether all of p is in r, which may be invalid: nothing is.
+func within(p, r netip.Prefix) bool {
+	return r.IsValid() && r.Bits() <= p.Bits() && r.Contains(p.Addr())
 }

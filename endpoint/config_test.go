@@ -134,13 +134,19 @@ func TestBadConfig(t *testing.T) {
 		{"same zone", "zone: b", "zone: a", "f.yaml:24: associations[1].subnet: zone a has an association already, with subnet-a"},
 		{"unknown subnet", "{subnet: subnet-b}", "{subnet: subnet-c}", "f.yaml:24: associations[1].subnet: subnet-c is not a subnet of networks"},
 		{"groups of association", "security_groups: []}", "security_groups: [default]}", "f.yaml:24: associations[0].security_groups: not supported yet"},
-		{"local route", "target: subnet-b", "target: local", "f.yaml:25: routes[1].target: not supported yet"},
+		{"subnet small", "10.0.1.0/24", "10.0.1.0/28", "f.yaml:24: associations[1].subnet: 10.0.1.0/28 is smaller than /27"},
+		{"subnet of another vpc", "interface: eth1}\n", "interface: eth1}\n  - vpc: vpc-b\n    cidr: 10.0.1.0/24\n    subnets:\n", "f.yaml:27: associations[1].subnet: subnet-b is in vpc-b, but the endpoint is in vpc-a"},
+		{"subnet called local", "id: subnet-b", "id: local", "f.yaml:23: networks[0].subnets[1].id: local is the target of routes from client to client"},
+		{"local route", "192.168.0.0/16, target: subnet-b", "172.20.0.0/21, target: local", "f.yaml:25: routes[1].destination: 172.20.0.0/21 is not inside the client range"},
+		{"route twice", "192.168.0.0/16, target: subnet-b", "0.0.0.0/0, target: subnet-a", "f.yaml:25: routes[1].destination: 0.0.0.0/0 to subnet-a is listed twice"},
+		{"route of the association", "192.168.0.0/16, target: subnet-b", "10.0.0.0/16, target: subnet-b", "f.yaml:25: routes[1].destination: the association with subnet-b adds the route to 10.0.0.0/16 itself"},
 		{"route target", "target: subnet-b", "target: subnet-c", "f.yaml:25: routes[1].target: subnet-c is not associated"},
 		{"rule group and all", "10.0.0.0/16, all: true", "10.0.0.0/16, all: true, group: S-1-5", "f.yaml:26: authorization_rules[0]: is for everyone or for a group, not both"},
 		{"rule group empty", "10.0.0.0/16, all: true", "10.0.0.0/16, group: \"\"", "f.yaml:26: authorization_rules[0].group: is empty"},
 		{"rule group long", "10.0.0.0/16, all: true", "10.0.0.0/16, group: " + strings.Repeat("g", 256), "f.yaml:26: authorization_rules[0].group: is longer than 255 bytes"},
 		{"rule for nobody", "10.0.0.0/16, all: true", "10.0.0.0/16", "f.yaml:26: authorization_rules[0]: needs all: true or a group"},
 		{"rule twice", "{cidr: 0.0.0.0/0, all: true}", "{cidr: 10.0.0.0/16, all: true}", "f.yaml:26: authorization_rules[1].cidr: 10.0.0.0/16 is listed twice"},
+		{"group rule twice", "{cidr: 0.0.0.0/0, all: true}", "{cidr: 10.9.0.0/16, group: x}, {cidr: 10.9.0.0/16, group: x}", "f.yaml:26: authorization_rules[2].cidr: 10.9.0.0/16 is listed twice for x"},
 		{"security groups", "security_groups: []\n", "security_groups: [{id: default}]\n", "f.yaml:27: security_groups: not supported yet"},
 		{"enforcement", "enforcement: false", "enforcement: true", "f.yaml:28: client_route_enforcement: not supported yet"},
 		{"banner list", `banner: ""`, "banner: [hello]", "f.yaml:29: banner: must be text"},
@@ -181,6 +187,22 @@ func TestBadConfig(t *testing.T) {
 			}
 			t.Errorf("got %q, want %q", list.Error(), tt.want)
 		})
+	}
+}
+
+// What AWS takes, too: several rules for one range, and routes from client to client.
+func TestGoodConfig(t *testing.T) {
+	for name, tt := range map[string]struct{ old, new string }{
+		"groups of a range": {"{cidr: 0.0.0.0/0, all: true}", "{cidr: 10.0.0.0/16, group: a}, {cidr: 10.0.0.0/16, group: b}"},
+		"local":             {"192.168.0.0/16, target: subnet-b", "172.20.0.0/22, target: local"},
+		"local v6":          {"192.168.0.0/16, target: subnet-b", "\"fd64::/64\", target: local"},
+		"way twice":         {"192.168.0.0/16, target: subnet-b", "0.0.0.0/0, target: subnet-b"},
+		"no association":    {"associations: [{subnet: subnet-a, security_groups: []}, {subnet: subnet-b}]\nroutes: [{destination: 0.0.0.0/0, target: subnet-a}, {destination: 192.168.0.0/16, target: subnet-b}]", "associations: []"},
+	} {
+		text := strings.Replace(whole, tt.old, tt.new, 1)
+		if _, err := ParseConfig("f.yaml", []byte(text)); err != nil || text == whole {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -230,7 +252,8 @@ func FuzzParseConfig(f *testing.F) {
 		if len(c.Listen) == 0 || !c.ClientCIDR.IsValid() {
 			t.Fatalf("incomplete: %+v", c)
 		}
-		g := &generation{cfg: c, pool: newPool(c.ClientCIDR, c.ClientCIDR6, len(c.Associations), c.Topology)}
+		g := &generation{cfg: c, pool: newPool(c.ClientCIDR, c.ClientCIDR6, c.Topology)}
+		g.layout = g.pool.deal(nil, c.targets())
 		g.buildWanted()
 		g.buildReply()
 		if err := g.wanted.Check(); err != nil {

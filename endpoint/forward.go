@@ -28,6 +28,11 @@ type inBatch struct {
 	queue  *queue
 	peer   *peer
 	in     [][]byte // borrowed until flush
+
+	// From client to client:
+	across *outBatch // nil until there is something
+	to     *peer
+	run    []offload.Packet // for to; borrowed until flush
 }
 
 // newInBatch makes one for the shard's queue, or for that of the shard before it where there are fewer.
@@ -65,7 +70,7 @@ func (b *inBatch) flush(now time.Time) (authentic int) {
 		return authentic
 	}
 	access, clamp := p.access.Load(), p.path.Load().mss
-	var spoofed, denied uint64
+	var spoofed, denied, lost uint64
 	n := 0
 	for _, packet := range pkts {
 		if packet == nil {
@@ -75,22 +80,61 @@ func (b *inBatch) flush(now time.Time) (authentic int) {
 		switch {
 		case !ok || src != p.lease.Addr.Addr() && src != p.lease.Addr6.Addr():
 			spoofed++
-		case !access.allowed(dst):
-			denied++
 		default:
-			clamp.Apply(packet)
-			pkts[n] = packet
-			n++
+			switch access.way(dst) {
+			case toNetwork:
+				clamp.Apply(packet)
+				pkts[n] = packet
+				n++
+			case toClients:
+				clamp.Apply(packet)
+				if !b.toClient(now, dst, packet) {
+					lost++
+				}
+			default:
+				denied++
+			}
 		}
 	}
-	if spoofed|denied != 0 {
+	if spoofed|denied|lost != 0 {
 		b.server.drops.spoofed.Add(spoofed)
 		b.server.drops.denied.Add(denied)
+		b.server.drops.noPeer.Add(lost)
+	}
+	if b.to != nil {
+		b.sealRun(now)
+		b.across.flush()
 	}
 	if n > 0 {
 		b.server.toNetwork(b.queue, pkts[:n])
 	}
 	return authentic
+}
+
+// toClient takes a packet to another client, if there is one at dst. It never leaves the process.
+func (b *inBatch) toClient(now time.Time, dst netip.Addr, packet []byte) bool {
+	to := b.server.peers.byInner(b.server.gen.Load().cfg.ClientCIDR6, dst)
+	if to == nil {
+		return false
+	}
+	if b.across == nil {
+		b.across = &outBatch{server: b.server}
+	}
+	if to != b.to {
+		b.sealRun(now)
+		b.to = to
+	}
+	b.run = append(b.run, offload.Packet{Bytes: packet})
+	return true
+}
+
+// sealRun seals what toClient took for one client.
+func (b *inBatch) sealRun(now time.Time) {
+	if b.to != nil {
+		b.across.add(now, b.to, b.run)
+	}
+	clear(b.run)
+	b.to, b.run = nil, b.run[:0]
 }
 
 // toNetwork writes a batch.
@@ -115,7 +159,7 @@ func addresses(b []byte) (src, dst netip.Addr, ok bool) {
 	return netip.Addr{}, netip.Addr{}, false
 }
 
-// outBatch seals packets of one queue and sends them. Only fromNetwork uses it.
+// outBatch seals packets for clients and sends them. Not safe for concurrent use: each queue has one, and each inBatch.
 type outBatch struct {
 	server   *Server
 	cut      offload.Train

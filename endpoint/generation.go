@@ -39,6 +39,7 @@ type generation struct {
 	trust     string       // changes when CAs or revocation lists do
 	proof     string       // makeProof
 	pool      *pool
+	layout    *layout // of pool
 	access    *grants
 	reply     push.Reply
 	wanted    network.Wanted
@@ -76,10 +77,12 @@ func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error
 		return nil, err
 	}
 	if before != nil && before.cfg.ClientCIDR == cfg.ClientCIDR && before.cfg.ClientCIDR6 == cfg.ClientCIDR6 &&
-		slices.Equal(before.cfg.Associations, cfg.Associations) && before.cfg.Topology == cfg.Topology {
+		before.cfg.Topology == cfg.Topology {
 		g.pool = before.pool
+		g.layout = g.pool.deal(before.layout, cfg.targets())
 	} else {
-		g.pool = newPool(cfg.ClientCIDR, cfg.ClientCIDR6, len(cfg.Associations), cfg.Topology)
+		g.pool = newPool(cfg.ClientCIDR, cfg.ClientCIDR6, cfg.Topology)
+		g.layout = g.pool.deal(nil, cfg.targets())
 	}
 	if err := g.loadTokens(before, l); err != nil {
 		return nil, err
@@ -162,15 +165,19 @@ func checkServerCertificate(c *x509.Certificate, now time.Time) error {
 func (g *generation) buildWanted() {
 	cfg := &g.cfg
 	w := network.Wanted{ClientCIDR: cfg.ClientCIDR, ClientCIDR6: cfg.ClientCIDR6}
-	closed := []netip.Prefix{cfg.ClientCIDR}
-	if cfg.ClientCIDR6.IsValid() {
-		closed = append(closed, cfg.ClientCIDR6)
-	}
 	g.access = newGrants(cfg.Rules)
-	g.access.closed = closed
-	for i, a := range cfg.Associations {
+	g.access.clients = []netip.Prefix{cfg.ClientCIDR}
+	if cfg.ClientCIDR6.IsValid() {
+		g.access.clients = append(g.access.clients, cfg.ClientCIDR6)
+	}
+	for _, r := range cfg.Routes {
+		if r.Target == LocalTarget {
+			g.access.local = append(g.access.local, r.Destination)
+		}
+	}
+	for _, a := range cfg.Associations {
 		v, s, _ := cfg.subnet(a.Subnet)
-		parts, gateways := g.pool.slices(i)
+		parts, gateways := g.pool.served(g.layout, s.ID)
 		w.Gateways = append(w.Gateways, gateways...)
 		networks := []netip.Prefix{v.CIDR} // the automatic route, origin "associate"
 		if v.CIDR6.IsValid() {
@@ -186,7 +193,7 @@ func (g *generation) buildWanted() {
 				reachable = append(reachable, r.Destination)
 			}
 		}
-		g.access.reachable = append(g.access.reachable, reachable)
+		g.access.reachable[s.ID] = reachable
 	}
 	g.wanted = w
 }
@@ -219,7 +226,7 @@ func (g *generation) buildReply() {
 	g.reply = r
 }
 
-// routes is the endpoint's route table: every destination once, in order of appearance.
+// routes are the destinations of the endpoint's route table, each once, in an order that does not depend on the file's.
 func (g *generation) routes() []netip.Prefix {
 	var out []netip.Prefix
 	put := func(p netip.Prefix) {
@@ -235,6 +242,7 @@ func (g *generation) routes() []netip.Prefix {
 	for _, r := range g.cfg.Routes {
 		put(r.Destination)
 	}
+	slices.SortFunc(out, netip.Prefix.Compare)
 	return out
 }
 
@@ -258,9 +266,18 @@ func (g *generation) replyFor(l lease, mtu int) push.Reply {
 // updated.
 func (g *generation) sameForClients(next *generation) (same, update bool) {
 	a, b := &g.cfg, &next.cfg
-	same = g.pool == next.pool && g.trust == next.trust && reflect.DeepEqual(a.Authentication, b.Authentication) && slices.Equal(a.Ciphers, b.Ciphers) && a.PRF == b.PRF && a.Legacy == b.Legacy &&
+	same = g.pool == next.pool && sameRoutes(a, b) && g.trust == next.trust && reflect.DeepEqual(a.Authentication, b.Authentication) && slices.Equal(a.Ciphers, b.Ciphers) && a.PRF == b.PRF && a.Legacy == b.Legacy &&
 		a.Mssfix == b.Mssfix && reflect.DeepEqual(lasting(g.reply), lasting(next.reply))
 	return same, !reflect.DeepEqual(unsaid(g.reply), unsaid(next.reply))
+}
+
+// sameRoutes says whether the sessions of a outlive the route table of b. With split tunnel every change of it resets them, as on
+// AWS, even one that they would not be told of: a second way to a destination. What associations bring is no change.
+func sameRoutes(a, b *Config) bool {
+	if !b.SplitTunnel || b.PushUpdate || len(a.Routes) != len(b.Routes) {
+		return !b.SplitTunnel || b.PushUpdate
+	}
+	return !slices.ContainsFunc(a.Routes, func(r Route) bool { return !slices.Contains(b.Routes, r) })
 }
 
 // lasting is what PUSH_UPDATE does not change here.

@@ -83,7 +83,7 @@ func (p *peer) connection() (c Connection, ok bool) {
 		ID: p.name, Client: st.identity.Name(), Username: st.identity.Username, Cert: st.identity.CommonName, Status: StatusActive,
 		From: p.from().String(), Transport: g.cfg.Transport,
 		Address: st.lease.Addr.Addr(), Address6: st.lease.Addr6.Addr(),
-		Subnet: g.cfg.Associations[st.lease.association].Subnet, Since: st.since.UTC().Truncate(time.Second),
+		Subnet: st.lease.association, Since: st.since.UTC().Truncate(time.Second),
 		Format: p.data.Format(), Key: st.key, Posture: st.posture, RxBytes: n.RxBytes, TxBytes: n.TxBytes, RxPackets: n.RxPackets, TxPackets: n.TxPackets,
 	}
 	if p.terminating.Load() {

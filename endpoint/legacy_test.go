@@ -72,10 +72,11 @@ connect_freq: {sessions: 7, seconds: 8}
 // TestPoolNet30: every client has a /30 of its own, and none touches the gateway's.
 func TestPoolNet30(t *testing.T) {
 	cidr := netip.MustParsePrefix("10.64.0.0/22")
-	p := newPool(cidr, netip.Prefix{}, 1, "net30")
+	p := newPool(cidr, netip.Prefix{}, "net30")
+	all := p.deal(nil, []string{"a"})
 	seen := map[netip.Prefix]bool{}
 	for {
-		l, err := p.lease("")
+		l, err := p.lease(all, nil, "")
 		if err != nil {
 			break
 		}

@@ -325,13 +325,18 @@ func (p *peer) settle() (*generation, bool) {
 			return nil, false
 		}
 	}
-	if st, g := p.status.Load(), p.gen.Load(); st.digest != g.digest(st.identity) {
+	st, g := p.status.Load(), p.gen.Load()
+	if st.digest != g.digest(st.identity) {
 		return nil, false // a user who was changed since
 	}
+	if !g.layout.serves(st.lease) {
+		return nil, false // the association went since
+	}
+	p.access.Store(g.access.of(st.lease.association, st.identity.Groups))
 	p.pushed = true
 	p.server.peers.publish(p)
-	p.limit(&p.gen.Load().cfg)
-	return p.gen.Load(), true
+	p.limit(&g.cfg)
+	return g, true
 }
 
 // adopt makes a peer follow next, or says that it must be reset. Any goroutine.
@@ -361,11 +366,15 @@ func (p *peer) adopt(next *generation) bool {
 func (p *peer) follow(next *generation) (update, ok bool) {
 	ok, update = p.gen.Load().sameForClients(next)
 	update = update && p.pushed
+	st := p.status.Load()
+	if st != nil && !next.layout.serves(st.lease) {
+		return false, false
+	}
 	if !ok || update && !(p.updatable && next.cfg.PushUpdate) {
 		return false, false
 	}
 	p.gen.Store(next)
-	if st := p.status.Load(); st != nil {
+	if st != nil {
 		p.access.Store(next.access.of(st.lease.association, st.identity.Groups))
 	}
 	if p.pushed {

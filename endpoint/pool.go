@@ -8,33 +8,37 @@ import (
 	"sync"
 )
 
-// pool hands out the client addresses. The client range is cut into /27 slices,
-// dealt to the associations in turn, as AWS does: the first host of a slice is its
+// pool hands out the client addresses. The client range is cut into /27 slices: the first host of a slice is its
 // gateway, the others are clients'. With topology net30 a slice is seven pairs behind
-// the gateway's, each the client's address after the one that it sees as its peer. New clients go to the associations in turn. An
-// address that was given back is used again as late as possible. Safe for concurrent use.
+// the gateway's, each the client's address after the one that it sees as its peer. Which association
+// serves which slice is a layout's matter, and changes without the clients of the others noticing.
+//
+// An association begins another slice only when less than half a slice of its others is free, so that there are slices for
+// associations that come later. An address that was given back is used again as late as that allows. Safe for concurrent use.
 type pool struct {
 	cidr     netip.Prefix
 	cidr6    netip.Prefix // invalid: none
 	topology string
 
-	mu     sync.Mutex
-	groups []group        // one per association
-	had    map[string]int // how many free addresses a name had last: most clients had none
-	next   int
+	mu       sync.Mutex
+	slices   []slice
+	had      map[string][]uint32 // free addresses by the name that had them last, the latest at the end
+	releases uint64
+	next     uint // whose turn it is, counted over all associations
 }
 
-// group is the addresses of one association.
-type group struct {
-	slices []uint32 // index of the slice in the range, in order
-	fresh  int      // leases never given out start at this host of the group
-	free   []freed  // given back, oldest first
+// slice is the leases of one slice.
+type slice struct {
+	fresh int     // leases never given out start here
+	held  int     // by clients
+	free  []freed // given back, oldest first
 }
 
 // freed is an address that somebody had.
 type freed struct {
 	offset uint32 // in the client range
 	name   string
+	when   uint64 // in releases
 }
 
 // lease is one client's addresses.
@@ -42,8 +46,8 @@ type lease struct {
 	Addr, Gateway   netip.Prefix // with the slice's length
 	Addr6, Gateway6 netip.Prefix // invalid: none
 	Peer            netip.Addr   // net30 and p2p: the other end of the link; invalid with subnet
-	association     int
-	offset          uint32 // of Addr in the client range
+	association     string       // its subnet
+	offset          uint32       // of Addr in the client range
 }
 
 const (
@@ -60,112 +64,186 @@ var (
 	errNoNetwork     = errors.New("the endpoint has no associated network")
 )
 
-func newPool(cidr, cidr6 netip.Prefix, associations int, topology string) *pool {
-	p := &pool{cidr: cidr, cidr6: cidr6, topology: topology, groups: make([]group, associations), had: map[string]int{}}
-	if associations == 0 {
-		return p
+func newPool(cidr, cidr6 netip.Prefix, topology string) *pool {
+	return &pool{cidr: cidr, cidr6: cidr6, topology: topology, had: map[string][]uint32{},
+		slices: make([]slice, min(maxSlices, uint32(1)<<(sliceBits-cidr.Bits())))}
+}
+
+// layout says which association serves which slice. It is immutable.
+type layout struct {
+	associations []string         // their subnets, in the order of the configuration
+	owner        []string         // by slice; "": nobody
+	slices       map[string][]int // by association, in order
+}
+
+// serves says whether a lease is still that of its association.
+func (l *layout) serves(have lease) bool {
+	return have.association != "" && l.owner[have.offset/sliceSize] == have.association
+}
+
+// deal makes a layout for associations. Those that are in before, the layout in force (nil: none), keep their slices,
+// but give slices without a client to those that have fewer than their share.
+func (p *pool) deal(before *layout, associations []string) *layout {
+	l := &layout{associations: associations, owner: make([]string, len(p.slices)), slices: map[string][]int{}}
+	if len(associations) == 0 {
+		return l
 	}
-	for i := range min(maxSlices, uint32(1)<<(sliceBits-cidr.Bits())) {
-		g := &p.groups[int(i)%associations]
-		g.slices = append(g.slices, i)
+	count, left := map[string]int{}, 0
+	for i := range l.owner {
+		if before != nil && slices.Contains(associations, before.owner[i]) {
+			l.owner[i] = before.owner[i]
+			count[l.owner[i]]++
+		} else {
+			left++
+		}
 	}
-	return p
+	share, missing := len(p.slices)/len(associations), 0
+	for _, a := range associations {
+		missing += max(share-count[a], 0)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// The last slices go first: the others have those that clients had before.
+	for i := len(l.owner) - 1; i >= 0 && left < missing; i-- {
+		if a := l.owner[i]; a != "" && count[a] > share && p.slices[i].held == 0 {
+			l.owner[i] = ""
+			count[a]--
+			left++
+		}
+	}
+	for i, a := range l.owner {
+		if a == "" {
+			a = associations[0]
+			for _, other := range associations[1:] {
+				if count[other] < count[a] {
+					a = other
+				}
+			}
+			l.owner[i] = a
+			count[a]++
+		}
+		l.slices[a] = append(l.slices[a], i)
+	}
+	return l
 }
 
 // lease takes the address that name gave back last, if nobody had it since (openvpn's
 // ifconfig-pool-persist), else one of the association whose turn it is, or of the next one
-// that has any.
-func (p *pool) lease(name string) (lease, error) {
+// that has any. Associations that are lost give none.
+func (p *pool) lease(l *layout, lost map[string]bool, name string) (lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.groups) == 0 {
+	if len(l.associations) == 0 {
 		return lease{}, errNoNetwork
 	}
-	for i := range p.groups {
-		if p.had[name] == 0 {
-			break
-		}
-		free := p.groups[i].free
-		for k := len(free) - 1; k >= 0; k-- {
-			if off := free[k].offset; free[k].name == name {
-				p.groups[i].free = slices.Delete(free, k, k+1)
-				p.forget(name)
-				return p.at(i, off), nil
-			}
+	for _, off := range slices.Backward(p.had[name]) {
+		if s := off / sliceSize; !lost[l.owner[s]] {
+			i := slices.IndexFunc(p.slices[s].free, func(f freed) bool { return f.offset == off })
+			return p.at(l, p.again(int(s), i)), nil
 		}
 	}
-	for range p.groups {
-		i := p.next
-		p.next = (p.next + 1) % len(p.groups)
-		if off, ok := p.groups[i].take(p.topology, p.forget); ok {
-			return p.at(i, off), nil
+	for range l.associations {
+		a := l.associations[p.next%uint(len(l.associations))]
+		p.next++
+		if lost[a] {
+			continue
+		}
+		if off, ok := p.take(l.slices[a]); ok {
+			return p.at(l, off), nil
 		}
 	}
 	return lease{}, errPoolExhausted
 }
 
-// forget counts one free address less that name had.
-func (p *pool) forget(name string) {
-	if p.had[name]--; p.had[name] == 0 {
-		delete(p.had, name)
-	}
-}
-
-// take gives out one address; forget hears whose it was, if it was somebody's.
-func (g *group) take(topology string, forget func(name string)) (uint32, bool) {
+// take gives out one address of some slices.
+func (p *pool) take(of []int) (uint32, bool) {
 	perSlice, first, step := sliceClients, 2, 1
-	if topology == "net30" {
+	if p.topology == "net30" {
 		perSlice, first, step = slicePairs, pairSize+2, pairSize
 	}
-	if slice := g.fresh / perSlice; slice < len(g.slices) {
-		off := g.slices[slice]*sliceSize + uint32(first+step*(g.fresh%perSlice))
-		g.fresh++
-		return off, true
+	begun, untouched, oldest, room := -1, -1, -1, 0
+	for _, i := range of {
+		s := &p.slices[i]
+		if s.fresh == 0 {
+			if untouched < 0 {
+				untouched = i
+			}
+			continue
+		}
+		room += len(s.free)
+		if s.fresh < perSlice && begun < 0 {
+			begun = i
+		}
+		if len(s.free) > 0 && (oldest < 0 || s.free[0].when < p.slices[oldest].free[0].when) {
+			oldest = i
+		}
 	}
-	if len(g.free) > 0 {
-		off := g.free[0].offset
-		forget(g.free[0].name)
-		g.free = g.free[1:]
+	if begun < 0 && room < perSlice/2 {
+		begun = untouched
+	}
+	switch {
+	case begun >= 0:
+		s := &p.slices[begun]
+		off := uint32(begun)*sliceSize + uint32(first+step*s.fresh)
+		s.fresh++
+		s.held++
 		return off, true
+	case oldest >= 0:
+		return p.again(oldest, 0), true
 	}
 	return 0, false
 }
 
-func (p *pool) at(association int, off uint32) lease {
-	l := lease{association: association, offset: off}
-	l.Addr = netip.PrefixFrom(add(p.cidr.Addr(), off), sliceBits)
-	l.Gateway = netip.PrefixFrom(add(p.cidr.Addr(), off&^(sliceSize-1)+1), sliceBits)
+// again gives out the i-th free address of a slice.
+func (p *pool) again(of, i int) uint32 {
+	s := &p.slices[of]
+	f := s.free[i]
+	s.free = slices.Delete(s.free, i, i+1)
+	s.held++
+	if list := slices.DeleteFunc(p.had[f.name], func(off uint32) bool { return off == f.offset }); len(list) > 0 {
+		p.had[f.name] = list
+	} else {
+		delete(p.had, f.name)
+	}
+	return f.offset
+}
+
+func (p *pool) at(l *layout, off uint32) lease {
+	out := lease{association: l.owner[off/sliceSize], offset: off}
+	out.Addr = netip.PrefixFrom(add(p.cidr.Addr(), off), sliceBits)
+	out.Gateway = netip.PrefixFrom(add(p.cidr.Addr(), off&^(sliceSize-1)+1), sliceBits)
 	switch p.topology {
 	case "net30":
-		l.Peer = add(p.cidr.Addr(), off-1)
+		out.Peer = add(p.cidr.Addr(), off-1)
 	case "p2p":
-		l.Peer = l.Gateway.Addr()
+		out.Peer = out.Gateway.Addr()
 	}
 	if p.cidr6.IsValid() {
 		bits := 128 - 32 + sliceBits // slices of the same shape
-		l.Addr6 = netip.PrefixFrom(add(p.cidr6.Addr(), off), bits)
-		l.Gateway6 = netip.PrefixFrom(add(p.cidr6.Addr(), off&^(sliceSize-1)+1), bits)
+		out.Addr6 = netip.PrefixFrom(add(p.cidr6.Addr(), off), bits)
+		out.Gateway6 = netip.PrefixFrom(add(p.cidr6.Addr(), off&^(sliceSize-1)+1), bits)
 	}
-	return l
+	return out
 }
 
 // release gives back a lease that name had. Each lease is released once.
 func (p *pool) release(l lease, name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	g := &p.groups[l.association]
-	g.free = append(g.free, freed{l.offset, name})
-	p.had[name]++
+	s := &p.slices[l.offset/sliceSize]
+	p.releases++
+	s.held--
+	s.free = append(s.free, freed{l.offset, name, p.releases})
+	p.had[name] = append(p.had[name], l.offset)
 }
 
-// slices lists the parts of the client ranges that association i serves, and the
-// gateways in them.
-func (p *pool) slices(i int) (parts, gateways []netip.Prefix) {
-	for _, s := range p.groups[i].slices {
-		l := p.at(i, s*sliceSize)
-		parts, gateways = append(parts, l.Addr.Masked()), append(gateways, l.Gateway)
-		if l.Addr6.IsValid() {
-			parts, gateways = append(parts, l.Addr6.Masked()), append(gateways, l.Gateway6)
+// served lists the parts of the client ranges that an association serves, and the gateways in them.
+func (p *pool) served(l *layout, association string) (parts, gateways []netip.Prefix) {
+	for _, i := range l.slices[association] {
+		first := p.at(l, uint32(i)*sliceSize)
+		parts, gateways = append(parts, first.Addr.Masked()), append(gateways, first.Gateway)
+		if first.Addr6.IsValid() {
+			parts, gateways = append(parts, first.Addr6.Masked()), append(gateways, first.Gateway6)
 		}
 	}
 	return parts, gateways

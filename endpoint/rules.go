@@ -15,34 +15,47 @@ import (
 // AWS's rules (administrator guide, "Authorization rules"): nothing passes
 // unless a rule allows it; the longest prefix of any rule counts, and only then
 // who may use that prefix. Besides, a route must exist, through the client's own
-// association. Both lookups are folded into one table: its prefixes are those of all
+// association or to other clients. Both lookups are folded into one table: its prefixes are those of all
 // rules and routes, and the value of each is the outcome for addresses that are
 // in none of the longer ones.
-type access struct{ table *bart.Fast[bool] }
+type access struct{ table *bart.Fast[way] }
 
-// newAccess folds rules, for a client in groups, and the reachable ranges (routes through
-// the association). closed ranges are never reachable: the clients' own, since client-to-client
-// needs a route of its own.
-func newAccess(rules []Rule, groups []string, reachable, closed []netip.Prefix) *access {
-	var allow, routes bart.Table[bool]
+// way is where a packet of a client goes.
+type way uint8
+
+const (
+	dropped   way = iota
+	toNetwork     // through the client's association
+	toClients
+)
+
+// newAccess folds rules, for a client in groups, the reachable ranges (routes through
+// the association), and the ways from client to client. No other route, however wide, leads into
+// the clients' own ranges.
+func newAccess(rules []Rule, groups []string, reachable, clients, local []netip.Prefix) *access {
+	var allow bart.Table[bool]
+	var routes bart.Table[way]
 	for _, r := range rules {
 		already, _ := allow.Get(r.CIDR) // one range may have a rule for each of several groups
 		allow.Insert(r.CIDR, already || r.All || r.Group != "" && slices.Contains(groups, r.Group))
 	}
-	for _, p := range reachable {
-		routes.Insert(p, true)
-	}
-	a := &access{table: new(bart.Fast[bool])}
-	inside := func(p netip.Prefix) bool {
-		return slices.ContainsFunc(closed, func(c netip.Prefix) bool { return c.Bits() <= p.Bits() && c.Contains(p.Addr()) })
-	}
-	fold := func(p netip.Prefix) {
-		if inside(p) { // a rule for a part of it must not open that part
-			return
+	for _, list := range []struct {
+		prefixes []netip.Prefix
+		way      way
+	}{{reachable, toNetwork}, {clients, dropped}, {local, toClients}} {
+		for _, p := range list.prefixes {
+			if list.way != toNetwork || !slices.ContainsFunc(clients, func(c netip.Prefix) bool { return within(p, c) }) {
+				routes.Insert(p, list.way)
+			}
 		}
-		allowed, ok := allow.LookupPrefix(p)
-		_, routed := routes.LookupPrefix(p)
-		a.table.Insert(p, ok && allowed && routed)
+	}
+	a := &access{table: new(bart.Fast[way])}
+	fold := func(p netip.Prefix) {
+		to := dropped
+		if allowed, _ := allow.LookupPrefix(p); allowed {
+			to, _ = routes.LookupPrefix(p)
+		}
+		a.table.Insert(p, to)
 	}
 	for p := range allow.All() {
 		fold(p)
@@ -50,32 +63,30 @@ func newAccess(rules []Rule, groups []string, reachable, closed []netip.Prefix) 
 	for p := range routes.All() {
 		fold(p)
 	}
-	for _, p := range closed {
-		a.table.Insert(p, false)
-	}
 	return a
 }
 
-// allowed says whether a packet to dst may pass.
-func (a *access) allowed(dst netip.Addr) bool {
-	ok, found := a.table.Lookup(dst)
-	return found && ok
+// way says where a packet to dst goes.
+func (a *access) way(dst netip.Addr) way {
+	to, _ := a.table.Lookup(dst)
+	return to
 }
 
 // grants makes the access of clients: it depends on the association and on those of a client's groups that rules
 // name. Clients that have the same share one. Safe for concurrent use.
 type grants struct {
 	rules     []Rule
-	reachable [][]netip.Prefix // by association
-	closed    []netip.Prefix
-	named     map[string]bool // groups in rules
+	reachable map[string][]netip.Prefix // by association
+	clients   []netip.Prefix            // their own ranges
+	local     []netip.Prefix            // of clients: those that clients may have routes to
+	named     map[string]bool           // groups in rules
 
 	mu   sync.Mutex
 	made map[grantKey]*access
 }
 
 type grantKey struct {
-	association int
+	association string
 	groups      string // those that rules name, sorted, with NUL between
 }
 
@@ -83,7 +94,7 @@ type grantKey struct {
 const maxGrants = 4096
 
 func newGrants(rules []Rule) *grants {
-	g := &grants{rules: rules, named: map[string]bool{}, made: map[grantKey]*access{}}
+	g := &grants{rules: rules, reachable: map[string][]netip.Prefix{}, named: map[string]bool{}, made: map[grantKey]*access{}}
 	for _, r := range rules {
 		if r.Group != "" {
 			g.named[r.Group] = true
@@ -93,7 +104,7 @@ func newGrants(rules []Rule) *grants {
 }
 
 // of is what a client may reach through an association.
-func (g *grants) of(association int, groups []string) *access {
+func (g *grants) of(association string, groups []string) *access {
 	var relevant []string
 	for _, id := range groups {
 		if g.named[id] {
@@ -111,7 +122,7 @@ func (g *grants) of(association int, groups []string) *access {
 	if len(g.made) >= maxGrants {
 		clear(g.made)
 	}
-	a := newAccess(g.rules, relevant, g.reachable[association], g.closed)
+	a := newAccess(g.rules, relevant, g.reachable[association], g.clients, g.local)
 	g.made[key] = a
 	return a
 }

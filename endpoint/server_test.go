@@ -589,7 +589,7 @@ func TestExhausted(t *testing.T) {
 	r := start(t, "udp")
 	p := r.gen.Load().pool
 	for {
-		if _, err := p.lease(""); err != nil {
+		if _, err := p.lease(r.gen.Load().layout, nil, ""); err != nil {
 			break
 		}
 	}

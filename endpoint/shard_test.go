@@ -138,7 +138,7 @@ func inPlace(t *testing.T, s *Server, pki *ovpntest.PKI, id int, client ovpn.Con
 	p.data.Open(time.Now(), [][]byte{first})
 	g := s.gen.Load()
 	p.lease = lease{Addr: netip.PrefixFrom(addrAt(g.cfg.ClientCIDR, id), 27), offset: uint32(id)}
-	p.access.Store(newAccess([]Rule{{CIDR: anywhere, All: true}}, nil, []netip.Prefix{anywhere}, nil))
+	p.access.Store(newAccess([]Rule{{CIDR: anywhere, All: true}}, nil, []netip.Prefix{anywhere}, nil, nil))
 	p.gen.Store(g)
 	p.path.Store(&path{from: placeOf(id), conn: conn})
 	s.peers.publish(p)

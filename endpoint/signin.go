@@ -188,7 +188,7 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 		p.logFailed(now, j, failedAuthentication)
 		return s.Deny(now, tellExpired)
 	}
-	lease, err := g.pool.lease(who.Name())
+	lease, err := g.pool.lease(g.layout, nil, who.Name())
 	if err != nil {
 		p.ended = "denied: " + err.Error()
 		p.logFailed(now, j, failedNoAddress)
@@ -239,8 +239,10 @@ func (p *peer) goOn(now time.Time, s *ovpn.Session, j *judging) error {
 	}
 	next := *st
 	next.identity, next.digest = who, j.by.digest(who) // groups may have changed
+	p.adopting.Lock()
 	p.status.Store(&next)
 	p.access.Store(p.gen.Load().access.of(st.lease.association, who.Groups))
+	p.adopting.Unlock()
 	if err := s.Accept(now, j.asked.KeyID); err != nil {
 		return err
 	}
