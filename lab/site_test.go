@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,7 +36,8 @@ type site struct {
 	t                    *testing.T
 	net                  *Net
 	client, server, host *Node
-	between              *Node // the router, of those with one
+	between              *Node  // the router, of those with one
+	data                 string // the endpoint's data directory in the server's; data
 
 	mu    sync.Mutex
 	procs []namedProc
@@ -319,7 +321,7 @@ func (s *site) endpointUp(config string) *Proc {
 	return p
 }
 
-func (s *site) dataDir() string { return filepath.Join(s.server.Dir, "data") }
+func (s *site) dataDir() string { return filepath.Join(s.server.Dir, cmp.Or(s.data, "data")) }
 
 // endpointCmd asks the running endpoint.
 func (s *site) endpointCmd(args ...string) string {

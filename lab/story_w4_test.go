@@ -13,25 +13,24 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 )
 
-// TestW4RouteTable is steps 1 to 3 of the article "Reach the internet and the
-// office while connected": the route table of a full tunnel, exactly; what is
-// unreachable through it and why; and the switch of the endpoint to split tunnel.
-func TestW4RouteTable(t *testing.T) {
+// TestW4 is the article "Reach the internet and the office while connected" by its page: the route table of a full
+// tunnel, exactly; what is unreachable through it and why; the switch of the endpoint to split tunnel; and the
+// user's own ways to one.
+func TestW4(t *testing.T) {
 	t.Parallel()
-	needs(t)
+	needs(t, "curl", "ip", "ping", "nft")
 	w := newWorld(t)
-	const dns = "dns_servers: [10.1.0.2]"
-	w.endpointUp(w.worldYAML(true, nil, []string{"10.1.0.0/16"}, dns))
+	w.data = "adit-endpoint-data"
+	p := w.page("internet-and-office.md", map[string]*Node{"client": w.client, "endpoint": w.server})
+	p.Stays = []string{"adit-endpoint up"}
+	p.Swap = [][2]string{{"scp ", "cp "}, {"client:", w.client.Dir + "/"}}
 	w.aditd()
-	w.importOwn()
-
-	// The probes can see traffic.
-	w.seen(webAddr, clientSeen)
+	p.section("1. An endpoint that takes all traffic")
 	w.reaches(w.client, none, officeAddr)
 	before := w.system()
 
-	// Step 1.
-	w.adit("connect", "lab", "--timeout", "20s")
+	// The whole table, not IPv4's main one alone.
+	p.section("2. The route table of a full tunnel")
 	st := w.status()
 	if !st.FullTunnel || len(st.Tunnel.Addresses) != 2 || st.Tunnel.Addresses[0].Bits() != 27 {
 		t.Errorf("full tunnel: %t, addresses %v", st.FullTunnel, st.Tunnel.Addresses)
@@ -42,10 +41,9 @@ func TestW4RouteTable(t *testing.T) {
 	if guardBefore != "" || !strings.Contains(guard, "ip daddr 203.0.113.1 udp dport 1194") {
 		t.Errorf("the full tunnel's guard: before %q, now %q", guardBefore, guard)
 	}
-	tun := st.Tunnel.Device
 	own := st.Tunnel.Addresses[0].Addr().String()
 	own6 := st.Tunnel.Addresses[1].Addr().String()
-	want := fullTunnelTable(tun, own, own6)
+	want := fullTunnelTable(st.Tunnel.Device, own, own6)
 	var table []string
 	for _, row := range more {
 		if strings.HasPrefix(row, "table ") {
@@ -62,39 +60,21 @@ func TestW4RouteTable(t *testing.T) {
 	if len(gone) != 1 || gone[0] != "resolv.conf: nameserver 192.0.2.53" {
 		t.Errorf("the full tunnel removes from the table: %q", gone)
 	}
-	w.seen(worldHost, endpointSeen)
 
-	// Step 2: the internet needs a route and a rule.
-	w.seen(webAddr, "")
-	if out := w.adit("explain", webAddr.String()); !strings.Contains(out, "128.0.0.0/1") || !strings.Contains(out, tun) {
-		t.Errorf("explain: %s", out)
-	}
-	w.adit("disconnect", "lab")
+	p.section("3. What is out of reach, and why")
 	w.same("after the full tunnel", before, w.system())
 
-	// Step 3.
-	w.adit("connect", "lab", "--timeout", "20s")
-	if out := w.reload(w.worldYAML(false, nil, []string{"10.1.0.0/16"}, dns)); !strings.Contains(out, "1 sessions reset") {
-		t.Errorf("reload: %s", out)
-	}
+	p.section("4. A split tunnel")
 	w.until(soon, "the client is back, without a full tunnel", func() bool {
 		st = w.status()
 		return st.State == api.Connected && !st.FullTunnel
 	})
-	split := w.routesOf(w.client)
-	for _, no := range []string{"0.0.0.0/1 ", "128.0.0.0/1 ", "::/1 ", "8000::/1 ", " 203.0.113.1/32 "} {
-		if strings.Contains(split, no) {
-			t.Errorf("%s is still in the table:\n%s", strings.TrimSpace(no), split)
-		}
-	}
-	if !strings.Contains(split, " 10.1.0.0/16 via <nil> dev "+st.Tunnel.Device+" ") {
-		t.Errorf("the VPC is not in the table:\n%s", split)
-	}
-	w.seen(worldHost, endpointSeen)
-	w.seen(webAddr, clientSeen)
-	w.reaches(w.client, none, officeAddr)
-	w.adit("disconnect", "lab")
+	p.section("5. What goes where")
 	w.same("after the split tunnel", before, w.system())
+	p.section("6. When you cannot change the endpoint")
+	w.same("after the user's own split tunnels", before, w.system())
+	w.until(soon, "the service knows the company's profile", func() bool { return strings.Contains(w.adit("profiles"), "company (managed)") })
+	p.section("7. Where policy does not allow it")
 }
 
 // fullTunnelTable are the rows that a full tunnel adds: the halves of both

@@ -80,7 +80,7 @@ func newWorld(t *testing.T) *world {
 // mirrorPort is where mirrors listen.
 const mirrorPort = 80
 
-// mirror tells each caller the address that it is seen with.
+// mirror tells each caller the address that it is seen with, over HTTP.
 func (s *site) mirror(n *Node, addr netip.Addr) {
 	s.t.Helper()
 	l, err := n.Listen("tcp", netip.AddrPortFrom(addr, mirrorPort).String())
@@ -94,7 +94,9 @@ func (s *site) mirror(n *Node, addr netip.Addr) {
 				return
 			}
 			host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-			fmt.Fprint(c, host)
+			c.SetDeadline(time.Now().Add(2 * time.Second))
+			c.Read(make([]byte, 1024)) // the request: closing before it was read would reset the connection
+			fmt.Fprintf(c, "HTTP/1.0 200 OK\r\n\r\n%s\n", host)
 			c.Close()
 		}
 	}()
@@ -109,11 +111,13 @@ func (s *site) seenAs(addr netip.Addr) string {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(2 * time.Second))
+	fmt.Fprint(c, "GET / HTTP/1.0\r\n\r\n")
 	b, err := io.ReadAll(c)
 	if err != nil {
 		return ""
 	}
-	return string(b)
+	_, host, _ := strings.Cut(string(b), "\r\n\r\n")
+	return strings.TrimSpace(host)
 }
 
 // seen demands how the client appears at a mirror.

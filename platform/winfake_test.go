@@ -151,7 +151,15 @@ func (f *fakeWindows) setMetric(luid uint64, inet6 bool, metric int) error {
 	if err := f.has(luid, inet6); err != nil {
 		return err
 	}
-	return f.did("metric of %s of %s: %d", ipv(inet6), f.called(luid), metric)
+	if err := f.did("metric of %s of %s: %d", ipv(inet6), f.called(luid), metric); err != nil {
+		return err
+	}
+	if d := &f.devices[f.at(luid)]; inet6 {
+		d.metric6 = metric
+	} else {
+		d.metric4 = metric
+	}
+	return nil
 }
 
 func (f *fakeWindows) setInterfaceDNS(luid uint64, inet6 bool, servers []netip.Addr, search []string) error {

@@ -3,6 +3,8 @@ package platform
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -513,4 +515,56 @@ func FuzzParseNRPT(f *testing.F) {
 			}
 		}
 	})
+}
+
+// routePrint is the table of IPv4 as "route print -4" shows it: each row's metric with its interface's, in Windows' order.
+// The rows that Windows itself makes for an address are not in it.
+func (f *fakeWindows) routePrint() string {
+	rows := slices.DeleteFunc(slices.Clone(f.table), func(r winRoute) bool { return !r.destination.Addr().Is4() })
+	slices.SortStableFunc(rows, func(a, b winRoute) int { return a.destination.Compare(b.destination) })
+	var b strings.Builder
+	fmt.Fprintf(&b, "%19s %16s %16s %16s %6s\n", "Network Destination", "Netmask", "Gateway", "Interface", "Metric")
+	for _, r := range rows {
+		d := f.devices[f.at(r.luid)]
+		gateway, mask := "On-link", net.IP(net.CIDRMask(r.destination.Bits(), 32))
+		if r.gateway.IsValid() {
+			gateway = r.gateway.String()
+		}
+		own := d.addresses[slices.IndexFunc(d.addresses, func(p netip.Prefix) bool { return p.Addr().Is4() })].Addr()
+		fmt.Fprintf(&b, "%19s %16s %16s %16s %6d\n", r.destination.Addr(), mask, gateway, own, r.metric+d.metric4)
+	}
+	return b.String()
+}
+
+// TestWindowsRoutePrint is what a person sees of a full tunnel: the two halves on the tunnel's interface with its metric, which
+// is the lowest, the server by the old gateway, the old default route as it was; and afterwards the table of before.
+func TestWindowsRoutePrint(t *testing.T) {
+	f, dir := newFakeWindows(), t.TempDir()
+	before := f.routePrint()
+	h, _ := f.host(t, dir, "one")
+	tun := open(t, h, "")
+	apply(t, h, fullPlan())
+	const want = `
+Network Destination          Netmask          Gateway        Interface Metric
+            0.0.0.0          0.0.0.0      192.168.1.1     192.168.1.20     25
+            0.0.0.0        128.0.0.0          On-link         10.8.0.2      1
+           10.9.0.0      255.255.0.0      192.168.1.9     192.168.1.20     35
+          127.0.0.0        255.0.0.0          On-link        127.0.0.1    331
+          128.0.0.0        128.0.0.0          On-link         10.8.0.2      1
+        192.168.1.0    255.255.255.0          On-link     192.168.1.20    281
+       192.168.1.20  255.255.255.255          On-link     192.168.1.20    281
+      192.168.1.255  255.255.255.255          On-link     192.168.1.20    281
+        203.0.113.5  255.255.255.255      192.168.1.1     192.168.1.20   9182
+          224.0.0.0        240.0.0.0          On-link     192.168.1.20    281
+    255.255.255.255  255.255.255.255          On-link     192.168.1.20    281
+`
+	if got := f.routePrint(); got != want[1:] {
+		t.Errorf("route print:\n%s", got)
+	}
+	if err := errors.Join(h.Leave(), tun.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.routePrint(); got != before {
+		t.Errorf("route print afterwards:\n%sand before:\n%s", got, before)
+	}
 }

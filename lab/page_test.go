@@ -1,0 +1,216 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const pages = "../docs/walkthroughs"
+
+// walk follows a page of docs/walkthroughs: it gives each command to a shell on the machine that the page names, in
+// the page's order, and compares what it prints. A command that is not executed fails the test.
+type walk struct {
+	*site
+	name     string
+	commands []Command
+	next     int
+	machines map[string]*Node
+	// Swap is what the page can only give an example of, and what a test has in its place, in commands and answers.
+	Swap [][2]string
+	// Stays are the beginnings of commands that go on in a terminal of their own.
+	Stays []string
+	// Wrap changes how a shell is started for commands that begin so.
+	Wrap map[string]func(argv []string) []string
+
+	running map[string]*Proc
+}
+
+// page opens one of docs/walkthroughs; machines have the names of its prompts.
+func (s *site) page(name string, machines map[string]*Node) *walk {
+	s.t.Helper()
+	w := &walk{site: s, name: name, machines: machines, running: map[string]*Proc{}}
+	var err error
+	w.commands, err = ReadPage(s.read(filepath.Join(pages, name)))
+	if err != nil {
+		s.t.Fatalf("%s: %v", name, err)
+	}
+	s.t.Cleanup(func() {
+		if !s.t.Failed() && w.next < len(w.commands) {
+			s.t.Errorf("%s:%d: no test executes this command, nor those after it: %s", name, w.commands[w.next].Line, w.commands[w.next].Text)
+		}
+	})
+	return w
+}
+
+// section executes the commands below a heading, which must be the next one with any, and returns what they print.
+func (w *walk) section(title string) (said []string) {
+	w.t.Helper()
+	if w.next >= len(w.commands) || w.commands[w.next].Section != title {
+		w.t.Fatalf("%s has no commands below %q next", w.name, title)
+	}
+	for w.next < len(w.commands) && w.commands[w.next].Section == title {
+		said = append(said, w.step())
+	}
+	return said
+}
+
+// step executes the next command.
+func (w *walk) step() string {
+	w.t.Helper()
+	c := w.commands[w.next]
+	w.next++
+	for _, s := range w.Swap {
+		c.Text, c.Says = strings.ReplaceAll(c.Text, s[0], s[1]), strings.ReplaceAll(c.Says, s[0], s[1])
+	}
+	n := w.machines[c.Machine]
+	if n == nil {
+		w.t.Fatalf("%s:%d: there is no machine %q", w.name, c.Line, c.Machine)
+	}
+	path := "export PATH=" + filepath.Dir(bin(w.t, "adit")) + ":$PATH:/usr/sbin:/usr/share/easy-rsa\n"
+	argv := []string{"/bin/sh", "-c", path + c.Text}
+	stays := ""
+	for _, s := range w.Stays {
+		if strings.HasPrefix(c.Text, s) {
+			stays, argv[2] = s, path+"exec "+c.Text
+		}
+	}
+	for begin, f := range w.Wrap {
+		if strings.HasPrefix(c.Text, begin) {
+			argv = f(argv)
+		}
+	}
+	wrong := func(format string, args ...any) {
+		w.t.Helper()
+		w.t.Fatalf("%s:%d: %s\n%s\nthe page shows\n%s", w.name, c.Line, c.Text, fmt.Sprintf(format, args...), c.Says)
+	}
+	if stays != "" {
+		p := w.start(n, c.Text, argv...)
+		w.running[stays] = p
+		for end := time.Now().Add(3 * soon); !c.Matches(p.Out.String(), false); time.Sleep(20 * time.Millisecond) {
+			select {
+			case <-p.Done():
+				if !c.Matches(p.Out.String(), false) {
+					wrong("ended: %v\n%s", p.Err(), p.Out)
+				}
+			default:
+			}
+			if time.Now().After(end) {
+				wrong("prints\n%s", p.Out)
+			}
+		}
+		return p.Out.String()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	p, err := n.Start(argv...)
+	w.ok(err)
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		p.Stop(syscall.SIGKILL, time.Second)
+		wrong("does not end, and prints\n%s", p.Out)
+	}
+	if (p.Err() != nil) != c.Fails() {
+		wrong("ends with %v, and prints\n%s", p.Err(), p.Out)
+	}
+	if !c.Matches(p.Out.String(), true) {
+		wrong("prints\n%s", p.Out)
+	}
+	return p.Out.String()
+}
+
+// end is Ctrl-C in the terminal of a command that goes on.
+func (w *walk) end(begin string) {
+	w.t.Helper()
+	p := w.running[begin]
+	if p == nil {
+		w.t.Fatalf("%s does not run", begin)
+	}
+	w.ok(p.Cmd.Process.Signal(syscall.SIGINT))
+	select {
+	case <-p.Done():
+	case <-time.After(soon):
+		w.t.Fatalf("%s does not end", begin)
+	}
+}
+
+// TestEveryPageIsFollowed: each page has a test that executes it.
+func TestEveryPageIsFollowed(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(pages, "*.md"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	tests, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, f := range tests {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(b)
+	}
+	for _, f := range files {
+		if filepath.Base(f) == "README.md" {
+			continue
+		}
+		if !strings.Contains(all.String(), fmt.Sprintf(".page(%q", filepath.Base(f))) {
+			t.Errorf("no test follows %s", f)
+		}
+	}
+}
+
+func TestReadPage(t *testing.T) {
+	const page = "# A page\n\nText $ not a command.\n\n    neither = this\n\n## 1. First\nText:\n\n" +
+		"    client$ adit connect lab\n    connected lab\n      address  ..., MTU 1500\n    ...\n    end\n    endpoint# cat >a <<'EOF'\n    one: 1\n    client$ two\n    EOF\n\n" +
+		"## 2. Second\n1. In a list:\n\n       $ adit a \\\n           b\n       adit: no\n"
+	list, err := ReadPage(page)
+	if err == nil && len(list) != 3 {
+		t.Fatalf("%d commands: %+v", len(list), list)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Command{
+		{10, "1. First", "client", "adit connect lab", "connected lab\n  address  ..., MTU 1500\n...\nend\n"},
+		{15, "1. First", "endpoint", "cat >a <<'EOF'\none: 1\nclient$ two\nEOF\n", ""},
+		{23, "2. Second", "", "adit a \\\n    b", "adit: no\n"},
+	}
+	for i, c := range list {
+		if c != want[i] {
+			t.Errorf("%+v, expected %+v", c, want[i])
+		}
+	}
+	if list[0].Fails() || !list[2].Fails() {
+		t.Error("only the second section's command fails")
+	}
+	for printed, fits := range map[string]bool{
+		"connected lab\n  address  10.0.0.2, MTU 1500\nend\n":       true,
+		"connected lab\n  address  10.0.0.2, MTU 1500\na\nb\nend":   true,
+		"connected lab\n  address  10.0.0.2, MTU 1500\n":            false,
+		"connected lab\n  address  10.0.0.2, MTU 1400\nend\n":       false,
+		"connected lab\n  address  10.0.0.2, MTU 1500\nend\nmore\n": false,
+	} {
+		if list[0].Matches(printed, true) != fits {
+			t.Errorf("%q fits: %t", printed, !fits)
+		}
+	}
+	if !list[0].Matches("connected lab\n  address  , MTU 1500\nend\nmore\n", false) {
+		t.Error("more may come of a command that goes on")
+	}
+	for _, bad := range []string{"    $ cat <<EOF\n    one\n\nEOF\n", "    $ adit \\\n"} {
+		if _, err := ReadPage(bad); err == nil {
+			t.Errorf("%q is read", bad)
+		}
+	}
+}
