@@ -20,7 +20,7 @@ import (
 // Message-Authenticator.
 type RADIUS struct {
 	// OneShot judges one-time codes (TOTP, PAP only) of alice, dave and o'hara (it); bob's code is always
-	// RADIUSFixed, and may be asked for with CHAP and MS-CHAP, too.
+	// RADIUSFixed, and may be asked for with CHAP and MS-CHAP, too. Alice and dave also have the codes 900000 to 900099.
 	OneShot netip.AddrPort
 	// Challenge answers RADIUSFirst with a question, and takes the user's one-time code as its answer.
 	Challenge netip.AddrPort
