@@ -87,7 +87,6 @@ func (c *checking) load(path, name, ofPKI string) (file string, text []byte, ok 
 
 // valid reports a certificate that is not valid now, or not for long.
 func (c *checking) valid(path, file, what string, cert *x509.Certificate) bool {
-	const soon = 30 * 24 * time.Hour
 	switch name := cert.Subject.String(); {
 	case c.now.After(cert.NotAfter):
 		c.wrong(path, file, "cannot be used: %s expired on %s", name, cert.NotAfter.Format(time.DateOnly))

@@ -55,6 +55,7 @@ type Config struct {
 	Banner              string // shown by clients at each new session; lines divided by \n; empty: none
 	// RouteEnforcement has clients see to it that the tunnel's routes win over all others of their machine.
 	RouteEnforcement bool
+	Metrics          netip.AddrPort // that answers Prometheus; invalid: none
 }
 
 // Handler is the client connect handler. The zero value: none. At most one of Exec and URL is set.

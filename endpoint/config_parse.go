@@ -148,6 +148,7 @@ func (p *parsing) root(n *yaml.Node) {
 		"connection_log":         p.set(p.connectionLog),
 		"client_connect_handler": p.set(p.handler),
 		"banner":                 p.banner,
+		"metrics":                p.set(p.metrics),
 
 		// Keys of the schema that later versions serve.
 		"security_groups":          p.laterUnlessEmpty,
@@ -189,6 +190,17 @@ func (p *parsing) listen(n *yaml.Node, path string) {
 }
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?$`)
+
+func (p *parsing) metrics(n *yaml.Node, path string) {
+	p.mapping(n, path, fields{"listen": func(n *yaml.Node, at string) {
+		if a, ok := p.addrPort(n, at); ok {
+			p.c.Metrics = a
+		}
+	}})
+	if !p.c.Metrics.IsValid() && isMapping(n) && len(n.Content) == 0 {
+		p.fail(n, path, "needs listen: an address with a port")
+	}
+}
 
 func (p *parsing) connectionLog(n *yaml.Node, path string) {
 	l := &p.c.ConnectionLog

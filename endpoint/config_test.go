@@ -157,6 +157,8 @@ func TestBadConfig(t *testing.T) {
 		{"log twice", `banner: ""`, "connection_log: {file: x, stdout: true}", "f.yaml:29: connection_log: needs file or stdout: true, and not both"},
 		{"log size", `banner: ""`, "connection_log: {file: x, max_size: 0}", "f.yaml:29: connection_log.max_size: "},
 		{"log key", `banner: ""`, "connection_log: {path: x}", "f.yaml:29: connection_log.path: "},
+		{"metrics nowhere", `banner: ""`, "metrics: {}", "f.yaml:29: metrics: needs listen"},
+		{"metrics port", `banner: ""`, "metrics: {listen: 127.0.0.1:0}", "f.yaml:29: metrics.listen: port 0"},
 		{"api", `banner: ""`, "api: {listen: 127.0.0.1:8008}", "f.yaml:29: api: not supported yet"},
 		{"handler without", `banner: ""`, "client_connect_handler: {schema: v1}", "f.yaml:29: client_connect_handler: needs exec or url, and not both"},
 		{"handler twice", `banner: ""`, "client_connect_handler: {exec: x, url: http://127.0.0.1/}", "f.yaml:29: client_connect_handler: needs exec or url, and not both"},

@@ -61,6 +61,7 @@ type connLog struct {
 	endpoint string
 	lines    chan string   // for run
 	dropped  atomic.Uint64 // since run last said so
+	lost     atomic.Uint64 // in all
 
 	mu      sync.Mutex
 	waiting map[string]logEntry // attempts that wait for an assertion, by the sign-in's state
@@ -237,6 +238,7 @@ func (l *connLog) add(e logEntry) {
 	case l.lines <- b.String():
 	default:
 		l.dropped.Add(1)
+		l.lost.Add(1)
 	}
 }
 

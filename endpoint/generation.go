@@ -43,6 +43,7 @@ type generation struct {
 	access    *grants
 	reply     push.Reply
 	wanted    network.Wanted
+	expiries  []Expiry
 }
 
 // Keepalive as AWS pushes it; the server waits longer than the client, so that
@@ -135,6 +136,14 @@ func (g *generation) loadTLS(before *generation, l Leaves) error {
 	}
 	if err := checkServerCertificate(pair.Leaf, l.Now()); err != nil {
 		return fmt.Errorf("server certificate %s: %w", certFile, err)
+	}
+	g.expires(ExpiryServer, nameOf(pair.Leaf), pair.Leaf.NotAfter)
+	if cfg.ServerCertificate.Cert == "" {
+		if text, err := l.ReadFile(pkiFile(cfg, "ca.crt")); err == nil { // else loadMutual says what is wrong, or nobody needs it here
+			if cas, err := certificatesIn(text); err == nil {
+				g.expires(ExpiryCA, nameOf(cas[0]), cas[0].NotAfter)
+			}
+		}
 	}
 	g.tls = &tls.Config{
 		Certificates:           []tls.Certificate{pair},
@@ -307,6 +316,8 @@ func (g *generation) fixed(next Config) string {
 		return "tun_mtu"
 	case g.cfg.ConnectionLog != next.ConnectionLog:
 		return "connection_log"
+	case g.cfg.Metrics != next.Metrics:
+		return "metrics"
 	}
 	return ""
 }

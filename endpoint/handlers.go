@@ -124,12 +124,14 @@ func (p *peer) handled(now time.Time, s *ovpn.Session, j *judging, a handler.Ans
 	switch {
 	case errors.As(err, &failure):
 		p.server.log.Warn("the connect handler gave no good answer", "connection", p.name, "why", failure.Reason, "error", err)
+		p.server.history.failed(failure.Reason)
 		p.logFailed(now, j, failure.Reason)
 		p.ended = "denied: " + failure.Reason
 		return s.Deny(now, handler.Told)
 	case err != nil: // the client has gone
 		return err
 	case !a.Allow:
+		p.server.history.failed(handler.Denied)
 		p.logFailed(now, j, handler.Denied)
 		p.ended = "denied by the connect handler: " + a.Message
 		return s.Deny(now, cmp.Or(a.Message, handler.Told))

@@ -99,6 +99,9 @@ func TestConnectHandler(t *testing.T) {
 	if ev := wait[ovpn.AuthFailed](t, r.dial(t, cfg)); ev.Reason != "by the program" {
 		t.Errorf("told %+v", ev)
 	}
+	if m := r.Metrics(); m.HandlerDenied != 3 || m.HandlerInvalid != 1 || m.HandlerTimeouts+m.HandlerOther+m.HandlerThrottled+m.HandlerService != 0 || m.AuthenticationFailures != 1 {
+		t.Errorf("counted %+v", m)
+	}
 }
 
 // TestConnectHandlerPath: the program lies beside the file, wherever the endpoint was started.

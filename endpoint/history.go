@@ -28,24 +28,32 @@ type History struct {
 	mu    sync.Mutex
 	ended []Connection // in the order of their ends
 	moved moved        // by all that have ended
+	// failures count what did not pass, by failedAuthentication and the reasons of package handler.
+	failures map[string]uint64
 }
 
 // moved is what sessions carried inside, from the client (rx) and to it (tx).
 type moved struct{ rxBytes, txBytes, rxPackets, txPackets uint64 }
 
-func (m *moved) add(c Connection) {
-	m.rxBytes, m.txBytes = m.rxBytes+c.RxBytes, m.txBytes+c.TxBytes
-	m.rxPackets, m.txPackets = m.rxPackets+c.RxPackets, m.txPackets+c.TxPackets
+func (m *moved) add(rxBytes, txBytes, rxPackets, txPackets uint64) {
+	m.rxBytes, m.txBytes, m.rxPackets, m.txPackets = m.rxBytes+rxBytes, m.txBytes+txBytes, m.rxPackets+rxPackets, m.txPackets+txPackets
 }
 
 // NewHistory is empty. now is the clock.
-func NewHistory(now func() time.Time) *History { return &History{now: now} }
+func NewHistory(now func() time.Time) *History {
+	return &History{now: now, failures: map[string]uint64{}}
+}
 
-// add keeps a session that has ended.
-func (h *History) add(c Connection) {
+// failed counts a client that did not pass.
+func (h *History) failed(why string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.moved.add(c)
+	h.failures[why]++
+}
+
+// add keeps a session that has ended. With mu held.
+func (h *History) add(c Connection) {
+	h.moved.add(c.RxBytes, c.TxBytes, c.RxPackets, c.TxPackets)
 	// What goes, goes many at a time: a crowd that leaves would else move the list for each.
 	if n := h.outdated(); n > historySize/8 {
 		h.ended = slices.Delete(h.ended, 0, n)
@@ -98,8 +106,12 @@ func (p *peer) remember(reason string) {
 	if !ok {
 		return
 	}
+	h := p.server.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	c.Status, c.Ended, c.Reason = StatusTerminated, p.server.leave.Now().UTC().Truncate(time.Second), reason
-	p.server.history.add(c)
+	h.add(c)
+	p.remembered = true
 }
 
 // Connections lists the established clients.

@@ -10,6 +10,8 @@ func TestHistory(t *testing.T) {
 	now := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 	h := NewHistory(func() time.Time { return now })
 	add := func(id string) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		h.add(Connection{ID: id, Status: StatusTerminated, Ended: now, RxBytes: 3, TxPackets: 2})
 	}
 	add("first")

@@ -30,6 +30,10 @@ func (g *generation) loadMethods(before *generation, l Leaves) error {
 		}
 		m.Configure(g.tls)
 		g.certificate = m
+		for _, c := range m.CAs() {
+			g.expires(ExpiryCA, nameOf(c), c.NotAfter)
+		}
+		g.expires(ExpiryCRL, "", m.ListsEnd())
 		g.trust += trust
 	}
 	var err error
@@ -38,6 +42,10 @@ func (g *generation) loadMethods(before *generation, l Leaves) error {
 		g.sign, err = g.loadDirectory(*directory, before, l)
 	case federated != nil:
 		g.sign, err = g.loadFederated(*federated, before, l)
+	}
+	if g.federated != nil {
+		c := g.federated.Certificate()
+		g.expires(ExpiryIdP, nameOf(c), c.NotAfter)
 	}
 	g.proof = g.makeProof()
 	return err

@@ -83,6 +83,7 @@ type peer struct {
 
 	status      atomic.Pointer[status]
 	terminating atomic.Bool // by the administrator
+	remembered  bool        // in the history, whose lock guards it
 	begun       bool        // a packet of the client has been worked on
 	logged      bool        // as connected, in the connection log
 	ended       string      // why, for the log
@@ -212,6 +213,9 @@ func (p *peer) report(err error) {
 	}
 	p.remember(reason)
 	st := p.status.Load()
+	if st == nil && ofCertificate(err) {
+		p.server.history.failed(failedAuthentication)
+	}
 	if st == nil {
 		if p.login != "" && p.login != challenge.AWSUser { // which nobody is called
 			log = log.With("user", p.login)

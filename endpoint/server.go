@@ -3,7 +3,7 @@
 // does. Proving who a client is belongs to endpoint/auth, what lies behind to
 // endpoint/network, the protocol to ovpn.
 //
-// Goroutines: Run starts one for the connection log, one per listener and one per UDP socket of it, one per queue of the network, one
+// Goroutines: Run starts one for the connection log, one that tells what expires, one per listener and one per UDP socket of it, one per queue of the network, one
 // per client (two more on TCP) and one per sign-in that is being checked, and waits for all of them.
 package endpoint
 
@@ -61,6 +61,7 @@ type Server struct {
 
 	connLog  *connLog
 	history  *History
+	reminder reminder
 	handlers *handlers
 	signins  *signins
 	signedIn *signedIn
@@ -150,6 +151,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
+	readers.Go(func() { s.remind(ctx) })
 	for _, q := range s.queues {
 		readers.Go(func() {
 			if err := s.fromNetwork(q); err != nil && ctx.Err() == nil {
@@ -266,6 +268,7 @@ func (s *Server) Reload(ctx context.Context, cfg Config) (reset int, err error) 
 		p.end(restartMessage, "configuration changed")
 	}
 	s.warnInsecure(cfg)
+	s.reminder.tell(s.log, next, s.leave.Now())
 	s.log.Info("configuration reloaded", "file", cfg.File, "reset", reset)
 	return reset, nil
 }

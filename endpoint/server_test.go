@@ -583,6 +583,9 @@ func TestRefused(t *testing.T) {
 		})
 	}
 	r.until(t, func() bool { return len(r.peers.all()) == 0 })
+	if n := r.Metrics().AuthenticationFailures; n != 4 {
+		t.Errorf("%d authentication failures counted", n)
+	}
 }
 
 func TestExhausted(t *testing.T) {

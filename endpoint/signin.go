@@ -155,6 +155,7 @@ func (p *peer) passed(now time.Time, s *ovpn.Session, j *judging, outcome auth.O
 		}
 	case auth.Denied:
 		if err == nil {
+			p.server.history.failed(failedAuthentication)
 			return deny("denied: "+o.Reason, o.Tell)
 		}
 	case auth.Challenge:
@@ -162,6 +163,7 @@ func (p *peer) passed(now time.Time, s *ovpn.Session, j *judging, outcome auth.O
 			return deny("asked for more", o.Text)
 		}
 	}
+	p.server.history.failed(failedAuthentication)
 	if errors.Is(err, errCrowded) {
 		return deny("denied: "+err.Error(), tellCrowded)
 	}
@@ -185,6 +187,7 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	signedIn, err := p.giveToken(now, j)
 	if err != nil {
 		p.ended = "denied: " + err.Error()
+		p.server.history.failed(failedAuthentication)
 		p.logFailed(now, j, failedAuthentication)
 		return s.Deny(now, tellExpired)
 	}

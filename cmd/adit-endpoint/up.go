@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/endpoint/metrics"
 	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/platform/durable"
 	"github.com/adit-vpn/adit/platform/udp"
@@ -55,16 +56,23 @@ makes a CA, a server and a client certificate in the data directory, listens on
 	s.StringVar(&f.users, "users", "", "`file` of test users, for --auth directory and --idp demo")
 	s.StringVar(&f.idp, "idp", "", "demo, or a `file` of metadata, for --auth federated")
 	s.StringVar(&f.api, "api", "", "`address` of the EC2 API (not supported yet)")
-	s.StringVar(&f.metrics, "metrics", "", "`address` of the metrics (not supported yet)")
+	s.StringVar(&f.metrics, "metrics", "", "`address` and port of this machine that answer Prometheus")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "log every detail")
 	return cmd
 }
 
 // check refuses flags that this version does not serve, and wrong values.
 func (f *upFlags) check() error {
-	for _, later := range []struct{ flag, value string }{{"api", f.api}, {"metrics", f.metrics}} {
-		if later.value != "" {
-			return usagef("leave it out", "--%s is not supported yet", later.flag)
+	if f.api != "" {
+		return usagef("leave it out", "--api is not supported yet")
+	}
+	if f.metrics != "" {
+		a, err := netip.ParseAddrPort(f.metrics)
+		if err != nil || a.Port() == 0 {
+			return usagef("write it like 127.0.0.1:9180 or [::1]:9180", "--metrics %q is not an address with a port", f.metrics)
+		}
+		if !a.Addr().IsLoopback() {
+			return usagef("use 127.0.0.1 or [::1], or name it in a file: metrics: {listen: ...}", "anybody could read the metrics at %s", a)
 		}
 	}
 	if err := f.checkAuth(); err != nil {
@@ -115,6 +123,9 @@ func (a *app) load(cmd *cobra.Command, f upFlags) (endpoint.Config, error) {
 		if f.network != "" {
 			cfg.Network = f.network
 		}
+	}
+	if f.metrics != "" {
+		cfg.Metrics = netip.MustParseAddrPort(f.metrics)
 	}
 	return cfg, nil
 }
@@ -226,8 +237,14 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 		nw.Close()
 		return err
 	}
+	figures, err := openFigures(cmd.Context(), cfg, log)
+	if err != nil {
+		provider.close()
+		nw.Close()
+		return err
+	}
 	serving = true
-	return a.serve(cmd, srv, control, cfg, made, provider, log, func() (endpoint.Config, error) {
+	return a.serve(cmd, srv, control, cfg, made, provider, figures, log, func() (endpoint.Config, error) {
 		if err := journal.reopen(); err != nil {
 			log.Error("the connection log cannot be opened again", "error", err)
 		}
@@ -237,7 +254,7 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 
 // serve runs endpoint, control socket, identity provider and signals until the context ends.
 func (a *app) serve(cmd *cobra.Command, srv *endpoint.Server, control *endpoint.Control, cfg endpoint.Config,
-	ownClient bool, provider *testIdP, log *slog.Logger, load func() (endpoint.Config, error)) error {
+	ownClient bool, provider *testIdP, figures *figures, log *slog.Logger, load func() (endpoint.Config, error)) error {
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	var side sync.WaitGroup
@@ -251,11 +268,13 @@ func (a *app) serve(cmd *cobra.Command, srv *endpoint.Server, control *endpoint.
 	side.Go(func() { watchMemory(ctx) })
 	side.Go(func() { reloadOnHangup(ctx, srv, load, log) })
 	side.Go(func() { provider.serve(ctx, log) })
+	side.Go(func() { figures.serve(ctx, func() []metrics.Source { return []metrics.Source{srv} }, log) })
 	side.Go(func() {
 		select {
 		case <-srv.Ready():
 			greet(cmd.OutOrStdout(), cfg, ownClient)
 			provider.greet(cmd.OutOrStdout())
+			figures.greet(cmd.OutOrStdout())
 		case <-ctx.Done():
 		}
 	})

@@ -5,12 +5,14 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +35,7 @@ import (
 // answer is refused, and uses the endpoint's tokens instead.
 type Federated struct {
 	provider *sp.Provider
+	signing  []*x509.Certificate // the provider's
 	now      func() time.Time
 	key      [sha256.Size]byte
 }
@@ -43,9 +46,14 @@ const signInTime = 5 * time.Minute
 // NewFederated makes the method for one identity provider. Its challenges are worth nothing
 // to another Federated.
 func NewFederated(idp sp.Metadata, now func() time.Time) *Federated {
-	f := &Federated{provider: sp.New(idp, now), now: now}
+	f := &Federated{provider: sp.New(idp, now), signing: idp.Signing, now: now}
 	rand.Read(f.key[:])
 	return f
+}
+
+// Certificate is the identity provider's: of several the one that lasts longest.
+func (f *Federated) Certificate() *x509.Certificate {
+	return slices.MaxFunc(f.signing, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
 }
 
 // maxReason is the most that a refusal adds to the log, in bytes.

@@ -17,6 +17,7 @@ import (
 // Immutable.
 type Mutual struct {
 	roots *x509.CertPool
+	cas   []*x509.Certificate // in it
 	crls  []crl
 	now   func() time.Time
 }
@@ -46,6 +47,7 @@ func NewMutual(caPEM, crlPEM []byte, now func() time.Time) (*Mutual, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.cas = cas
 	for _, c := range cas {
 		m.roots.AddCert(c)
 	}
@@ -137,6 +139,9 @@ func (m *Mutual) ListsEnd() (first time.Time) {
 	}
 	return first
 }
+
+// CAs are those that may have signed clients' certificates.
+func (m *Mutual) CAs() []*x509.Certificate { return m.cas }
 
 // Configure makes cfg demand a good client certificate: chain to the CAs, usage
 // clientAuth, in its time, a common name, not revoked.
