@@ -104,6 +104,8 @@ type VPC struct {
 	CIDR    netip.Prefix
 	CIDR6   netip.Prefix // invalid: none
 	Subnets []Subnet
+	// SecurityGroups are those that associations may carry.
+	SecurityGroups []SecurityGroup
 }
 
 // Subnet is one part of a VPC that can be associated.
@@ -116,7 +118,11 @@ type Subnet struct {
 }
 
 // Association makes a subnet a target network.
-type Association struct{ Subnet string }
+type Association struct {
+	Subnet string
+	// SecurityGroups are ids of its VPC; none is AWS's default group, which lets everything out.
+	SecurityGroups []string
+}
 
 // Route leads a destination into an associated subnet, or to other clients.
 type Route struct {

@@ -151,7 +151,7 @@ func (p *parsing) root(n *yaml.Node) {
 		"metrics":                p.set(p.metrics),
 
 		// Keys of the schema that later versions serve.
-		"security_groups":          p.laterUnlessEmpty,
+		"security_groups":          p.movedGroups,
 		"client_route_enforcement": p.laterUnlessEmpty,
 		"api":                      p.later,
 	}
@@ -296,6 +296,12 @@ func (p *parsing) vpc(n *yaml.Node, path string) {
 		"vpc":     p.set(func(n *yaml.Node, at string) { p.id(n, at, &v.ID) }),
 		"cidr":    p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &v.CIDR) }),
 		"cidr_v6": p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &v.CIDR6) }),
+		"security_groups": func(n *yaml.Node, at string) {
+			p.list(n, at, func(n *yaml.Node, path string) { v.SecurityGroups = append(v.SecurityGroups, p.securityGroup(n, path)) })
+			if len(v.SecurityGroups) > maxVPCGroups {
+				p.fail(n, at, "%d groups, %d are the most", len(v.SecurityGroups), maxVPCGroups)
+			}
+		},
 		"subnets": func(n *yaml.Node, at string) {
 			p.list(n, at, func(n *yaml.Node, path string) { v.Subnets = append(v.Subnets, p.subnet(n, path)) })
 		},
@@ -325,8 +331,14 @@ func (p *parsing) subnet(n *yaml.Node, path string) Subnet {
 func (p *parsing) association(n *yaml.Node, path string) {
 	var a Association
 	p.mapping(n, path, fields{
-		"subnet":          p.set(func(n *yaml.Node, at string) { p.id(n, at, &a.Subnet) }),
-		"security_groups": p.laterUnlessEmpty,
+		"subnet": p.set(func(n *yaml.Node, at string) { p.id(n, at, &a.Subnet) }),
+		"security_groups": p.set(func(n *yaml.Node, at string) {
+			p.list(n, at, p.set(func(n *yaml.Node, at string) {
+				var id string
+				p.id(n, at, &id)
+				a.SecurityGroups = append(a.SecurityGroups, id)
+			}))
+		}),
 	})
 	p.need(n, path, "subnet")
 	p.c.Associations = append(p.c.Associations, a)
@@ -400,6 +412,7 @@ func (p *parsing) check() {
 	}
 	p.checkNetworks()
 	p.checkRoutes()
+	p.checkGroups()
 	p.checkLegacy()
 	p.checkAuth()
 }

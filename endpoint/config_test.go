@@ -133,7 +133,7 @@ func TestBadConfig(t *testing.T) {
 		{"subnet twice", "id: subnet-b", "id: subnet-a", "f.yaml:23: networks[0].subnets[1].id: subnet-a is defined twice"},
 		{"same zone", "zone: b", "zone: a", "f.yaml:24: associations[1].subnet: zone a has an association already, with subnet-a"},
 		{"unknown subnet", "{subnet: subnet-b}", "{subnet: subnet-c}", "f.yaml:24: associations[1].subnet: subnet-c is not a subnet of networks"},
-		{"groups of association", "security_groups: []}", "security_groups: [default]}", "f.yaml:24: associations[0].security_groups: not supported yet"},
+		{"groups of association", "security_groups: []}", "security_groups: [default]}", "f.yaml:24: associations[0].security_groups[0]: default is not a security group of vpc-a"},
 		{"subnet small", "10.0.1.0/24", "10.0.1.0/28", "f.yaml:24: associations[1].subnet: 10.0.1.0/28 is smaller than /27"},
 		{"subnet of another vpc", "interface: eth1}\n", "interface: eth1}\n  - vpc: vpc-b\n    cidr: 10.0.1.0/24\n    subnets:\n", "f.yaml:27: associations[1].subnet: subnet-b is in vpc-b, but the endpoint is in vpc-a"},
 		{"subnet called local", "id: subnet-b", "id: local", "f.yaml:23: networks[0].subnets[1].id: local is the target of routes from client to client"},
@@ -147,7 +147,7 @@ func TestBadConfig(t *testing.T) {
 		{"rule for nobody", "10.0.0.0/16, all: true", "10.0.0.0/16", "f.yaml:26: authorization_rules[0]: needs all: true or a group"},
 		{"rule twice", "{cidr: 0.0.0.0/0, all: true}", "{cidr: 10.0.0.0/16, all: true}", "f.yaml:26: authorization_rules[1].cidr: 10.0.0.0/16 is listed twice"},
 		{"group rule twice", "{cidr: 0.0.0.0/0, all: true}", "{cidr: 10.9.0.0/16, group: x}, {cidr: 10.9.0.0/16, group: x}", "f.yaml:26: authorization_rules[2].cidr: 10.9.0.0/16 is listed twice for x"},
-		{"security groups", "security_groups: []\n", "security_groups: [{id: default}]\n", "f.yaml:27: security_groups: not supported yet"},
+		{"security groups", "security_groups: []\n", "security_groups: [{id: default}]\n", "f.yaml:27: security_groups: belongs into its VPC"},
 		{"enforcement", "enforcement: false", "enforcement: true", "f.yaml:28: client_route_enforcement: not supported yet"},
 		{"banner list", `banner: ""`, "banner: [hello]", "f.yaml:29: banner: must be text"},
 		{"banner long", `banner: ""`, "banner: " + strings.Repeat("あ", 1401), "f.yaml:29: banner: has 1401 characters, 1400 are the most"},
@@ -240,6 +240,7 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte(BuiltinText(DefaultListen(), "tcp", "kernel")))
 	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte(grouped))
 	f.Add([]byte("listen: 1.1.1.1:1\nclient_cidr: 10.0.0.0/12\nclient_cidr_v6: ::/0\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := ParseConfig("f.yaml", text)

@@ -194,6 +194,7 @@ func (g *generation) buildWanted() {
 		}
 		w.Associations = append(w.Associations, network.Association{
 			Subnet: s.ID, Slices: parts, Source: s.Address, Interface: s.Interface, Networks: networks,
+			Restricted: len(a.SecurityGroups) > 0, Permits: cfg.permits(a),
 		})
 		reachable := slices.Clone(networks)
 		for _, r := range cfg.Routes {

@@ -86,7 +86,8 @@ func (u *Userspace) echo(packet []byte) {
 	key.id = uint16(message[4])<<8 | uint16(message[5])
 	seq, data := uint16(message[6])<<8|uint16(message[7]), message[8:]
 	p := u.policy.Load()
-	if p.gateway[key.dst] || p.demo && key.dst == DemoAddress() {
+	inDemo := p.demo && key.dst == DemoAddress() && p.egress.allows(protoICMP, key.client, netip.AddrPortFrom(key.dst, 0))
+	if p.gateway[key.dst] || inDemo {
 		u.echoReply(key, seq, data)
 		return
 	}

@@ -26,7 +26,7 @@ func (u *Userspace) forwardTCP(r *tcp.ForwarderRequest) {
 	ctx, f, err := u.begin("tcp", client, dst)
 	if err != nil {
 		u.log.Debug("refused", "kind", "tcp", "client", client, "to", dst, "why", err)
-		r.Complete(true)
+		r.Complete(!errors.Is(err, errGroups))
 		return
 	}
 	defer u.end(f)

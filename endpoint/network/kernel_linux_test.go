@@ -532,3 +532,107 @@ func TestKernelManySlices(t *testing.T) {
 		}
 	})
 }
+
+// TestEgressKernel: each association's clients begin what its security groups permit, in both families; what is open goes
+// on when they change, and a change is one transaction beside the other rules.
+func TestEgressKernel(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		before := state(t)
+		k := openKernel(t, "egress", t.TempDir(), t.TempDir())
+		w := kernelWanted()
+		w.Routes = []Route{{netip.MustParsePrefix("10.0.9.0/24"), "subnet-a"}}
+		for i := range w.Associations {
+			w.Associations[i].Restricted = true
+		}
+		apply := func(four, six []Permit) {
+			t.Helper()
+			w.Associations[0].Permits, w.Associations[1].Permits = four, six
+			if err := k.Apply(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reached := func(p *pair, want ...string) {
+			t.Helper()
+			for _, addr := range []string{"10.0.0.9:7", "10.0.9.9:7", "[fd00::9]:7"} {
+				wanted := false
+				for _, w := range want {
+					wanted = wanted || w == addr
+				}
+				if !wanted {
+					if got, err := p.askBriefly(addr); err == nil {
+						t.Errorf("%s is reached as %s", addr, got)
+					}
+				} else if got, err := p.ask(addr); err != nil || got != "10.0.0.5" && got != "[fd00::5]" {
+					t.Errorf("%s: %s, %v", addr, got, err)
+				}
+			}
+		}
+		apply(nil, nil)
+		p := join(t, k)
+		reached(p)
+		if err := p.ping("10.64.0.1", []byte("gateway"), 2*time.Second); err != nil {
+			t.Error(err)
+		}
+		if err := p.ping("10.0.0.9", nil, 100*time.Millisecond); err == nil {
+			t.Error("a ping that no group permits is answered")
+		}
+		apply([]Permit{permit(protoTCP, 7, 7, "10.0.0.9/32"), permit(protoTCP, 6, 6, "0.0.0.0/0"), permit(protoICMP, 0, 0, "10.0.0.9/32")}, nil)
+		reached(p, "10.0.0.9:7")
+		if err := p.ping("10.0.0.9", []byte("target"), 2*time.Second); err != nil {
+			t.Error(err)
+		}
+		l, err := net.Listen("tcp", "10.0.0.1:0") // the machine itself, by the input chain
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		tellAddress(t, l)
+		if got, err := p.askBriefly(l.Addr().String()); err == nil {
+			t.Errorf("the machine is reached as %s", got)
+		}
+		apply([]Permit{permit(0, 0, 0, "10.0.0.0/16"), permit(protoUDP, 0, 65535, "0.0.0.0/0")}, []Permit{permit(protoTCP, 5, 10, "fd00::/64"), permit(protoTCP, 0, 65535, "::/0")})
+		reached(p, "10.0.0.9:7", "10.0.9.9:7", "[fd00::9]:7")
+		if got, err := p.ask(l.Addr().String()); err != nil || got != "10.64.0.2" {
+			t.Errorf("the machine: %s, %v", got, err)
+		}
+
+		// What is open stays open without its permit.
+		held, err := net.Listen("tcp", "10.0.0.1:0")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer held.Close()
+		mine, err := p.dial(t.Context(), "tcp", held.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer mine.Close()
+		theirs, err := held.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer theirs.Close()
+		apply(nil, nil)
+		if _, err := mine.Write([]byte("still")); err != nil {
+			t.Error(err)
+		}
+		theirs.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.ReadFull(theirs, make([]byte, 5)); err != nil {
+			t.Errorf("an open connection: %v", err)
+		}
+		reached(p)
+		many := make([]Permit, 300)
+		for i := range many {
+			many[i] = permit(protoTCP, uint16(i), uint16(i+1), fmt.Sprintf("10.%d.0.0/16", i%256))
+		}
+		apply(many, nil)
+		reached(p)
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+		waitState(t, before)
+	})
+}

@@ -58,6 +58,10 @@ type Association struct {
 	Interface string
 	// Networks are the ranges reachable through it.
 	Networks []netip.Prefix
+	// Restricted says that its clients begin nothing but what one of Permits names; what is open goes on when they
+	// change, and answers always pass.
+	Restricted bool
+	Permits    []Permit
 }
 
 // Route is a further destination reached through an association.
@@ -122,6 +126,11 @@ func (w Wanted) Check() error {
 		for _, n := range a.Networks {
 			if !n.IsValid() {
 				return wrong("subnet %s has an invalid range", a.Subnet)
+			}
+		}
+		for _, p := range a.Permits {
+			if !p.To.IsValid() || p.First > p.Last {
+				return wrong("subnet %s: a permit to %s, ports %d to %d", a.Subnet, p.To, p.First, p.Last)
 			}
 		}
 		if a.Source.IsValid() && (a.Source.IsUnspecified() || a.Source.IsMulticast()) {

@@ -18,7 +18,9 @@ import (
 //	forward:     from the TUN only to w's ranges, by the association's interface,
 //	             and to hidden ranges only where an association names them;
 //	             to the TUN only answers
+//	             what is new besides only where a security group permits it
 //	input:       from the TUN ping to the gateways, and what an association names
+//	egress_0…:   the security groups of one association, which jumps there
 //	postrouting: source NAT of each slice to its association's address; the
 //	             source port stays where it is free
 func (k *Kernel) replaceTable(w Wanted) error {
@@ -53,6 +55,9 @@ func (k *Kernel) replaceTable(w Wanted) error {
 		}
 		forward(fromTUN, nft.InRange(h, true), nft.Verdict(expr.VerdictDrop))
 	}
+	// What is new must be in a security group of its association; what clients ask the gateways themselves leaves by none.
+	restrict := k.egressChains(c, table, w.Associations, &failed)
+	restrict(forward, nft.Device(expr.MetaKeyOIFNAME, k.device(), false))
 	byName := map[string]Association{}
 	for _, a := range w.Associations {
 		byName[a.Subnet] = a
@@ -75,6 +80,7 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	for _, m := range among(gateways, true) {
 		input(fromTUN, m.Exprs, echoRequest(m.V4), nft.Verdict(expr.VerdictAccept))
 	}
+	restrict(input, nil)
 	for _, a := range w.Associations {
 		for _, n := range a.Networks {
 			if n.IsSingleIP() { // names the machine itself, its listeners too
@@ -114,6 +120,61 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	return nil
 }
 
+// egressChains adds a chain for each restricted association: it drops what no permit names. restrict sends new packets of
+// the association's clients there.
+func (k *Kernel) egressChains(c *nftables.Conn, table *nftables.Table, associations []Association, failed *error) (restrict func(add func(...[]expr.Any), only []expr.Any)) {
+	among := func(prefixes []netip.Prefix, destination bool) []nft.Match {
+		ms, err := nft.Among(c, table, prefixes, destination)
+		*failed = errors.Join(*failed, err)
+		return ms
+	}
+	names := map[int]string{}
+	for i, a := range associations {
+		if !a.Restricted {
+			continue
+		}
+		names[i] = fmt.Sprintf("egress_%d", i)
+		add := nft.Part(c, table, names[i])
+		kinds, to := byKind(a.Permits)
+		for _, kind := range kinds {
+			for _, m := range among(to[kind], true) {
+				var what []expr.Any
+				switch {
+				case kind.ported():
+					what = nft.Ports(kind.Protocol, kind.First, kind.Last)
+				case kind.Protocol != 0:
+					what = nft.Protocol(kind.Protocol)
+				}
+				add(m.Exprs, what, nft.Verdict(expr.VerdictReturn))
+			}
+		}
+		add(nft.Verdict(expr.VerdictDrop))
+	}
+	return func(add func(...[]expr.Any), only []expr.Any) {
+		for i, a := range associations {
+			if a.Restricted {
+				for _, m := range among(a.Slices, false) {
+					add(nft.Device(expr.MetaKeyIIFNAME, k.device(), true), only, known(false), m.Exprs, nft.Jump(names[i]))
+				}
+			}
+		}
+	}
+}
+
+// byKind gathers the ranges of permits that differ in nothing else, in order of appearance: each becomes one set.
+func byKind(permits []Permit) (kinds []Permit, to map[Permit][]netip.Prefix) {
+	to = map[Permit][]netip.Prefix{}
+	for _, p := range permits {
+		kind := p
+		kind.To = netip.Prefix{}
+		if to[kind] == nil {
+			kinds = append(kinds, kind)
+		}
+		to[kind] = append(to[kind], p.To)
+	}
+	return kinds, to
+}
+
 // out restricts a rule to an outgoing interface, if there is one to name.
 func out(name string) []expr.Any {
 	if name == "" {
@@ -122,11 +183,18 @@ func out(name string) []expr.Any {
 	return nft.Device(expr.MetaKeyOIFNAME, name, true)
 }
 
-func established() []expr.Any {
+func established() []expr.Any { return known(true) }
+
+// known matches packets of what connection tracking knows already, or those of what is new.
+func known(is bool) []expr.Any {
+	op := expr.CmpOpEq
+	if is {
+		op = expr.CmpOpNeq
+	}
 	return []expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Xor: make([]byte, 4),
 			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)}}
+		&expr.Cmp{Op: op, Register: 1, Data: make([]byte, 4)}}
 }
 
 func echoRequest(v4 bool) []expr.Any {

@@ -24,6 +24,7 @@ type policy struct {
 	sources []sliceSource
 	demo    bool
 	own     []netip.AddrPort
+	egress  *egress // beside all of these: what security groups let begin
 }
 
 type sliceSource struct {
@@ -32,7 +33,7 @@ type sliceSource struct {
 }
 
 func newPolicy(w Wanted, own []netip.AddrPort) *policy {
-	p := &policy{gateway: map[netip.Addr]bool{}, own: own}
+	p := &policy{gateway: map[netip.Addr]bool{}, own: own, egress: newEgress(w.Associations)}
 	for _, c := range []netip.Prefix{w.ClientCIDR, w.ClientCIDR6} {
 		if c.IsValid() {
 			p.clients = append(p.clients, c)

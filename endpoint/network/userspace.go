@@ -192,7 +192,8 @@ func (u *Userspace) permits(dst netip.AddrPort) bool {
 // Queues implements Network: there is one.
 func (u *Userspace) Queues() []platform.TUN { return []platform.TUN{(*door)(u)} }
 
-// Apply implements Network. Connections to what is no longer served are cut.
+// Apply implements Network. Connections to what is no longer served are cut; those that a security group would not let
+// begin any more go on.
 func (u *Userspace) Apply(_ context.Context, w Wanted) error {
 	if err := w.Check(); err != nil {
 		return err
@@ -251,6 +252,8 @@ func (u *Userspace) begin(kind string, client, dst netip.AddrPort) (context.Cont
 		return nil, nil, os.ErrClosed
 	case !u.permits(dst):
 		return nil, nil, fmt.Errorf("no association or route names %s", dst.Addr())
+	case !u.policy.Load().egress.allows(protocolOf(kind, dst.Addr()), client.Addr(), dst):
+		return nil, nil, errGroups
 	case u.count[kind] >= limit:
 		return nil, nil, fmt.Errorf("%d %s flows are open", limit, kind)
 	case u.byPeer[client.Addr()] >= u.limits.PerClient:
@@ -264,6 +267,22 @@ func (u *Userspace) begin(kind string, client, dst netip.AddrPort) (context.Cont
 	u.byPeer[client.Addr()]++
 	u.wg.Add(1)
 	return ctx, f, nil
+}
+
+// errGroups: such a packet is dropped, without a word to the client.
+var errGroups = errors.New("no security group of the association permits it")
+
+// protocolOf is IANA's number for a kind of flow.
+func protocolOf(kind string, dst netip.Addr) uint8 {
+	switch {
+	case kind == "tcp":
+		return protoTCP
+	case kind == "udp":
+		return protoUDP
+	case dst.Is4():
+		return protoICMP
+	}
+	return protoICMPv6
 }
 
 func (u *Userspace) end(f *flow) {
@@ -348,9 +367,7 @@ const (
 // classify sorts a packet from a client: TCP, UDP and ICMP errors are for the
 // stack, an unfragmented echo request is for us, the rest is dropped.
 func classify(b []byte) verdict {
-	const (
-		protoICMP, protoTCP, protoUDP, protoFragment, protoICMP6 = 1, 6, 17, 44, 58
-	)
+	const protoFragment = 44
 	if len(b) < header.IPv4MinimumSize {
 		return drops
 	}
@@ -384,7 +401,7 @@ func classify(b []byte) verdict {
 			if len(b) >= header.IPv6MinimumSize+8 && (b[header.IPv6MinimumSize] == protoTCP || b[header.IPv6MinimumSize] == protoUDP) {
 				return passes
 			}
-		case protoICMP6:
+		case protoICMPv6:
 			if len(b) < header.IPv6MinimumSize+header.ICMPv6MinimumSize {
 				return drops
 			}

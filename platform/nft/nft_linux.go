@@ -100,6 +100,20 @@ func Chain(c *nftables.Conn, t *nftables.Table, name string, typ nftables.ChainT
 	}
 }
 
+// Part adds a chain that only rules before it reach, by Jump, and returns what adds rules to its end; after the last one
+// the packet goes on behind the Jump.
+func Part(c *nftables.Conn, t *nftables.Table, name string) func(...[]expr.Any) {
+	ch := c.AddChain(&nftables.Chain{Name: name, Table: t})
+	return func(parts ...[]expr.Any) {
+		c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: slices.Concat(parts...)})
+	}
+}
+
+// Jump ends a rule; the chain must have been added by Part.
+func Jump(chain string) []expr.Any {
+	return []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}}
+}
+
 // Verdict ends a rule.
 func Verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }
 
@@ -184,6 +198,13 @@ func Port(proto byte, port uint16, source bool) []expr.Any {
 	return append(Protocol(proto),
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(port)})
+}
+
+// Ports matches the transport and a range of destination ports, both ends included.
+func Ports(proto byte, first, last uint16) []expr.Any {
+	return append(Protocol(proto),
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Range{Op: expr.CmpOpEq, Register: 1, FromData: binaryutil.BigEndian.PutUint16(first), ToData: binaryutil.BigEndian.PutUint16(last)})
 }
 
 // ICMP matches a type of ICMP, or else of ICMPv6.
