@@ -117,6 +117,13 @@ func (c *checking) serverCertificate() {
 			}
 		}
 	}
+	if of.Chain != "" {
+		if file, text, ok := c.load("server_certificate.chain", of.Chain, ""); ok {
+			if _, err := certificatesIn(text); err != nil {
+				c.wrong("server_certificate.chain", file, "%v", err)
+			}
+		}
+	}
 	if hasKey {
 		if why := noKey(key); why != "" {
 			c.wrong(keyAt, keyFile, "%s", why)

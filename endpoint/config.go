@@ -21,7 +21,7 @@ type Config struct {
 	File string // where it came from; empty for the built-in one
 
 	Data              string           // directory of PKI, state and control.sock
-	Listen            []netip.AddrPort // at least one
+	Listen            []netip.AddrPort // at least one, but with API
 	Remote            Remote
 	Network           string // "userspace" or "kernel"
 	Transport         string // "udp" or "tcp"
@@ -56,6 +56,9 @@ type Config struct {
 	// RouteEnforcement has clients see to it that the tunnel's routes win over all others of their machine.
 	RouteEnforcement bool
 	Metrics          netip.AddrPort // that answers Prometheus; invalid: none
+	// API is the EC2 API of the process; nil: none. With one, Listen and ClientCIDR may be missing: then the file
+	// declares no endpoint of its own.
+	API *API
 }
 
 // Handler is the client connect handler. The zero value: none. At most one of Exec and URL is set.
@@ -79,8 +82,9 @@ type Remote struct {
 	Port uint16
 }
 
-// CertificateFiles names a certificate and its key, both PEM.
-type CertificateFiles struct{ Cert, Key string }
+// CertificateFiles names a certificate and its key, PEM. Chain has the CAs that signed it, for exported profiles, where they are
+// not in Cert.
+type CertificateFiles struct{ Cert, Key, Chain string }
 
 // ControlWrap is the protection of the control channel.
 type ControlWrap struct {

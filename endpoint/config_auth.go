@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -134,8 +135,8 @@ func (p *parsing) authentication(n *yaml.Node, path string) {
 				}
 				add(Authentication{Mutual: m}, n, path)
 			},
-			"directory": func(n *yaml.Node, path string) { add(Authentication{Directory: p.directory(n, path)}, n, path) },
-			"federated": func(n *yaml.Node, path string) { add(Authentication{Federated: p.federated(n, path)}, n, path) },
+			"directory": func(n *yaml.Node, path string) { add(Authentication{Directory: p.directory(n, path, nil)}, n, path) },
+			"federated": func(n *yaml.Node, path string) { add(Authentication{Federated: p.federated(n, path, nil)}, n, path) },
 		})
 	})
 	if len(p.c.Authentication) == 0 && len(p.errs) == 0 {
@@ -143,14 +144,15 @@ func (p *parsing) authentication(n *yaml.Node, path string) {
 	}
 }
 
-func (p *parsing) directory(n *yaml.Node, path string) *Directory {
+// directory reads one, with more keys beside.
+func (p *parsing) directory(n *yaml.Node, path string, more fields) *Directory {
 	d := &Directory{}
 	var startTLS *yaml.Node
 	asked := false
 	text := func(into *string) func(*yaml.Node, string) {
 		return p.set(func(n *yaml.Node, at string) { p.text(n, at, into) })
 	}
-	p.mapping(n, path, fields{
+	known := fields{
 		"users": text(&d.Users),
 		"url": p.set(func(n *yaml.Node, at string) {
 			if n.Kind == yaml.ScalarNode {
@@ -164,12 +166,14 @@ func (p *parsing) directory(n *yaml.Node, path string) *Directory {
 		"base_dn":   text(&d.BaseDN),
 		"realm":     text(&d.Realm),
 		"radius":    p.set(func(n *yaml.Node, at string) { d.Radius = p.radius(n, at) }),
-	})
+	}
+	maps.Copy(known, more)
+	p.mapping(n, path, known)
 	if !isMapping(n) {
 		return d
 	}
 	switch {
-	case d.Users != "" && len(n.Content) > 2:
+	case d.Users != "" && len(n.Content) > 2+2*len(more):
 		p.fail(n, path, "users is the whole built-in test directory: nothing else belongs beside it")
 	case d.Users == "" && p.at[path+".url"] == nil:
 		p.fail(n, path, "needs url, or users for the built-in test directory")
@@ -258,9 +262,10 @@ func (p *parsing) radius(n *yaml.Node, path string) *Radius {
 	return r
 }
 
-func (p *parsing) federated(n *yaml.Node, path string) *Federated {
+// federated reads an identity provider, with more keys beside.
+func (p *parsing) federated(n *yaml.Node, path string, more fields) *Federated {
 	f := &Federated{}
-	p.mapping(n, path, fields{
+	known := fields{
 		"idp_metadata": p.set(func(n *yaml.Node, at string) { p.text(n, at, &f.Metadata) }),
 		"idp": func(n *yaml.Node, at string) {
 			var v string
@@ -268,7 +273,9 @@ func (p *parsing) federated(n *yaml.Node, path string) *Federated {
 			f.Demo = v == "demo"
 		},
 		"users": p.set(func(n *yaml.Node, at string) { p.text(n, at, &f.Users) }),
-	})
+	}
+	maps.Copy(known, more)
+	p.mapping(n, path, known)
 	switch {
 	case !isMapping(n):
 	case (f.Metadata != "") == f.Demo:

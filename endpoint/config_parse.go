@@ -14,7 +14,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/adit-vpn/adit/endpoint/handler"
 	"github.com/adit-vpn/adit/endpoint/network"
 )
 
@@ -126,7 +125,7 @@ func (p *parsing) root(n *yaml.Node) {
 			})
 		}),
 		"server_certificate": p.set(func(n *yaml.Node, at string) {
-			p.mapping(n, at, fields{"cert": text(&c.ServerCertificate.Cert), "key": text(&c.ServerCertificate.Key)})
+			p.mapping(n, at, fields{"cert": text(&c.ServerCertificate.Cert), "key": text(&c.ServerCertificate.Key), "chain": text(&c.ServerCertificate.Chain)})
 			if (c.ServerCertificate.Cert == "") != (c.ServerCertificate.Key == "") {
 				p.fail(n, at, "needs both cert and key")
 			}
@@ -149,16 +148,19 @@ func (p *parsing) root(n *yaml.Node) {
 		"client_connect_handler": p.set(p.handler),
 		"banner":                 p.banner,
 		"metrics":                p.set(p.metrics),
+		"api":                    p.set(p.api),
 
 		// Keys of the schema that later versions serve.
 		"security_groups":          p.movedGroups,
 		"client_route_enforcement": p.laterUnlessEmpty,
-		"api":                      p.later,
 	}
 	p.legacy(known)
 	p.sessionKeys(known)
 	p.mapping(n, "", known)
 	for _, key := range []string{"listen", "client_cidr"} {
+		if p.at["listen"] == nil && p.at["client_cidr"] == nil && p.at["api"] != nil {
+			break // all endpoints are the API's
+		}
 		if _, ok := p.at[key]; !ok && isMapping(n) {
 			p.fail(n, key, "is missing")
 		}
@@ -233,20 +235,14 @@ func (p *parsing) banner(n *yaml.Node, path string) {
 }
 
 func (p *parsing) handler(n *yaml.Node, path string) {
-	h := &p.c.Handler
-	h.Schema = "v2"
-	p.mapping(n, path, fields{
-		"exec": func(n *yaml.Node, at string) { p.text(n, at, &h.Exec) },
-		"url": func(n *yaml.Node, at string) {
-			p.text(n, at, &h.URL)
-			if u, err := url.Parse(h.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-				p.fail(n, at, "%q is no http or https address", h.URL)
-			}
-		},
-		"schema": func(n *yaml.Node, at string) { p.word(n, at, &h.Schema, handler.Schemas()...) },
-	})
-	if (h.Exec == "") == (h.URL == "") {
-		p.fail(n, path, "needs exec or url, and not both")
+	p.c.Handler.Schema = "v2"
+	p.handlerInto(n, path, &p.c.Handler, nil)
+}
+
+func (p *parsing) handlerURL(n *yaml.Node, at string, h *Handler) {
+	p.text(n, at, &h.URL)
+	if u, err := url.Parse(h.URL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		p.fail(n, at, "%q is no http or https address", h.URL)
 	}
 }
 
@@ -392,6 +388,7 @@ func (p *parsing) check() {
 	c := &p.c
 	cidr := c.ClientCIDR
 	switch {
+	case !cidr.IsValid() && c.API != nil && len(c.Listen) == 0: // there is no endpoint but the API's
 	case !cidr.Addr().Is4():
 		p.fail(p.at["client_cidr"], "client_cidr", "%s is not IPv4; IPv6 goes into client_cidr_v6", cidr)
 	case cidr.Bits() < minClientBits || cidr.Bits() > maxClientBits:

@@ -169,6 +169,11 @@ func serverTrust(cfg *endpoint.Config, p *pki.PKI, text []byte) (ca []byte, name
 	if leaf == nil {
 		return nil, "", errors.New("no certificate in it")
 	}
+	if chain := cfg.Path(cfg.ServerCertificate.Chain); chain != "" {
+		if rest, err = os.ReadFile(chain); err != nil {
+			return nil, "", err
+		}
+	}
 	own, err := x509.ParseCertificate(leaf.Bytes)
 	if err != nil {
 		return nil, "", err

@@ -108,6 +108,9 @@ func (a *app) load(cmd *cobra.Command, f upFlags) (endpoint.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
+	if cfg.API != nil {
+		return cfg, usagef("leave api out of "+f.config, "the EC2 API (api) is not served yet")
+	}
 	if f.config != "" {
 		if cmd.Flags().Changed("data") {
 			if cfg.Data, err = filepath.Abs(a.data); err != nil {

@@ -1,0 +1,367 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/platform/durable"
+)
+
+// DataDir is where an endpoint of the API keeps what is its own, below the data directory of the process.
+func DataDir(c *endpoint.Config, id string) (string, error) {
+	dir, err := filepath.Abs(c.DataDir())
+	return filepath.Join(dir, "endpoints", id), err
+}
+
+// compile turns a record into the configuration that it means here. What AWS does not know (MTU, ciphers, network) is the file's.
+// The error says what of it the file does not have, or what is wrong with it.
+func (m *Model) compile(d *Declared, r *record) (endpoint.Config, error) {
+	s := &r.Settings
+	c := d.Config
+	c.API = nil
+	dir, err := DataDir(&d.Config, r.ID)
+	if err != nil {
+		return c, err
+	}
+	c.Data, c.Listen, c.Transport = dir, r.Listen, s.Transport
+	c.Remote.Port = 0 // the listener's own
+	c.ClientCIDR, c.ClientCIDR6 = s.ClientCIDR, netip.Prefix{}
+	if s.TrafficIPType == dualStack {
+		c.ClientCIDR6 = cidr6(r.ID)
+	}
+	c.SplitTunnel, c.DNSServers = s.SplitTunnel, s.DNSServers
+	c.SessionTimeout, c.DisconnectOnTimeout = time.Duration(s.SessionHours)*time.Hour, s.DisconnectOnTimeout
+	c.ControlWrap = endpoint.ControlWrap{Type: "none"}
+	c.AuthToken.Secret = "" // a token is good for one endpoint
+	if _, withPassword := passwords(s.Authentication); !withPassword {
+		c.AuthToken = endpoint.AuthToken{}
+	}
+	c.Banner, c.RouteEnforcement, c.Metrics = s.Banner.Text, s.RouteEnforcement, netip.AddrPort{}
+	c.Handler = endpoint.Handler{}
+	if s.Handler.Enabled {
+		h, ok := d.function(s.Handler.Function)
+		if !ok {
+			return c, notDeclared(d, "Lambda function", s.Handler.Function, "handlers")
+		}
+		c.Handler = h
+	}
+	cert, ok := d.certificate(s.ServerCertificate)
+	if !ok || cert.Key == "" {
+		return c, notDeclared(d, "server certificate", s.ServerCertificate, "certificates")
+	}
+	c.ServerCertificate = endpoint.CertificateFiles{Cert: cert.Cert, Key: cert.Key, Chain: cert.Chain}
+	if c.Authentication, err = d.authentication(r, dir); err != nil {
+		return c, err
+	}
+	c.ConnectionLog = connectionLog(d.Config.ConnectionLog, s.ConnectionLog, dir)
+	c.Networks, c.Associations, c.Routes, c.Rules = nil, nil, nil, nil
+	for _, a := range r.live() {
+		v, _, ok := d.subnet(a.Subnet)
+		if !ok {
+			return c, notDeclared(d, "subnet", a.Subnet, "networks")
+		}
+		if len(c.Networks) == 0 { // all are in one; others may overlap the clients' range
+			c.Networks = []endpoint.VPC{v}
+		}
+		c.Associations = append(c.Associations, endpoint.Association{Subnet: a.Subnet})
+	}
+	for _, x := range r.Routes {
+		if x.Deleted.IsZero() {
+			c.Routes = append(c.Routes, endpoint.Route{Destination: x.Destination, Target: x.Target})
+		}
+	}
+	for _, x := range r.Rules {
+		if x.Deleted.IsZero() {
+			c.Rules = append(c.Rules, endpoint.Rule{CIDR: x.CIDR, All: x.All, Group: x.Group})
+		}
+	}
+	return c, c.Check()
+}
+
+// notDeclared is what the file does not have.
+func notDeclared(d *Declared, what, name, key string) error {
+	return badValue("The %s '%s' does not exist: %s of %s has none of this name", what, name, key, d.Config.File)
+}
+
+// connectionLog is where the log of an endpoint of the API goes: to the standard output if the file's own does, else
+// into the endpoint's directory.
+func connectionLog(file endpoint.ConnectionLog, of ConnectionLog, dir string) endpoint.ConnectionLog {
+	switch {
+	case !of.Enabled:
+		return endpoint.ConnectionLog{}
+	case file.Stdout:
+		return file
+	case file.File == "":
+		file.MaxMB, file.Keep = 64, 5
+	}
+	file.File = filepath.Join(dir, "connections.jsonl")
+	return file
+}
+
+// cidr6 is the range of an endpoint's clients in IPv6: a unique local one that follows from the id (RFC 4193).
+func cidr6(id string) netip.Prefix {
+	sum := sha256.Sum256([]byte(id))
+	a := [16]byte{0xfd}
+	copy(a[1:6], sum[:])
+	return netip.PrefixFrom(netip.AddrFrom16(a), 64)
+}
+
+// authentication maps what the API says onto the files and servers of the configuration.
+func (d *Declared) authentication(r *record, dir string) ([]endpoint.Authentication, error) {
+	var out []endpoint.Authentication
+	for _, a := range r.Settings.Authentication {
+		switch a.Type {
+		case CertificateAuthentication:
+			ca, ok := d.certificate(a.RootChain)
+			if !ok {
+				return nil, notDeclared(d, "certificate", a.RootChain, "certificates")
+			}
+			m := &endpoint.Mutual{CA: ca.Cert, CRL: noList}
+			if ca.Chain != "" {
+				m.CA = ca.Chain
+			}
+			if r.CRL != "" {
+				m.CRL = crlFile(dir, r.CRL)
+			}
+			out = append(out, endpoint.Authentication{Mutual: m})
+		case DirectoryAuthentication:
+			dir, ok := d.directory(a.Directory)
+			if !ok {
+				return nil, notDeclared(d, "directory", a.Directory, "directories")
+			}
+			out = append(out, endpoint.Authentication{Directory: &dir})
+		default:
+			f, ok := d.samlProvider(a.SAMLProvider)
+			if !ok {
+				return nil, notDeclared(d, "SAML provider", a.SAMLProvider, "saml_providers")
+			}
+			out = append(out, endpoint.Authentication{Federated: &f})
+		}
+	}
+	return out, nil
+}
+
+// noList is no revocation list at all: the data directory of an endpoint of the API has no PKI, whose list an empty name would mean.
+const noList = ""
+
+const crlPrefix = "crl-"
+
+// crlFile is where a revocation list lies for the endpoint: a list has a file of its own, so that one that is refused
+// has not overwritten the one in force.
+func crlFile(dir, sum string) string { return filepath.Join(dir, crlPrefix+sum+".pem") }
+
+// crlSum names a list.
+func crlSum(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// writeCRL puts a record's list where compile says that it is.
+func writeCRL(d *Declared, r *record, text string) error {
+	dir, err := DataDir(&d.Config, r.ID)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return durable.Write(crlFile(dir, r.CRL), []byte(text), 0o600)
+}
+
+// tidy removes the files of revocation lists that nobody uses any more. What cannot be removed stays, and hurts nobody.
+func (m *Model) tidy(d *draft) {
+	old := d.before.records[d.dirty]
+	if old == nil || old.CRL == "" {
+		return
+	}
+	if next := d.records[d.dirty]; next != nil && next.CRL == old.CRL {
+		return
+	}
+	dir, err := DataDir(&d.declared.Config, old.ID)
+	if err == nil {
+		err = os.Remove(crlFile(dir, old.CRL))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		m.o.Log.Warn("an old revocation list stays behind", "endpoint", old.ID, "error", err)
+	}
+}
+
+// What the file declares, by name.
+
+func (d *Declared) certificate(arn string) (endpoint.APICertificate, bool) {
+	for _, c := range d.Config.API.Certificates {
+		if c.ARN == arn {
+			return c, true
+		}
+	}
+	return endpoint.APICertificate{}, false
+}
+
+func (d *Declared) directory(id string) (endpoint.Directory, bool) {
+	for _, x := range d.Config.API.Directories {
+		if x.ID == id {
+			return x.Directory, true
+		}
+	}
+	return endpoint.Directory{}, false
+}
+
+func (d *Declared) samlProvider(arn string) (endpoint.Federated, bool) {
+	for _, x := range d.Config.API.SAMLProviders {
+		if x.ARN == arn {
+			return x.Federated, true
+		}
+	}
+	return endpoint.Federated{}, false
+}
+
+func (d *Declared) function(arn string) (endpoint.Handler, bool) {
+	for _, x := range d.Config.API.Handlers {
+		if x.ARN == arn {
+			return x.Handler, true
+		}
+	}
+	return endpoint.Handler{}, false
+}
+
+func (d *Declared) subnet(id string) (endpoint.VPC, endpoint.Subnet, bool) {
+	for _, v := range d.Config.Networks {
+		for _, s := range v.Subnets {
+			if s.ID == id {
+				return v, s, true
+			}
+		}
+	}
+	return endpoint.VPC{}, endpoint.Subnet{}, false
+}
+
+func (d *Declared) vpc(id string) (endpoint.VPC, bool) {
+	for _, v := range d.Config.Networks {
+		if v.ID == id {
+			return v, true
+		}
+	}
+	return endpoint.VPC{}, false
+}
+
+// groups are the security groups of a network; the first is the default.
+func (d *Declared) groups(v endpoint.VPC) []SecurityGroup {
+	return []SecurityGroup{{ID: defaultGroup(v.ID), Name: "default", Description: "default VPC security group", VPC: v.ID}}
+}
+
+// defaultGroup is the id of the group that a network has by itself.
+func defaultGroup(vpc string) string {
+	sum := sha256.Sum256([]byte(vpc))
+	return "sg-" + hex.EncodeToString(sum[:])[:17]
+}
+
+// VPCs are the declared networks.
+func (m *Model) VPCs() []VPC {
+	var out []VPC
+	for _, v := range m.now.Load().declared.Config.Networks {
+		out = append(out, VPC{ID: v.ID, CIDR: v.CIDR, CIDRv6: v.CIDR6})
+	}
+	return out
+}
+
+// Subnets are their parts.
+func (m *Model) Subnets() []Subnet {
+	var out []Subnet
+	for _, v := range m.now.Load().declared.Config.Networks {
+		for _, s := range v.Subnets {
+			out = append(out, Subnet{ID: s.ID, VPC: v.ID, Zone: m.zone(s), CIDR: s.CIDR})
+		}
+	}
+	return out
+}
+
+// SecurityGroups are those of all networks.
+func (m *Model) SecurityGroups() []SecurityGroup {
+	var out []SecurityGroup
+	d := &m.now.Load().declared
+	for _, v := range d.Config.Networks {
+		out = append(out, d.groups(v)...)
+	}
+	return out
+}
+
+// zone is a subnet's availability zone; one that the file names none for is in the region's first.
+func (m *Model) zone(s endpoint.Subnet) string {
+	if s.Zone != "" {
+		return s.Zone
+	}
+	return m.Region() + "a"
+}
+
+// Region and Account are the file's.
+func (m *Model) Region() string { return m.now.Load().declared.Config.API.Region }
+
+// Account is the owner of everything: twelve digits.
+func (m *Model) Account() string { return m.now.Load().declared.Config.API.Account }
+
+// PortalURL is where AWS's self-service portal of an endpoint would be.
+func portalURL(id string) string {
+	return "https://self-service.clientvpn.amazonaws.com/endpoints/" + id
+}
+
+func dnsName(id, region string) string {
+	return fmt.Sprintf("*.%s.prod.clientvpn.%s.amazonaws.com", id, region)
+}
+
+// inFile shows the endpoint that the file declares in the API's terms. Files that no handle names have no ARN: their own is made up.
+func (d *Declared) inFile(m *Model) Endpoint {
+	c := &d.Config
+	e := Endpoint{ID: d.Endpoint, Status: Status{Code: PendingAssociate}, DNSName: dnsName(d.Endpoint, c.API.Region), InFile: true, Listen: c.Listen,
+		Settings: Settings{
+			Description: "declared in " + filepath.Base(c.File), ClientCIDR: c.ClientCIDR, Transport: c.Transport, SplitTunnel: c.SplitTunnel,
+			ServerCertificate: d.certificateARN(c.ServerCertificate.Cert), DNSServers: c.DNSServers, Port: int(c.Listen[0].Port()),
+			SessionHours: int(c.SessionTimeout / time.Hour), DisconnectOnTimeout: c.DisconnectOnTimeout,
+			EndpointIPType: "ipv4", TrafficIPType: "ipv4",
+			ConnectionLog: ConnectionLog{Enabled: c.ConnectionLog != endpoint.ConnectionLog{}},
+			Handler:       ConnectHandler{Enabled: c.Handler != endpoint.Handler{}},
+			Banner:        Banner{c.Banner != "", c.Banner}, RouteEnforcement: c.RouteEnforcement,
+		}}
+	if c.ClientCIDR6.IsValid() {
+		e.TrafficIPType = dualStack
+	}
+	if c.Listen[0].Addr().Is6() {
+		e.EndpointIPType = "ipv6"
+	}
+	for _, a := range c.Associations {
+		e.Status.Code = Available
+		e.Subnets = append(e.Subnets, a.Subnet)
+		if v, _, ok := d.subnet(a.Subnet); ok && e.VPC == "" {
+			e.VPC, e.SecurityGroups = v.ID, []string{d.groups(v)[0].ID}
+		}
+	}
+	mutual, directory, federated := c.Methods()
+	if mutual != nil {
+		e.Authentication = append(e.Authentication, Authentication{Type: CertificateAuthentication, RootChain: d.certificateARN(mutual.CA)})
+	}
+	if directory != nil {
+		e.Authentication = append(e.Authentication, Authentication{Type: DirectoryAuthentication, Directory: "d-" + strings.TrimPrefix(defaultGroup(c.File), "sg-")[:10]})
+	}
+	if federated != nil {
+		e.Authentication = append(e.Authentication, Authentication{Type: FederatedAuthentication, SAMLProvider: fmt.Sprintf("arn:aws:iam::%s:saml-provider/%s", c.API.Account, filepath.Base(c.File))})
+	}
+	return e
+}
+
+// certificateARN is the handle of a file, or one that follows from its name.
+func (d *Declared) certificateARN(file string) string {
+	for _, c := range d.Config.API.Certificates {
+		if c.Cert == file || c.Chain != "" && c.Chain == file {
+			return c.ARN
+		}
+	}
+	return endpoint.CertificateARN(d.Config.API, file)
+}

@@ -1,0 +1,340 @@
+// Package model is what the EC2 API knows: Client VPN endpoints with their target networks, routes and rules, checked as
+// AWS checks them and kept in a file. It turns each endpoint into an endpoint.Config and hands that to a Runtime. It knows
+// no HTTP (that is endpoint/ec2) and moves no packet (endpoint).
+//
+// What a method has acknowledged survives a kill at any point; what it has not may be lost, but is never half there. The
+// states that AWS goes through (associating, pending-associate, authorizing) follow from the time of a record and
+// the configured delay alone. It starts no goroutine.
+package model
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/adit-vpn/adit/endpoint"
+)
+
+// Runtime runs endpoints. The fleet is one.
+type Runtime interface {
+	// Apply puts a configuration in force: it starts the endpoint, or reloads it. After an error everything is as before.
+	Apply(ctx context.Context, id string, cfg endpoint.Config) error
+	// Stop ends an endpoint with all its sessions; one that does not run is no error.
+	Stop(ctx context.Context, id string) error
+	// Connections are the clients of an endpoint, ended ones of late included.
+	Connections(id string) []endpoint.Connection
+	// Terminate ends the connection of an id, or those of a user, and says which.
+	Terminate(id, connection, user string) []string
+	// Export is a client's profile for a configuration.
+	Export(id string, cfg endpoint.Config) (string, error)
+}
+
+// Declared is what the configuration file says: networks, and what ARNs and ids stand for (its API).
+type Declared struct {
+	Config endpoint.Config
+	// Endpoint is the id of the endpoint that the file itself declares; empty: none.
+	Endpoint string
+}
+
+// Options is what a Model needs from outside.
+type Options struct {
+	Log      *slog.Logger // nil: none
+	Now      func() time.Time
+	ReadFile func(name string) ([]byte, error)
+	// Free says whether an address can be listened on. Nil: all can.
+	Free func(addr netip.AddrPort, transport string) bool
+}
+
+// Model is the state of the API. All methods are safe for concurrent use: reads never wait, mutations wait for each other.
+type Model struct {
+	rt  Runtime
+	o   Options
+	now atomic.Pointer[snapshot]
+
+	write sync.Mutex // one mutation at a time
+	store *store
+}
+
+// snapshot is the whole state at one time. Nobody changes it.
+type snapshot struct {
+	declared Declared
+	records  map[string]*record
+	tokens   map[string]token
+}
+
+// Open reads the file, which is made where there is none, and starts what is in it. Close it in the end.
+func Open(file string, d Declared, rt Runtime, o Options) (*Model, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Free == nil {
+		o.Free = func(netip.AddrPort, string) bool { return true }
+	}
+	s, err := openStore(file)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{rt: rt, o: o, store: s}
+	if err := m.begin(d); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return m, nil
+}
+
+// begin reads all records and starts them.
+func (m *Model) begin(d Declared) error {
+	records, tokens, err := m.store.load()
+	if err != nil {
+		return err
+	}
+	now := &snapshot{declared: d, records: records, tokens: tokens}
+	m.now.Store(now)
+	for _, r := range now.sorted() {
+		cfg, err := m.compile(&now.declared, r)
+		if err != nil {
+			return fmt.Errorf("%s of the API: %w", r.ID, err)
+		}
+		if !r.runs() {
+			continue
+		}
+		if err := m.rt.Apply(context.Background(), r.ID, cfg); err != nil {
+			return fmt.Errorf("%s of the API: %w", r.ID, err)
+		}
+	}
+	return nil
+}
+
+// Close frees the file. Endpoints that run are the Runtime's.
+func (m *Model) Close() error {
+	m.write.Lock()
+	defer m.write.Unlock()
+	return m.store.close()
+}
+
+// sorted are the records in the order in which they were made.
+func (s *snapshot) sorted() []*record {
+	out := slices.Collect(maps.Values(s.records))
+	slices.SortFunc(out, func(a, b *record) int {
+		if c := a.Created.Compare(b.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return out
+}
+
+// delay is how long AWS's passing states last.
+func (s *snapshot) delay() time.Duration {
+	if s.declared.Config.API == nil {
+		return 0
+	}
+	return s.declared.Config.API.Delay
+}
+
+// draft is a snapshot in the making.
+type draft struct {
+	*snapshot
+	at     time.Time
+	before *snapshot
+	dirty  string   // id of the endpoint whose meaning changes; at most one
+	edited []string // ids of all records that change
+	crl    *string  // of dirty; nil: stays
+}
+
+// edit is a copy of a record that may be changed.
+func (d *draft) edit(id string) (*record, error) {
+	r, err := d.find(id)
+	if err != nil {
+		return nil, err
+	}
+	c := r.clone()
+	d.put(c)
+	return c, nil
+}
+
+// put takes a record that is new or was changed.
+func (d *draft) put(r *record) {
+	d.records[r.ID], d.dirty = r, r.ID
+	d.edited = append(d.edited, r.ID)
+}
+
+// find is a record that is there and not being deleted.
+func (d *draft) find(id string) (*record, error) {
+	if id == "" {
+		return nil, missing("ClientVpnEndpointId")
+	}
+	if id == d.declared.Endpoint {
+		return nil, errorf(CodeUnsupported, "Client VPN endpoint %s is declared in %s: change it there, then adit-endpoint reload", id, d.declared.Config.File)
+	}
+	r, ok := d.records[id]
+	switch {
+	case !ok:
+		return nil, endpointNotFound(id)
+	case !r.Deleted.IsZero():
+		return nil, errorf(CodeEndpointNotFound, "The Client VPN endpoint %s is being deleted", id)
+	}
+	return r, nil
+}
+
+func endpointNotFound(id string) *Error {
+	return errorf(CodeEndpointNotFound, "The Client VPN endpoint ID '%s' does not exist", id)
+}
+
+// mutate is the one way to change something. do checks and changes a draft, and says what is answered; then the
+// endpoint is put in force, then the change is on disk, then the new state is everybody's.
+func (m *Model) mutate(ctx context.Context, call Call, action string, params any, do func(d *draft) (answer string, err error)) (string, error) {
+	m.write.Lock()
+	defer m.write.Unlock()
+	ctx = context.WithoutCancel(ctx) // who asked may go away, a change is made whole
+	before := m.now.Load()
+	now := m.o.Now().UTC()
+	d := &draft{before: before, at: now, snapshot: &snapshot{declared: before.declared, records: maps.Clone(before.records), tokens: maps.Clone(before.tokens)}}
+	key, sum := tokenKey(action, call.ClientToken), tokenSum(params)
+	if t, seen := before.tokens[key]; call.ClientToken != "" && seen && now.Sub(t.Made) < tokenLife {
+		if t.Sum != sum {
+			return "", errorf(CodeTokenMismatch, "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
+		}
+		if call.DryRun {
+			return "", dryRun()
+		}
+		return t.Answer, nil
+	}
+	answer, err := do(d)
+	if err != nil {
+		return "", err
+	}
+	cfg, err := m.check(d)
+	if err != nil {
+		return "", err
+	}
+	if call.DryRun {
+		return "", dryRun()
+	}
+	var t *token
+	if call.ClientToken != "" {
+		t = &token{Sum: sum, Answer: answer, Made: now}
+		d.tokens[key] = *t
+	}
+	c := d.sweep()
+	for _, id := range d.edited {
+		if r := d.records[id]; r != nil {
+			c.records = append(c.records, r)
+		}
+	}
+	c.tokenKey, c.token = key, t
+	if d.crl != nil {
+		c.crlOf, c.crl = d.dirty, *d.crl
+	}
+	if err := m.apply(ctx, d, cfg); err != nil {
+		return "", err
+	}
+	if err := m.store.commit(c); err != nil {
+		m.o.Log.Error("the API's state cannot be written", "error", err)
+		m.back(ctx, d)
+		return "", errorf(CodeInternal, "the change could not be written: %v", err)
+	}
+	m.now.Store(d.snapshot)
+	m.tidy(d)
+	return answer, nil
+}
+
+func dryRun() *Error {
+	return errorf(CodeDryRun, "Request would have succeeded, but DryRun flag is set.")
+}
+
+// sweep forgets what has been deleted for longer than the delay, and old tokens.
+func (d *draft) sweep() (c commit) {
+	for id, r := range d.records {
+		if !r.Deleted.IsZero() && d.at.Sub(r.Deleted) >= d.delay() {
+			delete(d.records, id)
+			c.gone = append(c.gone, id)
+		} else if id == d.dirty {
+			r.sweep(d.at, d.delay())
+		}
+	}
+	for key, t := range d.tokens {
+		if d.at.Sub(t.Made) >= tokenLife {
+			delete(d.tokens, key)
+			c.stale = append(c.stale, key)
+		}
+	}
+	return c
+}
+
+// check compiles the endpoint that changed.
+func (m *Model) check(d *draft) (endpoint.Config, error) {
+	r := d.records[d.dirty]
+	if r == nil || !r.Deleted.IsZero() {
+		return endpoint.Config{}, nil
+	}
+	cfg, err := m.compile(&d.declared, r)
+	if err == nil {
+		return cfg, nil
+	}
+	var ours *Error
+	if errors.As(err, &ours) {
+		return cfg, ours
+	}
+	return cfg, badValue("%v", err)
+}
+
+// apply has the Runtime do what changed.
+func (m *Model) apply(ctx context.Context, d *draft, cfg endpoint.Config) error {
+	old, next := d.before.records[d.dirty], d.records[d.dirty]
+	if d.crl != nil {
+		if err := writeCRL(&d.declared, next, *d.crl); err != nil {
+			return errorf(CodeInternal, "the revocation list cannot be written: %v", err)
+		}
+	}
+	switch {
+	case next != nil && next.runs():
+		if old != nil && old.runs() {
+			if was, err := m.compile(&d.before.declared, old); err == nil && reflect.DeepEqual(was, cfg) {
+				return nil
+			}
+		}
+		if err := m.rt.Apply(ctx, d.dirty, cfg); err != nil {
+			return errorf(CodeNotPermitted, "the endpoint cannot do that here: %v", err)
+		}
+	case old != nil && old.runs():
+		if err := m.rt.Stop(ctx, d.dirty); err != nil {
+			return errorf(CodeInternal, "the endpoint cannot be stopped: %v", err)
+		}
+	}
+	return nil
+}
+
+// back puts the endpoint as it was before a change that could not be written.
+func (m *Model) back(ctx context.Context, d *draft) {
+	old := d.before.records[d.dirty]
+	var err error
+	if old == nil || !old.runs() {
+		err = m.rt.Stop(ctx, d.dirty)
+	} else {
+		var cfg endpoint.Config
+		if cfg, err = m.compile(&d.before.declared, old); err == nil {
+			err = m.rt.Apply(ctx, d.dirty, cfg)
+		}
+	}
+	if err != nil {
+		m.o.Log.Error("an endpoint does not run as the API says until the next start", "endpoint", d.dirty, "error", err)
+	}
+}
+
+// newID is AWS's form: a prefix and 17 hexadecimal digits.
+func newID(prefix string) string {
+	var b [9]byte
+	rand.Read(b[:])
+	return prefix + hex.EncodeToString(b[:])[:17]
+}

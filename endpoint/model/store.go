@@ -1,0 +1,200 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// schema is the form of what is in the file. A file with a newer one is left alone.
+const schema = 1
+
+// The buckets.
+var (
+	bucketMeta      = []byte("meta")
+	bucketEndpoints = []byte("endpoints") // id → record
+	bucketLists     = []byte("crls")      // id → revocation list, PEM
+	bucketTokens    = []byte("tokens")    // tokenKey → token
+	keySchema       = []byte("schema")
+)
+
+// openTimeout is how long another process may still have the file.
+const openTimeout = 2 * time.Second
+
+// store is the file of a Model. One goroutine at a time.
+type store struct {
+	db   *bolt.DB
+	file string
+}
+
+// openStore opens the file, or makes it.
+func openStore(file string) (s *store, err error) {
+	defer func() { // bbolt's answer to a file that is damaged
+		if r := recover(); r != nil {
+			s, err = nil, fmt.Errorf("%s: damaged: %v", file, r)
+		}
+	}()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, err
+	}
+	db, err := bolt.Open(file, 0o600, &bolt.Options{Timeout: openTimeout, FreelistType: bolt.FreelistMapType})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("%s: another process has the API's state open", file)
+	case err != nil:
+		return nil, fmt.Errorf("%s: the API's state cannot be read: %w", file, err)
+	}
+	s = &store{db: db, file: file}
+	if err := s.prepare(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func (s *store) close() error { return s.db.Close() }
+
+// prepare makes an empty file ours, and refuses one of a later version.
+func (s *store) prepare() error {
+	var there int
+	err := s.db.View(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketMeta)
+		if b == nil {
+			return nil
+		}
+		if err := json.Unmarshal(b.Get(keySchema), &there); err != nil || there < 1 {
+			return fmt.Errorf("%s: not the API's state", s.file)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case there > schema:
+		return fmt.Errorf("%s was written by a later version of adit-endpoint (schema %d; this one knows %d): use that one, or another data directory", s.file, there, schema)
+	case there == schema:
+		return nil
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{bucketMeta, bucketEndpoints, bucketLists, bucketTokens} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(bucketMeta).Put(keySchema, fmt.Append(nil, schema))
+	})
+}
+
+// load reads everything but revocation lists.
+func (s *store) load() (records map[string]*record, tokens map[string]token, err error) {
+	records, tokens = map[string]*record{}, map[string]token{}
+	err = s.db.View(func(tx *bolt.Tx) error {
+		err := tx.Bucket(bucketEndpoints).ForEach(func(k, v []byte) error {
+			r, err := parseRecord(v)
+			if err != nil || r.ID != string(k) {
+				return fmt.Errorf("%s: endpoint %q cannot be read: %w", s.file, k, errors.Join(err, errNoRecord))
+			}
+			records[r.ID] = r
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return tx.Bucket(bucketTokens).ForEach(func(k, v []byte) error {
+			var t token
+			if err := json.Unmarshal(v, &t); err != nil {
+				return fmt.Errorf("%s: client token %q cannot be read: %w", s.file, k, err)
+			}
+			tokens[string(k)] = t
+			return nil
+		})
+	})
+	return records, tokens, err
+}
+
+// list is the revocation list of an endpoint; empty: none.
+func (s *store) list(id string) (text string, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		text = string(tx.Bucket(bucketLists).Get([]byte(id)))
+		return nil
+	})
+	return text, err
+}
+
+// commit is all that one mutation changes in the file.
+type commit struct {
+	records    []*record
+	crlOf, crl string   // revocation list of an endpoint; crlOf empty: none
+	gone       []string // endpoints
+	tokenKey   string
+	token      *token   // nil: none
+	stale      []string // token keys
+}
+
+// commit writes all of it, or nothing. It is on disk when it returns.
+func (s *store) commit(c commit) error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		endpoints, lists, tokens := tx.Bucket(bucketEndpoints), tx.Bucket(bucketLists), tx.Bucket(bucketTokens)
+		for _, id := range c.gone {
+			if err := errors.Join(endpoints.Delete([]byte(id)), lists.Delete([]byte(id))); err != nil {
+				return err
+			}
+		}
+		for _, r := range c.records {
+			text, err := json.Marshal(r)
+			if err != nil {
+				return err
+			}
+			if err := endpoints.Put([]byte(r.ID), text); err != nil {
+				return err
+			}
+		}
+		if c.crlOf != "" {
+			if err := lists.Put([]byte(c.crlOf), []byte(c.crl)); err != nil {
+				return err
+			}
+		}
+		for _, key := range c.stale {
+			if err := tokens.Delete([]byte(key)); err != nil {
+				return err
+			}
+		}
+		if c.token == nil {
+			return nil
+		}
+		text, err := json.Marshal(c.token)
+		if err != nil {
+			return err
+		}
+		return tokens.Put([]byte(c.tokenKey), text)
+	})
+}
+
+// token is what a client token has brought.
+type token struct {
+	Sum    string // of the parameters
+	Answer string
+	Made   time.Time
+}
+
+// tokenLife is how long a repeated client token is known. EC2 says 24 hours and more.
+const tokenLife = 24 * time.Hour
+
+func tokenKey(action, clientToken string) string { return action + " " + clientToken }
+
+// tokenSum stands for parameters: equal ones have the same.
+func tokenSum(params any) string {
+	text, err := json.Marshal(params)
+	if err != nil {
+		panic(err) // plain values
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
