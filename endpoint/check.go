@@ -197,8 +197,12 @@ func (c *checking) mutual(path string, m Mutual) {
 		c.wrong(path+".crl", crlFile, "cannot be used: %v", err)
 		return
 	}
-	if end := method.ListsEnd(); !end.IsZero() && c.now.After(end) {
+	switch end := method.ListsEnd(); {
+	case end.IsZero():
+	case c.now.After(end):
 		c.wrong(path+".crl", crlFile, "expired on %s: all clients would be refused", end.Format(time.DateOnly))
+	case end.Sub(c.now) < soon:
+		c.notes = append(c.notes, fmt.Sprintf("the revocation list %s expires on %s: then all clients are refused", crlFile, end.Format(time.DateOnly)))
 	}
 }
 

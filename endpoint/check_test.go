@@ -131,4 +131,9 @@ authentication:
 	if _, notes, err := CheckConfig(filepath.Join(dir, "f.yaml"), os.ReadFile, time.Now().Add(70*24*time.Hour)); len(notes) != 1 || !strings.HasPrefix(notes[0], "the server certificate CN=server expires on ") {
 		t.Errorf("notes %q, %v", notes, err)
 	}
+	_, err = p.CRL(80)
+	made(err)
+	if _, notes, err := CheckConfig(filepath.Join(dir, "f.yaml"), os.ReadFile, time.Now().Add(70*24*time.Hour)); len(notes) != 2 || !strings.HasPrefix(notes[1], "the revocation list ") || !strings.Contains(notes[1], "a/crl.pem expires on ") {
+		t.Errorf("notes %q, %v", notes, err)
+	}
 }

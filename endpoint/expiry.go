@@ -108,7 +108,7 @@ func hintFor(cfg *Config, kind string) string {
 	case kind == ExpiryCRL && mutual != nil && mutual.CRL == "":
 		return "adit-endpoint pki crl" + then
 	case kind == ExpiryCA && (mutual == nil || mutual.CA == ""):
-		return "a new CA needs a new certificate for the server, and new profiles for all clients"
+		return "adit-endpoint pki replace-ca" + then + "; and new profiles for all clients"
 	}
 	return "put a new one into its file" + then
 }

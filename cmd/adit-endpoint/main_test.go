@@ -140,6 +140,26 @@ func TestPKIAndExport(t *testing.T) {
 	if code, out, _ := call(t, dir, "pki", "crl"); code != 0 || !strings.Contains(out, "X509 CRL") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
+	code, out, stderr = call(t, dir, "pki", "replace-ca", "--common-name", "Another CA")
+	if code != 0 || !strings.HasPrefix(out, "old CA: "+filepath.Join(dir, "pki", "replaced")) || !strings.Contains(out, "server certificate server, valid until ") {
+		t.Errorf("exit %d, %s%s", code, out, stderr)
+	}
+	if code, _, stderr := call(t, dir, "export", "--client", "ann"); code != exitFailed || !strings.Contains(stderr, "ann: no such certificate") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+	if code, _, stderr := call(t, dir, "pki", "client", "ann"); code != 0 {
+		t.Fatal(stderr)
+	}
+	if code, now, stderr := call(t, dir, "export", "--client", "ann"); code != 0 || strings.Contains(profile, cut(now, "<ca>")) {
+		t.Errorf("exit %d, the old CA or none: %s%s", code, now, stderr)
+	}
+}
+
+// cut is a block of a profile, or all of it where it has none.
+func cut(profile, tag string) string {
+	_, rest, _ := strings.Cut(profile, tag)
+	block, _, _ := strings.Cut(rest, "</")
+	return block
 }
 
 // TestUsersAndExport: what up prepares for a directory of test users, and what profiles say then.

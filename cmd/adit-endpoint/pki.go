@@ -42,7 +42,7 @@ func (a *app) pki() *cobra.Command {
 			return usagef("see adit-endpoint pki --help", "pki needs one of its commands")
 		},
 	}
-	cmd.AddCommand(a.pkiInit(), a.pkiServer(), a.pkiClient(), a.pkiRenew(), a.pkiRevoke(), a.pkiCRL(), a.pkiList(), a.pkiWrap())
+	cmd.AddCommand(a.pkiInit(), a.pkiReplace(), a.pkiServer(), a.pkiClient(), a.pkiRenew(), a.pkiRevoke(), a.pkiCRL(), a.pkiList(), a.pkiWrap())
 	return cmd
 }
 
@@ -78,6 +78,40 @@ func (a *app) pkiInit() *cobra.Command {
 				return asUsage(err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "CA: %s\n", p.CAFile())
+			return nil
+		},
+	}
+	f.add(cmd, false)
+	return cmd
+}
+
+func (a *app) pkiReplace() *cobra.Command {
+	var f pkiFlags
+	cmd := &cobra.Command{
+		Use: "replace-ca", Short: "Make another CA, and server certificates of it; all clients need new ones",
+		Long: `Make another CA, and a new certificate of it for each server that had one. What the
+old CA made goes to pki/replaced. A running endpoint goes on as before until
+adit-endpoint reload; from then on every client needs a new certificate and a
+new profile: adit-endpoint pki client NAME, adit-endpoint export --client NAME.`,
+		Args: exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := a.openPKI()
+			if err != nil {
+				return err
+			}
+			aside, servers, err := p.Replace(f.options())
+			if aside != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "old CA: %s\n", aside)
+			}
+			if err != nil {
+				return asUsage(err)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "CA: %s\n", p.CAFile())
+			for _, c := range servers {
+				if err := made(cmd, c, nil); err != nil {
+					return err
+				}
+			}
 			return nil
 		},
 	}

@@ -36,8 +36,13 @@ func (p *PKI) Init(o Options) error {
 	}
 	defer unlock()
 	if p.Exists() || exists(p.path("index.txt")) {
-		return &Error{Kind: ErrCAExists, What: p.dir, Hint: "use it as it is, or choose another directory with --data DIR"}
+		return &Error{Kind: ErrCAExists, What: p.dir, Hint: "use it as it is, replace it (adit-endpoint pki replace-ca), or choose another directory with --data DIR"}
 	}
+	return p.init(o)
+}
+
+// init is Init in a directory that is there, with the lock held.
+func (p *PKI) init(o Options) error {
 	for _, d := range []string{"private", "reqs", "issued", "certs_by_serial", "renewed", "revoked/certs_by_serial",
 		"revoked/private_by_serial", "revoked/reqs_by_serial"} {
 		if err := os.MkdirAll(p.path(filepath.FromSlash(d)), 0o700); err != nil {
@@ -60,9 +65,13 @@ func (p *PKI) Init(o Options) error {
 	if err != nil {
 		return fmt.Errorf("pki: encode CA key: %w", err)
 	}
+	if cnf := p.path("openssl-easyrsa.cnf"); !exists(cnf) { // easy-rsa's own stays
+		if err := write(cnf, []byte(opensslCnf)); err != nil {
+			return p.ioError(cnf, err)
+		}
+	}
 	// ca.crt comes last: its presence says that the rest is there.
 	return p.writeAll([]file{
-		{p.path("openssl-easyrsa.cnf"), []byte(opensslCnf)},
 		{p.path("index.txt.attr"), []byte("unique_subject = no\n")},
 		{p.path("index.txt"), nil},
 		{p.path("serial"), []byte("01\n")},

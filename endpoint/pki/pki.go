@@ -184,7 +184,7 @@ func (p *PKI) signer() (*x509.Certificate, crypto.Signer, error) {
 	case !sameKey(ca.PublicKey, key):
 		return nil, nil, &Error{Kind: ErrCAMismatch, What: path, Hint: "ca.crt and private/ca.key must come from the same CA"}
 	case p.now().After(ca.NotAfter):
-		return nil, nil, &Error{Kind: ErrCAExpired, What: p.CAFile(), Hint: "make a new CA in an empty directory: adit-endpoint pki init --data DIR"}
+		return nil, nil, &Error{Kind: ErrCAExpired, What: p.CAFile(), Hint: "make a new CA: adit-endpoint pki replace-ca"}
 	}
 	return ca, key, nil
 }

@@ -297,6 +297,7 @@ func (p *PKI) describe(name string) (Certificate, error) {
 	}
 	c := Certificate{Name: name, Status: StatusValid, CertFile: p.CertFile(name), KeyFile: p.KeyFile(name)}
 	c.fill(cert)
+	c.Name = name
 	return c, nil
 }
 

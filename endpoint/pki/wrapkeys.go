@@ -16,10 +16,12 @@ import (
 // and leaves alone: server.key, and clients/NAME.key for each client. They
 // protect the control channel only; who a client is, its certificate says.
 
+const wrapDir = "tls-crypt-v2"
+
 // WrapServerFile and WrapClientFile are where the keys are, or would be.
-func (p *PKI) WrapServerFile() string { return p.path("private", "tls-crypt-v2", "server.key") }
+func (p *PKI) WrapServerFile() string { return p.path("private", wrapDir, "server.key") }
 func (p *PKI) WrapClientFile(name string) string {
-	return p.path("private", "tls-crypt-v2", "clients", name+".key")
+	return p.path("private", wrapDir, "clients", name+".key")
 }
 
 // WrapServer reads the server's key, or makes it when there is none.
