@@ -76,6 +76,8 @@ var allowed = map[string][]string{
 	"client": {
 		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft", "platform/seal", "platform/sessions", "platform/portal",
 	},
+	"endpoint/ec2/query": {},
+	"endpoint/ec2":       {"endpoint", "endpoint/ec2/query", "endpoint/model"},
 	"endpoint/...": {
 		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft",
 	},

@@ -303,7 +303,7 @@ func (d *draft) network(r *record, vpc *string, groups *[]string) error {
 	s := &r.Settings
 	if vpc == nil {
 		if groups != nil && len(*groups) > 0 {
-			return errorf(CodeBadCombination, "VpcId must be specified when SecurityGroupIds are specified")
+			return badValue("Security Groups cannot be modified without specifying Vpc Id")
 		}
 		return nil
 	}

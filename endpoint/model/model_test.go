@@ -299,7 +299,7 @@ func TestCreateRefused(t *testing.T) {
 		{"hours", func(n *NewEndpoint) { n.SessionHours = ptr(9) }, CodeBadValue},
 		{"three DNS servers", func(n *NewEndpoint) { n.DNSServers = ptr([]string{"10.1.0.2", "10.1.0.3", "10.1.0.4"}) }, CodeBadValue},
 		{"DNS server by name", func(n *NewEndpoint) { n.DNSServers = ptr([]string{"dns"}) }, CodeBadValue},
-		{"groups without VPC", func(n *NewEndpoint) { n.SecurityGroups = ptr([]string{"sg-1"}) }, CodeBadCombination},
+		{"groups without VPC", func(n *NewEndpoint) { n.SecurityGroups = ptr([]string{"sg-1"}) }, CodeBadValue},
 		{"unknown VPC", func(n *NewEndpoint) { n.VPC = ptr("vpc-0c") }, CodeVPCNotFound},
 		{"unknown group", func(n *NewEndpoint) { n.VPC, n.SecurityGroups = ptr("vpc-0a"), ptr([]string{"sg-1"}) }, CodeGroupNotFound},
 		{"six groups", func(n *NewEndpoint) {
