@@ -29,13 +29,13 @@ var person = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
-// simpleSAML starts SimpleSAMLphp beside the endpoint.
-func (s *site) simpleSAML(https bool) *peers.SAML {
+// simpleSAML starts SimpleSAMLphp at one of a node's addresses.
+func (s *site) simpleSAML(n *Node, addr netip.Addr, https bool) *peers.SAML {
 	s.t.Helper()
-	c := peers.SAMLConfig{Dir: filepath.Join(s.server.Dir, "saml"), Place: in(s.server), At: netip.AddrPortFrom(serverOuter, 8880)}
+	c := peers.SAMLConfig{Dir: filepath.Join(n.Dir, "saml"), Place: in(n), At: netip.AddrPortFrom(addr, 8880)}
 	if https {
-		s.ok(s.server.Do(func() (err error) {
-			c.Front, err = net.Listen("tcp", netip.AddrPortFrom(serverOuter, 8843).String())
+		s.ok(n.Do(func() (err error) {
+			c.Front, err = net.Listen("tcp", netip.AddrPortFrom(addr, 8843).String())
 			return err
 		}))
 	}
@@ -84,7 +84,7 @@ func TestFederated(t *testing.T) {
 			s := newSite(t)
 			s.ok(s.server.Forward())
 			s.ok(s.host.Route("", serverInner.String()))
-			idp := s.simpleSAML(c.https)
+			idp := s.simpleSAML(s.server, serverOuter, c.https)
 			s.write(s.server, "idp.xml", string(idp.Metadata))
 			p := newPKI(t)
 			config := s.yaml(p, "", endpointConfig{Transport: c.transport, Rules: vpcRules()})
