@@ -17,6 +17,8 @@ PACKAGES := openvpn libglib2.0-bin easy-rsa openssl iproute2 iputils-ping nftabl
             samba samba-ad-provision samba-dsdb-modules samba-vfs-modules freeradius awscli
 # An identity provider, under PHP's own web server (its package wants Apache, too), and a second opinion on its signatures.
 PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqlite3 xmlsec1
+# A site-to-site tunnel, and what people use through one.
+PACKAGES += charon-systemd libcharon-extra-plugins libstrongswan-standard-plugins traceroute tcpdump dropbear-bin openssh-client
 # The desktop app: to build it, and a display on which it runs.
 PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool binutils-mingw-w64-x86-64
 # Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never
@@ -104,7 +106,7 @@ packages:
 	    export DEBIAN_FRONTEND=noninteractive; \
 	    apt-get update -q && apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=600 $$missing; \
 	    if [ -d /run/systemd/system ]; then for p in $$missing; do case $$p in \
-	      squid|winbind|apache2|freeradius) systemctl disable -q --now $$p;; samba) systemctl disable -q --now smbd nmbd samba-ad-dc;; dante-server) systemctl disable -q --now danted;; esac; done; fi; fi; \
+	      squid|winbind|apache2|freeradius) systemctl disable -q --now $$p;; samba) systemctl disable -q --now smbd nmbd samba-ad-dc;; dante-server) systemctl disable -q --now danted;; charon-systemd) systemctl disable -q --now strongswan;; esac; done; fi; fi; \
 	  mkdir -p "$(TESTCACHE)/debs" && cd "$(TESTCACHE)/debs" && \
 	  for p in $(MANAGERS); do ls $${p}_*.deb >/dev/null 2>&1 || fetch="$$fetch $$p"; done; \
 	  if [ -n "$$fetch" ]; then echo "downloading$$fetch"; apt-cache show systemd-resolved >/dev/null 2>&1 || apt-get update -q; \

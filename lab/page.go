@@ -72,9 +72,10 @@ func ReadPage(text string) (list []Command, err error) {
 	return list, nil
 }
 
-// Fails is whether the page shows the command's own word of an error, "adit: …".
+// Fails is whether the page shows the command's own word of an error, "curl: …", or ours, "adit: …".
 func (c Command) Fails() bool {
 	name, _, _ := strings.Cut(c.Text, " ")
+	name, _, _ = strings.Cut(name, "-")
 	return strings.HasPrefix(c.Says, name+": ") || strings.Contains(c.Says, "\n"+name+": ")
 }
 
