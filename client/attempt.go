@@ -208,6 +208,7 @@ type running struct {
 	gone     atomic.Bool  // the link is closed or broken
 	answered atomic.Bool  // something came back
 	up       atomic.Bool  // the push reply came
+	enforced atomic.Bool  // the server enforces its routes
 	ended    chan struct{}
 	loops    sync.WaitGroup
 }
@@ -335,6 +336,7 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	if err := c.bringUp(ctx, ev.Reply, a.around, a.path(s, ev.Reply)); err != nil {
 		return err
 	}
+	a.enforced.Store(ev.Reply.EnforceRoutes)
 	a.up.Store(true)
 	if measures {
 		var searching context.Context

@@ -35,6 +35,7 @@ const (
 	rebindTimeout = 2 * time.Second
 	napCheck      = 2 * time.Second // how often to look whether the machine slept
 	napLeast      = 2 * time.Second // that matters
+	enforceCheck  = 5 * time.Second // how often to look whether routes that the server enforces are all there
 )
 
 // naps notices that the machine slept. One goroutine at a time.
@@ -86,6 +87,8 @@ func (a *running) watch(ctx context.Context) {
 	lost := a.c.outDone
 	nap := time.NewTicker(napCheck)
 	defer nap.Stop()
+	enforce := time.NewTicker(enforceCheck)
+	defer enforce.Stop()
 	silent := time.NewTimer(a.poll)
 	defer silent.Stop()
 	for {
@@ -106,6 +109,13 @@ func (a *running) watch(ctx context.Context) {
 				a.roam(ctx, true)
 			} else if a.up.Load() {
 				a.askWithin(time.After(napCheck/2), a.limits)
+			}
+		case <-enforce.C: // whoever deletes a route of ours makes no change of the network
+			if a.enforced.Load() {
+				a.ask(func(time.Time, *ovpn.Session) error {
+					_, err := a.c.refresh(ctx)
+					return err
+				})
 			}
 		case <-a.c.host.Changes():
 			settle(a.c.host.Changes(), a.ended)

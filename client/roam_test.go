@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -468,4 +469,42 @@ func fullTCP(t *testing.T) *stage {
 	s.each(func(o *ovpn.Session) { o.Renegotiate(time.Now()) }) // the client must answer that
 	time.Sleep(time.Second)
 	return st
+}
+
+// TestEnforcedRoutes: where the server enforces its routes, they are looked after without any change of the network, and the
+// underlay's routes inside them are overruled as soon as they come.
+func TestEnforcedRoutes(t *testing.T) {
+	for _, enforced := range []bool{false, true} {
+		inBubble(t, func(t *testing.T) {
+			d := newDoor(t, only("alice", "pw"))
+			judge := d.answer
+			d.answer = func(o *ovpn.Session, ev ovpn.Event) error {
+				if _, ok := ev.(ovpn.PushRequest); !ok {
+					return judge(o, ev)
+				}
+				r := reply()
+				r.EnforceRoutes = enforced
+				o.Push(time.Now(), r)
+				return errHandled
+			}
+			st := newStage(t, d.server, t.TempDir())
+			st.add(alice, "work", d.profile(remoteUDP+"\nauth-user-pass"))
+			st.connect(alice, "work")
+			st.say(st.asked(api.LoginPassword), api.Answer{Username: "alice", Password: "pw"})
+			st.untilState(alice, "work", api.Connected, 10*time.Second)
+			had := len(st.host(0).Plans())
+			time.Sleep(10*enforceCheck + time.Second)
+			if n := len(st.host(0).Plans()) - had; enforced != (n >= 10) || !enforced && n > 0 {
+				t.Errorf("enforced %v: applied %d times", enforced, n)
+			}
+			facts := elsewhere()
+			facts.Routes = append(facts.Routes, routes.UnderlayRoute{Destination: netip.MustParsePrefix("10.98.0.64/26"), Device: "eth0"})
+			st.move(facts)
+			time.Sleep(2 * settleMost)
+			over := slices.ContainsFunc(st.host(0).Current().Routes, func(r routes.Route) bool { return r.Destination == netip.MustParsePrefix("10.98.0.64/27") })
+			if over != enforced {
+				t.Errorf("enforced %v: routes %v", enforced, st.host(0).Current().Routes)
+			}
+		})
+	}
 }

@@ -141,18 +141,16 @@ func (p *parsing) root(n *yaml.Node) {
 		"networks": p.set(func(n *yaml.Node, at string) {
 			p.list(n, at, p.vpc)
 		}),
-		"associations":           p.set(func(n *yaml.Node, at string) { p.list(n, at, p.association) }),
-		"routes":                 p.set(func(n *yaml.Node, at string) { p.list(n, at, p.route) }),
-		"authorization_rules":    p.set(func(n *yaml.Node, at string) { p.list(n, at, p.rule) }),
-		"connection_log":         p.set(p.connectionLog),
-		"client_connect_handler": p.set(p.handler),
-		"banner":                 p.banner,
-		"metrics":                p.set(p.metrics),
-		"api":                    p.set(p.api),
-
-		// Keys of the schema that later versions serve.
+		"associations":             p.set(func(n *yaml.Node, at string) { p.list(n, at, p.association) }),
+		"routes":                   p.set(func(n *yaml.Node, at string) { p.list(n, at, p.route) }),
+		"authorization_rules":      p.set(func(n *yaml.Node, at string) { p.list(n, at, p.rule) }),
+		"connection_log":           p.set(p.connectionLog),
+		"client_connect_handler":   p.set(p.handler),
+		"banner":                   p.banner,
+		"client_route_enforcement": func(n *yaml.Node, at string) { p.boolean(n, at, &c.RouteEnforcement) },
 		"security_groups":          p.movedGroups,
-		"client_route_enforcement": p.laterUnlessEmpty,
+		"metrics":                  p.set(p.metrics),
+		"api":                      p.set(p.api),
 	}
 	p.legacy(known)
 	p.sessionKeys(known)

@@ -148,7 +148,7 @@ func TestBadConfig(t *testing.T) {
 		{"rule twice", "{cidr: 0.0.0.0/0, all: true}", "{cidr: 10.0.0.0/16, all: true}", "f.yaml:26: authorization_rules[1].cidr: 10.0.0.0/16 is listed twice"},
 		{"group rule twice", "{cidr: 0.0.0.0/0, all: true}", "{cidr: 10.9.0.0/16, group: x}, {cidr: 10.9.0.0/16, group: x}", "f.yaml:26: authorization_rules[2].cidr: 10.9.0.0/16 is listed twice for x"},
 		{"security groups", "security_groups: []\n", "security_groups: [{id: default}]\n", "f.yaml:27: security_groups: belongs into its VPC"},
-		{"enforcement", "enforcement: false", "enforcement: true", "f.yaml:28: client_route_enforcement: not supported yet"},
+		{"enforcement", "enforcement: false", "enforcement: perhaps", `f.yaml:28: client_route_enforcement: must be true or false, not "perhaps"`},
 		{"banner list", `banner: ""`, "banner: [hello]", "f.yaml:29: banner: must be text"},
 		{"banner long", `banner: ""`, "banner: " + strings.Repeat("あ", 1401), "f.yaml:29: banner: has 1401 characters, 1400 are the most"},
 		{"banner control", `banner: ""`, `banner: "a\tb"`, "f.yaml:29: banner: has a control character"},

@@ -635,9 +635,7 @@ func TestRouteEnforcement(t *testing.T) {
 	if _, reply := r.connect(t, "ann"); reply.EnforceRoutes {
 		t.Error("enforced without being asked")
 	}
-	cfg := r.config(t, r.text+"push_update: true\n")
-	cfg.RouteEnforcement = true
-	if n, err := r.Reload(t.Context(), cfg); err != nil || n != 1 {
+	if n, err := r.Reload(t.Context(), r.config(t, r.text+"push_update: true\nclient_route_enforcement: true\n")); err != nil || n != 1 {
 		t.Fatalf("reset %d, %v", n, err)
 	}
 	if _, reply := r.connect(t, "bob"); !reply.EnforceRoutes {

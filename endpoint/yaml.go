@@ -109,18 +109,6 @@ func (r *reader) list(n *yaml.Node, path string, item func(n *yaml.Node, path st
 	}
 }
 
-// later refuses a key of the schema that this version does not have.
-func (r *reader) later(n *yaml.Node, path string) { r.fail(n, path, "not supported yet") }
-
-// laterUnlessEmpty is later, but for values that say "no".
-func (r *reader) laterUnlessEmpty(n *yaml.Node, path string) {
-	empty := isNull(n) || (n.Kind == yaml.ScalarNode && (n.Value == "" || n.Value == "false")) ||
-		(n.Kind == yaml.SequenceNode && len(n.Content) == 0)
-	if !empty {
-		r.later(n, path)
-	}
-}
-
 func (r *reader) text(n *yaml.Node, path string, into *string) {
 	if n.Kind != yaml.ScalarNode || isNull(n) {
 		r.fail(n, path, "must be text")

@@ -360,7 +360,7 @@ func (m *macMachine) facts(ctx context.Context, own link) (routes.Facts, error) 
 	if err != nil {
 		return routes.Facts{}, fmt.Errorf("read routes: %w", err)
 	}
-	f := routes.Facts{DNSManager: "SystemConfiguration"}
+	f := routes.Facts{DNSManager: "SystemConfiguration", OneRow: true}
 	byIndex := map[int]macLink{}
 	for _, l := range links {
 		byIndex[l.Index] = l

@@ -110,6 +110,9 @@ func (b *builder) guard() {
 	}
 	if !g.ForbidLocal && (b.all.Redirect == nil || !b.all.Redirect.BlockLocal) {
 		out.Local = local(b.facts)
+		if b.pushed.EnforceRoutes {
+			out.Local = b.beside(out.Local)
+		}
 	}
 	for _, p := range b.plan.Addresses {
 		if !slices.ContainsFunc(b.facts.Addresses, func(own netip.Prefix) bool { return own.Addr() == p.Addr() }) {

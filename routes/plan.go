@@ -26,6 +26,7 @@ const (
 	reasonNo4       = "IPv4 is blocked: all traffic is redirected, and the server carries no IPv4"
 	reasonPeer      = "the tunnel's other end"
 	reasonLocal     = "local networks are blocked by block-local"
+	reasonEnforced  = "the server enforces its routes over those of this machine"
 	reasonGateway   = "the gateway of the local network"
 	reasonResolver  = "the system's own resolver (bypass-dns)"
 	reasonCut       = "the server's own address, which has no way outside the tunnel now"
@@ -45,7 +46,7 @@ const (
 // other languages: each is one of phrases, followed by none or one of endings.
 func Reasons() (phrases, endings []string) {
 	return []string{reasonAll, reasonAllHalves, reasonServer, reasonPushed, reasonOwn, reasonSetting, reasonBlock6, reasonNo6,
-			reasonNo4, reasonPeer, reasonLocal, reasonGateway, reasonResolver, reasonCut, reasonSelf, reasonNet, reasonOutside},
+			reasonNo4, reasonPeer, reasonLocal, reasonEnforced, reasonGateway, reasonResolver, reasonCut, reasonSelf, reasonNet, reasonOutside},
 		[]string{reasonPast, reasonGateways, reasonFamily}
 }
 
@@ -78,6 +79,7 @@ var (
 // working tunnel can come of it.
 func Build(reply push.Reply, facts Facts, policy Policy) (Plan, error) {
 	b := builder{facts: facts, policy: policy, server: policy.Server.Unmap().WithZone("")}
+	b.obey(reply)
 	b.merge(reply)
 	if err := b.addresses(); err != nil {
 		return Plan{}, err
@@ -93,6 +95,7 @@ func Build(reply push.Reply, facts Facts, policy Policy) (Plan, error) {
 	b.settings()
 	b.blockUncarried()
 	b.blockLocal()
+	b.enforce()
 	b.bypassDNS()
 	b.aroundServer()
 	b.dns()

@@ -70,6 +70,19 @@ func with(f func(*push.Reply)) push.Reply {
 	return r
 }
 
+// stray are routes that somebody put beside a tunnel's.
+var stray = &Facts{Routes: []UnderlayRoute{
+	home.Routes[0],
+	{Destination: pfx("10.1.2.0/24"), Gateway: addr("192.168.1.9"), Device: "wlan0"},
+	{Destination: pfx("10.1.2.0/25"), Gateway: addr("192.168.1.9"), Device: "wlan0"},
+	{Destination: pfx("10.1.3.4/32"), Gateway: addr("192.168.1.9"), Device: "wlan0"},
+	{Destination: pfx("2001:db8:99::7/128"), Gateway: addr("fe80::1"), Device: "wlan0"},
+	{Destination: pfx("10.1.6.6/31"), Device: "wlan0"},
+	{Destination: pfx("10.2.0.0/24"), Device: "wlan0"},
+	{Destination: pfx("169.254.0.0/16"), Device: "wlan0"},
+	{Destination: pfx("224.0.0.0/4"), Device: "wlan0"},
+}}
+
 func TestBuild(t *testing.T) {
 	server := Policy{Server: addr("203.0.113.7")}
 	const blocked = "\nin ::/1 unreachable\nin 8000::/1 unreachable"
@@ -126,6 +139,33 @@ func TestBuild(t *testing.T) {
 			base + past + halves + blocked, "", true},
 		{"server over IPv6 in a full tunnel", with(func(r *push.Reply) { r.Redirect = &push.Redirect{Def1: true} }), Policy{Server: addr("2001:db8:ffff::7")}, nil,
 			base + "\npast 2001:db8:ffff::7/128 via fe80::1 dev wlan0" + halves + blocked, "", true},
+		{"enforced in a full tunnel", with(func(r *push.Reply) { r.Redirect = &push.Redirect{Def1: true}; r.EnforceRoutes = true }), server, nil,
+			base + "\npast 192.168.1.1/32 dev wlan0" + past + halves + blocked + "\nin 192.168.1.0/25\nin 192.168.1.128/25\nin 172.17.0.0/17\nin 172.17.128.0/17" +
+				"\nin 2001:db8:1::/65 unreachable\nin 2001:db8:1:0:8000::/65 unreachable", "", true},
+		{"enforced in a split tunnel", with(func(r *push.Reply) {
+			r.Routes, r.EnforceRoutes = []push.Route{{Destination: pfx("172.16.0.0/12")}, {Destination: pfx("10.1.0.0/16")}, {Destination: pfx("192.168.1.0/24")}}, true
+		}), server, nil, base + "\npast 192.168.1.1/32 dev wlan0\nin 172.16.0.0/12\nin 10.1.0.0/16\nin 192.168.1.0/24\nin 192.168.1.0/25\nin 192.168.1.128/25\nin 172.17.0.0/17\nin 172.17.128.0/17", "", false},
+		{"enforced over routes that somebody added", with(func(r *push.Reply) {
+			r.Address6 = pfx("fd64::2/64")
+			r.Routes, r.EnforceRoutes = []push.Route{{Destination: pfx("10.1.0.0/16")}, {Destination: pfx("2001:db8:99::/48")}}, true
+		}), server, stray, base + "\naddr fd64::2/64\nin 10.1.0.0/16\nin 2001:db8:99::/48\nin 10.1.2.128/25\nin 10.1.2.0/26\nin 10.1.2.64/26\nin 10.1.3.4/32" +
+			"\nin 2001:db8:99::7/128 metric 1\nin 10.1.6.6/32\nin 10.1.6.7/32", "", false},
+		{"enforced where an address has one route", with(func(r *push.Reply) {
+			r.Routes, r.EnforceRoutes = []push.Route{{Destination: pfx("10.1.0.0/16")}}, true
+		}), server, &Facts{OneRow: true, Routes: stray.Routes[3:4]}, base + "\nin 10.1.0.0/16", "the route to 10.1.3.4 outside the tunnel stays", false},
+		{"enforced against settings", with(func(r *push.Reply) { r.Redirect = &push.Redirect{Def1: true}; r.EnforceRoutes = true }),
+			Policy{Server: server.Server, Remove: []netip.Prefix{pfx("0.0.0.0/0"), pfx("::/0")}, Add: []netip.Prefix{pfx("10.9.0.0/16")}}, &Facts{Routes: home.Routes[:1]},
+			base + past + halves + "\nin 10.9.0.0/16" + blocked, "route-= is ignored", true},
+		{"enforced against the profile", with(func(r *push.Reply) {
+			r.Redirect, r.Routes, r.EnforceRoutes = &push.Redirect{Def1: true}, []push.Route{{Destination: pfx("10.1.0.0/16")}}, true
+		}), Policy{Server: server.Server, NoPull: true, Own: push.Reply{Redirect: &push.Redirect{NoIPv4: true, BypassDNS: true}, Routes: []push.Route{
+			{Destination: pfx("10.1.0.0/16"), GatewayWord: "net_gateway"}, {Destination: pfx("10.1.7.0/24"), Gateway: addr("192.168.1.1")}, {Destination: pfx("10.8.0.0/16")}}}},
+			&Facts{Routes: home.Routes[:1], DNS: home.DNS}, base + past + "\nin 10.8.0.0/16\nin 10.1.0.0/16" + halves + blocked, "route-nopull is ignored", true},
+		{"enforced, the server and its gateway inside", with(func(r *push.Reply) {
+			r.Routes, r.EnforceRoutes = []push.Route{{Destination: pfx("192.168.0.0/16")}}, true
+		}), Policy{Server: addr("192.168.1.50")}, &Facts{Routes: []UnderlayRoute{{Destination: pfx("192.168.1.0/24"), Device: "wlan0"},
+			{Destination: pfx("192.168.1.50/32"), Gateway: addr("192.168.1.2"), Device: "wlan0"}, {Destination: pfx("192.168.1.2/32"), Device: "wlan0"}}},
+			base + "\npast 192.168.1.2/32 dev wlan0\nin 192.168.0.0/16\nin 192.168.1.0/25\nin 192.168.1.128/25", "", false},
 		{"server in the local network", with(func(r *push.Reply) { r.Redirect = &push.Redirect{Def1: true} }), Policy{Server: addr("192.168.1.50")}, nil,
 			base + halves + blocked, "", true},
 		{"server in the local network, taken by a pushed route", with(func(r *push.Reply) { r.Routes = []push.Route{{Destination: pfx("192.168.1.0/25")}} }),

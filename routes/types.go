@@ -55,6 +55,8 @@ type Facts struct {
 	Addresses []netip.Prefix `json:"addresses"`
 	// DNS lists the underlay's resolvers as far as known.
 	DNS []netip.Addr `json:"dns,omitempty"`
+	// OneRow says that the system has one route for a destination: none of ours goes beside one of somebody else.
+	OneRow bool `json:"one_row,omitempty"`
 	// DNSManager is who keeps the resolver's configuration here, for people: "systemd-resolved"; "" = not known.
 	DNSManager string `json:"dns_manager,omitempty"`
 }

@@ -133,6 +133,7 @@ var (
 	WhyNo6            = Key{"IPv6 is blocked: all traffic is redirected, and the server carries no IPv6", "すべての通信をVPNに通しますが、サーバーがIPv6に対応していないため遮断"}
 	WhyNo4            = Key{"IPv4 is blocked: all traffic is redirected, and the server carries no IPv4", "すべての通信をVPNに通しますが、サーバーがIPv4に対応していないため遮断"}
 	WhyPeer           = Key{"the tunnel's other end", "トンネルの相手側"}
+	WhyEnforced       = Key{"the server enforces its routes over those of this computer", "サーバーがこのコンピューターの経路より自身の経路を優先させているため"}
 	WhyLocal          = Key{"the server blocks local networks", "サーバーがローカルネットワークを遮断しているため"}
 	WhyGateway        = Key{"the gateway of the local network", "ローカルネットワークのゲートウェイ"}
 	WhyResolver       = Key{"this computer's own resolver", "このコンピューターの通常のDNSサーバー"}

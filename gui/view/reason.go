@@ -48,6 +48,7 @@ var (
 		"IPv4 is blocked: all traffic is redirected, and the server carries no IPv4": i18n.WhyNo4,
 		"the tunnel's other end":                                            i18n.WhyPeer,
 		"local networks are blocked by block-local":                         i18n.WhyLocal,
+		"the server enforces its routes over those of this machine":         i18n.WhyEnforced,
 		"the gateway of the local network":                                  i18n.WhyGateway,
 		"the system's own resolver (bypass-dns)":                            i18n.WhyResolver,
 		"the server's own address, which has no way outside the tunnel now": i18n.WhyCut,

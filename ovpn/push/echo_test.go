@@ -108,6 +108,12 @@ func TestEnforceRoutes(t *testing.T) {
 			t.Errorf("%v: %v, %v", filter, r, err)
 		}
 	}
+	options = append(options, "route 10.0.0.0 255.0.0.0", "redirect-gateway def1", "dhcp-option DNS 10.0.0.2")
+	for _, filter := range []Filter{{{Ignore, ""}}, {{Ignore, "redirect"}, {Reject, "route"}, {Ignore, "dhcp"}}} {
+		if r, err := Parse(options, filter); err != nil || len(r.Routes) != 1 || r.Redirect == nil || len(r.DNS.Servers) != 0 || len(r.Notes) != 3 {
+			t.Errorf("%v: %v, %v", filter, r, err)
+		}
+	}
 	if r, err := Own([][]string{{"echo", "adit", "client-route-enforcement"}}); err != nil || r.EnforceRoutes {
 		t.Errorf("own: %v, %v", r, err)
 	}

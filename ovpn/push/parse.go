@@ -41,6 +41,7 @@ func Parse(options []string, filter Filter) (Reply, error) {
 	if len(options) > maxOptions {
 		return Reply{}, fmt.Errorf("%d options are too many", len(options))
 	}
+	enforced := slices.Contains(options, enforceRoutes)
 	for _, text := range options {
 		text = strings.TrimFunc(text, func(r rune) bool { return r < 0x80 && isSpace(byte(r)) })
 		if text == "" {
@@ -55,7 +56,12 @@ func Parse(options []string, filter Filter) (Reply, error) {
 			p.r.EnforceRoutes = true
 			continue
 		}
-		switch filter.Decide(text) {
+		action := filter.Decide(text)
+		if action != Accept && enforced && leads(name) {
+			p.note(name, "a pull-filter rule of the profile does not hold: the server enforces its routes")
+			action = Accept
+		}
+		switch action {
 		case Reject:
 			return Reply{}, &OptionError{name, "rejected by a pull-filter rule of the profile"}
 		case Ignore:
@@ -126,6 +132,11 @@ func newParser(own bool) *parser {
 
 func (p *parser) note(name, text string) {
 	p.r.Notes = append(p.r.Notes, fmt.Sprintf("%s: %s", name, text))
+}
+
+// leads says whether an option decides what goes into the tunnel.
+func leads(name string) bool {
+	return slices.Contains([]string{"route", "route-ipv6", "redirect-gateway", "redirect-private", "block-ipv6"}, name)
 }
 
 func (p *parser) echo(text string) {
