@@ -27,7 +27,9 @@ func CheckConfig(file string, readFile func(string) ([]byte, error), now time.Ti
 	p := parseConfig(file, text)
 	if len(p.errs) == 0 {
 		c := checking{parsing: p, read: readFile, now: now}
-		c.serverCertificate()
+		if len(p.c.Listen) > 0 {
+			c.serverCertificate()
+		}
 		if err := c.c.checkHandler(); err != nil {
 			c.wrong("client_connect_handler.exec", c.c.Path(c.c.Handler.Exec), "cannot be started: %v", reasonOf(err))
 		}
@@ -46,6 +48,7 @@ func CheckConfig(file string, readFile func(string) ([]byte, error), now time.Ti
 		}
 		c.wrapKeys()
 		c.tokenSecret()
+		c.api()
 		notes = c.notes
 	}
 	cfg, err = p.result()
@@ -268,6 +271,62 @@ func (c *checking) metadata(path, name string) {
 func (c *checking) filled(path, name string) {
 	if file, text, ok := c.load(path, name, ""); ok && strings.TrimSpace(string(text)) == "" {
 		c.wrong(path, file, "is empty")
+	}
+}
+
+// api looks at what ARNs and ids of the API stand for.
+func (c *checking) api() {
+	a := c.c.API
+	if a == nil {
+		return
+	}
+	for i, k := range a.Keys {
+		c.filled("api.keys["+strconv.Itoa(i)+"].secret_file", k.SecretFile)
+	}
+	for i, x := range a.Certificates {
+		path := "api.certificates[" + strconv.Itoa(i) + "]"
+		file, cert, ok := c.load(path+".cert", x.Cert, "")
+		if certs, err := certificatesIn(cert); ok && err != nil {
+			c.wrong(path+".cert", file, "%v", err)
+			ok = false
+		} else if ok {
+			c.valid(path+".cert", file, "certificate", certs[0])
+		}
+		if x.Chain != "" {
+			if file, text, ok := c.load(path+".chain", x.Chain, ""); ok {
+				if _, err := certificatesIn(text); err != nil {
+					c.wrong(path+".chain", file, "%v", err)
+				}
+			}
+		}
+		if x.Key == "" {
+			continue
+		}
+		if keyFile, key, there := c.load(path+".key", x.Key, ""); there && ok {
+			if why := noKey(key); why != "" {
+				c.wrong(path+".key", keyFile, "%s", why)
+			} else if _, err := tls.X509KeyPair(cert, key); err != nil {
+				c.wrong(path+".key", keyFile, "does not fit %s: %v", file, err)
+			}
+		}
+	}
+	for i, d := range a.Directories {
+		c.directory("api.directories["+strconv.Itoa(i)+"]", d.Directory)
+	}
+	for i, f := range a.SAMLProviders {
+		path := "api.saml_providers[" + strconv.Itoa(i) + "]"
+		if f.Metadata != "" {
+			c.metadata(path+".idp_metadata", f.Metadata)
+		} else if f.Users != "" {
+			c.users(path+".users", f.Users)
+		}
+	}
+	for i, h := range a.Handlers {
+		of := c.c
+		of.Handler = h.Handler
+		if err := of.checkHandler(); err != nil {
+			c.wrong("api.handlers["+strconv.Itoa(i)+"].exec", c.c.Path(h.Exec), "cannot be started: %v", reasonOf(err))
+		}
 	}
 }
 

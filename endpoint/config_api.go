@@ -90,20 +90,30 @@ const (
 	maxAPIKeys    = 16
 )
 
-// CompleteAPI names the endpoint's own certificates when the file names none: ARNs that follow from account and region.
+// CompleteAPI gives names to what the endpoint has anyway, where the file gives none of the kind: its own certificates, and
+// the directory or identity provider of its authentication. They follow from account and region.
 func (c *Config) CompleteAPI() error {
-	if c.API == nil || len(c.API.Certificates) > 0 {
+	if c.API == nil {
 		return nil
 	}
-	dir, err := filepath.Abs(c.DataDir())
-	if err != nil {
-		return err
-	}
-	in := func(parts ...string) string { return filepath.Join(append([]string{dir, "pki"}, parts...)...) }
 	api := *c.API
-	api.Certificates = []APICertificate{
-		{ARN: CertificateARN(&api, ServerName), Cert: in("issued", ServerName+".crt"), Key: in("private", ServerName+".key"), Chain: in("ca.crt")},
-		{ARN: CertificateARN(&api, "ca"), Cert: in("ca.crt")},
+	if len(api.Certificates) == 0 {
+		dir, err := filepath.Abs(c.DataDir())
+		if err != nil {
+			return err
+		}
+		in := func(parts ...string) string { return filepath.Join(append([]string{dir, "pki"}, parts...)...) }
+		api.Certificates = []APICertificate{
+			{ARN: CertificateARN(&api, ServerName), Cert: in("issued", ServerName+".crt"), Key: in("private", ServerName+".key"), Chain: in("ca.crt")},
+			{ARN: CertificateARN(&api, "ca"), Cert: in("ca.crt")},
+		}
+	}
+	_, directory, federated := c.Methods()
+	if directory != nil && len(api.Directories) == 0 {
+		api.Directories = []APIDirectory{{ID: "d-" + api.hash("directory")[:10], Directory: *directory}}
+	}
+	if federated != nil && len(api.SAMLProviders) == 0 {
+		api.SAMLProviders = []APIProvider{{ARN: ARN{"aws", "iam", "", api.Account, "saml-provider/adit-endpoint"}.String(), Federated: *federated}}
 	}
 	c.API = &api
 	return nil
@@ -116,9 +126,14 @@ func (c *Config) OwnAPICertificates() bool {
 
 // CertificateARN is an ARN in ACM's form that stays the same for a name.
 func CertificateARN(a *API, name string) string {
-	sum := sha256.Sum256([]byte(a.Account + "/" + a.Region + "/" + name))
-	h := hex.EncodeToString(sum[:16])
+	h := a.hash(name)
 	return fmt.Sprintf("arn:aws:acm:%s:%s:certificate/%s-%s-%s-%s-%s", a.Region, a.Account, h[:8], h[8:12], h[12:16], h[16:20], h[20:])
+}
+
+// hash is 32 hexadecimal digits that follow from account, region and a name.
+func (a *API) hash(name string) string {
+	sum := sha256.Sum256([]byte(a.Account + "/" + a.Region + "/" + name))
+	return hex.EncodeToString(sum[:16])
 }
 
 // ARN is an Amazon resource name in its parts: arn:Partition:Service:Region:Account:Resource.

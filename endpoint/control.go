@@ -12,8 +12,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -38,7 +40,8 @@ const maxRequest = 64 << 10
 // Connection is one established client, or one that was, as the control socket shows it.
 type Connection struct {
 	ID        string     `json:"id"`
-	Client    string     `json:"client"` // user name, else the certificate's common name
+	Endpoint  string     `json:"endpoint,omitempty"` // where the process has several
+	Client    string     `json:"client"`             // user name, else the certificate's common name
 	Username  string     `json:"username,omitempty"`
 	Cert      string     `json:"common_name,omitempty"`
 	Status    string     `json:"status"` // StatusActive and so on
@@ -131,11 +134,25 @@ type ControlError struct {
 
 func (e *ControlError) Error() string { return e.Text }
 
-// ControlHandler answers the control socket. load reads the configuration again.
-func (s *Server) ControlHandler(load func() (Config, error)) http.Handler {
+// Controlled is what the control socket steers: the endpoints of a process.
+type Controlled interface {
+	// AllConnections are the clients of all endpoints, and those that ended within the last hour.
+	AllConnections() []Connection
+	// TerminateAll ends the connection of an id, or all those of a user, and says which.
+	TerminateAll(connection, user string) []string
+	// Reload reads the file again, and says how many sessions that reset.
+	Reload(ctx context.Context) (reset int, err error)
+	// ConfigOf is the configuration that an endpoint runs with; an empty id means the file's own.
+	ConfigOf(id string) (Config, error)
+}
+
+// ControlHandler answers the control socket.
+func ControlHandler(c Controlled) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.Connections()) })
-	mux.HandleFunc("GET /v1/connections/all", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.AllConnections()) })
+	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, slices.DeleteFunc(c.AllConnections(), func(c Connection) bool { return c.Status == StatusTerminated }))
+	})
+	mux.HandleFunc("GET /v1/connections/all", func(w http.ResponseWriter, _ *http.Request) { reply(w, c.AllConnections()) })
 	mux.HandleFunc("POST /v1/terminate", func(w http.ResponseWriter, r *http.Request) {
 		var q TerminateRequest
 		if err := decode(w, r, &q); err != nil {
@@ -146,7 +163,7 @@ func (s *Server) ControlHandler(load func() (Config, error)) http.Handler {
 			refuse(w, http.StatusBadRequest, errors.New("name an id or a user"))
 			return
 		}
-		ids := s.Terminate(q.ID, q.User)
+		ids := c.TerminateAll(q.ID, q.User)
 		if len(ids) == 0 {
 			refuse(w, http.StatusNotFound, fmt.Errorf("no connection of %s", q.ID+q.User))
 			return
@@ -154,15 +171,18 @@ func (s *Server) ControlHandler(load func() (Config, error)) http.Handler {
 		reply(w, TerminateReply{Terminated: ids})
 	})
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
-		n, err := s.reloadFrom(r.Context(), load)
+		n, err := c.Reload(r.Context())
 		if err != nil {
 			refuse(w, http.StatusConflict, err)
 			return
 		}
 		reply(w, ReloadReply{Reset: n})
 	})
-	mux.HandleFunc("GET /v1/config", func(w http.ResponseWriter, _ *http.Request) {
-		cfg, err := s.config()
+	mux.HandleFunc("GET /v1/config", func(w http.ResponseWriter, r *http.Request) {
+		cfg, err := c.ConfigOf(r.URL.Query().Get("endpoint"))
+		if err == nil {
+			cfg, err = cfg.absolute()
+		}
 		if err != nil {
 			refuse(w, http.StatusConflict, err)
 			return
@@ -172,24 +192,15 @@ func (s *Server) ControlHandler(load func() (Config, error)) http.Handler {
 	return mux
 }
 
-// config is the configuration in force. Its file names hold in any working directory.
-func (s *Server) config() (Config, error) {
-	cfg := s.gen.Load().cfg
+// absolute is a configuration whose file names hold in any working directory.
+func (c Config) absolute() (Config, error) {
 	var err error
-	if cfg.File == "" {
-		cfg.Data, err = filepath.Abs(cfg.Data)
-		return cfg, err
+	if c.File == "" {
+		c.Data, err = filepath.Abs(c.Data)
+		return c, err
 	}
-	cfg.File, err = filepath.Abs(cfg.File)
-	return cfg, err
-}
-
-func (s *Server) reloadFrom(ctx context.Context, load func() (Config, error)) (int, error) {
-	cfg, err := load()
-	if err != nil {
-		return 0, err
-	}
-	return s.Reload(ctx, cfg)
+	c.File, err = filepath.Abs(c.File)
+	return c, err
 }
 
 func decode(w http.ResponseWriter, r *http.Request, into any) error {
@@ -314,9 +325,10 @@ func (c *ControlClient) Reload(ctx context.Context) (out ReloadReply, err error)
 	return out, c.ask(ctx, http.MethodPost, "/v1/reload", nil, &out)
 }
 
-// Config asks for the configuration that the endpoint runs with: its file's, and the flags over it.
-func (c *ControlClient) Config(ctx context.Context) (out Config, err error) {
-	return out, c.ask(ctx, http.MethodGet, "/v1/config", nil, &out)
+// Config asks for the configuration that an endpoint runs with: its file's, and the flags over it. An empty id means the
+// endpoint of the file, or the only one.
+func (c *ControlClient) Config(ctx context.Context, id string) (out Config, err error) {
+	return out, c.ask(ctx, http.MethodGet, "/v1/config?endpoint="+url.QueryEscape(id), nil, &out)
 }
 
 func (c *ControlClient) ask(ctx context.Context, method, path string, body, into any) error {

@@ -17,6 +17,24 @@ import (
 	"github.com/adit-vpn/adit/ovpn/wrap"
 )
 
+// one is a process with one endpoint.
+type one struct {
+	*Server
+	load func() (Config, error)
+}
+
+func (o one) TerminateAll(connection, user string) []string { return o.Terminate(connection, user) }
+
+func (o one) Reload(ctx context.Context) (int, error) {
+	cfg, err := o.load()
+	if err != nil {
+		return 0, err
+	}
+	return o.Server.Reload(ctx, cfg)
+}
+
+func (o one) ConfigOf(string) (Config, error) { return o.gen.Load().cfg, nil }
+
 func TestControl(t *testing.T) {
 	r := start(t, "udp")
 	c, err := OpenControl(r.dir)
@@ -33,7 +51,7 @@ func TestControl(t *testing.T) {
 	done := make(chan error, 1)
 	text := "listen: nonsense"
 	go func() {
-		done <- c.Serve(ctx, r.ControlHandler(func() (Config, error) { return ParseConfig("f.yaml", []byte(text)) }))
+		done <- c.Serve(ctx, ControlHandler(one{r.Server, func() (Config, error) { return ParseConfig("f.yaml", []byte(text)) }}))
 	}()
 	ask := NewControlClient(r.dir)
 
@@ -42,7 +60,7 @@ func TestControl(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Client != "ann" {
 		t.Fatalf("connections %+v, %v", list, err)
 	}
-	if cfg, err := ask.Config(ctx); err != nil || !reflect.DeepEqual(cfg, r.gen.Load().cfg) {
+	if cfg, err := ask.Config(ctx, ""); err != nil || !reflect.DeepEqual(cfg, r.gen.Load().cfg) {
 		t.Errorf("configuration %+v, %v", cfg, err)
 	}
 	if _, err := ask.Reload(ctx); err == nil || !strings.HasPrefix(err.Error(), "f.yaml:1: listen:") {
@@ -85,7 +103,7 @@ func FuzzControl(f *testing.F) {
 		f.Fatal(err)
 	}
 	s := &Server{peers: newPeers(cfg.ClientCIDR)}
-	h := s.ControlHandler(func() (Config, error) { return Config{}, errors.New("no file") })
+	h := ControlHandler(one{s, func() (Config, error) { return Config{}, errors.New("no file") }})
 	f.Fuzz(func(t *testing.T, path string, body []byte) {
 		if !strings.HasPrefix(path, "/v1/") || strings.ContainsAny(path, " \x00\r\n\t%") {
 			return

@@ -302,22 +302,22 @@ func unsaid(r push.Reply) push.Reply {
 	return r
 }
 
-// fixed names the first key whose change needs a new process, or "".
-func (g *generation) fixed(next Config) string {
+// Fixed names the first key whose change no reload can follow, or "".
+func (c *Config) Fixed(next Config) string {
 	switch {
-	case g.cfg.DataDir() != next.DataDir():
+	case c.DataDir() != next.DataDir():
 		return "data"
-	case !slices.Equal(g.cfg.Listen, next.Listen):
+	case !slices.Equal(c.Listen, next.Listen):
 		return "listen"
-	case g.cfg.Transport != next.Transport:
+	case c.Transport != next.Transport:
 		return "transport"
-	case g.cfg.Network != next.Network:
+	case c.Network != next.Network:
 		return "network"
-	case g.cfg.TunMTU != next.TunMTU:
+	case c.TunMTU != next.TunMTU:
 		return "tun_mtu"
-	case g.cfg.ConnectionLog != next.ConnectionLog:
+	case c.ConnectionLog != next.ConnectionLog:
 		return "connection_log"
-	case g.cfg.Metrics != next.Metrics:
+	case c.Metrics != next.Metrics:
 		return "metrics"
 	}
 	return ""

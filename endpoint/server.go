@@ -236,7 +236,7 @@ func (s *Server) Reload(ctx context.Context, cfg Config) (reset int, err error) 
 	s.reload.Lock()
 	defer s.reload.Unlock()
 	old := s.gen.Load()
-	if key := old.fixed(cfg); key != "" {
+	if key := old.cfg.Fixed(cfg); key != "" {
 		return 0, fmt.Errorf("%s cannot change while the endpoint runs: stop it and start it again", key)
 	}
 	next, err := newGeneration(cfg, old, s.leave)

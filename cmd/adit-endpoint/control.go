@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -48,12 +49,19 @@ func (a *app) connections() *cobra.Command {
 // table prints connections; all with how each is and ended.
 func table(cmd *cobra.Command, list []endpoint.Connection, all bool) error {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	several := slices.ContainsFunc(list, func(c endpoint.Connection) bool { return c.Endpoint != "" })
+	if several {
+		fmt.Fprint(w, "ENDPOINT\t")
+	}
 	fmt.Fprint(w, "ID\tCLIENT\tADDRESS\tFROM\tSINCE\tRECEIVED\tSENT\tKEY\tFORMAT")
 	if all {
 		fmt.Fprint(w, "\tSTATUS\tENDED\tREASON")
 	}
 	fmt.Fprintln(w)
 	for _, c := range list {
+		if several {
+			fmt.Fprintf(w, "%s\t", c.Endpoint)
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s", c.ID, c.Client, c.Address, c.From, c.Since.Format(time.RFC3339), c.RxBytes, c.TxBytes, keyWords(c.Key), c.Format)
 		if all {
 			ended, reason := "-", "-"

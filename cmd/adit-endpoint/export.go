@@ -20,7 +20,7 @@ import (
 )
 
 func (a *app) export() *cobra.Command {
-	var client, config string
+	var client, config, id string
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Print a client's profile",
@@ -33,7 +33,16 @@ that client's certificate and key inside, where the endpoint asks for one; witho
 			if err != nil {
 				return err
 			}
-			text, err := profileText(&cfg, client)
+			dir := cfg.DataDir()
+			if id != "" { // an endpoint of the API uses the PKI of the process
+				if cfg, err = endpoint.NewControlClient(dir).Config(cmd.Context(), id); err != nil {
+					return err
+				}
+			}
+			if len(cfg.Listen) == 0 {
+				return usagef("adit-endpoint export --endpoint ID, as aws ec2 describe-client-vpn-endpoints lists them", "%s declares no endpoint: all are the API's", cfg.File)
+			}
+			text, err := profileText(&cfg, dir, client)
 			if err != nil {
 				return err
 			}
@@ -43,6 +52,7 @@ that client's certificate and key inside, where the endpoint asks for one; witho
 	}
 	cmd.Flags().StringVar(&client, "client", "", "`name` of a client certificate in the PKI")
 	cmd.Flags().StringVar(&config, "config", "", "YAML `file` of the endpoint")
+	cmd.Flags().StringVar(&id, "endpoint", "", "`id` of an endpoint that the API has made")
 	return cmd
 }
 
@@ -57,7 +67,7 @@ func (a *app) configOf(cmd *cobra.Command, file string) (endpoint.Config, error)
 		}
 		dir = written.DataDir()
 	}
-	running, err := endpoint.NewControlClient(dir).Config(cmd.Context())
+	running, err := endpoint.NewControlClient(dir).Config(cmd.Context(), "")
 	switch {
 	case !errors.Is(err, endpoint.ErrNotRunning):
 		return running, err
@@ -68,19 +78,23 @@ func (a *app) configOf(cmd *cobra.Command, file string) (endpoint.Config, error)
 		return endpoint.Config{}, usagef("name its configuration: --config FILE, or its directory: --data DIR",
 			"no endpoint runs on %s, and there is no %s", dir, file)
 	}
-	return endpoint.LoadConfig(file)
+	cfg, err := endpoint.LoadConfig(file)
+	if err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.CompleteAPI()
 }
 
 // codePrompt is AWS's question for a one-time code.
 const codePrompt = "Enter MFA code "
 
-// profileText writes a client's profile; name may be empty.
-func profileText(cfg *endpoint.Config, name string) ([]byte, error) {
+// profileText writes a client's profile; name, of a certificate in the PKI of a data directory, may be empty.
+func profileText(cfg *endpoint.Config, dir, name string) ([]byte, error) {
 	host, port := cfg.RemoteOrListen()
 	e := profile.Export{Host: host, Port: port, Proto: cfg.Transport, Cipher: cfg.Ciphers[0], DataCiphers: cfg.NamedCiphers(),
 		Auth: cfg.Legacy.Auth, Compress: cfg.Legacy.Compress, Fragment: cfg.Legacy.Fragment,
 		PushPeerInfo: true} // so that a client that returns can be told from others with its certificate
-	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
+	p, err := pki.Open(filepath.Join(dir, "pki"))
 	if err != nil {
 		return nil, err
 	}

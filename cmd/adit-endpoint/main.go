@@ -93,7 +93,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("see "+cmd.CommandPath()+" --help", "%v", err)
 	})
-	root.AddCommand(a.up(), a.export(), a.connections(), a.terminate(), a.reload(), a.check(), a.pki(), &cobra.Command{
+	root.AddCommand(a.up(), a.export(), a.connections(), a.terminate(), a.reload(), a.arns(), a.check(), a.pki(), &cobra.Command{
 		Use: "version", Short: "Print the version", Args: exactly(0),
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "adit-endpoint", version) },
 	})

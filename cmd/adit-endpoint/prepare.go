@@ -12,9 +12,12 @@ import (
 // preparePKI makes what is missing of the endpoint's own PKI, when it is used,
 // and writes the client's profile. It says whether there is such a profile.
 func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err error) {
+	if len(cfg.Listen) == 0 { // all endpoints are the API's
+		return false, prepareAPI(cfg)
+	}
 	mutual, _, _ := cfg.Methods()
 	ownCA := mutual != nil && mutual.CA == ""
-	ownServer := cfg.ServerCertificate.Cert == ""
+	ownServer := cfg.ServerCertificate.Cert == "" || cfg.OwnAPICertificates()
 	ownWrap := cfg.ControlWrap.Type == "tls-crypt-v2" && cfg.ControlWrap.Key == ""
 	if !ownCA && !ownServer && !ownWrap {
 		return false, nil
@@ -76,9 +79,31 @@ func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err err
 	return true, writeProfile(cfg)
 }
 
+// prepareAPI makes the certificates that the API's names stand for, when they are the endpoint's own, and one for a client.
+func prepareAPI(cfg *endpoint.Config) error {
+	if !cfg.OwnAPICertificates() {
+		return nil
+	}
+	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
+	if err != nil {
+		return err
+	}
+	if p.Exists() {
+		return nil
+	}
+	if err := p.Init(pki.Options{}); err != nil {
+		return err
+	}
+	if _, err := p.Server(endpoint.ServerName, pki.Options{}); err != nil {
+		return err
+	}
+	_, err = p.Client(clientName, pki.Options{})
+	return err
+}
+
 // writeProfile leaves the client's profile in the data directory.
 func writeProfile(cfg *endpoint.Config) error {
-	text, err := profileText(cfg, clientName)
+	text, err := profileText(cfg, cfg.DataDir(), clientName)
 	if err != nil {
 		return err
 	}

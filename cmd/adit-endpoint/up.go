@@ -2,25 +2,22 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/adit-vpn/adit/endpoint"
-	"github.com/adit-vpn/adit/endpoint/metrics"
 	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/platform/durable"
-	"github.com/adit-vpn/adit/platform/udp"
 )
 
 // Files that up leaves in the data directory.
@@ -55,7 +52,7 @@ makes a CA, a server and a client certificate in the data directory, listens on
 	s.StringVar(&f.auth, "auth", "", "mutual (the default), directory or federated")
 	s.StringVar(&f.users, "users", "", "`file` of test users, for --auth directory and --idp demo")
 	s.StringVar(&f.idp, "idp", "", "demo, or a `file` of metadata, for --auth federated")
-	s.StringVar(&f.api, "api", "", "`address` of the EC2 API (not supported yet)")
+	s.StringVar(&f.api, "api", "", "`address` and port of this machine that answer the EC2 API")
 	s.StringVar(&f.metrics, "metrics", "", "`address` and port of this machine that answer Prometheus")
 	s.BoolVarP(&f.verbose, "verbose", "v", false, "log every detail")
 	return cmd
@@ -64,7 +61,9 @@ makes a CA, a server and a client certificate in the data directory, listens on
 // check refuses flags that this version does not serve, and wrong values.
 func (f *upFlags) check() error {
 	if f.api != "" {
-		return usagef("leave it out", "--api is not supported yet")
+		if a, err := netip.ParseAddrPort(f.api); err != nil || a.Port() == 0 {
+			return usagef("write it like 127.0.0.1:8700 or [::1]:8700", "--api %q is not an address with a port", f.api)
+		}
 	}
 	if f.metrics != "" {
 		a, err := netip.ParseAddrPort(f.metrics)
@@ -108,9 +107,6 @@ func (a *app) load(cmd *cobra.Command, f upFlags) (endpoint.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	if cfg.API != nil {
-		return cfg, usagef("leave api out of "+f.config, "the EC2 API (api) is not served yet")
-	}
 	if f.config != "" {
 		if cmd.Flags().Changed("data") {
 			if cfg.Data, err = filepath.Abs(a.data); err != nil {
@@ -130,7 +126,18 @@ func (a *app) load(cmd *cobra.Command, f upFlags) (endpoint.Config, error) {
 	if f.metrics != "" {
 		cfg.Metrics = netip.MustParseAddrPort(f.metrics)
 	}
-	return cfg, nil
+	if f.api != "" {
+		at := endpoint.DefaultAPI(netip.MustParseAddrPort(f.api))
+		if cfg.API != nil {
+			*at = *cfg.API
+			at.Listen = netip.MustParseAddrPort(f.api)
+		}
+		if !at.Listen.Addr().IsLoopback() && len(at.Keys) == 0 {
+			return cfg, usagef("listen on 127.0.0.1 or [::1], or name keys in a file: api: {keys: [{id: …, secret_file: …}]}", "--api %s is not loopback, and there are no keys: others could change everything", f.api)
+		}
+		cfg.API = at
+	}
+	return cfg, cfg.CompleteAPI()
 }
 
 // builtin is the configuration of an endpoint that has no file.
@@ -175,10 +182,6 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 		return err
 	}
 	dir := cfg.DataDir()
-	whole, err := filepath.Abs(dir)
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -206,94 +209,54 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 			return err
 		}
 	}
-	journal, err := openConnectionLog(cfg, cmd.OutOrStdout())
-	if err != nil {
-		return err
-	}
-	defer journal.close()
-	nw, err := openNetwork(cfg, log)
-	if err != nil {
-		return err
-	}
-	provider, err := openIdP(cmd.Context(), &cfg)
-	if err != nil {
-		nw.Close()
-		return err
-	}
-	kept, err := takeSignIns(dir)
-	if err != nil {
-		log.Warn("people must sign in again", "error", err)
-	}
-	srv, err := endpoint.New(cfg, endpoint.Leaves{
-		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, TestIdP: provider.metadata(), SignIns: kept,
-		ConnectionLog: journal.to, EndpointID: endpoint.EndpointID(whole),
-		ListenUDP: func(addr netip.AddrPort) ([]udp.Conn, error) {
-			return udp.ListenShared(cmd.Context(), addr, endpoint.Shards(), udp.Options{})
-		},
-		ListenTCP: func(addr netip.AddrPort) (net.Listener, error) {
-			var lc net.ListenConfig
-			return lc.Listen(cmd.Context(), "tcp", addr.String())
-		},
-	})
-	if err != nil {
-		provider.close()
-		nw.Close()
-		return err
-	}
 	figures, err := openFigures(cmd.Context(), cfg, log)
 	if err != nil {
-		provider.close()
-		nw.Close()
+		return err
+	}
+	defer figures.close()
+	door, err := openDoor(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	defer door.close()
+	ctx, cancel := context.WithCancelCause(cmd.Context())
+	defer cancel(nil)
+	p, err := newProcess(cmd, cfg, made, log, func() (endpoint.Config, error) { return a.load(cmd, f) }, cancel)
+	if err != nil {
 		return err
 	}
 	serving = true
-	return a.serve(cmd, srv, control, cfg, made, provider, figures, log, func() (endpoint.Config, error) {
-		if err := journal.reopen(); err != nil {
-			log.Error("the connection log cannot be opened again", "error", err)
-		}
-		return a.load(cmd, f)
-	})
+	return p.serve(ctx, cmd.OutOrStdout(), control, figures, door, log)
 }
 
-// serve runs endpoint, control socket, identity provider and signals until the context ends.
-func (a *app) serve(cmd *cobra.Command, srv *endpoint.Server, control *endpoint.Control, cfg endpoint.Config,
-	ownClient bool, provider *testIdP, figures *figures, log *slog.Logger, load func() (endpoint.Config, error)) error {
-	ctx, cancel := context.WithCancel(cmd.Context())
-	defer cancel()
-	var side sync.WaitGroup
-	defer side.Wait()
-	defer cancel()
-	side.Go(func() {
-		if err := control.Serve(ctx, srv.ControlHandler(load)); err != nil {
+// serve answers the control socket, Prometheus, the API and signals until ctx ends or the endpoint fails; then it ends all
+// endpoints.
+func (p *process) serve(ctx context.Context, out io.Writer, control *endpoint.Control, figures *figures, door *door, log *slog.Logger) error {
+	side, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := control.Serve(side, endpoint.ControlHandler(p)); err != nil {
 			log.Error("control socket", "error", err)
 		}
 	})
-	side.Go(func() { watchMemory(ctx) })
-	side.Go(func() { reloadOnHangup(ctx, srv, load, log) })
-	side.Go(func() { provider.serve(ctx, log) })
-	side.Go(func() { figures.serve(ctx, func() []metrics.Source { return []metrics.Source{srv} }, log) })
-	side.Go(func() {
-		select {
-		case <-srv.Ready():
-			greet(cmd.OutOrStdout(), cfg, ownClient)
-			provider.greet(cmd.OutOrStdout())
-			figures.greet(cmd.OutOrStdout())
-		case <-ctx.Done():
-		}
-	})
-	err := srv.Run(ctx)
-	kept, lost := srv.SignIns()
-	if lost == nil {
-		lost = leaveSignIns(cfg.DataDir(), kept)
-	}
-	if lost != nil {
-		log.Warn("people must sign in again at the next start", "error", lost)
+	running.Go(func() { watchMemory(side) })
+	running.Go(func() { p.reloadOnHangup(side, log) })
+	running.Go(func() { figures.serve(side, p.sources, log) })
+	running.Go(func() { door.serve(side, p.model, log) })
+	figures.greet(out)
+	door.greet(out)
+	<-ctx.Done()
+	err := p.close()
+	stop()
+	running.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
 	}
 	return err
 }
 
 // reloadOnHangup reads the configuration again at each SIGHUP.
-func reloadOnHangup(ctx context.Context, srv *endpoint.Server, load func() (endpoint.Config, error), log *slog.Logger) {
+func (p *process) reloadOnHangup(ctx context.Context, log *slog.Logger) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -302,11 +265,7 @@ func reloadOnHangup(ctx context.Context, srv *endpoint.Server, load func() (endp
 		case <-ctx.Done():
 			return
 		case <-hup:
-			cfg, err := load()
-			if err == nil {
-				_, err = srv.Reload(ctx, cfg)
-			}
-			if err != nil {
+			if _, err := p.Reload(ctx); err != nil {
 				log.Error("configuration not reloaded, the old one stays", "error", err)
 			}
 		}

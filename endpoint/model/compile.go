@@ -9,7 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/adit-vpn/adit/endpoint"
@@ -72,7 +73,11 @@ func (m *Model) compile(d *Declared, r *record) (endpoint.Config, error) {
 		if len(c.Networks) == 0 { // all are in one; others may overlap the clients' range
 			c.Networks = []endpoint.VPC{v}
 		}
-		c.Associations = append(c.Associations, endpoint.Association{Subnet: a.Subnet})
+		groups, err := d.restricting(v, s.SecurityGroups)
+		if err != nil {
+			return c, err
+		}
+		c.Associations = append(c.Associations, endpoint.Association{Subnet: a.Subnet, SecurityGroups: groups})
 	}
 	for _, x := range r.Routes {
 		if x.Deleted.IsZero() {
@@ -255,7 +260,25 @@ func (d *Declared) vpc(id string) (endpoint.VPC, bool) {
 
 // groups are the security groups of a network; the first is the default.
 func (d *Declared) groups(v endpoint.VPC) []SecurityGroup {
-	return []SecurityGroup{{ID: defaultGroup(v.ID), Name: "default", Description: "default VPC security group", VPC: v.ID}}
+	open := []endpoint.SecurityRule{{Protocol: "all", CIDR: netip.MustParsePrefix("0.0.0.0/0")}, {Protocol: "all", CIDR: netip.MustParsePrefix("::/0")}}
+	out := []SecurityGroup{{ID: defaultGroup(v.ID), Name: "default", Description: "default VPC security group", VPC: v.ID, Egress: open}}
+	for _, g := range v.SecurityGroups {
+		out = append(out, SecurityGroup{ID: g.ID, Name: g.ID, Description: g.Description, VPC: v.ID, Ingress: g.Ingress, Egress: g.Egress})
+	}
+	return out
+}
+
+// restricting are groups as the configuration has them: none where the default one, which lets everything out, is among them.
+func (d *Declared) restricting(v endpoint.VPC, ids []string) ([]string, error) {
+	for _, id := range ids {
+		if !slices.ContainsFunc(d.groups(v), func(g SecurityGroup) bool { return g.ID == id }) {
+			return nil, notDeclared(d, "security group", id, "networks")
+		}
+	}
+	if slices.Contains(ids, defaultGroup(v.ID)) {
+		return nil, nil
+	}
+	return ids, nil
 }
 
 // defaultGroup is the id of the group that a network has by itself.
@@ -317,13 +340,13 @@ func dnsName(id, region string) string {
 	return fmt.Sprintf("*.%s.prod.clientvpn.%s.amazonaws.com", id, region)
 }
 
-// inFile shows the endpoint that the file declares in the API's terms. Files that no handle names have no ARN: their own is made up.
+// inFile shows the endpoint that the file declares in the API's terms. What the API has no name for has none.
 func (d *Declared) inFile(m *Model) Endpoint {
 	c := &d.Config
 	e := Endpoint{ID: d.Endpoint, Status: Status{Code: PendingAssociate}, DNSName: dnsName(d.Endpoint, c.API.Region), InFile: true, Listen: c.Listen,
 		Settings: Settings{
 			Description: "declared in " + filepath.Base(c.File), ClientCIDR: c.ClientCIDR, Transport: c.Transport, SplitTunnel: c.SplitTunnel,
-			ServerCertificate: d.certificateARN(c.ServerCertificate.Cert), DNSServers: c.DNSServers, Port: int(c.Listen[0].Port()),
+			ServerCertificate: d.certificateARN(c.ServerCertificate.Cert, filepath.Join("issued", endpoint.ServerName+".crt")), DNSServers: c.DNSServers, Port: int(c.Listen[0].Port()),
 			SessionHours: int(c.SessionTimeout / time.Hour), DisconnectOnTimeout: c.DisconnectOnTimeout,
 			EndpointIPType: "ipv4", TrafficIPType: "ipv4",
 			ConnectionLog: ConnectionLog{Enabled: c.ConnectionLog != endpoint.ConnectionLog{}},
@@ -340,28 +363,55 @@ func (d *Declared) inFile(m *Model) Endpoint {
 		e.Status.Code = Available
 		e.Subnets = append(e.Subnets, a.Subnet)
 		if v, _, ok := d.subnet(a.Subnet); ok && e.VPC == "" {
-			e.VPC, e.SecurityGroups = v.ID, []string{d.groups(v)[0].ID}
+			e.VPC, e.SecurityGroups = v.ID, []string{defaultGroup(v.ID)}
+			if len(a.SecurityGroups) > 0 {
+				e.SecurityGroups = a.SecurityGroups
+			}
 		}
 	}
 	mutual, directory, federated := c.Methods()
 	if mutual != nil {
-		e.Authentication = append(e.Authentication, Authentication{Type: CertificateAuthentication, RootChain: d.certificateARN(mutual.CA)})
+		e.Authentication = append(e.Authentication, Authentication{Type: CertificateAuthentication, RootChain: d.certificateARN(mutual.CA, "ca.crt")})
 	}
 	if directory != nil {
-		e.Authentication = append(e.Authentication, Authentication{Type: DirectoryAuthentication, Directory: "d-" + strings.TrimPrefix(defaultGroup(c.File), "sg-")[:10]})
+		x := Authentication{Type: DirectoryAuthentication}
+		for _, a := range c.API.Directories {
+			if reflect.DeepEqual(a.Directory, *directory) {
+				x.Directory = a.ID
+			}
+		}
+		e.Authentication = append(e.Authentication, x)
 	}
 	if federated != nil {
-		e.Authentication = append(e.Authentication, Authentication{Type: FederatedAuthentication, SAMLProvider: fmt.Sprintf("arn:aws:iam::%s:saml-provider/%s", c.API.Account, filepath.Base(c.File))})
+		x := Authentication{Type: FederatedAuthentication}
+		for _, a := range c.API.SAMLProviders {
+			if a.Federated == *federated {
+				x.SAMLProvider = a.ARN
+			}
+		}
+		e.Authentication = append(e.Authentication, x)
 	}
 	return e
 }
 
-// certificateARN is the handle of a file, or one that follows from its name.
-func (d *Declared) certificateARN(file string) string {
+// certificateARN is the name of a file; an empty one is of the PKI.
+func (d *Declared) certificateARN(file, name string) string {
+	if file == "" {
+		file = d.own(name)
+	}
 	for _, c := range d.Config.API.Certificates {
-		if c.Cert == file || c.Chain != "" && c.Chain == file {
+		if c.Cert == file {
 			return c.ARN
 		}
 	}
-	return endpoint.CertificateARN(d.Config.API, file)
+	return ""
+}
+
+// own is a file of the PKI in the data directory.
+func (d *Declared) own(name string) string {
+	dir, err := filepath.Abs(d.Config.DataDir())
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "pki", name)
 }

@@ -108,11 +108,60 @@ func (m *Model) begin(d Declared) error {
 		if !r.runs() {
 			continue
 		}
+		if r.CRL != "" { // the file is what counts, not its copy
+			text, err := m.store.list(r.ID)
+			if err == nil {
+				err = writeCRL(&now.declared, r, text)
+			}
+			if err != nil {
+				return fmt.Errorf("%s of the API: revocation list: %w", r.ID, err)
+			}
+		}
 		if err := m.rt.Apply(context.Background(), r.ID, cfg); err != nil {
 			return fmt.Errorf("%s of the API: %w", r.ID, err)
 		}
 	}
 	return nil
+}
+
+// CheckDeclared says whether all endpoints can go on with another file: the error names the endpoint, and what the file lacks.
+func (m *Model) CheckDeclared(d Declared) error {
+	for _, r := range m.now.Load().sorted() {
+		if !r.Deleted.IsZero() {
+			continue
+		}
+		if _, err := m.compile(&d, r); err != nil {
+			return fmt.Errorf("%s of the API: %w", r.ID, err)
+		}
+	}
+	return nil
+}
+
+// Redeclare puts another file in force. The running endpoints are reloaded, since what files have in them may have changed,
+// too. Nothing has changed when CheckDeclared fails; an endpoint that cannot be reloaded runs as before.
+func (m *Model) Redeclare(ctx context.Context, d Declared) error {
+	m.write.Lock()
+	defer m.write.Unlock()
+	if err := m.CheckDeclared(d); err != nil {
+		return err
+	}
+	next := *m.now.Load()
+	next.declared = d
+	m.now.Store(&next)
+	var errs []error
+	for _, r := range next.sorted() {
+		if !r.runs() {
+			continue
+		}
+		cfg, err := m.compile(&d, r)
+		if err == nil {
+			err = m.rt.Apply(context.WithoutCancel(ctx), r.ID, cfg)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s of the API: %w", r.ID, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Close frees the file. Endpoints that run are the Runtime's.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -618,5 +619,89 @@ func TestStore(t *testing.T) {
 	}
 	if after, _ := os.ReadFile(junk); string(after) != string(text) {
 		t.Error("junk was changed")
+	}
+}
+
+// TestRedeclare: a file that takes away what an endpoint uses is refused, and names both; another one is put in force.
+func TestRedeclare(t *testing.T) {
+	ctx := context.Background()
+	b := open(t, "")
+	id := b.create()
+	b.associate(id, "subnet-0a1")
+	for _, tt := range []struct{ old, new, lacks string }{
+		{"{id: subnet-0a1, cidr: 10.1.1.0/24, zone: us-east-1a}, ", "", "subnet-0a1"},
+		{"    - {arn: \"" + caARN + "\", cert: ca.crt}\n", "", caARN},
+		{", key: server.key", "", certARN},
+		{"cidr: 10.1.0.0/16", "cidr: 10.0.0.0/9", "10.64.0.0/22"},
+	} {
+		text := strings.Replace(declaredText, tt.old, tt.new, 1)
+		cfg, err := endpoint.ParseConfig(filepath.Join(b.dir, "adit.yaml"), []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = b.m.Redeclare(ctx, Declared{Config: cfg})
+		if err == nil || !strings.Contains(err.Error(), id) || !strings.Contains(err.Error(), tt.lacks) || !strings.Contains(err.Error(), "adit.yaml") {
+			t.Errorf("without %s: %v", tt.lacks, err)
+		}
+	}
+	text := strings.Replace(declaredText, "cert: ca.crt", "cert: other.crt", 1)
+	cfg, err := endpoint.ParseConfig(filepath.Join(b.dir, "adit.yaml"), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.m.Redeclare(ctx, Declared{Config: cfg}); err != nil {
+		t.Fatal(err)
+	}
+	running := b.fleet.running[id]
+	if m, _, _ := running.Methods(); m.CA != "other.crt" {
+		t.Errorf("clients' CA is %s", m.CA)
+	}
+}
+
+// TestRevocationList: it is checked, has its file before it is in force, and a restart brings it back.
+func TestRevocationList(t *testing.T) {
+	ctx := context.Background()
+	b := open(t, "")
+	id := b.create()
+	b.associate(id, "subnet-0a1")
+	for name, text := range map[string]string{"empty": "", "prose": "revoke ann", "a certificate": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})),
+		"a broken list": string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: []byte("x")}))} {
+		if err := b.m.ImportCRL(ctx, Call{}, id, text); code(err) != CodeBadValue && code(err) != CodeMissing {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	inForce := func() string {
+		running := b.fleet.running[id]
+		m, _, _ := running.Methods()
+		text, err := os.ReadFile(m.CRL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for range 2 {
+		text := testList(t)
+		if err := b.m.ImportCRL(ctx, Call{}, id, text); err != nil {
+			t.Fatal(err)
+		}
+		if inForce() != text {
+			t.Error("another list is in force")
+		}
+		if got, _, err := b.m.CRL(id); err != nil || got != text {
+			t.Errorf("export: %v", err)
+		}
+	}
+	running := b.fleet.running[id]
+	m, _, _ := running.Methods()
+	if files, _ := filepath.Glob(filepath.Join(filepath.Dir(m.CRL), crlPrefix+"*")); len(files) != 1 {
+		t.Errorf("lists: %v", files)
+	}
+	want := inForce()
+	if err := os.Remove(m.CRL); err != nil {
+		t.Fatal(err)
+	}
+	b.again()
+	if inForce() != want {
+		t.Error("another list after the restart")
 	}
 }

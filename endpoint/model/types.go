@@ -3,6 +3,8 @@ package model
 import (
 	"net/netip"
 	"time"
+
+	"github.com/adit-vpn/adit/endpoint"
 )
 
 // Call is what all mutations have in common.
@@ -193,5 +195,8 @@ type Subnet struct {
 	CIDR          netip.Prefix
 }
 
-// SecurityGroup is a declared group, or the default one of a VPC that declares none.
-type SecurityGroup struct{ ID, Name, Description, VPC string }
+// SecurityGroup is a declared group, or the default one of a VPC, which lets everything out.
+type SecurityGroup struct {
+	ID, Name, Description, VPC string
+	Ingress, Egress            []endpoint.SecurityRule
+}

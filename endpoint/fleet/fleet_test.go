@@ -1,0 +1,175 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/endpoint/network"
+	"github.com/adit-vpn/adit/endpoint/pki"
+	"github.com/adit-vpn/adit/platform/udp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// yard makes endpoints out of one PKI.
+type yard struct {
+	t      *testing.T
+	dir    string
+	closed []string
+	failed chan string
+}
+
+func newYard(t *testing.T) *yard {
+	t.Helper()
+	y := &yard{t: t, dir: t.TempDir(), failed: make(chan string, 8)}
+	p, err := pki.Open(filepath.Join(y.dir, "pki"))
+	if err == nil {
+		err = p.Init(pki.Options{})
+	}
+	if err == nil {
+		_, err = p.Server(endpoint.ServerName, pki.Options{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return y
+}
+
+// config is an endpoint at a port, with the demo network.
+func (y *yard) config(port int) endpoint.Config {
+	y.t.Helper()
+	text := endpoint.BuiltinText(netip.MustParseAddrPort(fmt.Sprintf("127.0.0.1:%d", port)), "udp", "userspace")
+	c, err := endpoint.ParseConfig(filepath.Join(y.dir, "adit.yaml"), []byte(text))
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	c.ControlWrap = endpoint.ControlWrap{Type: "none"}
+	return c
+}
+
+func (y *yard) fleet() *Fleet {
+	open := func(ctx context.Context, id string, cfg endpoint.Config, history *endpoint.History) (Opened, error) {
+		nw, err := network.NewUserspace(network.UserspaceConfig{MTU: cfg.TunMTU, Own: cfg.Listen, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			return Opened{}, err
+		}
+		ctx = context.WithoutCancel(ctx)
+		srv, err := endpoint.New(cfg, endpoint.Leaves{
+			Now: time.Now, ReadFile: os.ReadFile, Network: nw, EndpointID: id, History: history,
+			ListenUDP: func(a netip.AddrPort) ([]udp.Conn, error) { return udp.ListenShared(ctx, a, 1, udp.Options{}) },
+			ListenTCP: func(netip.AddrPort) (net.Listener, error) { return nil, errors.New("no TCP here") },
+		})
+		if err != nil {
+			nw.Close()
+			return Opened{}, err
+		}
+		return Opened{Server: srv, Beside: func(ctx context.Context) { <-ctx.Done() }, Close: func() { y.closed = append(y.closed, id) }}, nil
+	}
+	return New(Leaves{
+		Open: open, History: func() *endpoint.History { return endpoint.NewHistory(time.Now) },
+		Export: func(endpoint.Config, string) ([]byte, error) { return []byte("client\n"), nil },
+		Failed: func(id string, err error) { y.failed <- id },
+	})
+}
+
+// ports are free ones.
+func ports(t *testing.T, n int) []int {
+	t.Helper()
+	var out []int
+	for range n {
+		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		out = append(out, c.LocalAddr().(*net.UDPAddr).Port)
+	}
+	return out
+}
+
+func taken(t *testing.T, port int) bool {
+	t.Helper()
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err == nil {
+		c.Close()
+	}
+	return err != nil
+}
+
+// TestFleet: endpoints come and go one by one.
+func TestFleet(t *testing.T) {
+	y := newYard(t)
+	f := y.fleet()
+	defer f.Close()
+	ctx, started := context.WithCancel(context.Background())
+	at := ports(t, 3)
+	for i, id := range []string{"a", "b"} {
+		if err := f.Apply(ctx, id, y.config(at[i])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	started() // who asked has gone
+	ctx = context.Background()
+	if !taken(t, at[0]) || !taken(t, at[1]) || !slices.Equal(f.IDs(), []string{"a", "b"}) {
+		t.Fatalf("running: %v", f.IDs())
+	}
+	servers := f.Servers()
+
+	split := y.config(at[0])
+	split.SplitTunnel = false
+	if err := f.Apply(ctx, "a", split); err != nil {
+		t.Fatal(err)
+	}
+	if cfg, _ := f.Config("a"); cfg.SplitTunnel || f.Servers()[0] != servers[0] {
+		t.Error("a reload started the endpoint again, or did nothing")
+	}
+	if err := f.Apply(ctx, "a", y.config(at[2])); err != nil || taken(t, at[0]) || !taken(t, at[2]) {
+		t.Errorf("another port: %v", err)
+	}
+	if err := f.Apply(ctx, "a", y.config(at[1])); err == nil {
+		t.Error("two endpoints have one port")
+	}
+	if cfg, ok := f.Config("a"); !ok || int(cfg.Listen[0].Port()) != at[2] || !taken(t, at[2]) {
+		t.Error("after a port that another has, the endpoint is not where it was")
+	}
+	if err := f.Apply(ctx, "c", y.config(at[1])); err == nil || slices.Contains(f.IDs(), "c") {
+		t.Errorf("a third one on a port that is taken: %v, %v", err, f.IDs())
+	}
+	if _, err := f.Reload(ctx, "b", y.config(at[0])); err == nil {
+		t.Error("Reload moved an endpoint")
+	}
+	if err := f.Stop(ctx, "a"); err != nil || taken(t, at[2]) || !taken(t, at[1]) || f.Servers()[0] != servers[1] {
+		t.Errorf("stop: %v", err)
+	}
+	if err := f.Stop(ctx, "a"); err != nil {
+		t.Errorf("stop again: %v", err)
+	}
+	if len(f.Connections("a")) != 0 || len(f.AllConnections()) != 0 || f.Connections("x") != nil {
+		t.Error("connections of a stopped endpoint")
+	}
+	if ids := f.Terminate("a", "x", ""); ids != nil {
+		t.Errorf("terminated %v", ids)
+	}
+	f.Close()
+	if taken(t, at[1]) || !slices.Equal(y.closed, []string{"a", "a", "a", "c", "a", "b"}) {
+		t.Errorf("closed: %v", y.closed)
+	}
+	if err := f.Apply(ctx, "d", y.config(at[0])); !errors.Is(err, errClosed) {
+		t.Errorf("started after the end: %v", err)
+	}
+	if len(y.failed) != 0 {
+		t.Errorf("%s failed", <-y.failed)
+	}
+}
