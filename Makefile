@@ -26,7 +26,7 @@ PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dr
 MANAGERS := systemd-resolved network-manager resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5
 TESTCACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
 
-.PHONY: help build gui gui-windows demo test unit race lab shots lab-full check fmt vet cross fuzz bench clean packages
+.PHONY: help build gui gui-windows demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
 
 help:
 	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11 (no cgo; all static but the last)'
@@ -93,6 +93,10 @@ lab: packages
 shots: packages
 	mkdir -p docs/img
 	ADIT_LAB_SHOTS=$(CURDIR)/docs/img $(GO) test -count=1 -run 'TestDesktop' ./lab
+
+# 200 kills instead of 20 of the process that keeps what the EC2 API has made.
+kills:
+	ADIT_KILLS=200 $(GO) test -count=1 -run 'TestKill$$' -v ./endpoint/model
 
 lab-full: packages
 	ADIT_LAB=full $(GO) test -count=1 -timeout 80m -v ./lab
