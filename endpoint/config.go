@@ -117,8 +117,11 @@ type Subnet struct {
 	ID        string
 	CIDR      netip.Prefix
 	Zone      string
-	Address   netip.Addr // what the network sees as source; invalid: the system chooses
-	Interface string     // empty: the system's routes decide
+	Address   netip.Addr   // what the network sees as source; invalid: the system chooses
+	CIDR6     netip.Prefix // beside an IPv4 CIDR; invalid: none
+	Address6  netip.Addr   // as Address, for IPv6
+	Plain6    bool         // in place of Address6: the network sees the clients' own IPv6 addresses, as on AWS
+	Interface string       // empty: the system's routes decide
 }
 
 // Association makes a subnet a target network.

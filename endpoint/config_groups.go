@@ -188,8 +188,11 @@ func (c *Config) permits(a Association) []network.Permit {
 func (c *Config) members(group string) []netip.Prefix {
 	var out []netip.Prefix
 	for _, a := range c.Associations {
-		if _, s, _ := c.subnet(a.Subnet); slices.Contains(a.SecurityGroups, group) && s.Address.IsValid() {
-			out = append(out, netip.PrefixFrom(s.Address, s.Address.BitLen()))
+		_, s, _ := c.subnet(a.Subnet)
+		for _, addr := range []netip.Addr{s.Address, s.Address6} {
+			if slices.Contains(a.SecurityGroups, group) && addr.IsValid() {
+				out = append(out, netip.PrefixFrom(addr, addr.BitLen()))
+			}
 		}
 	}
 	return out

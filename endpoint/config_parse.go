@@ -311,6 +311,12 @@ func (p *parsing) subnet(n *yaml.Node, path string) Subnet {
 		"cidr":    p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &s.CIDR) }),
 		"zone":    p.set(func(n *yaml.Node, at string) { p.id(n, at, &s.Zone) }),
 		"address": p.set(func(n *yaml.Node, at string) { p.addr(n, at, &s.Address) }),
+		"cidr_v6": p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &s.CIDR6) }),
+		"address_v6": p.set(func(n *yaml.Node, at string) {
+			if s.Plain6 = n.Value == plainIPv6; !s.Plain6 {
+				p.addr(n, at, &s.Address6)
+			}
+		}),
 		"interface": p.set(func(n *yaml.Node, at string) {
 			p.text(n, at, &s.Interface)
 			if len(s.Interface) > 15 || strings.ContainsAny(s.Interface, "/ \t:") {
@@ -464,10 +470,32 @@ func (p *parsing) checkNetworks() {
 			if !within(s.CIDR, v.CIDR) && !within(s.CIDR, v.CIDR6) {
 				p.fail(p.at[at+".cidr"], at+".cidr", "%s is not inside %s of %s", s.CIDR, v.CIDR, v.ID)
 			}
+			p.checkSubnet6(at, v, s)
 			if s.Address.IsValid() && !s.CIDR.Contains(s.Address) {
 				p.fail(p.at[at+".address"], at+".address", "%s is not inside %s", s.Address, s.CIDR)
 			}
 		}
+	}
+}
+
+// plainIPv6 is the address_v6 of a network that sees the clients' own addresses.
+const plainIPv6 = "client"
+
+// checkSubnet6 is checkNetworks for what a subnet has of IPv6 beside its IPv4.
+func (p *parsing) checkSubnet6(at string, v VPC, s Subnet) {
+	fail := func(key, format string, args ...any) { p.fail(p.at[at+key], at+key, format, args...) }
+	switch {
+	case !s.CIDR6.IsValid():
+	case s.CIDR.Addr().Is6():
+		fail(".cidr_v6", "cidr is IPv6 already")
+	case !within(s.CIDR6, v.CIDR6):
+		fail(".cidr_v6", "%s is not inside cidr_v6 of %s", s.CIDR6, v.ID)
+	}
+	switch {
+	case s.Plain6 && p.c.Network != "kernel":
+		fail(".address_v6", "%s needs network: kernel, the userspace network has sockets of its own", plainIPv6)
+	case s.Address6.IsValid() && !(s.CIDR6.IsValid() && s.CIDR6.Contains(s.Address6)):
+		fail(".address_v6", "%s is not inside cidr_v6 of the subnet", s.Address6)
 	}
 }
 

@@ -30,7 +30,7 @@ networks:
       - {id: nothing}
     subnets:
       - {id: subnet-a, cidr: 10.0.0.0/24, zone: a, address: 10.0.0.5}
-      - {id: subnet-b, cidr: 10.0.1.0/24, zone: b, address: 10.0.1.5}
+      - {id: subnet-b, cidr: 10.0.1.0/24, zone: b, address: 10.0.1.5, cidr_v6: "fd00:a:0:1::/64", address_v6: "fd00:a:0:1::5"}
       - {id: subnet-c, cidr: 10.0.2.0/24, zone: c}
 associations: [{subnet: subnet-a, security_groups: [web, ends]}, {subnet: subnet-b, security_groups: [ends, nothing]}, {subnet: subnet-c}]
 `
@@ -41,7 +41,7 @@ func TestSecurityGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := netip.MustParsePrefix
-	ends := []network.Permit{{Protocol: 17, Last: 65535, To: p("10.0.0.5/32")}, {Protocol: 17, Last: 65535, To: p("10.0.1.5/32")}, {Protocol: 58, Last: 65535, To: p("::/0")}}
+	ends := []network.Permit{{Protocol: 17, Last: 65535, To: p("10.0.0.5/32")}, {Protocol: 17, Last: 65535, To: p("10.0.1.5/32")}, {Protocol: 17, Last: 65535, To: p("fd00:a:0:1::5/128")}, {Protocol: 58, Last: 65535, To: p("::/0")}}
 	want := [][]network.Permit{
 		append([]network.Permit{{Protocol: 6, First: 443, Last: 443, To: p("10.0.0.0/16")}, {Protocol: 6, First: 8000, Last: 8100, To: p("fd00:a::/48")}, {Protocol: 1, Last: 65535, To: p("0.0.0.0/0")}}, ends...),
 		ends, nil,
@@ -80,6 +80,7 @@ func TestBadSecurityGroups(t *testing.T) {
 		{"group twice", "[ends, nothing]", "[ends, ends]", "f.yaml:22: associations[1].security_groups[1]: ends is listed twice"},
 		{"six groups", "[ends, nothing]", "[a, b, c, d, e, f]", "f.yaml:22: associations[1].security_groups: 6 groups, 5 are the most"},
 		{"no list", "[ends, nothing]", "ends", "f.yaml:22: associations[1].security_groups: must be a list"},
+		{"clients' own addresses", `"fd00:a:0:1::5"`, "client", "f.yaml:20: networks[0].subnets[1].address_v6: client needs network: kernel"},
 		{"outside its network", "associations:", "security_groups: [{id: x}]\nassociations:", "f.yaml:22: security_groups: belongs into its VPC"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -51,8 +51,10 @@ type Association struct {
 	Subnet string // its id, unique in a Wanted; DemoSubnet is the built-in one
 	// Slices are the parts of the client CIDRs whose clients use this association.
 	Slices []netip.Prefix
-	// Source is the address that the target network sees. Invalid: the OS chooses.
-	Source netip.Addr
+	// Source is the address that the target network sees. Invalid: the OS chooses. Source6 is for IPv6 beside a Source of IPv4.
+	Source, Source6 netip.Addr
+	// Plain6 has the target network see the clients' own IPv6 addresses, which it must route here. Kernel only.
+	Plain6 bool
 	// Interface is where the target network is ("eth1"). Empty: the OS's routes
 	// decide, as they always do for Userspace.
 	Interface string
@@ -62,6 +64,16 @@ type Association struct {
 	// change, and answers always pass.
 	Restricted bool
 	Permits    []Permit
+}
+
+// source is what a family's packets leave with; invalid: the OS chooses.
+func (a Association) source(v4 bool) netip.Addr {
+	for _, s := range []netip.Addr{a.Source, a.Source6} {
+		if s.IsValid() && s.Is4() == v4 {
+			return s
+		}
+	}
+	return netip.Addr{}
 }
 
 // Route is a further destination reached through an association.
@@ -133,8 +145,13 @@ func (w Wanted) Check() error {
 				return wrong("subnet %s: a permit to %s, ports %d to %d", a.Subnet, p.To, p.First, p.Last)
 			}
 		}
-		if a.Source.IsValid() && (a.Source.IsUnspecified() || a.Source.IsMulticast()) {
-			return wrong("subnet %s: %s cannot be a source address", a.Subnet, a.Source)
+		for _, s := range []netip.Addr{a.Source, a.Source6} {
+			if s.IsValid() && (s.IsUnspecified() || s.IsMulticast()) {
+				return wrong("subnet %s: %s cannot be a source address", a.Subnet, s)
+			}
+		}
+		if a.Source6.IsValid() && (!a.Source6.Is6() || a.Source.Is6() || a.Plain6) {
+			return wrong("subnet %s: a second source address for IPv6, %s", a.Subnet, a.Source6)
 		}
 	}
 	for _, r := range w.Routes {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -103,10 +104,11 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	input(fromTUN, nft.Verdict(expr.VerdictDrop))
 
 	for _, a := range w.Associations {
-		for _, m := range among(a.Slices, false) {
+		translated := slices.DeleteFunc(slices.Clone(a.Slices), func(p netip.Prefix) bool { return a.Plain6 && p.Addr().Is6() })
+		for _, m := range among(translated, false) {
 			to := []expr.Any{&expr.Masq{}}
-			if a.Source.IsValid() && a.Source.Is4() == m.V4 {
-				to = snat(a.Source)
+			if s := a.source(m.V4); s.IsValid() {
+				to = snat(s)
 			}
 			postrouting(out(a.Interface), nft.Device(expr.MetaKeyOIFNAME, k.device(), false), m.Exprs, to)
 		}

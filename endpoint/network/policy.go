@@ -51,8 +51,8 @@ func newPolicy(w Wanted, own []netip.AddrPort) *policy {
 			p.named = append(p.named, n.Masked())
 		}
 		for _, s := range a.Slices {
-			if a.Source.IsValid() && a.Source.Is4() == s.Addr().Is4() {
-				p.sources = append(p.sources, sliceSource{s, a.Source})
+			if source := a.source(s.Addr().Is4()); source.IsValid() {
+				p.sources = append(p.sources, sliceSource{s, source})
 			}
 		}
 	}

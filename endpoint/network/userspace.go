@@ -198,6 +198,11 @@ func (u *Userspace) Apply(_ context.Context, w Wanted) error {
 	if err := w.Check(); err != nil {
 		return err
 	}
+	for _, a := range w.Associations {
+		if a.Plain6 {
+			return fmt.Errorf("%w: subnet %s: the userspace network has sockets of its own, and sends nothing from clients' addresses", ErrWanted, a.Subnet)
+		}
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {
