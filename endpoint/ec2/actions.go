@@ -37,6 +37,10 @@ type Model interface {
 	VPCs() []model.VPC
 	Subnets() []model.Subnet
 	SecurityGroups() []model.SecurityGroup
+
+	ImportCertificate(ctx context.Context, n model.NewCertificate) (arn string, err error)
+	DeleteCertificate(ctx context.Context, arn string) error
+	Certificates() []model.Certificate
 }
 
 // operations are the actions of EC2 that there are, by name.

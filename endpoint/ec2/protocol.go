@@ -3,6 +3,7 @@ package ec2
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"encoding/xml"
 	"net/http"
 	"strings"
@@ -17,6 +18,7 @@ const (
 	stsSpace   = "https://sts.amazonaws.com/doc/2011-06-15/"
 	stsVersion = "2011-06-15"
 	formType   = "application/x-www-form-urlencoded"
+	jsonType   = "application/x-amz-json-1.1"
 	xmlType    = "text/xml;charset=UTF-8"
 )
 
@@ -32,19 +34,34 @@ type errorShape func(id string, f *fault) reply
 
 // service is one of AWS's services: how its requests are read and its answers written.
 type service struct {
+	kind   string // of its requests
 	fails  errorShape
-	answer func(s *Server, ctx context.Context, form query.Form, id string) ([]byte, error)
+	answer func(s *Server, r *http.Request, body []byte, id string) ([]byte, error)
+	kindOf string // of its answers
 }
 
 // serviceOf finds the service that a request was signed for.
 func serviceOf(name string) (service, bool) {
 	switch name {
 	case "ec2":
-		return service{fails: ec2Error, answer: (*Server).answerEC2}, true
+		return service{formType, ec2Error, form((*Server).answerEC2), xmlType}, true
 	case "sts":
-		return service{fails: stsError, answer: (*Server).answerSTS}, true
+		return service{formType, stsError, form((*Server).answerSTS), xmlType}, true
+	case "acm":
+		return service{jsonType, jsonError, (*Server).answerACM, jsonType}, true
 	}
-	return service{fails: ec2Error}, false
+	return service{kind: formType, fails: ec2Error}, false
+}
+
+// form reads requests of services that take them as forms.
+func form(answer func(*Server, context.Context, query.Form, string) ([]byte, error)) func(*Server, *http.Request, []byte, string) ([]byte, error) {
+	return func(s *Server, r *http.Request, body []byte, id string) ([]byte, error) {
+		f, err := query.Parse(string(body))
+		if err != nil {
+			return nil, err
+		}
+		return answer(s, r.Context(), f, id)
+	}
 }
 
 // call is one request of EC2 on its way through its action.
@@ -164,4 +181,12 @@ func stsError(id string, f *fault) reply {
 	}
 	return reply{f.status, xmlType, []byte(xml.Header + `<ErrorResponse xmlns="` + stsSpace + `"><Error><Type>` + who + "</Type><Code>" + escaped(f.code) +
 		"</Code><Message>" + escaped(f.message) + "</Message></Error><RequestId>" + id + "</RequestId></ErrorResponse>")}
+}
+
+func jsonError(_ string, f *fault) reply {
+	text, err := json.Marshal(map[string]string{"__type": f.code, "message": f.message})
+	if err != nil {
+		panic(err) // two strings
+	}
+	return reply{f.status, jsonType, text}
 }

@@ -182,8 +182,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id string) (out 
 			out = service.fails(id, internal())
 		}
 	}()
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != formType {
-		return service.fails(id, &fault{http.StatusUnsupportedMediaType, "InvalidRequest", "The Content-Type is not " + formType + "."})
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != service.kind {
+		return service.fails(id, &fault{http.StatusUnsupportedMediaType, "InvalidRequest", "The Content-Type is not " + service.kind + "."})
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var large *http.MaxBytesError
@@ -200,15 +200,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id string) (out 
 	if f := wrong.says(auth, s.o.Region); f != nil {
 		return service.fails(id, f)
 	}
-	form, err := query.Parse(string(body))
+	text, err := service.answer(s, r, body, id)
 	if err != nil {
 		return service.fails(id, s.faultOf(err))
 	}
-	text, err := service.answer(s, r.Context(), form, id)
-	if err != nil {
-		return service.fails(id, s.faultOf(err))
-	}
-	return reply{http.StatusOK, xmlType, text}
+	return reply{http.StatusOK, service.kindOf, text}
 }
 
 // authentic checks who asks. Without keys the form alone is looked at: no web page can send it without being
@@ -244,7 +240,7 @@ func (f authFault) says(a authorization, region string) *fault {
 		return &fault{http.StatusBadRequest, "RequestExpired", "Request has expired: it was signed more than 15 minutes away from this server's clock."}
 	case badScope:
 		if _, known := serviceOf(a.service); !known {
-			return &fault{http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a service that is here, ec2 or sts, not " + quoted(a.service) + "."}
+			return &fault{http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a service that is here, ec2, sts or acm, not " + quoted(a.service) + "."}
 		}
 		if ec2 {
 			return &fault{http.StatusUnauthorized, "AuthFailure", "Credential should be scoped to a valid region, not " + quoted(a.region) + ": this server is " + region + "."}

@@ -269,3 +269,29 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+func TestACMProtocol(t *testing.T) {
+	ask := func(target, kind, body string) (int, string) {
+		r := request(body)
+		r.Header.Set("Authorization", strings.Replace(unsigned, "/ec2/", "/acm/", 1))
+		r.Header.Set("Content-Type", kind)
+		r.Header.Set("X-Amz-Target", target)
+		return do(newServer(&fake{}, nil), r)
+	}
+	for _, c := range []struct {
+		name, target, kind, body string
+		code                     int
+		says                     string
+	}{
+		{"a form", "CertificateManager.ListCertificates", formType, "{}", 415, `"__type":"InvalidRequest"`},
+		{"another operation", "CertificateManager.RequestCertificate", jsonType, "{}", 400, `"__type":"UnknownOperationException"`},
+		{"no operation", "", jsonType, "{}", 400, `"__type":"UnknownOperationException"`},
+		{"no JSON", "CertificateManager.ImportCertificate", jsonType, "Action=x", 400, `"__type":"SerializationException"`},
+		{"another type", "CertificateManager.DeleteCertificate", jsonType, `{"CertificateArn":7}`, 400, `"__type":"SerializationException"`},
+		{"no base64", "CertificateManager.ImportCertificate", jsonType, `{"Certificate":"!"}`, 400, `"__type":"SerializationException"`},
+	} {
+		if code, body := ask(c.target, c.kind, c.body); code != c.code || !strings.Contains(body, c.says) {
+			t.Errorf("%s: %d %s", c.name, code, body)
+		}
+	}
+}

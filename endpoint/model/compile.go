@@ -208,7 +208,8 @@ func (d *Declared) certificate(arn string) (endpoint.APICertificate, bool) {
 			return c, true
 		}
 	}
-	return endpoint.APICertificate{}, false
+	h, ok, err := d.importedHandle(arn)
+	return h, ok && err == nil
 }
 
 func (d *Declared) directory(id string) (endpoint.Directory, bool) {

@@ -311,6 +311,8 @@ func (d *draft) network(r *record, vpc *string, groups *[]string) error {
 	switch {
 	case !ok:
 		return errorf(CodeVPCNotFound, "The vpc ID '%s' does not exist", *vpc)
+	case s.ClientCIDR.Overlaps(v.CIDR):
+		return badValue("The client CIDR range %s overlaps the range %s of VPC %s", s.ClientCIDR, v.CIDR, v.ID)
 	case s.VPC != "" && s.VPC != *vpc && len(r.live()) > 0:
 		return badValue("The VPC of the endpoint cannot change from %s to %s while it has target networks", s.VPC, *vpc)
 	}

@@ -45,6 +45,8 @@ type Declared struct {
 	Config endpoint.Config
 	// Endpoint is the id of the endpoint that the file itself declares; empty: none.
 	Endpoint string
+
+	imported []*imported // beside it, what ImportCertificate brought; the Model's own
 }
 
 // Options is what a Model needs from outside.
@@ -96,6 +98,12 @@ func Open(file string, d Declared, rt Runtime, o Options) (*Model, error) {
 func (m *Model) begin(d Declared) error {
 	records, tokens, err := m.store.load()
 	if err != nil {
+		return err
+	}
+	if d.imported, err = m.store.certificates(); err != nil {
+		return err
+	}
+	if err := d.writeImported(); err != nil {
 		return err
 	}
 	now := &snapshot{declared: d, records: records, tokens: tokens}

@@ -20,9 +20,10 @@ const schema = 1
 // The buckets.
 var (
 	bucketMeta      = []byte("meta")
-	bucketEndpoints = []byte("endpoints") // id → record
-	bucketLists     = []byte("crls")      // id → revocation list, PEM
-	bucketTokens    = []byte("tokens")    // tokenKey → token
+	bucketEndpoints = []byte("endpoints")    // id → record
+	bucketLists     = []byte("crls")         // id → revocation list, PEM
+	bucketTokens    = []byte("tokens")       // tokenKey → token
+	bucketCerts     = []byte("certificates") // ARN → imported
 	keySchema       = []byte("schema")
 )
 
@@ -83,7 +84,7 @@ func (s *store) prepare() error {
 		return nil
 	}
 	return s.db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketEndpoints, bucketLists, bucketTokens} {
+		for _, name := range [][]byte{bucketMeta, bucketEndpoints, bucketLists, bucketTokens, bucketCerts} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -117,6 +118,34 @@ func (s *store) load() (records map[string]*record, tokens map[string]token, err
 		})
 	})
 	return records, tokens, err
+}
+
+// certificates are those that were imported, in the order of their ARNs.
+func (s *store) certificates() (list []*imported, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketCerts).ForEach(func(k, v []byte) error {
+			c := &imported{}
+			if err := json.Unmarshal(v, c); err != nil || c.ARN != string(k) || c.Text == "" || c.Key == "" {
+				return fmt.Errorf("%s: certificate %q cannot be read", s.file, k)
+			}
+			list = append(list, c)
+			return nil
+		})
+	})
+	return list, err
+}
+
+// putCertificate keeps a certificate. It is on disk when it returns, as with commit.
+func (s *store) putCertificate(c *imported) error {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketCerts).Put([]byte(c.ARN), text) })
+}
+
+func (s *store) dropCertificate(arn string) error {
+	return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketCerts).Delete([]byte(arn)) })
 }
 
 // list is the revocation list of an endpoint; empty: none.
