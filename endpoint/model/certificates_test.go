@@ -106,6 +106,11 @@ func TestImportedCertificate(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 
+	// Another file knows it, too.
+	if err := b.m.Redeclare(ctx, declared(t, b.dir, "")); err != nil || read() != second {
+		t.Errorf("after a reload: %v, %q", err, read())
+	}
+
 	// One that the endpoint refuses changes nothing.
 	b.fleet.fail = errors.New("no")
 	_, err = b.m.ImportCertificate(ctx, NewCertificate{ARN: arn, Text: cert, Key: key})

@@ -134,7 +134,9 @@ func (m *Model) begin(d Declared) error {
 
 // CheckDeclared says whether all endpoints can go on with another file: the error names the endpoint, and what the file lacks.
 func (m *Model) CheckDeclared(d Declared) error {
-	for _, r := range m.now.Load().sorted() {
+	now := m.now.Load()
+	d.imported = now.declared.imported
+	for _, r := range now.sorted() {
 		if !r.Deleted.IsZero() {
 			continue
 		}
@@ -154,6 +156,7 @@ func (m *Model) Redeclare(ctx context.Context, d Declared) error {
 		return err
 	}
 	next := *m.now.Load()
+	d.imported = next.declared.imported
 	next.declared = d
 	m.now.Store(&next)
 	var errs []error
