@@ -94,7 +94,7 @@ func (w *walk) step() string {
 	if stays != "" {
 		p := w.start(n, c.Text, argv...)
 		w.running[stays] = p
-		for end := time.Now().Add(3 * soon); !c.Matches(p.Out.String(), false); time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(6 * soon); !c.Matches(p.Out.String(), false); time.Sleep(20 * time.Millisecond) {
 			select {
 			case <-p.Done():
 				if !c.Matches(p.Out.String(), false) {

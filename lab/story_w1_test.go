@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ import (
 // certificates renewed, and the CA replaced; and a connect handler that admits by source address.
 func TestW1(t *testing.T) {
 	t.Parallel()
-	needs(t, "/usr/share/easy-rsa/easyrsa", "openssl", "ping")
+	needs(t, "/usr/share/easy-rsa/easyrsa", "openssl", "ping", "dnsmasq", "getent")
 	o := newOffice(t)
 	o.data = "adit-endpoint-data"
 	p := o.page("directory-mfa.md", map[string]*Node{"client": o.client, "endpoint": o.server})
@@ -23,6 +24,9 @@ func TestW1(t *testing.T) {
 	o.write(o.server, "ad-ca.pem", string(o.ad.CA))
 	o.write(o.server, "radius.secret", peers.RADIUSSecret+"\n")
 	o.write(o.client, "password", peers.ADPassword+"\n")
+	dns := o.start(o.host, "dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--no-resolv", "--no-hosts",
+		"--listen-address="+hostAddr.String(), "--bind-interfaces", "--log-facility=-", fmt.Sprintf("--address=/%s/%s", o.ad.Host, hostAddr))
+	o.ok(dns.WaitFor("started", soon))
 	o.aditd()
 	before := o.system()
 
