@@ -72,11 +72,16 @@ func ReadPage(text string) (list []Command, err error) {
 	return list, nil
 }
 
-// Fails is whether the page shows the command's own word of an error, "curl: …", or ours, "adit: …".
+// Fails is whether the page shows the command's own word of an error, "curl: …", or ours, "adit: …", or the AWS CLI's.
 func (c Command) Fails() bool {
 	name, _, _ := strings.Cut(c.Text, " ")
 	name, _, _ = strings.Cut(name, "-")
-	return strings.HasPrefix(c.Says, name+": ") || strings.Contains(c.Says, "\n"+name+": ")
+	for _, begin := range []string{name + ": ", "An error occurred "} {
+		if strings.HasPrefix(c.Says, begin) || strings.Contains(c.Says, "\n"+begin) {
+			return true
+		}
+	}
+	return false
 }
 
 // Matches compares what a command printed with what the page shows: "..." stands for some text, and on a line

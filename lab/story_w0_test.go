@@ -4,6 +4,7 @@ package lab
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +13,44 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 )
 
-// TestW0RulesAndSNAT is steps 4 and 5 of the article "Client VPN explained":
+// TestW0 is the article "Client VPN explained" by its page, with the stock AWS CLI: certificates, an endpoint, a subnet, rules,
+// routes, the address that the network sees, a list of who is connected, a revoked client.
+func TestW0(t *testing.T) {
+	t.Parallel()
+	needs(t, "aws", "curl", "nft", "/usr/share/easy-rsa/easyrsa", "openssl")
+	w := newWorld(t)
+	w.data = "adit-endpoint-data"
+	w.ok(w.server.Do(func() error { return configure("eth1", []string{"10.1.1.5/24"}) }))
+	// A network that is peered with the VPC: its router is the VPC's.
+	peer := w.node("peer")
+	w.wire(peer, "eth0", []string{"10.2.0.10/24"}, w.host, "eth2", []string{"10.2.0.1/24"})
+	w.ok(peer.Route("", "10.2.0.1"))
+	w.mirror(peer, netip.MustParseAddr("10.2.0.10"))
+	service := w.aditd()
+	before := w.system()
+	p := w.page("client-vpn-api.md", map[string]*Node{"client": w.client, "endpoint": w.server, "host": w.host})
+	p.Stays = []string{"adit-endpoint up"}
+	p.Swap = [][2]string{{"scp ", "cp "}, {"client:", w.client.Dir + "/"}}
+	p.section("1. Certificates")
+	p.section("2. The API")
+	p.section("3. An endpoint")
+	p.section("4. A subnet")
+	p.section("5. A profile")
+	p.section("6. Rules")
+	p.section("7. The address that is seen")
+	p.section("8. Who is connected")
+	w.until(soon, "the client gave up", func() bool { return w.statusOf("work").Problem != nil })
+	p.section("9. What the client says")
+	p.section("10. Revoke a client")
+	w.until(soon, "bob is back", func() bool {
+		return strings.Count(service.Out.String(), "msg=connected profile=bob") == 2 && w.seenAs(worldHost) == endpointSeen
+	})
+	p.section("11. Who comes back")
+	p.section("12. Take it down")
+	w.same("at the end", before, w.system())
+}
+
+// TestW0RulesAndSNAT is steps 4 and 5 of the article with an endpoint of the file:
 // nothing passes without a rule, a rule lets through what it names and nothing
 // else, and the network sees the association's address.
 func TestW0RulesAndSNAT(t *testing.T) {
@@ -50,7 +88,7 @@ func TestW0RulesAndSNAT(t *testing.T) {
 	w.seen(webAddr, clientSeen)
 }
 
-// TestW0ExportAndTerminate is step 6: the exported profile with certificate and
+// TestW0ExportAndTerminate is step 6 with an endpoint of the file: the exported profile with certificate and
 // key as files, the connection list, and termination.
 func TestW0ExportAndTerminate(t *testing.T) {
 	t.Parallel()
