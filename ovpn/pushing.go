@@ -123,7 +123,7 @@ func (s *Session) pushUpdate(rest string) error {
 	if err != nil || !whole {
 		return err
 	}
-	update, err = s.cfg.Filter.Update(update)
+	update, err = s.cfg.Filter.Update(s.pushed, update)
 	if err != nil {
 		return &ProtocolError{Cause: CauseRefusedPush, Text: "changed configuration refused", Err: err}
 	}

@@ -114,6 +114,12 @@ func TestEnforceRoutes(t *testing.T) {
 			t.Errorf("%v: %v, %v", filter, r, err)
 		}
 	}
+	for _, have := range [][]string{nil, options} {
+		kept, err := Filter{{Ignore, ""}}.Update(have, []string{"route 10.1.0.0 255.255.0.0", "-redirect-gateway", "dns search-domains x"})
+		if err != nil || len(kept) != 2*min(len(have), 1) {
+			t.Errorf("an update to %q keeps %q, %v", have, kept, err)
+		}
+	}
 	if r, err := Own([][]string{{"echo", "adit", "client-route-enforcement"}}); err != nil || r.EnforceRoutes {
 		t.Errorf("own: %v, %v", r, err)
 	}

@@ -165,11 +165,12 @@ func firstWord(option string) string {
 	return option
 }
 
-// Update drops from the options of a PUSH_UPDATE what the rules ignore, before
+// Update drops from the options of a PUSH_UPDATE to have what the rules ignore, before
 // Merge: an ignored option must not remove the old ones of its name. A reject
 // rule gives an *OptionError, unless the option is optional (options_parse.c,
 // apply_push_options).
-func (f Filter) Update(update []string) (kept []string, err error) {
+func (f Filter) Update(have, update []string) (kept []string, err error) {
+	enforced := slices.Contains(have, enforceRoutes)
 	for _, option := range update {
 		c, err := parseChange(option)
 		if err != nil {
@@ -177,7 +178,7 @@ func (f Filter) Update(update []string) (kept []string, err error) {
 			continue
 		}
 		switch action := f.Decide(c.text); {
-		case action == Accept:
+		case action == Accept, enforced && leads(c.name):
 			kept = append(kept, option)
 		case action == Reject && !c.optional:
 			return nil, &OptionError{optionName(c.text), "rejected by a pull-filter rule of the profile"}

@@ -98,11 +98,11 @@ func TestDifference(t *testing.T) {
 
 func TestFilterUpdate(t *testing.T) {
 	f := Filter{{Ignore, "route 10."}, {Reject, "dhcp-option"}, {Ignore, "redirect"}}
-	got, err := f.Update([]string{"route 10.1.0.0", "route 192.0.2.0", "-redirect-gateway", "-?dhcp-option", "?dhcp-option DNS 192.0.2.1", "-route", "?-x"})
+	got, err := f.Update(nil, []string{"route 10.1.0.0", "route 192.0.2.0", "-redirect-gateway", "-?dhcp-option", "?dhcp-option DNS 192.0.2.1", "-route", "?-x"})
 	if err != nil || strings.Join(got, "|") != "route 192.0.2.0|-route|?-x" {
 		t.Errorf("%q %v", got, err)
 	}
-	if _, err := f.Update([]string{"-dhcp-option"}); err == nil || !strings.Contains(err.Error(), "pull-filter") {
+	if _, err := f.Update(nil, []string{"-dhcp-option"}); err == nil || !strings.Contains(err.Error(), "pull-filter") {
 		t.Error(err)
 	}
 }
