@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/model"
 )
 
@@ -196,14 +197,64 @@ func freeAddresses(p netip.Prefix) int {
 }
 
 type groupItem struct {
-	ID          string      `xml:"groupId"`
-	Name        string      `xml:"groupName"`
-	Description string      `xml:"groupDescription"`
-	Owner       string      `xml:"ownerId"`
-	VPC         string      `xml:"vpcId"`
-	In          set[string] `xml:"ipPermissions"`
-	Out         set[string] `xml:"ipPermissionsEgress"`
-	Tags        set[tag]    `xml:"tagSet"`
+	ID          string          `xml:"groupId"`
+	Name        string          `xml:"groupName"`
+	Description string          `xml:"groupDescription"`
+	Owner       string          `xml:"ownerId"`
+	VPC         string          `xml:"vpcId"`
+	In          set[permission] `xml:"ipPermissions"`
+	Out         set[permission] `xml:"ipPermissionsEgress"`
+	Tags        set[tag]        `xml:"tagSet"`
+}
+
+// permission is a rule of a security group. AWS puts those of equal protocol and ports together; here each is one.
+type permission struct {
+	Protocol string          `xml:"ipProtocol"`
+	From     *int            `xml:"fromPort"`
+	To       *int            `xml:"toPort"`
+	Ranges   set[rangeItem]  `xml:"ipRanges"`
+	Ranges6  set[rangeItem6] `xml:"ipv6Ranges"`
+	Groups   set[groupPair]  `xml:"groups"`
+	Lists    set[string]     `xml:"prefixListIds"`
+}
+
+type rangeItem struct {
+	CIDR        string `xml:"cidrIp"`
+	Description string `xml:"description,omitempty"`
+}
+
+type rangeItem6 struct {
+	CIDR        string `xml:"cidrIpv6"`
+	Description string `xml:"description,omitempty"`
+}
+
+type groupPair struct {
+	Group       string `xml:"groupId"`
+	Owner       string `xml:"userId"`
+	Description string `xml:"description,omitempty"`
+}
+
+func (s *Server) permissionOf(r endpoint.SecurityRule) permission {
+	p := permission{Protocol: r.Protocol}
+	first, last := int(r.First), int(r.Last)
+	switch r.Protocol {
+	case "all":
+		p.Protocol = "-1"
+	case "tcp", "udp":
+		p.From, p.To = &first, &last
+	default: // all types and codes of ICMP
+		first, last = -1, -1
+		p.From, p.To = &first, &last
+	}
+	switch {
+	case r.Group != "":
+		p.Groups.Items = []groupPair{{r.Group, s.o.Account, r.Description}}
+	case r.CIDR.Addr().Is4():
+		p.Ranges.Items = []rangeItem{{r.CIDR.String(), r.Description}}
+	default:
+		p.Ranges6.Items = []rangeItem6{{r.CIDR.String(), r.Description}}
+	}
+	return p
 }
 
 type securityGroupsAnswer struct {
@@ -238,7 +289,10 @@ func describeSecurityGroups(c *call, in struct {
 	}
 	list, next, err := page(c, in.paging, list, func(g model.SecurityGroup) string { return g.VPC + " " + g.ID })
 	return &securityGroupsAnswer{Next: next, Groups: setOf(list, func(g model.SecurityGroup) groupItem {
-		return groupItem{ID: g.ID, Name: g.Name, Description: g.Description, Owner: c.o.Account, VPC: g.VPC}
+		return groupItem{
+			ID: g.ID, Name: g.Name, Description: g.Description, Owner: c.o.Account, VPC: g.VPC,
+			In: setOf(g.Ingress, c.permissionOf), Out: setOf(g.Egress, c.permissionOf),
+		}
 	})}, err
 }
 

@@ -185,6 +185,13 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id string) (out 
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != service.kind {
 		return service.fails(id, &fault{http.StatusUnsupportedMediaType, "InvalidRequest", "The Content-Type is not " + service.kind + "."})
 	}
+	wrong := notSigned
+	if signed {
+		wrong = s.known(auth, known)
+	}
+	if f := wrong.says(auth, s.o.Region); f != nil { // its body is not even read
+		return service.fails(id, f)
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
@@ -193,12 +200,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id string) (out 
 	if err != nil {
 		return service.fails(id, &fault{http.StatusBadRequest, "InvalidRequest", "The request did not arrive whole."})
 	}
-	wrong := notSigned
-	if signed {
-		wrong = s.authentic(auth, known, r, body)
-	}
-	if f := wrong.says(auth, s.o.Region); f != nil {
-		return service.fails(id, f)
+	if secret, checked := s.o.Keys[auth.key]; checked {
+		if f := auth.verify(secret, s.o.Now(), r, body).says(auth, s.o.Region); f != nil {
+			return service.fails(id, f)
+		}
 	}
 	text, err := service.answer(s, r, body, id)
 	if err != nil {
@@ -207,23 +212,20 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id string) (out 
 	return reply{http.StatusOK, service.kindOf, text}
 }
 
-// authentic checks who asks. Without keys the form alone is looked at: no web page can send it without being
+// known looks at who says to ask, before anything is proven. Without keys that is all: no web page can send the header without being
 // asked first (CORS), and the guard refuses that question.
-func (s *Server) authentic(a authorization, known bool, r *http.Request, body []byte) authFault {
-	if !known {
+func (s *Server) known(a authorization, service bool) authFault {
+	switch _, ours := s.o.Keys[a.key]; {
+	case !service:
 		return badScope
-	}
-	if len(s.o.Keys) == 0 {
+	case len(s.o.Keys) == 0:
 		return authOK
-	}
-	if a.region != s.o.Region && (a.service != "sts" || a.region != stsRegion) {
+	case a.region != s.o.Region && (a.service != "sts" || a.region != stsRegion):
 		return badScope
-	}
-	secret, ok := s.o.Keys[a.key]
-	if !ok {
+	case !ours:
 		return badKey
 	}
-	return a.verify(secret, s.o.Now(), r, body)
+	return authOK
 }
 
 // says is a fault in the words of AWS: EC2 says AuthFailure where others tell keys from signatures.

@@ -154,6 +154,13 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: %d %s", c.name, code, body)
 		}
 	}
+	// Of those whom nobody knows not even the body is read.
+	stranger := request(deletion)
+	stranger.Header.Set("Authorization", strings.Replace(unsigned, "AKID", "STRANGER", 1))
+	stranger.Body = io.NopCloser(broken{})
+	if code, body := do(newServer(&fake{}, keys), stranger); code != 401 || !strings.Contains(body, "<Code>AuthFailure</Code>") {
+		t.Errorf("a stranger: %d %s", code, body)
+	}
 	f := &fake{}
 	if code, body := do(newServer(f, keys), request(deletion)); code != 401 || len(f.deleted) > 0 {
 		t.Errorf("a signature that fits nothing: %d %s", code, body)

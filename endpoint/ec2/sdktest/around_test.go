@@ -157,6 +157,14 @@ func TestNetworks(t *testing.T) {
 	if len(groups) != 1 || !strings.HasPrefix(*groups[0].GroupId, "sg-") || *groups[0].VpcId != "vpc-0b" || *groups[0].OwnerId != "123456789012" {
 		t.Errorf("%+v", groups)
 	}
+	rules := must(w.ec2.DescribeSecurityGroups(w.ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{"sg-0b"}}))(w).SecurityGroups[0]
+	if in := rules.IpPermissions; *rules.Description != "web and ping" || len(in) != 1 || *in[0].IpProtocol != "tcp" || *in[0].FromPort != 443 || *in[0].ToPort != 443 || *in[0].UserIdGroupPairs[0].GroupId != "sg-0b" {
+		t.Errorf("%+v", in)
+	}
+	if out := rules.IpPermissionsEgress; len(out) != 3 || *out[0].FromPort != 80 || *out[0].ToPort != 443 || *out[0].IpRanges[0].CidrIp != "172.20.0.0/16" || *out[0].IpRanges[0].Description != "web" ||
+		*out[1].IpProtocol != "icmp" || *out[1].FromPort != -1 || *out[2].IpProtocol != "-1" || out[2].FromPort != nil || *out[2].Ipv6Ranges[0].CidrIpv6 != "fd00::/8" {
+		t.Errorf("%+v", out)
+	}
 	_, err = w.ec2.DescribeSecurityGroups(w.ctx, &ec2.DescribeSecurityGroupsInput{GroupIds: []string{"sg-0"}})
 	w.refused(model.CodeGroupNotFound, err)
 

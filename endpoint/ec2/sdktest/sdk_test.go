@@ -61,6 +61,11 @@ networks:
       - {id: subnet-0c, cidr: 10.0.2.0/24, zone: us-east-1a}
   - vpc: vpc-0b
     cidr: 172.20.0.0/16
+    security_groups:
+      - id: sg-0b
+        description: web and ping
+        ingress: [{protocol: tcp, ports: 443, group: sg-0b}]
+        egress: [{protocol: tcp, ports: 80-443, cidr: 172.20.0.0/16, description: web}, {protocol: icmp, cidr: 0.0.0.0/0}, {protocol: all, cidr: "fd00::/8"}]
     subnets:
       - {id: subnet-0d, cidr: 172.20.0.0/24, zone: us-east-1a}
 `
