@@ -68,12 +68,20 @@ type Handler struct {
 	Schema string // of handler.Schemas
 }
 
-// ConnectionLog is where the connection log goes. The zero value: nowhere. At most one of File and Stdout is set.
+// ConnectionLog is where the connection log goes. The zero value: nowhere. At most one of File, Stdout and CloudWatch is set.
 type ConnectionLog struct {
-	File   string
-	Stdout bool
-	MaxMB  int // of File, MiB: then it becomes File.1, and a new one begins
-	Keep   int // how many old ones stay
+	File       string
+	Stdout     bool
+	CloudWatch CloudWatch
+	MaxMB      int // of File, MiB: then it becomes File.1, and a new one begins
+	Keep       int // how many old ones stay
+}
+
+// CloudWatch is a place in CloudWatch Logs. The zero value: none.
+type CloudWatch struct {
+	Group, Stream string // Stream empty: one that is called as the endpoint
+	Region        string // empty: what AWS's tools have in the environment
+	URL           string // of the API; empty: AWS's
 }
 
 // Remote is what exported profiles say. The zero value means the listener.

@@ -206,14 +206,61 @@ func (p *parsing) connectionLog(n *yaml.Node, path string) {
 	l := &p.c.ConnectionLog
 	l.MaxMB, l.Keep = 64, 5
 	p.mapping(n, path, fields{
-		"file":     func(n *yaml.Node, at string) { p.text(n, at, &l.File) },
-		"stdout":   func(n *yaml.Node, at string) { p.boolean(n, at, &l.Stdout) },
-		"max_size": func(n *yaml.Node, at string) { p.number(n, at, 1, 1<<20, &l.MaxMB) },
-		"keep":     func(n *yaml.Node, at string) { p.number(n, at, 0, 1000, &l.Keep) },
+		"file":       func(n *yaml.Node, at string) { p.text(n, at, &l.File) },
+		"stdout":     func(n *yaml.Node, at string) { p.boolean(n, at, &l.Stdout) },
+		"cloudwatch": p.cloudWatch,
+		"max_size":   func(n *yaml.Node, at string) { p.number(n, at, 1, 1<<20, &l.MaxMB) },
+		"keep":       func(n *yaml.Node, at string) { p.number(n, at, 0, 1000, &l.Keep) },
 	})
-	if (l.File == "") != l.Stdout {
-		p.fail(n, path, "needs file or stdout: true, and not both")
+	places := 0
+	for _, named := range []bool{l.File != "", l.Stdout, l.CloudWatch != CloudWatch{}} {
+		if named {
+			places++
+		}
 	}
+	if places != 1 && isMapping(n) {
+		p.fail(n, path, "needs one of file, stdout: true and cloudwatch")
+	}
+}
+
+// What CloudWatch Logs takes for names ("CreateLogGroup", "CreateLogStream" in AWS's reference), and AWS for regions.
+var (
+	logGroupName  = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
+	logStreamName = regexp.MustCompile(`^[^:*\x00-\x1f\x7f]{1,512}$`)
+	regionName    = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+)
+
+func (p *parsing) cloudWatch(n *yaml.Node, path string) {
+	c := &p.c.ConnectionLog.CloudWatch
+	name := func(into *string, form *regexp.Regexp, what string) func(*yaml.Node, string) {
+		return func(n *yaml.Node, at string) {
+			if p.text(n, at, into); n.Kind == yaml.ScalarNode && *into != "" && !form.MatchString(*into) {
+				p.fail(n, at, "%q is no %s", *into, what)
+			}
+		}
+	}
+	p.mapping(n, path, fields{
+		"log_group":  name(&c.Group, logGroupName, "name of a log group: letters, digits and . - _ / #"),
+		"log_stream": name(&c.Stream, logStreamName, "name of a log stream: no : and *"),
+		"region":     name(&c.Region, regionName, "region, like eu-west-1"),
+		"endpoint_url": func(n *yaml.Node, at string) {
+			p.text(n, at, &c.URL)
+			u, err := url.Parse(c.URL)
+			switch {
+			case n.Kind != yaml.ScalarNode:
+			case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+				p.fail(n, at, "%q is no http or https address", c.URL)
+			case u.Scheme == "http" && !loopbackName(u.Hostname()):
+				p.fail(n, at, "%s would be sent the log in the clear: use https", c.URL)
+			}
+		},
+	})
+}
+
+// loopbackName says whether a host of an address is this machine.
+func loopbackName(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // banner may have several lines.
@@ -410,6 +457,9 @@ func (p *parsing) check() {
 		case unusable(six):
 			p.fail(n, "client_cidr_v6", "%s has addresses that hosts cannot have", six)
 		}
+	}
+	if w := c.ConnectionLog.CloudWatch; w != (CloudWatch{}) && w.Group == "" && len(c.Listen) > 0 { // endpoints of the API name theirs
+		p.fail(p.at["connection_log"], "connection_log.cloudwatch", "needs log_group")
 	}
 	p.checkNetworks()
 	p.checkRoutes()

@@ -242,11 +242,23 @@ func (l *connLog) add(e logEntry) {
 	}
 }
 
+// lostSoFar is how many entries are nowhere.
+func (l *connLog) lostSoFar() uint64 {
+	n := l.lost.Load()
+	if to, ok := l.to.(interface{ Lost() uint64 }); ok {
+		n += to.Lost()
+	}
+	return n
+}
+
 // run writes until lines is closed. What goes wrong is told once, until it works again.
 func (l *connLog) run(log *slog.Logger) {
 	failed := false
 	for line := range l.lines {
-		_, err := io.WriteString(l.to, line)
+		n, err := io.WriteString(l.to, line)
+		if n < len(line) {
+			l.lost.Add(1)
+		}
 		if err != nil && !failed {
 			log.Error("the connection log is not as it should be", "error", err)
 		}

@@ -181,10 +181,22 @@ func TestConnectionLogBroken(t *testing.T) {
 	if n := strings.Count(said.String(), "not as it should be"); n != 2 {
 		t.Errorf("told %d times: %s", n, said)
 	}
+	if n := l.lostSoFar(); n != 4 {
+		t.Errorf("%d are lost", n)
+	}
+	l.to = loses{b}
+	if n := l.lostSoFar(); n != 4+7 {
+		t.Errorf("%d are lost, with those that the log took first", n)
+	}
 	if text := kept.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, `"username":"a<b>&c\n"`) {
 		t.Errorf("%q", text)
 	}
 }
+
+// loses is a log that counts what it loses later.
+type loses struct{ io.Writer }
+
+func (loses) Lost() uint64 { return 7 }
 
 // stalled is a log that takes nothing until it is released.
 type stalled chan struct{}

@@ -30,7 +30,7 @@ type Metrics struct {
 
 // Metrics reads them. The counters of packets are those of the sessions, which are asked now.
 func (s *Server) Metrics() Metrics {
-	m := Metrics{Endpoint: s.connLog.endpoint, LogLost: s.connLog.lost.Load(), Expiries: s.gen.Load().expiries}
+	m := Metrics{Endpoint: s.connLog.endpoint, LogLost: s.connLog.lostSoFar(), Expiries: s.gen.Load().expiries}
 	h := s.history
 	// With mu held nobody moves from the sessions into the history: nothing is counted twice, or not at all.
 	h.mu.Lock()

@@ -41,7 +41,7 @@ type Leaves struct {
 	// SignIns is what Server.SignIns gave in the last run; nil: nothing.
 	SignIns []byte
 	// ConnectionLog takes the lines of the connection log, each in one Write by one goroutine; nil: there is none. A Write that
-	// never returns is left behind by Run. EndpointID is the endpoint's name in it.
+	// never returns is left behind by Run. With a method Lost() uint64 it says how many lines it took and lost. EndpointID is the endpoint's name in it.
 	ConnectionLog io.Writer
 	EndpointID    string
 	// History keeps what has ended; nil: the server has one of its own.

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
 
 	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/endpoint/cloudwatch"
 )
 
 // logFile is a file to which whole lines are appended. When it is full it becomes NAME.1, that NAME.2, and so on. Others
@@ -142,19 +145,30 @@ func (l *logFile) Close() error {
 type connectionLog struct {
 	to   io.Writer // nil: nowhere
 	file *logFile  // nil: to is none
+	end  func()    // stops what delivers; nil: nothing does
 }
 
-// openConnectionLog opens what cfg names.
-func openConnectionLog(cfg endpoint.Config, stdout io.Writer) (connectionLog, error) {
+// openConnectionLog opens what cfg names, for the endpoint of an id.
+func openConnectionLog(ctx context.Context, cfg endpoint.Config, id string, stdout io.Writer, log *slog.Logger) (connectionLog, error) {
 	switch c := cfg.ConnectionLog; {
 	case c.Stdout:
 		return connectionLog{to: stdout}, nil
+	case c.CloudWatch != endpoint.CloudWatch{}:
+		w := c.CloudWatch
+		sink, err := cloudwatch.Open(ctx, cloudwatch.Config{Group: w.Group, Stream: w.Stream, Default: id, Region: w.Region, URL: w.URL}, nil, log)
+		if err != nil {
+			return connectionLog{}, fmt.Errorf("connection_log: %w", err)
+		}
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the endpoint, whose last lines it delivers
+		var running sync.WaitGroup
+		running.Go(func() { sink.Run(ctx) })
+		return connectionLog{to: sink, end: func() { cancel(); running.Wait() }}, nil
 	case c.File != "":
 		f, err := openLogFile(cfg.Path(c.File), int64(c.MaxMB)<<20, c.Keep)
 		if err != nil {
 			return connectionLog{}, fmt.Errorf("connection_log: %w", err)
 		}
-		return connectionLog{f, f}, nil
+		return connectionLog{to: f, file: f}, nil
 	}
 	return connectionLog{}, nil
 }
@@ -167,6 +181,9 @@ func (c connectionLog) reopen() error {
 }
 
 func (c connectionLog) close() {
+	if c.end != nil {
+		c.end()
+	}
 	if c.file != nil {
 		_ = c.file.Close() // each line was written when it came
 	}

@@ -2,11 +2,17 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/adit-vpn/adit/endpoint"
 )
 
 // TestLogFile: lines stay whole, in order, over full files, files that others move away, and a torn end.
@@ -152,5 +158,41 @@ func TestLogFileTogether(t *testing.T) {
 	}
 	if len(seen) != 800 {
 		t.Errorf("%d lines", len(seen))
+	}
+}
+
+// TestConnectionLogToCloudWatch: what the endpoint has written is there when the log is closed.
+func TestConnectionLogToCloudWatch(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	for k, v := range map[string]string{"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_CA_BUNDLE": "",
+		"AWS_CONFIG_FILE": none, "AWS_SHARED_CREDENTIALS_FILE": none, "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "eu-west-1"} {
+		t.Setenv(k, v)
+	}
+	bodies := make(chan string, 4)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, err := io.ReadAll(q.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		bodies <- q.Header.Get("X-Amz-Target") + string(body)
+		fmt.Fprint(w, "{}")
+	}))
+	defer server.Close()
+	cfg := endpoint.Config{ConnectionLog: endpoint.ConnectionLog{CloudWatch: endpoint.CloudWatch{Group: "vpn", URL: server.URL}}}
+	l, err := openConnectionLog(t.Context(), cfg, "cvpn-endpoint-1", io.Discard, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(l.to, "a line\n"); err != nil {
+		t.Error(err)
+	}
+	l.close()
+	if got := <-bodies; !strings.HasPrefix(got, "Logs_20140328.PutLogEvents{") || !strings.Contains(got, `"message":"a line"`) || !strings.Contains(got, `"logStreamName":"cvpn-endpoint-1"`) {
+		t.Errorf("sent %s", got)
+	}
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
+	if _, err := openConnectionLog(t.Context(), cfg, "", io.Discard, slog.New(slog.DiscardHandler)); err == nil || !strings.HasPrefix(err.Error(), "connection_log: CloudWatch Logs: region is missing") {
+		t.Errorf("without a region: %v", err)
 	}
 }

@@ -214,7 +214,7 @@ func (o opener) open(ctx context.Context, id string, cfg endpoint.Config, histor
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fleet.Opened{}, err
 	}
-	journal, err := openConnectionLog(cfg, o.out)
+	journal, err := openConnectionLog(ctx, cfg, id, o.out, log)
 	if err != nil {
 		return fleet.Opened{}, err
 	}

@@ -97,13 +97,16 @@ func notDeclared(d *Declared, what, name, key string) error {
 	return badValue("The %s '%s' does not exist: %s of %s has none of this name", what, name, key, d.Config.File)
 }
 
-// connectionLog is where the log of an endpoint of the API goes: to the standard output if the file's own does, else
-// into the endpoint's directory.
+// connectionLog is where the log of an endpoint of the API goes: to the standard output if the file's own does; if that goes
+// to CloudWatch Logs, to the group and stream of the API there; else into the endpoint's directory.
 func connectionLog(file endpoint.ConnectionLog, of ConnectionLog, dir string) endpoint.ConnectionLog {
 	switch {
 	case !of.Enabled:
 		return endpoint.ConnectionLog{}
 	case file.Stdout:
+		return file
+	case file.CloudWatch != endpoint.CloudWatch{}:
+		file.CloudWatch.Group, file.CloudWatch.Stream = of.Group, of.Stream
 		return file
 	case file.File == "":
 		file.MaxMB, file.Keep = 64, 5
