@@ -26,6 +26,9 @@ func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err err
 	if err != nil {
 		return false, err
 	}
+	if err := p.Recover(); err != nil {
+		return false, err
+	}
 	if ownWrap {
 		if _, err := p.WrapServer(); err != nil {
 			return false, err
@@ -86,6 +89,9 @@ func prepareAPI(cfg *endpoint.Config) error {
 	}
 	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
 	if err != nil {
+		return err
+	}
+	if err := p.Recover(); err != nil {
 		return err
 	}
 	if p.Exists() {

@@ -14,9 +14,20 @@ import (
 // lockWait is how long a call waits for another program before ErrLocked.
 const lockWait = 10 * time.Second
 
-// lock keeps other adit programs out until unlock. easy-rsa knows nothing of it.
-// The OS frees the lock when its holder dies, so the file may stay behind.
+// lock keeps other adit programs out until unlock, and finishes what an interrupted Replace left.
 func (p *PKI) lock() (unlock func(), err error) {
+	if unlock, err = p.hold(); err != nil {
+		return nil, err
+	}
+	if _, err := p.finish(); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// hold is the lock alone. easy-rsa knows nothing of it. The OS frees it when its holder dies, so the file may stay behind.
+func (p *PKI) hold() (unlock func(), err error) {
 	path := filepath.Join(p.dir, ".adit.lock")
 	for deadline := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
 		held, err := lock.Take(path)

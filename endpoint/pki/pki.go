@@ -108,8 +108,10 @@ func OpenAt(dir string, now func() time.Time) (*PKI, error) {
 // Dir is the directory with ca.crt in it.
 func (p *PKI) Dir() string { return p.dir }
 
-// Exists tells whether there is a CA.
-func (p *PKI) Exists() bool { return exists(p.path("ca.crt")) || exists(p.path("private", "ca.key")) }
+// Exists tells whether there is a CA, or one that takes the place of another (Recover).
+func (p *PKI) Exists() bool {
+	return exists(p.path("ca.crt")) || exists(p.path("private", "ca.key")) || p.beingReplaced()
+}
 
 // CAFile, CRLFile, CertFile and KeyFile are where things are, or would be.
 func (p *PKI) CAFile() string              { return p.path("ca.crt") }
@@ -147,6 +149,9 @@ func (p *PKI) CA() (*x509.Certificate, error) { return p.readCA() }
 
 func (p *PKI) readCA() (*x509.Certificate, error) {
 	text, err := os.ReadFile(p.CAFile())
+	if errors.Is(err, fs.ErrNotExist) && p.beingReplaced() {
+		return nil, &Error{Kind: ErrNoCA, What: p.dir, Hint: "its replacement was interrupted, finish it: adit-endpoint pki replace-ca"}
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &Error{Kind: ErrNoCA, What: p.dir, Hint: "make one: adit-endpoint pki init"}
 	}

@@ -126,3 +126,110 @@ func TestReplaceInEasyRSAs(t *testing.T) {
 		t.Errorf("%d are revoked", n)
 	}
 }
+
+// TestReplaceInterrupted: wherever it is cut, the former CA stays in force, or the next one is whole after Recover.
+func TestReplaceInterrupted(t *testing.T) {
+	t.Parallel()
+	begin := func(t *testing.T) *PKI {
+		p := newPKI(t, Options{})
+		if _, err := p.Server("server", Options{Names: []string{"vpn.example.com"}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Client("alice", Options{}); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	parts := []string{"renewed", "revoked", "certs_by_serial", "reqs", "serial", "index.txt", "index.txt.attr", "private/server.key", "private/ca.key", "issued", "ca.crt"}
+	cut := func(t *testing.T, from, to string, n int) {
+		for _, part := range parts[:n] {
+			if err := move(filepath.Join(from, part), filepath.Join(to, part)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for n := range 2*len(parts) + 2 {
+		p := begin(t)
+		old, err := p.CA()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.prepareNext(Options{CommonName: "Next"}, "then"); err != nil {
+			t.Fatal(err)
+		}
+		aside := p.path(replacedDir, "then")
+		if n <= len(parts) {
+			cut(t, p.dir, aside, n)
+		} else {
+			if err := p.moveCA(p.dir, aside); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.writeStep(replacing{Aside: "then", In: true}); err != nil {
+				t.Fatal(err)
+			}
+			cut(t, p.path(replacingDir, replacingNew), p.dir, n-len(parts)-1)
+		}
+		if !p.Exists() {
+			t.Errorf("cut %d: no CA is there", n)
+		}
+		if err := p.Init(Options{}); !errors.Is(err, ErrCAExists) { // it has the lock, and finishes what is begun
+			t.Errorf("cut %d: init: %v", n, err)
+		}
+		ca, err := p.CA()
+		if err != nil || ca.Subject.CommonName != "Next" {
+			t.Fatalf("cut %d: %v, %v", n, ca, err)
+		}
+		b, err := p.Bundle("server")
+		if err != nil {
+			t.Fatalf("cut %d: %v", n, err)
+		}
+		if server := mustRead(t, p, "server"); server.CheckSignatureFrom(ca) != nil || server.VerifyHostname("vpn.example.com") != nil || len(b.Key) == 0 {
+			t.Errorf("cut %d: the server's certificate is %s", n, server.Issuer)
+		}
+		if exists(p.path(replacingDir)) || p.Recover() != nil {
+			t.Errorf("cut %d: something is left to do", n)
+		}
+		if _, err := p.Client("alice", Options{}); err != nil {
+			t.Errorf("cut %d: %v", n, err)
+		}
+		former, err := Open(aside)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if was, err := former.CA(); err != nil || !was.Equal(old) {
+			t.Errorf("cut %d: aside is %v, %v", n, was, err)
+		}
+		if _, err := former.Bundle("alice"); err != nil {
+			t.Errorf("cut %d: %v", n, err)
+		}
+	}
+
+	// Before the next one is whole, nothing has happened; asking again does it.
+	p := begin(t)
+	old, _ := p.CA()
+	if err := p.prepareNext(Options{CommonName: "Lost"}, "then"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(p.path(replacingDir, replacingAt)); err != nil {
+		t.Fatal(err)
+	}
+	if ca, err := p.CA(); err != nil || !ca.Equal(old) {
+		t.Errorf("%v, %v", ca, err)
+	}
+	if _, servers, err := p.Replace(Options{CommonName: "Next"}); err != nil || len(servers) != 1 {
+		t.Errorf("%v, %v", servers, err)
+	}
+	// A half one is finished by asking again, and not replaced once more.
+	if err := p.prepareNext(Options{CommonName: "Last"}, "again"); err != nil {
+		t.Fatal(err)
+	}
+	cut(t, p.dir, p.path(replacedDir, "again"), len(parts))
+	var said *Error
+	if _, err := p.CA(); !errors.As(err, &said) || said.Kind != ErrNoCA || !strings.Contains(said.Hint, "replace-ca") {
+		t.Errorf("without a CA in place: %v", err)
+	}
+	aside, servers, err := p.Replace(Options{CommonName: "Not this"})
+	if ca, _ := p.CA(); err != nil || len(servers) != 1 || filepath.Base(aside) != "again" || ca.Subject.CommonName != "Last" {
+		t.Errorf("%s, %v, %v, %v", aside, servers, ca, err)
+	}
+}
