@@ -191,12 +191,18 @@ func (s *Sink) flush(ctx context.Context) {
 func (s *Sink) batch() []line {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var first, last time.Time // the clock may have gone back
 	n, size := 0, 0
 	for ; n < min(len(s.waiting), maxBatch); n++ {
 		l := s.waiting[n]
 		size += l.size()
-		span := l.at.Sub(s.waiting[0].at)
-		if n > 0 && (size > maxBatchBytes || span.Abs() > maxBatchSpan) {
+		if n == 0 || l.at.Before(first) {
+			first = l.at
+		}
+		if n == 0 || l.at.After(last) {
+			last = l.at
+		}
+		if n > 0 && (size > maxBatchBytes || last.Sub(first) > maxBatchSpan) {
 			break
 		}
 	}

@@ -326,6 +326,22 @@ func TestTriesAgain(t *testing.T) {
 	})
 }
 
+// TestSpan: what waited for days, over a clock that went back, is no more than a day in one request.
+func TestSpan(t *testing.T) {
+	begin := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	s := &Sink{}
+	for _, hours := range []int{0, 20, -3, 2, -5, 30, 31} { // of which 20 and -5 are too far apart
+		s.waiting = append(s.waiting, line{at: begin.Add(time.Duration(hours) * time.Hour), text: "x"})
+	}
+	for _, want := range []int{4, 1, 2} {
+		got := s.batch()
+		if len(got) != want {
+			t.Fatalf("%d lines, want %d: %v", len(got), want, got)
+		}
+		s.waiting = s.waiting[want:]
+	}
+}
+
 // TestFull: when nobody takes them, lines wait up to a bound; the writer is told at once, and at the end all are counted.
 func TestFull(t *testing.T) {
 	keys(t)

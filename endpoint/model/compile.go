@@ -353,7 +353,7 @@ func (d *Declared) inFile(m *Model) Endpoint {
 			ServerCertificate: d.certificateARN(c.ServerCertificate.Cert, filepath.Join("issued", endpoint.ServerName+".crt")), DNSServers: c.DNSServers, Port: int(c.Listen[0].Port()),
 			SessionHours: int(c.SessionTimeout / time.Hour), DisconnectOnTimeout: c.DisconnectOnTimeout,
 			EndpointIPType: "ipv4", TrafficIPType: "ipv4",
-			ConnectionLog: ConnectionLog{Enabled: c.ConnectionLog != endpoint.ConnectionLog{}},
+			ConnectionLog: ConnectionLog{Enabled: c.ConnectionLog != endpoint.ConnectionLog{}, Group: c.ConnectionLog.CloudWatch.Group, Stream: c.ConnectionLog.CloudWatch.Stream},
 			Handler:       ConnectHandler{Enabled: c.Handler != endpoint.Handler{}},
 			Banner:        Banner{c.Banner != "", c.Banner}, RouteEnforcement: c.RouteEnforcement,
 		}}
