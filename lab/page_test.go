@@ -3,10 +3,14 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +35,7 @@ type walk struct {
 	Wrap map[string]func(argv []string) []string
 
 	running map[string]*Proc
+	held    bool
 }
 
 // page opens one of docs/walkthroughs; machines have the names of its prompts.
@@ -62,9 +67,68 @@ func (w *walk) section(title string) (said []string) {
 	return said
 }
 
+// hold lets a person do what the page says, on the machines that the test has made: with ADIT_LAB_HOLD the test says how to
+// enter each, and waits until it is interrupted.
+func (w *walk) hold() {
+	if os.Getenv("ADIT_LAB_HOLD") == "" || w.held {
+		return
+	}
+	w.held = true
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nThe machines of docs/walkthroughs/%s. In a terminal for each:\n", w.name)
+	for _, name := range slices.Sorted(maps.Keys(w.machines)) {
+		fmt.Fprintf(&b, "\n  # %s\n  %s\n", cmp.Or(name, "the machine"), w.entry(name))
+	}
+	for _, s := range w.Swap {
+		if s[0] != "scp " && !strings.HasSuffix(s[0], ":") {
+			fmt.Fprintf(&b, "\nIn place of %q write %q.\n", s[0], s[1])
+		}
+	}
+	fmt.Fprint(os.Stderr, b.String(), "\nCtrl-C here ends them.\n")
+	select {}
+}
+
+// entry is the command that opens a shell on a machine, with our programs, and an scp that knows the page's machines.
+func (w *walk) entry(machine string) string {
+	w.t.Helper()
+	n := w.machines[machine]
+	p := w.start(n, "holder", "sleep", "infinity")
+	var to strings.Builder
+	for name, other := range w.machines {
+		fmt.Fprintf(&to, "%s) to=%s;;\n", cmp.Or(name, "''"), other.Dir)
+	}
+	tools := filepath.Join(n.Dir, ".tools")
+	w.ok(os.MkdirAll(tools, 0o755))
+	w.ok(os.WriteFile(filepath.Join(tools, "scp"), []byte("#!/bin/sh\ncase ${2%%:*} in\n"+to.String()+"esac\nexec cp \"$1\" \"$to/${2#*:}\"\n"), 0o755))
+	path := strings.Join([]string{tools, filepath.Dir(bin(w.t, "adit")), "$PATH", "/usr/sbin", "/usr/share/easy-rsa"}, ":")
+	enter := filepath.Join(tools, "enter")
+	w.ok(os.WriteFile(enter, fmt.Appendf(nil, "#!/bin/sh\nexport HOME=%s PATH=%s PS1='%s# '\nexec nsenter --target=%d --net --mount --wd sh \"$@\"\n",
+		n.Dir, path, machine, p.Cmd.Process.Pid), 0o755))
+	return enter
+}
+
+// TestPageEntry enters a machine as a person does who follows a page on one machine.
+func TestPageEntry(t *testing.T) {
+	t.Parallel()
+	needs(t, "nsenter")
+	s := newSite(t)
+	w := &walk{site: s, machines: map[string]*Node{"client": s.client, "endpoint": s.server}}
+	s.write(s.server, "endpoint.yaml", "data: elsewhere\n")
+	script := filepath.Join(s.server.Dir, "script")
+	s.write(s.server, "script", "command -v adit adit-endpoint; ip -o addr show eth0; scp endpoint.yaml client:taken; exit\n")
+	out, err := exec.Command(w.entry("endpoint"), script).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "198.51.100.1/24") || !strings.Contains(string(out), bin(t, "adit")+"\n") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if s.read(filepath.Join(s.client.Dir, "taken")) != "data: elsewhere\n" {
+		t.Error("the file was not taken to the other machine")
+	}
+}
+
 // step executes the next command.
 func (w *walk) step() string {
 	w.t.Helper()
+	w.hold()
 	c := w.commands[w.next]
 	w.next++
 	for _, s := range w.Swap {
