@@ -17,7 +17,7 @@ import (
 // routes, the address that the network sees, a list of who is connected, a revoked client.
 func TestW0(t *testing.T) {
 	t.Parallel()
-	needs(t, "aws", "curl", "nft", "/usr/share/easy-rsa/easyrsa", "openssl")
+	needs(t, awsCLI, "curl", "nft", "/usr/share/easy-rsa/easyrsa", "openssl")
 	w := newWorld(t)
 	w.data = "adit-endpoint-data"
 	w.ok(w.server.Do(func() error { return configure("eth1", []string{"10.1.1.5/24"}) }))
@@ -30,7 +30,7 @@ func TestW0(t *testing.T) {
 	before := w.system()
 	p := w.page("client-vpn-api.md", map[string]*Node{"client": w.client, "endpoint": w.server, "host": w.host})
 	p.Stays = []string{"adit-endpoint up"}
-	p.Swap = [][2]string{{"scp ", "cp "}, {"client:", w.client.Dir + "/"}}
+	p.Swap = [][2]string{{"scp ", "cp "}, {"client:", w.client.Dir + "/"}, {"exec aws ", "exec " + awsCLI + " "}}
 	p.section("1. Certificates")
 	p.section("2. The API")
 	p.section("3. An endpoint")
