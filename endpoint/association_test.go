@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/ovpn"
 )
 
@@ -241,6 +242,67 @@ func (d *dialer) hears(t *testing.T, want []byte) {
 			}
 		case <-late:
 			t.Fatal("it does not arrive")
+		}
+	}
+}
+
+// losing is a network whose losses the test tells.
+type losing struct {
+	network.Network
+	ch chan map[string]string
+}
+
+func (l *losing) Losses() <-chan map[string]string { return l.ch }
+
+func (l *losing) Close() error {
+	close(l.ch)
+	return l.Network.Close()
+}
+
+// TestLostAssociation: its clients come back through another one and nobody is given its addresses, until it is back. When all are
+// lost, everybody stays.
+func TestLostAssociation(t *testing.T) {
+	var nw *losing
+	r := startChanged(t, DefaultListen(), "udp", "", nil, func(l *Leaves) {
+		nw = &losing{Network: l.Network, ch: make(chan map[string]string)}
+		l.Network = nw
+	})
+	if _, err := r.Reload(t.Context(), r.config(t, twoSubnets(r.text, "demo", "other"))); err != nil {
+		t.Fatal(err)
+	}
+	ann, a := r.connect(t, "ann")
+	bob, b := r.connect(t, "bob")
+	if r.through(t, a.Address.Addr()) != "demo" || r.through(t, b.Address.Addr()) != "other" {
+		t.Fatal("the clients are not spread")
+	}
+	nw.ch <- map[string]string{"other": "interface eth9 is down"}
+	if ev := wait[ovpn.PeerExit](t, bob); ev.Kind != "restart" || !ev.KeepCredentials || ev.Reason != "its network is lost" {
+		t.Errorf("told %+v", ev)
+	}
+	r.until(t, func() bool { return len(r.peers.all()) == 1 })
+	for range 3 {
+		bob, b = r.connect(t, "bob")
+		if got := r.through(t, b.Address.Addr()); got != "demo" {
+			t.Errorf("came back through %s", got)
+		}
+	}
+	ann.ping(t, a.Address.Addr())
+
+	nw.ch <- map[string]string{"other": "interface eth9 is down", "demo": "interface eth8 is down"}
+	nw.ch <- map[string]string{"demo": "interface eth8 is down"} // when this is taken, the one before has been worked on
+	wait[ovpn.PeerExit](t, ann)
+	r.until(t, func() bool { return len(r.peers.all()) == 0 })
+	ann, a = r.connect(t, "ann")
+	if got := r.through(t, a.Address.Addr()); got != "other" {
+		t.Errorf("came back through %s", got)
+	}
+	nw.ch <- map[string]string{}
+	nw.ch <- map[string]string{"other": "x", "demo": "y"}
+	nw.ch <- map[string]string{}
+	ann.ping(t, a.Address.Addr()) // it has stayed
+	for _, says := range []string{`"an association is lost" subnet=other reason="interface eth9 is down"`, `"an association is back" subnet=demo`} {
+		if !strings.Contains(r.log.String(), says) {
+			t.Errorf("the log does not say %s", says)
 		}
 	}
 }

@@ -134,7 +134,7 @@ func (p *peer) inherit(old *peer) bool {
 	p.adopting.Lock()
 	defer p.adopting.Unlock()
 	g, st, was := p.gen.Load(), p.status.Load(), old.status.Load()
-	if was.identity.Name() != st.identity.Name() || old.gen.Load().pool != g.pool || !g.layout.serves(was.lease) || !old.holds.CompareAndSwap(true, false) {
+	if was.identity.Name() != st.identity.Name() || old.gen.Load().pool != g.pool || !g.layout.serves(was.lease) || p.server.avoided(g)[was.lease.association] || !old.holds.CompareAndSwap(true, false) {
 		return false
 	}
 	p.server.peers.withdraw(old)

@@ -130,6 +130,26 @@ type Subnet struct {
 	Address6  netip.Addr   // as Address, for IPv6
 	Plain6    bool         // in place of Address6: the network sees the clients' own IPv6 addresses, as on AWS
 	Interface string       // empty: the system's routes decide
+	Gateway   netip.Addr   // beside the Interface, in CIDR: what leads beyond the subnet; invalid: the system's routes decide
+	Gateway6  netip.Addr   // as Gateway, in CIDR6
+}
+
+// ranges are the subnet's own.
+func (s *Subnet) ranges() []netip.Prefix {
+	if s.CIDR6.IsValid() {
+		return []netip.Prefix{s.CIDR, s.CIDR6}
+	}
+	return []netip.Prefix{s.CIDR}
+}
+
+// gateways are those of ranges.
+func (s *Subnet) gateways() (out []netip.Addr) {
+	for _, a := range []netip.Addr{s.Gateway, s.Gateway6} {
+		if a.IsValid() {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // Association makes a subnet a target network.

@@ -364,6 +364,8 @@ func (p *parsing) subnet(n *yaml.Node, path string) Subnet {
 				p.addr(n, at, &s.Address6)
 			}
 		}),
+		"gateway":    p.set(func(n *yaml.Node, at string) { p.addr(n, at, &s.Gateway) }),
+		"gateway_v6": p.set(func(n *yaml.Node, at string) { p.addr(n, at, &s.Gateway6) }),
 		"interface": p.set(func(n *yaml.Node, at string) {
 			p.text(n, at, &s.Interface)
 			if len(s.Interface) > 15 || strings.ContainsAny(s.Interface, "/ \t:") {
@@ -524,6 +526,8 @@ func (p *parsing) checkNetworks() {
 			if s.Address.IsValid() && !s.CIDR.Contains(s.Address) {
 				p.fail(p.at[at+".address"], at+".address", "%s is not inside %s", s.Address, s.CIDR)
 			}
+			p.checkGateway(at+".gateway", s, s.Gateway, s.CIDR)
+			p.checkGateway(at+".gateway_v6", s, s.Gateway6, s.CIDR6)
 		}
 	}
 }
@@ -546,6 +550,17 @@ func (p *parsing) checkSubnet6(at string, v VPC, s Subnet) {
 		fail(".address_v6", "%s needs network: kernel, the userspace network has sockets of its own", plainIPv6)
 	case s.Address6.IsValid() && !(s.CIDR6.IsValid() && s.CIDR6.Contains(s.Address6)):
 		fail(".address_v6", "%s is not inside cidr_v6 of the subnet", s.Address6)
+	}
+}
+
+// checkGateway checks what leads beyond a part of a subnet.
+func (p *parsing) checkGateway(path string, s Subnet, gateway netip.Addr, in netip.Prefix) {
+	switch {
+	case !gateway.IsValid():
+	case !in.IsValid() || !in.Contains(gateway):
+		p.fail(p.at[path], path, "%s is not inside the subnet's range of that family", gateway)
+	case s.Interface == "" || p.c.Network != "kernel":
+		p.fail(p.at[path], path, "needs an interface, and network: kernel")
 	}
 }
 

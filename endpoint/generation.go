@@ -193,7 +193,7 @@ func (g *generation) buildWanted() {
 			networks = append(networks, v.CIDR6)
 		}
 		w.Associations = append(w.Associations, network.Association{
-			Subnet: s.ID, Slices: parts, Source: s.Address, Source6: s.Address6, Plain6: s.Plain6, Interface: s.Interface, Networks: networks,
+			Subnet: s.ID, Slices: parts, Source: s.Address, Source6: s.Address6, Plain6: s.Plain6, Interface: s.Interface, Ranges: s.ranges(), Via: s.gateways(), Networks: networks,
 			Restricted: len(a.SecurityGroups) > 0, Permits: cfg.permits(a),
 		})
 		reachable := slices.Clone(networks)

@@ -333,7 +333,7 @@ func (p *peer) settle() (*generation, bool) {
 	if st.digest != g.digest(st.identity) {
 		return nil, false // a user who was changed since
 	}
-	if !g.layout.serves(st.lease) {
+	if !g.layout.serves(st.lease) || p.server.avoided(g)[st.lease.association] {
 		return nil, false // the association went since
 	}
 	p.access.Store(g.access.of(st.lease.association, st.identity.Groups))

@@ -3,7 +3,8 @@
 // does. Proving who a client is belongs to endpoint/auth, what lies behind to
 // endpoint/network, the protocol to ovpn.
 //
-// Goroutines: Run starts one for the connection log, one that tells what expires, one per listener and one per UDP socket of it, one per queue of the network, one
+// Goroutines: Run starts one for the connection log, one that tells what expires, one per listener and one per UDP socket of it, one per
+// queue of the network, one for its losses, one
 // per client (two more on TCP) and one per sign-in that is being checked, and waits for all of them.
 package endpoint
 
@@ -57,7 +58,9 @@ type Server struct {
 	gen   atomic.Pointer[generation]
 	peers *peers
 	drops drops
-	turns *turns
+	// losses are the associations that are lost, as the network told; nil: it has not.
+	losses atomic.Pointer[map[string]string]
+	turns  *turns
 
 	connLog  *connLog
 	history  *History
@@ -159,6 +162,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
+	readers.Go(s.followLosses)
 	<-ctx.Done()
 	s.peers.closeDoor()
 	s.peers.running.Wait()
@@ -267,6 +271,7 @@ func (s *Server) Reload(ctx context.Context, cfg Config) (reset int, err error) 
 		reset++
 		p.end(restartMessage, "configuration changed")
 	}
+	s.moveAway() // there may be somewhere to go only now
 	s.warnInsecure(cfg)
 	s.reminder.tell(s.log, next, s.leave.Now())
 	s.log.Info("configuration reloaded", "file", cfg.File, "reset", reset)

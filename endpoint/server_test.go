@@ -96,6 +96,12 @@ func startOn(t *testing.T, listen netip.AddrPort, transport, more string) *runni
 // startAll is startOn, with the connection log in journal where it goes nowhere else.
 func startAll(t *testing.T, listen netip.AddrPort, transport, more string, to io.Writer) *running {
 	t.Helper()
+	return startChanged(t, listen, transport, more, to, func(*Leaves) {})
+}
+
+// startChanged is startAll with other leaves.
+func startChanged(t *testing.T, listen netip.AddrPort, transport, more string, to io.Writer, change func(*Leaves)) *running {
+	t.Helper()
 	r := &running{dir: t.TempDir(), log: &lockedBuffer{}, journal: &lockedBuffer{}}
 	if to == nil {
 		to = r.journal
@@ -132,13 +138,15 @@ func startAll(t *testing.T, listen netip.AddrPort, transport, more string, to io
 	}
 	anyPort := func(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }
 	ctx, cancel := context.WithCancel(context.Background())
-	r.Server, err = New(cfg, Leaves{
+	leaves := Leaves{
 		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, ConnectionLog: to, EndpointID: EndpointID("test"),
 		ListenUDP: func(a netip.AddrPort) ([]udp.Conn, error) {
 			return udp.ListenShared(ctx, anyPort(a), 2, udp.Options{})
 		},
 		ListenTCP: func(a netip.AddrPort) (net.Listener, error) { return net.Listen("tcp", anyPort(a).String()) },
-	})
+	}
+	change(&leaves)
+	r.Server, err = New(cfg, leaves)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -191,7 +191,7 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 		p.logFailed(now, j, failedAuthentication)
 		return s.Deny(now, tellExpired)
 	}
-	lease, err := g.pool.lease(g.layout, nil, who.Name())
+	lease, err := g.pool.lease(g.layout, p.server.avoided(g), who.Name())
 	if err != nil {
 		p.ended = "denied: " + err.Error()
 		p.logFailed(now, j, failedNoAddress)

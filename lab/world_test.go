@@ -104,8 +104,11 @@ func (s *site) mirror(n *Node, addr netip.Addr) {
 }
 
 // seenAs is the address with which the client appears at a mirror, "" if it does not come through.
-func (s *site) seenAs(addr netip.Addr) string {
-	c, err := s.client.Dial("tcp", netip.AddrPortFrom(addr, mirrorPort).String(), 1500*time.Millisecond)
+func (s *site) seenAs(addr netip.Addr) string { return s.seenFrom(s.client, addr) }
+
+// seenFrom is seenAs for another node.
+func (s *site) seenFrom(n *Node, addr netip.Addr) string {
+	c, err := n.Dial("tcp", netip.AddrPortFrom(addr, mirrorPort).String(), 1500*time.Millisecond)
 	if err != nil {
 		return ""
 	}

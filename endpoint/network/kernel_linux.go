@@ -17,6 +17,7 @@ import (
 	"sync"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/platform"
@@ -41,21 +42,33 @@ type Kernel struct {
 	queues []platform.TUN // of one TUN device
 	shared shared
 	filter *netlink.Handle // of connection tracking
+	rtnl   *netlink.Handle // of links, addresses, routes and rules
+	tables int             // the first of our routing tables
 
 	forgetting sync.Mutex // guards leaving
 	leaving    *leavers   // those of whom the search has not begun; nil: nobody
 
-	mu     sync.Mutex
-	closed bool
-	addrs  []netip.Prefix // on the TUN
-	routes []netip.Prefix // to the TUN
-	sysctl []string       // held in shared
+	mu      sync.Mutex
+	closed  bool
+	addrs   []netip.Prefix // on the TUN
+	routes  []netip.Prefix // to the TUN
+	sysctl  []string       // held in shared
+	ways    []way
+	rules   []wayRule
+	numbers map[string]int // of associations, in ways and rules; nil: none
+	wanted  Wanted         // of the last Apply that succeeded
+	losses  losses
+
+	changes  *nl.NetlinkSocket // of links and addresses
+	watching sync.WaitGroup
 }
 
 // journal is what CleanUp needs to know after a crash.
 type journal struct {
 	ID        string `json:"id"`
 	SharedDir string `json:"shared_dir"`
+	Tables    int    `json:"tables,omitempty"` // the first of its routing tables, in the start of the machine that Boot tells
+	Boot      string `json:"boot,omitempty"`
 }
 
 var idPattern = regexp.MustCompile(`^[a-z0-9_]{1,16}$`)
@@ -85,30 +98,68 @@ func NewKernel(c KernelConfig) (Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network: connection tracking: %w", err)
 	}
-	k, err := newKernel(c, filter)
+	rtnl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		filter.Close()
+		return nil, fmt.Errorf("network: routes: %w", err)
+	}
+	changes, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+	if err != nil {
+		filter.Close()
+		rtnl.Close()
+		return nil, fmt.Errorf("network: changes of links and addresses: %w", err)
+	}
+	k := &Kernel{cfg: c, log: c.Log, shared: shared{dir: c.SharedDir, id: c.ID}, filter: filter, rtnl: rtnl, changes: changes, losses: newLosses()}
+	if err := k.open(); err != nil {
+		filter.Close()
+		rtnl.Close()
+		changes.Close()
 		return nil, err
 	}
+	k.watching.Go(k.watch)
 	return k, nil
 }
 
-func newKernel(c KernelConfig, filter *netlink.Handle) (*Kernel, error) {
-	k := &Kernel{cfg: c, log: c.Log, shared: shared{dir: c.SharedDir, id: c.ID}, filter: filter}
+// open makes the TUN, once what CleanUp must know is written.
+func (k *Kernel) open() error {
 	if err := k.free(); err != nil {
-		return nil, err
+		return err
 	}
-	b, err := json.Marshal(journal{c.ID, c.SharedDir})
+	j := journal{ID: k.cfg.ID, SharedDir: k.cfg.SharedDir, Boot: bootID()}
+	if err := j.write(k.cfg.StateDir); err != nil {
+		return err
+	}
+	undo := func(err error) error {
+		for _, q := range k.queues {
+			q.Close()
+		}
+		return errors.Join(err, CleanUp(k.cfg.StateDir))
+	}
+	var err error
+	if k.queues, err = platform.CreateTUN(k.cfg.Name, k.cfg.MTU, max(k.cfg.Queues, 1)); err != nil {
+		return undo(err)
+	}
+	link, err := k.rtnl.LinkByName(k.device())
 	if err != nil {
-		return nil, fmt.Errorf("network: journal: %w", err)
+		return undo(fmt.Errorf("network: find %s: %w", k.device(), err))
 	}
-	if err := durable.Write(filepath.Join(c.StateDir, journalName), b, 0o600); err != nil {
-		return nil, fmt.Errorf("network: journal: %w", err)
+	k.tables = waysOf(link.Attrs().Index)
+	j.Tables = k.tables
+	if err := j.write(k.cfg.StateDir); err != nil {
+		return undo(err)
 	}
-	if k.queues, err = platform.CreateTUN(c.Name, c.MTU, max(c.Queues, 1)); err != nil {
-		return nil, errors.Join(err, CleanUp(c.StateDir))
+	return nil
+}
+
+func (j journal) write(dir string) error {
+	b, err := json.Marshal(j)
+	if err != nil {
+		return fmt.Errorf("network: journal: %w", err)
 	}
-	return k, nil
+	if err := durable.Write(filepath.Join(dir, journalName), b, 0o600); err != nil {
+		return fmt.Errorf("network: journal: %w", err)
+	}
+	return nil
 }
 
 // free makes sure that no running endpoint has our id.
@@ -186,9 +237,18 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 			k.routes = append(k.routes, c)
 		}
 	}
-	if err := k.replaceTable(w); err != nil {
+	numbers, err := k.number(w)
+	if err != nil {
 		return err
 	}
+	ways, rules := k.waysFor(w, numbers)
+	if err := k.addWays(ways, rules); err != nil {
+		return err
+	}
+	if err := k.replaceTable(w, numbers); err != nil {
+		return err
+	}
+	k.numbers, k.wanted = numbers, w
 	// From here on the new state is served; what follows only tidies up.
 	var errs []error
 	for _, c := range k.routes {
@@ -206,10 +266,12 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 			errs = append(errs, k.shared.release(s))
 		}
 	}
+	errs = append(errs, k.dropWays(ways, rules))
 	k.addrs, k.routes, k.sysctl = addrs, routes, sysctls
 	if err := errors.Join(errs...); err != nil {
 		k.log.Warn("something old stays behind", "err", err)
 	}
+	k.look()
 	return nil
 }
 
@@ -217,8 +279,8 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 // and returns the settings that it holds.
 func (k *Kernel) forward(w Wanted) ([]string, error) {
 	var held []string
-	hold := func(path string) error {
-		if err := k.shared.hold(path, "1"); err != nil {
+	hold := func(path, value string) error {
+		if err := k.shared.hold(path, value); err != nil {
 			return err
 		}
 		held = append(held, path)
@@ -234,8 +296,17 @@ func (k *Kernel) forward(w Wanted) ([]string, error) {
 			return nil, err
 		}
 		for _, name := range interfaces {
-			if err := hold("net/ipv4/conf/" + name + "/forwarding"); err != nil {
+			if err := hold("net/ipv4/conf/"+name+"/forwarding", "1"); err != nil {
 				return nil, err
+			}
+		}
+		if w.apart() {
+			for _, a := range w.Associations {
+				if a.Interface != "" && !slices.Contains(held, reversePath(a.Interface)) && (k.strict(a.Interface) || slices.Contains(k.sysctl, reversePath(a.Interface))) {
+					if err := hold(reversePath(a.Interface), "2"); err != nil {
+						return nil, err
+					}
+				}
 			}
 		}
 	}
@@ -246,15 +317,26 @@ func (k *Kernel) forward(w Wanted) ([]string, error) {
 				return nil, err
 			}
 			for _, name := range interfaces {
-				if err := hold("net/ipv6/conf/" + name + "/force_forwarding"); err != nil {
+				if err := hold("net/ipv6/conf/"+name+"/force_forwarding", "1"); err != nil {
 					return nil, err
 				}
 			}
-		} else if err := hold("net/ipv6/conf/all/forwarding"); err != nil {
+		} else if err := hold("net/ipv6/conf/all/forwarding", "1"); err != nil {
 			return nil, err
 		}
 	}
 	return held, nil
+}
+
+// reversePath is the setting by which an interface refuses packets from where the machine's routes do not lead by it, as answers may
+// come that took a way of their own: 1 refuses them, 2 only those from nowhere (ip-sysctl.rst of Linux).
+func reversePath(name string) string { return "net/ipv4/conf/" + name + "/rp_filter" }
+
+// strict says whether an interface does that. The higher of its own value and that of all counts.
+func (k *Kernel) strict(name string) bool {
+	own, _ := getSysctl(reversePath(name))
+	all, _ := getSysctl(reversePath("all"))
+	return max(own, all) == "1"
 }
 
 // interfaces are where w's networks are, named or found by the OS's routes.
@@ -352,12 +434,17 @@ func (l *leavers) has(family netlink.InetFamily) bool {
 // Close implements Network.
 func (k *Kernel) Close() error {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
+	already := k.closed
+	k.closed = true
+	k.mu.Unlock()
+	if already {
 		return nil
 	}
-	k.closed = true
+	k.changes.Close()
+	k.watching.Wait()
+	close(k.losses.ch)
 	k.filter.Close()
+	k.rtnl.Close()
 	// The TUN takes its addresses and routes along. It goes before the table, so
 	// that no packet passes unfiltered.
 	var errs []error
@@ -368,7 +455,7 @@ func (k *Kernel) Close() error {
 }
 
 // CleanUp removes what a crashed Kernel network with this state directory left
-// behind: its table and its hold on forwarding. Nothing left behind is no error.
+// behind: its tables, its routing rules and its hold on forwarding. Nothing left behind is no error.
 func CleanUp(stateDir string) error {
 	path := filepath.Join(stateDir, journalName)
 	b, err := os.ReadFile(path)
@@ -382,7 +469,11 @@ func CleanUp(stateDir string) error {
 	if err := json.Unmarshal(b, &j); err != nil || !idPattern.MatchString(j.ID) || !filepath.IsAbs(j.SharedDir) {
 		return fmt.Errorf("network: journal %s cannot be read: remove the nftables table inet %s… by hand, then the file", path, tablePrefix)
 	}
-	if err := errors.Join(nft.Delete(tablePrefix+j.ID), (&shared{dir: j.SharedDir, id: j.ID}).releaseAll()); err != nil {
+	var ways error
+	if j.Tables >= wayTables && j.Boot == bootID() {
+		ways = cleanWays(j.Tables)
+	}
+	if err := errors.Join(nft.Delete(tablePrefix+j.ID), ways, (&shared{dir: j.SharedDir, id: j.ID}).releaseAll()); err != nil {
 		return fmt.Errorf("network: clean up %s: %w", j.ID, err)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

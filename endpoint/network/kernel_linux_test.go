@@ -33,8 +33,8 @@ import (
 )
 
 // inNamespaces runs do on a thread in a namespace E joined by a veth to another
-// one, T: E has eth1 10.0.0.1/24, 10.0.0.5, fd00::1, fd00::5; T has 10.0.0.9 and
-// 10.0.9.9, fd00::9. T's servers tell each caller its address.
+// one, T: E has eth1 10.0.0.1/24, 10.0.0.5, fd00::1, fd00::5; T has 10.0.0.9,
+// 10.0.9.9 and fd00::9, and 10.9.9.9 and fd09::9, of which E knows nothing. T's servers tell each caller its address.
 func inNamespaces(t *testing.T, do func(t *testing.T)) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -81,8 +81,8 @@ func inNamespaces(t *testing.T, do func(t *testing.T)) {
 		must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth1"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(target))}))
 		up("eth1", "10.0.0.1/24", "10.0.0.5/24", "fd00::1/64", "fd00::5/64")
 		must(netns.Set(target))
-		up("eth0", "10.0.0.9/24", "10.0.9.9/32", "169.254.169.254/32", "fd00::9/64")
-		for _, addr := range []string{"10.0.0.9:7", "10.0.9.9:7", "169.254.169.254:7", "[fd00::9]:7"} {
+		up("eth0", "10.0.0.9/24", "10.0.9.9/32", "169.254.169.254/32", "10.9.9.9/32", "fd00::9/64", "fd09::9/128")
+		for _, addr := range []string{"10.0.0.9:7", "10.0.9.9:7", "169.254.169.254:7", "10.9.9.9:7", "[fd00::9]:7", "[fd09::9]:7"} {
 			l, err := net.Listen("tcp", addr)
 			must(err)
 			tellAddress(t, l)
@@ -130,14 +130,14 @@ func state(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	for _, args := range [][]string{{"nft", "list", "ruleset"}, {"ip", "route", "show", "table", "all"}, {"ip", "-6", "route", "show", "table", "all"},
-		{"ip", "-o", "addr"}, {"ip", "rule"}} {
+		{"ip", "-o", "addr"}, {"ip", "rule"}, {"ip", "-6", "rule"}} {
 		out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %v: %s", args, err, out)
 		}
 		fmt.Fprintf(&b, "%v:\n%s", args, out)
 	}
-	for _, name := range []string{"net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding", "net/ipv4/conf/eth1/forwarding",
+	for _, name := range []string{"net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding", "net/ipv4/conf/eth1/forwarding", "net/ipv4/conf/eth1/rp_filter", "net/ipv4/conf/eth2/rp_filter",
 		"net/ipv6/conf/all/forwarding", "net/ipv6/conf/eth1/forwarding", "net/ipv6/conf/eth1/force_forwarding"} {
 		v, err := getSysctl(name)
 		fmt.Fprintln(&b, name, v, err != nil)

@@ -31,6 +31,9 @@ type Network interface {
 	// an address next must not hear the answers to the one before. Any goroutine; nothing
 	// after Close.
 	Forget(clients ...netip.Addr)
+	// Losses tells which associations cannot carry packets, and why, whenever that changes: by Subnet, all of them, the newest
+	// only. It is always the same channel, for one reader; Close closes it.
+	Losses() <-chan map[string]string
 	// Close undoes everything that Apply did and waits for the Network's goroutines.
 	Close() error
 }
@@ -58,6 +61,11 @@ type Association struct {
 	// Interface is where the target network is ("eth1"). Empty: the OS's routes
 	// decide, as they always do for Userspace.
 	Interface string
+	// Ranges are the subnet's own, which are on the Interface's link.
+	Ranges []netip.Prefix
+	// Via are gateways in Ranges, one for each family at most, which lead to Networks and to the Routes through this
+	// association. Where there is none the OS's routes decide, as they always do for Userspace.
+	Via []netip.Addr
 	// Networks are the ranges reachable through it.
 	Networks []netip.Prefix
 	// Restricted says that its clients begin nothing but what one of Permits names; what is open goes on when they
@@ -152,6 +160,11 @@ func (w Wanted) Check() error {
 		}
 		if a.Source6.IsValid() && (!a.Source6.Is6() || a.Source.Is6() || a.Plain6) {
 			return wrong("subnet %s: a second source address for IPv6, %s", a.Subnet, a.Source6)
+		}
+		for _, v := range a.Via {
+			if a.Interface == "" || !containsAddr(a.Ranges, v) {
+				return wrong("subnet %s: gateway %s needs an interface, and a range that it is in", a.Subnet, v)
+			}
 		}
 	}
 	for _, r := range w.Routes {

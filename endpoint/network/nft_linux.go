@@ -20,11 +20,12 @@ import (
 //	             and to hidden ranges only where an association names them;
 //	             to the TUN only answers
 //	             what is new besides only where a security group permits it
+//	prerouting:  from the TUN the mark of the association (ways_linux.go), where there are several
 //	input:       from the TUN ping to the gateways, and what an association names
 //	egress_0…:   the security groups of one association, which jumps there
 //	postrouting: source NAT of each slice to its association's address; the
 //	             source port stays where it is free
-func (k *Kernel) replaceTable(w Wanted) error {
+func (k *Kernel) replaceTable(w Wanted, numbers map[string]int) error {
 	c, err := nft.Open()
 	if err != nil {
 		return fmt.Errorf("network: %w", err)
@@ -42,6 +43,21 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	}
 	fromTUN := nft.Device(expr.MetaKeyIIFNAME, k.device(), true)
 	toTUN := nft.Device(expr.MetaKeyOIFNAME, k.device(), true)
+	// by restricts a rule to the way of an association: its interface, and its own clients.
+	by := func(a Association) []expr.Any {
+		if n := numbers[a.Subnet]; n != 0 {
+			return append(out(a.Interface), nft.Number(expr.MetaKeyMARK, wayMark|uint32(n), true)...)
+		}
+		return out(a.Interface)
+	}
+	if numbers != nil {
+		prerouting := nft.Chain(c, table, "prerouting", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityMangle)
+		for _, a := range w.Associations {
+			for _, m := range among(a.Slices, false) {
+				prerouting(fromTUN, m.Exprs, nft.SetMark(wayMark|uint32(numbers[a.Subnet])))
+			}
+		}
+	}
 
 	// No way from client to client, and none to the machine's credentials, however wide
 	// a range or route is.
@@ -50,7 +66,7 @@ func (k *Kernel) replaceTable(w Wanted) error {
 		for _, a := range w.Associations {
 			for _, n := range a.Networks {
 				if names(n, h) {
-					forward(fromTUN, out(a.Interface), nft.InRange(n, true), nft.Verdict(expr.VerdictAccept))
+					forward(fromTUN, by(a), nft.InRange(n, true), nft.Verdict(expr.VerdictAccept))
 				}
 			}
 		}
@@ -63,11 +79,11 @@ func (k *Kernel) replaceTable(w Wanted) error {
 	for _, a := range w.Associations {
 		byName[a.Subnet] = a
 		for _, n := range a.Networks {
-			forward(fromTUN, out(a.Interface), nft.InRange(n, true), nft.Verdict(expr.VerdictAccept))
+			forward(fromTUN, by(a), nft.InRange(n, true), nft.Verdict(expr.VerdictAccept))
 		}
 	}
 	for _, r := range w.Routes {
-		forward(fromTUN, out(byName[r.Association].Interface), nft.InRange(r.Destination, true), nft.Verdict(expr.VerdictAccept))
+		forward(fromTUN, by(byName[r.Association]), nft.InRange(r.Destination, true), nft.Verdict(expr.VerdictAccept))
 	}
 	forward(fromTUN, nft.Verdict(expr.VerdictDrop))
 	forward(toTUN, established(), nft.Verdict(expr.VerdictAccept))

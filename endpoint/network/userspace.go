@@ -87,6 +87,9 @@ type Userspace struct {
 	demo   *demo
 	ping   pinger
 
+	wanted Wanted // of the last Apply; under mu, as the next
+	losses losses
+
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	buffers sync.Pool
@@ -124,7 +127,7 @@ func NewUserspace(c UserspaceConfig) (*Userspace, error) {
 	}
 	u := &Userspace{log: c.Log, limits: c.Limits.withDefaults(), link: userspace.NewLink(c.MTU),
 		local: &locals{list: net.InterfaceAddrs}, flows: map[*flow]struct{}{}, echos: map[echoKey]*flow{},
-		count: map[string]int{}, byPeer: map[netip.Addr]int{}}
+		count: map[string]int{}, byPeer: map[netip.Addr]int{}, losses: newLosses()}
 	u.buffers.New = func() any { b := make([]byte, 64<<10); return &b }
 	u.ctx, u.cancel = context.WithCancel(context.Background())
 	own := make([]netip.AddrPort, 0, len(c.Own))
@@ -146,6 +149,7 @@ func NewUserspace(c UserspaceConfig) (*Userspace, error) {
 	}
 	u.demo = newDemo(c.Log)
 	u.ping = newPinger()
+	u.wg.Go(u.watch)
 	return u, nil
 }
 
@@ -209,12 +213,51 @@ func (u *Userspace) Apply(_ context.Context, w Wanted) error {
 		return os.ErrClosed
 	}
 	u.policy.Store(newPolicy(w, u.policy.Load().own))
+	u.wanted = w
+	u.look()
 	for f := range u.flows {
 		if !u.permits(f.dst) {
 			f.cancel()
 		}
 	}
 	return nil
+}
+
+// Losses implements Network.
+func (u *Userspace) Losses() <-chan map[string]string { return u.losses.ch }
+
+// lookTime is how often the machine's addresses are compared with the associations'.
+const lookTime = 5 * time.Second
+
+// watch looks until Close.
+func (u *Userspace) watch() {
+	again := time.NewTicker(lookTime)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+		case <-u.ctx.Done():
+			return
+		}
+		u.mu.Lock()
+		if !u.closed {
+			u.look()
+		}
+		u.mu.Unlock()
+	}
+}
+
+// look finds which associations have lost their address. Under mu.
+func (u *Userspace) look() {
+	mine := map[netip.Addr]bool{}
+	for _, a := range u.wanted.Associations {
+		for _, s := range []netip.Addr{a.Source, a.Source6} {
+			if s.IsValid() {
+				mine[s], _ = u.local.has(s)
+			}
+		}
+	}
+	u.losses.tell(u.wanted, mine, func(Association) string { return "" })
 }
 
 // Forget implements Network.
@@ -243,6 +286,7 @@ func (u *Userspace) Close() error {
 	u.stack.Close() // ends handshakes of clients that have gone, which wg waits for
 	u.wg.Wait()
 	u.stack.Wait()
+	close(u.losses.ch)
 	return nil
 }
 

@@ -1,0 +1,288 @@
+package network
+
+import (
+	"net"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// secondWay adds eth2 to E, 10.0.1.1/24 and 10.0.1.5, fd01::1 and fd01::5, with another target behind it: 10.0.1.9, fd01::9. Both targets have 10.9.9.9
+// and fd09::9; the machine's own route leads to the first one's 10.9.9.9, and to no fd09::9.
+func secondWay(t *testing.T) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	here, err := netns.Get()
+	must(err)
+	t.Cleanup(func() { here.Close() })
+	other, err := netns.New()
+	must(err)
+	t.Cleanup(func() { other.Close() })
+	must(netns.Set(here))
+	must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth2"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(other))}))
+	addrs := func(name string, list ...string) {
+		t.Helper()
+		l, err := netlink.LinkByName(name)
+		must(err)
+		must(setSysctl("net/ipv6/conf/"+name+"/addr_gen_mode", "1"))
+		for _, s := range list {
+			a, err := netlink.ParseAddr(s)
+			must(err)
+			if a.IP.To4() == nil {
+				a.Flags = unix.IFA_F_NODAD
+			}
+			must(netlink.AddrAdd(l, a))
+		}
+		must(netlink.LinkSetUp(l))
+	}
+	addrs("eth2", "10.0.1.1/24", "10.0.1.5/24", "fd01::1/64", "fd01::5/64")
+	must(setSysctl(reversePath("eth1"), "1"))
+	must(setSysctl(reversePath("eth2"), "1"))
+	must(netns.Set(other))
+	addrs("lo")
+	addrs("eth0", "10.0.1.9/24", "10.9.9.9/32", "fd01::9/64", "fd09::9/128")
+	for _, addr := range []string{"10.9.9.9:7", "[fd09::9]:7"} {
+		l, err := net.Listen("tcp", addr)
+		must(err)
+		tellAddress(t, l)
+	}
+	must(netns.Set(here))
+	must(netlink.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix("10.9.0.0/16")), Gw: net.IPv4(10, 0, 0, 9)}))
+}
+
+// waysWanted are two associations with the same destinations, the client's slice being of the second.
+func waysWanted() Wanted {
+	p, a := netip.MustParsePrefix, netip.MustParseAddr
+	w := Wanted{ClientCIDR: p("10.64.0.0/22"), ClientCIDR6: p("fd64::/64"), Gateways: []netip.Prefix{p("10.64.0.1/27"), p("10.64.0.33/27")}}
+	for _, s := range []struct{ name, slice, source, device, own, gateway string }{
+		{"subnet-a", "10.64.0.32/27", "10.0.0.5", "eth1", "10.0.0.0/24", "10.0.0.9"}, {"subnet-b", "10.64.0.0/27", "10.0.1.5", "eth2", "10.0.1.0/24", "10.0.1.9"},
+		{"six-a", "fd64::8000/113", "fd00::5", "eth1", "fd00::/64", "fd00::9"}, {"six-b", "fd64::/113", "fd01::5", "eth2", "fd01::/64", "fd01::9"},
+	} {
+		w.Associations = append(w.Associations, Association{Subnet: s.name, Slices: []netip.Prefix{p(s.slice)}, Source: a(s.source), Interface: s.device,
+			Ranges: []netip.Prefix{p(s.own)}, Via: []netip.Addr{a(s.gateway)}, Networks: []netip.Prefix{p("10.0.0.0/16"), p("fd00::/15")}})
+		for _, dst := range []string{"10.9.9.0/24", "fd09::/16"} {
+			w.Routes = append(w.Routes, Route{p(dst), s.name})
+		}
+	}
+	return w
+}
+
+// TestKernelWays: each association's clients leave by its own interface, with its address, wherever the machine's routes lead.
+func TestKernelWays(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		secondWay(t)
+		dir, shared := t.TempDir(), t.TempDir()
+		before := state(t)
+		k := openKernel(t, "ways", dir, shared)
+		w := waysWanted()
+		check := func(four, six string) {
+			t.Helper()
+			if err := k.Apply(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+			k.Forget(clientAddr, clientAddr6)
+			p := join(t, k)
+			for addr, want := range map[string]string{"10.9.9.9:7": four, "[fd09::9]:7": six} {
+				if got, err := p.ask(addr); err != nil || got != want {
+					t.Errorf("%s saw %s, %v instead of %s", addr, got, err, want)
+				}
+			}
+		}
+		check("10.0.1.5", "[fd01::5]")
+		for _, device := range []string{"eth1", "eth2"} {
+			if v, _ := getSysctl(reversePath(device)); v != "2" {
+				t.Errorf("%s refuses answers by another way than the machine's routes: %s", device, v)
+			}
+		}
+		k.Close()
+		waitState(t, before)
+
+		// The other way round.
+		k = openKernel(t, "ways", dir, shared)
+		a := w.Associations
+		for i := range a {
+			if i%2 == 0 {
+				a[i].Slices, a[i+1].Slices = a[i+1].Slices, a[i].Slices
+			}
+		}
+		check("10.0.0.5", "[fd00::5]")
+
+		// What is not wanted any more goes, and what stays is the same.
+		w.Routes = w.Routes[1:]
+		w.Associations[0].Via = []netip.Addr{netip.MustParseAddr("10.0.0.8")}
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		table := func(n int) string {
+			out, err := exec.Command("ip", "route", "show", "table", strconv.Itoa(k.(*Kernel).tables+n)).CombinedOutput()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(out)
+		}
+		if got := table(1); got != "10.0.0.0/24 dev eth1 scope link \n10.0.0.0/16 via 10.0.0.8 dev eth1 onlink \n" &&
+			got != "10.0.0.0/16 via 10.0.0.8 dev eth1 onlink \n10.0.0.0/24 dev eth1 scope link \n" {
+			t.Errorf("subnet-a: %s", got)
+		}
+		if got := table(2); !strings.Contains(got, "10.9.9.0/24 via 10.0.1.9 dev eth2") {
+			t.Errorf("subnet-b: %s", got)
+		}
+		w.Routes, w.Associations = nil, w.Associations[1:2]
+		w.Associations[0].Via = nil
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		if s := state(t); strings.Contains(s, "20179") || strings.Contains(s, "prerouting") || table(2) != "" {
+			t.Errorf("a single association has a way of its own: %s", s)
+		}
+		if v, _ := getSysctl(reversePath("eth1")); v != "1" {
+			t.Errorf("rp_filter of eth1 is %s", v)
+		}
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+		waitState(t, before)
+	})
+}
+
+// After a crash rules and tables go with the next start, or by hand; those of another endpoint stay.
+func TestKernelWaysCrash(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		secondWay(t)
+		shared, dir1, dir2 := t.TempDir(), t.TempDir(), t.TempDir()
+		before := state(t)
+		two := openKernel(t, "two", dir2, shared)
+		w := waysWanted()
+		w.ClientCIDR, w.ClientCIDR6, w.Gateways, w.Associations, w.Routes = netip.MustParsePrefix("10.68.0.0/22"), netip.Prefix{}, nil, w.Associations[:2], w.Routes[:2]
+		for i := range w.Associations {
+			w.Associations[i].Slices = nil
+		}
+		if err := two.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		middle := state(t)
+		one := openKernel(t, "one", dir1, shared)
+		if err := one.Apply(t.Context(), waysWanted()); err != nil {
+			t.Fatal(err)
+		}
+		if s := state(t); strings.Count(s, "20179:") != 10 {
+			t.Errorf("there are not ten rules: %s", s)
+		}
+		dead := one.(*Kernel)
+		dead.changes.Close() // who is dead puts nothing back
+		dead.watching.Wait()
+		closeQueues(one)
+		if err := CleanUp(dir1); err != nil {
+			t.Fatal(err)
+		}
+		waitState(t, middle)
+		if err := two.Close(); err != nil {
+			t.Fatal(err)
+		}
+		waitState(t, before)
+	})
+}
+
+// TestKernelLosses: an association is lost with its interface, the link of it, or its address, and comes back with its way.
+func TestKernelLosses(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		secondWay(t)
+		k := openKernel(t, "losses", t.TempDir(), t.TempDir())
+		w := waysWanted()
+		w.Associations[3].Source = netip.MustParseAddr("fd01::77") // never there: another machine may answer for it
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		tells := func(what string, want ...string) {
+			t.Helper()
+			for {
+				select {
+				case got := <-k.Losses():
+					var list []string
+					for _, a := range w.Associations {
+						if got[a.Subnet] != "" {
+							list = append(list, a.Subnet+": "+got[a.Subnet])
+						}
+					}
+					if slices.Equal(list, want) {
+						return
+					}
+				case <-time.After(10 * time.Second):
+					t.Fatalf("%s: it does not tell %v", what, want)
+				}
+			}
+		}
+		eth2, err := netlink.LinkByName("eth2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, err := netlink.ParseAddr("10.0.1.5/24")
+		if err != nil {
+			t.Fatal(err)
+		}
+		do := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		do(netlink.AddrDel(eth2, address))
+		tells("address gone", "subnet-b: address 10.0.1.5 is not on this machine any more")
+		do(netlink.AddrAdd(eth2, address))
+		tells("address back")
+		sorted := func() []string { // the order of rules and addresses may be another one
+			lines := strings.Split(state(t), "\n")
+			slices.Sort(lines)
+			return lines
+		}
+		whole := sorted()
+		do(netlink.LinkSetDown(eth2))
+		tells("down", "subnet-b: interface eth2 is down", "six-b: interface eth2 is down")
+		if s := state(t); strings.Count(s, "20179:") != 4 {
+			t.Errorf("the rules of the lost ones are there: %s", s)
+		}
+		do(netlink.LinkSetUp(eth2))
+		for _, a := range []string{"fd01::1/64", "fd01::5/64"} { // the kernel takes them away with the link
+			addr, err := netlink.ParseAddr(a)
+			do(err)
+			addr.Flags = unix.IFA_F_NODAD
+			do(netlink.AddrReplace(eth2, addr))
+		}
+		tells("up")
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			now := sorted()
+			if slices.Equal(now, whole) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("before:\n%s\nafter:\n%s", strings.Join(whole, "\n"), strings.Join(now, "\n"))
+			}
+		}
+		p := join(t, k)
+		if got, err := p.ask("10.9.9.9:7"); err != nil || got != "10.0.1.5" {
+			t.Errorf("through the one that is back: %s, %v", got, err)
+		}
+		do(netlink.LinkDel(eth2))
+		tells("gone", "subnet-b: interface eth2 is gone", "six-b: interface eth2 is gone")
+		do(k.Close())
+		if _, open := <-k.Losses(); open {
+			t.Error("the channel is open")
+		}
+		if s := state(t); strings.Contains(s, "20179:") || strings.Contains(s, "table 5") {
+			t.Errorf("it is not undone:\n%s", s)
+		}
+	})
+}
