@@ -124,7 +124,7 @@ func placeOf(id int) netip.AddrPort {
 }
 
 // inPlace gives s an established client, with the tunnel address at offset id, and returns the client's end.
-func inPlace(t *testing.T, s *Server, pki *ovpntest.PKI, id int, client ovpn.Config, conn udp.Conn) *ovpn.Data {
+func inPlace(t testing.TB, s *Server, pki *ovpntest.PKI, id int, client ovpn.Config, conn udp.Conn) *ovpn.Data {
 	t.Helper()
 	client.TLS = pki.ClientTLS("c")
 	pair := ovpntest.NewPair(t, client, ovpn.Config{TLS: pki.ServerTLS(), PeerID: uint32(id)}, ovpntest.Noise{}, uint64(id))
