@@ -27,6 +27,10 @@ type crowd struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
+
+	asks  netip.Addr           // whom all of them ping ten times in a second; invalid: nobody
+	mu    sync.Mutex           // guards heard
+	heard map[string]time.Time // when the last answer came, by tunnel address
 }
 
 func newCrowd(s *site, ca *authority) *crowd {
@@ -37,6 +41,7 @@ func newCrowd(s *site, ca *authority) *crowd {
 		InsecureSkipVerify: true, // the server has a name, but no host name; who it is does not matter here
 		MinVersion:         tls.VersionTLS12}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.heard = map[string]time.Time{}
 	return c
 }
 
@@ -95,6 +100,8 @@ func (c *crowd) live(conn net.Conn, cfg *tls.Config, up chan<- error) {
 		return
 	}
 	inbox := make(chan []byte, 64)
+	ended, stop := context.WithCancel(c.ctx)
+	defer stop()
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		buf := make([]byte, 2048)
@@ -102,6 +109,9 @@ func (c *crowd) live(conn net.Conn, cfg *tls.Config, up chan<- error) {
 			n, err := conn.Read(buf)
 			if err != nil {
 				return
+			}
+			if n > 0 && ovpnData(buf[0]) {
+				c.answered(s.Data(), buf[:n])
 			}
 			if n == 0 || ovpnData(buf[0]) {
 				continue
@@ -118,6 +128,9 @@ func (c *crowd) live(conn net.Conn, cfg *tls.Config, up chan<- error) {
 		Handle: func(_ time.Time, _ *ovpn.Session, ev ovpn.Event) error {
 			switch ev := ev.(type) {
 			case ovpn.PushReply:
+				if c.asks.IsValid() {
+					reader.Go(func() { c.ask(ended, s.Data(), conn, ev.Reply.Address.Addr()) })
+				}
 				tell(nil)
 			case ovpn.AuthFailed:
 				return errors.New("refused: " + ev.Reason)
@@ -125,12 +138,78 @@ func (c *crowd) live(conn net.Conn, cfg *tls.Config, up chan<- error) {
 			return nil
 		},
 	})
+	stop()
 	conn.Close()
 	reader.Wait()
 	if err == nil {
 		err = errors.New("ended")
 	}
 	tell(err)
+}
+
+// ask pings until ctx ends.
+func (c *crowd) ask(ctx context.Context, data *ovpn.Data, conn net.Conn, me netip.Addr) {
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for {
+		if packet, _ := data.Seal(time.Now(), nil, 0, &ovpn.List{echoRequest(me, c.asks)}, nil); len(packet) > 0 {
+			conn.Write(packet) // what is lost is asked again
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// echoRequest is a ping over IPv4 (RFC 792).
+func echoRequest(from, to netip.Addr) []byte {
+	b := make([]byte, 28)
+	b[0], b[3], b[8], b[9] = 0x45, 28, 64, 1
+	copy(b[12:], from.AsSlice())
+	copy(b[16:], to.AsSlice())
+	b[20], b[25], b[27] = 8, from.As4()[3], from.As4()[2]
+	for _, part := range [][]byte{b[:20], b[20:]} {
+		var sum uint32
+		for i := 0; i < len(part); i += 2 {
+			sum += uint32(part[i])<<8 | uint32(part[i+1])
+		}
+		sum = ^(sum>>16 + sum&0xffff)
+		at := 10
+		if len(part) == 8 {
+			at = 2
+		}
+		part[at], part[at+1] = byte(sum>>8), byte(sum)
+	}
+	return b
+}
+
+// answered takes a data packet.
+func (c *crowd) answered(data *ovpn.Data, packet []byte) {
+	list := [][]byte{append(make([]byte, 0, len(packet)+64), packet...)}
+	if n, _ := data.Open(time.Now(), list); n == 0 || len(list[0]) < 28 || list[0][20] != 0 {
+		return
+	}
+	to := netip.AddrFrom4([4]byte(list[0][16:20])).String()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.heard[to] = time.Now()
+}
+
+// since is how many clients have heard an answer after a moment, and when the last answer came.
+func (c *crowd) since(t time.Time) (clients int, last time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, at := range c.heard {
+		if at.After(t) {
+			clients++
+		}
+		if at.After(last) {
+			last = at
+		}
+	}
+	return clients, last
 }
 
 // ovpnData says whether a packet's first byte is that of a data packet (opcodes 6 and 9).
