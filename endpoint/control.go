@@ -40,7 +40,7 @@ const maxRequest = 64 << 10
 // Connection is one established client, or one that was, as the control socket shows it.
 type Connection struct {
 	ID        string     `json:"id"`
-	Endpoint  string     `json:"endpoint,omitempty"` // where the process has several
+	Endpoint  string     `json:"endpoint,omitempty"` // where the process has the API, and may have several
 	Client    string     `json:"client"`             // user name, else the certificate's common name
 	Username  string     `json:"username,omitempty"`
 	Cert      string     `json:"common_name,omitempty"`

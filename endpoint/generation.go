@@ -315,8 +315,6 @@ func (c *Config) Fixed(next Config) string {
 		return "network"
 	case c.TunMTU != next.TunMTU:
 		return "tun_mtu"
-	case c.ConnectionLog != next.ConnectionLog:
-		return "connection_log"
 	case c.Metrics != next.Metrics:
 		return "metrics"
 	}

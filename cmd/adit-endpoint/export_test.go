@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,8 @@ func up(t *testing.T, args ...string) (stop func()) {
 		}
 	})
 	t.Cleanup(stop)
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), "listening on "); time.Sleep(10 * time.Millisecond) {
+	ready := regexp.MustCompile("listening on |EC2 API: ")
+	for end := time.Now().Add(20 * time.Second); !ready.MatchString(out.String()); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("up %v: %s", args, out)
 		}

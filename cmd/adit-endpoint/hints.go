@@ -52,6 +52,8 @@ func hints(err error) []string {
 		return []string{"a file is in the way; choose another directory with --data DIR"}
 	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOSPC):
 		return []string{"choose a directory with room where files can be written: --data DIR"}
+	case errors.Is(err, syscall.EADDRINUSE):
+		return []string{"another program uses this port; stop it, or choose another one"}
 	case errors.Is(err, fs.ErrNotExist):
 		return []string{"check the name; adit-endpoint up makes what it needs in its data directory"}
 	}

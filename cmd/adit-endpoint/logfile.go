@@ -180,6 +180,14 @@ func (c connectionLog) reopen() error {
 	return c.file.reopen()
 }
 
+// lost is how many lines were taken and lost.
+func (c connectionLog) lost() uint64 {
+	if to, ok := c.to.(interface{ Lost() uint64 }); ok {
+		return to.Lost()
+	}
+	return 0
+}
+
 func (c connectionLog) close() {
 	if c.end != nil {
 		c.end()

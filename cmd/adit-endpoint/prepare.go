@@ -12,12 +12,12 @@ import (
 // preparePKI makes what is missing of the endpoint's own PKI, when it is used,
 // and writes the client's profile. It says whether there is such a profile.
 func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err error) {
-	if len(cfg.Listen) == 0 { // all endpoints are the API's
-		return false, prepareAPI(cfg)
+	if err := prepareAPI(cfg); err != nil || len(cfg.Listen) == 0 { // without Listen, all endpoints are the API's
+		return false, err
 	}
 	mutual, _, _ := cfg.Methods()
 	ownCA := mutual != nil && mutual.CA == ""
-	ownServer := cfg.ServerCertificate.Cert == "" || cfg.OwnAPICertificates()
+	ownServer := cfg.ServerCertificate.Cert == ""
 	ownWrap := cfg.ControlWrap.Type == "tls-crypt-v2" && cfg.ControlWrap.Key == ""
 	if !ownCA && !ownServer && !ownWrap {
 		return false, nil
@@ -94,16 +94,20 @@ func prepareAPI(cfg *endpoint.Config) error {
 	if err := p.Recover(); err != nil {
 		return err
 	}
-	if p.Exists() {
-		return nil
+	fresh := !p.Exists()
+	if fresh {
+		if err := p.Init(pki.Options{}); err != nil {
+			return err
+		}
 	}
-	if err := p.Init(pki.Options{}); err != nil {
-		return err
+	if !fileExists(p.CertFile(endpoint.ServerName)) {
+		if _, err := p.Server(endpoint.ServerName, pki.Options{}); err != nil {
+			return err
+		}
 	}
-	if _, err := p.Server(endpoint.ServerName, pki.Options{}); err != nil {
-		return err
+	if fresh {
+		_, err = p.Client(clientName, pki.Options{})
 	}
-	_, err = p.Client(clientName, pki.Options{})
 	return err
 }
 

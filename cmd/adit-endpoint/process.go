@@ -108,8 +108,16 @@ func free(addr netip.AddrPort, transport string) bool {
 	return err == nil
 }
 
-// AllConnections implements endpoint.Controlled.
-func (p *process) AllConnections() []endpoint.Connection { return p.fleet.AllConnections() }
+// AllConnections implements endpoint.Controlled. Without the API there is one endpoint, which need not be named.
+func (p *process) AllConnections() []endpoint.Connection {
+	list := p.fleet.AllConnections()
+	if p.model == nil {
+		for i := range list {
+			list[i].Endpoint = ""
+		}
+	}
+	return list
+}
 
 // TerminateAll implements endpoint.Controlled.
 func (p *process) TerminateAll(connection, user string) []string {
@@ -130,11 +138,12 @@ func (p *process) ConfigOf(id string) (endpoint.Config, error) {
 	return cfg, nil
 }
 
-// Reload implements endpoint.Controlled: everything, or nothing of it.
+// Reload implements endpoint.Controlled. The file's own endpoint and what the API's need of the file are looked at first: then
+// an endpoint of the API that cannot follow runs as before, and the error names it.
 func (p *process) Reload(ctx context.Context) (reset int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.fleet.Reopen()
+	p.fleet.Reopen() // also when the file is not to be followed: who rotates logs does not care
 	cfg, err := p.load()
 	if err != nil {
 		return 0, err
@@ -214,7 +223,7 @@ func (o opener) open(ctx context.Context, id string, cfg endpoint.Config, histor
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fleet.Opened{}, err
 	}
-	journal, err := openConnectionLog(ctx, cfg, id, o.out, log)
+	journal, err := openJournal(ctx, cfg, id, o.out, log)
 	if err != nil {
 		return fleet.Opened{}, err
 	}
@@ -235,7 +244,7 @@ func (o opener) open(ctx context.Context, id string, cfg endpoint.Config, histor
 	}
 	srv, err := endpoint.New(cfg, endpoint.Leaves{
 		Log: log, Now: time.Now, ReadFile: os.ReadFile, Network: nw, TestIdP: provider.metadata(), SignIns: kept,
-		ConnectionLog: journal.to, EndpointID: id, History: history,
+		ConnectionLog: journal, EndpointID: id, History: history,
 		ListenUDP: func(addr netip.AddrPort) ([]udp.Conn, error) {
 			return udp.ListenShared(ctx, addr, endpoint.Shards(), udp.Options{})
 		},
@@ -251,15 +260,15 @@ func (o opener) open(ctx context.Context, id string, cfg endpoint.Config, histor
 		return fleet.Opened{}, err
 	}
 	return fleet.Opened{
-		Server: srv, Reopen: journal.reopen,
+		Server: srv, Follow: journal.follow,
 		Beside: func(ctx context.Context) { provider.serve(ctx, log) },
 		Ready: func() {
 			if id == o.own {
 				greet(o.out, cfg, o.ownClient)
-				provider.greet(o.out)
 			} else {
 				log.Info("an endpoint of the API runs", "listen", cfg.Listen, "transport", cfg.Transport)
 			}
+			provider.greet(o.out)
 		},
 		Close: func() {
 			provider.close()

@@ -24,8 +24,9 @@ type Opened struct {
 	Beside func(ctx context.Context)
 	// Ready is called once clients can come; nil: nothing.
 	Ready func()
-	// Reopen opens log files again that others have moved away; nil: nothing.
-	Reopen func() error
+	// Follow is called before each reload with the new configuration, for what the Server knows nothing of, such as where its
+	// log goes; with the one in force it opens files again. After an error there is no reload. Nil: nothing.
+	Follow func(cfg endpoint.Config) error
 	// Close is called once Run has returned; nil: nothing.
 	Close func()
 }
@@ -117,20 +118,31 @@ func (f *Fleet) Reload(ctx context.Context, id string, cfg endpoint.Config) (res
 }
 
 func (m *member) reload(ctx context.Context, cfg endpoint.Config) (reset int, err error) {
-	if reset, err = m.opened.Server.Reload(ctx, cfg); err == nil {
-		m.cfg.Store(&cfg)
+	old := *m.cfg.Load()
+	if err := m.follow(cfg); err != nil {
+		return 0, err
 	}
-	return reset, err
+	if reset, err = m.opened.Server.Reload(ctx, cfg); err != nil {
+		return 0, errors.Join(err, m.follow(old))
+	}
+	m.cfg.Store(&cfg)
+	return reset, nil
 }
 
-// Reopen has all endpoints open their log files again.
+func (m *member) follow(cfg endpoint.Config) error {
+	if m.opened.Follow == nil {
+		return nil
+	}
+	return m.opened.Follow(cfg)
+}
+
+// Reopen has all endpoints open their log files again, that others may have moved away.
 func (f *Fleet) Reopen() {
+	f.change.Lock()
+	defer f.change.Unlock()
 	for _, m := range f.all() {
-		if m.opened.Reopen == nil {
-			continue
-		}
-		if err := m.opened.Reopen(); err != nil {
-			f.l.Log.Error("the connection log cannot be opened again", "endpoint", m.id, "error", err)
+		if err := m.follow(*m.cfg.Load()); err != nil {
+			f.l.Log.Error("log files are not open again", "endpoint", m.id, "error", err)
 		}
 	}
 }
@@ -308,7 +320,7 @@ func (f *Fleet) Connections(id string) []endpoint.Connection {
 	return nil
 }
 
-// AllConnections are those of all endpoints, each with the endpoint's id when there are several.
+// AllConnections are those of all endpoints, each with the endpoint's id.
 func (f *Fleet) AllConnections() []endpoint.Connection {
 	f.mu.Lock()
 	ids := slices.Sorted(maps.Keys(f.history))
@@ -316,9 +328,7 @@ func (f *Fleet) AllConnections() []endpoint.Connection {
 	out := []endpoint.Connection{}
 	for _, id := range ids {
 		for _, c := range f.Connections(id) {
-			if len(ids) > 1 {
-				c.Endpoint = id
-			}
+			c.Endpoint = id
 			out = append(out, c)
 		}
 	}

@@ -28,6 +28,7 @@ type yard struct {
 	t      *testing.T
 	dir    string
 	closed []string
+	logs   []string // where the logs of endpoints went, with each Follow
 	failed chan string
 }
 
@@ -75,7 +76,14 @@ func (y *yard) fleet() *Fleet {
 			nw.Close()
 			return Opened{}, err
 		}
-		return Opened{Server: srv, Beside: func(ctx context.Context) { <-ctx.Done() }, Close: func() { y.closed = append(y.closed, id) }}, nil
+		return Opened{Server: srv, Beside: func(ctx context.Context) { <-ctx.Done() }, Close: func() { y.closed = append(y.closed, id) },
+			Follow: func(cfg endpoint.Config) error {
+				if cfg.ConnectionLog.File == "nowhere" {
+					return errors.New("no such place")
+				}
+				y.logs = append(y.logs, cfg.ConnectionLog.File)
+				return nil
+			}}, nil
 	}
 	return New(Leaves{
 		Open: open, History: func() *endpoint.History { return endpoint.NewHistory(time.Now) },
@@ -134,6 +142,22 @@ func TestFleet(t *testing.T) {
 	}
 	if cfg, _ := f.Config("a"); cfg.SplitTunnel || f.Servers()[0] != servers[0] {
 		t.Error("a reload started the endpoint again, or did nothing")
+	}
+	for _, file := range []string{"log", "nowhere"} {
+		logged := split
+		logged.ConnectionLog.File = file
+		if err := f.Apply(ctx, "a", logged); (err != nil) != (file == "nowhere") || f.Servers()[0] != servers[0] {
+			t.Errorf("log to %s: %v", file, err)
+		}
+	}
+	broken := split
+	broken.ServerCertificate = endpoint.CertificateFiles{Cert: "none", Key: "none"}
+	if err := f.Apply(ctx, "a", broken); err == nil {
+		t.Error("reloaded without a certificate")
+	}
+	f.Reopen()
+	if !slices.Equal(y.logs, []string{"", "log", "", "log", "log", ""}) {
+		t.Errorf("logs went to %q", y.logs)
 	}
 	if err := f.Apply(ctx, "a", y.config(at[2])); err != nil || taken(t, at[0]) || !taken(t, at[2]) {
 		t.Errorf("another port: %v", err)

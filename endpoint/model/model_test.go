@@ -705,3 +705,51 @@ func TestRevocationList(t *testing.T) {
 		t.Error("another list after the restart")
 	}
 }
+
+// TestDamage: a file that is cut off, or has a page of nonsense or of nothing, is an error that names it, or is read: never a crash.
+func TestDamage(t *testing.T) {
+	b := open(t, "")
+	id := b.create()
+	b.associate(id, "subnet-0a1")
+	if err := b.m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(filepath.Join(b.dir, "api.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(what string, text []byte) (refused bool) {
+		t.Helper()
+		dir := t.TempDir()
+		file := filepath.Join(dir, "api.db")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m, err := Open(file, declared(t, dir, ""), &fleet{}, Options{Now: b.clock.now, ReadFile: os.ReadFile})
+		if err == nil {
+			m.Close()
+		} else if !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", what, err)
+		}
+		return err != nil
+	}
+	const page = 4096
+	refused := 0
+	for at := 0; at+page <= len(good); at += page {
+		for name, fill := range map[string]byte{"nothing": 0, "nonsense": 0xa5} {
+			text := slices.Clone(good)
+			for i := range page {
+				text[at+i] = fill
+			}
+			if try(fmt.Sprintf("%s at %d", name, at), text) {
+				refused++
+			}
+		}
+		if try(fmt.Sprintf("cut off at %d", at), good[:at]) {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("no damage was noticed")
+	}
+}

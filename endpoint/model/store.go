@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -38,11 +39,8 @@ type store struct {
 
 // openStore opens the file, or makes it.
 func openStore(file string) (s *store, err error) {
-	defer func() { // bbolt's answer to a file that is damaged
-		if r := recover(); r != nil {
-			s, err = nil, fmt.Errorf("%s: damaged: %v", file, r)
-		}
-	}()
+	defer damaged(file, &err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
 	}
@@ -58,6 +56,14 @@ func openStore(file string) (s *store, err error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
+}
+
+// damaged turns bbolt's answer to a file that is damaged, a panic, into an error. Deferred, by who reads a file at the start;
+// with SetPanicOnFault, so that a file that is shorter than it says is one, too.
+func damaged(file string, err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("%s is damaged (%v): move it away, and make the endpoints again", file, r)
+	}
 }
 
 func (s *store) close() error { return s.db.Close() }
@@ -95,6 +101,8 @@ func (s *store) prepare() error {
 
 // load reads everything but revocation lists.
 func (s *store) load() (records map[string]*record, tokens map[string]token, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer damaged(s.file, &err)
 	records, tokens = map[string]*record{}, map[string]token{}
 	err = s.db.View(func(tx *bolt.Tx) error {
 		err := tx.Bucket(bucketEndpoints).ForEach(func(k, v []byte) error {

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// askEC2 sends a request and returns the answer.
+func askEC2(t *testing.T, at, action string, params ...string) string {
+	t.Helper()
+	form := url.Values{"Action": {action}, "Version": {"2016-11-15"}}
+	for i := 0; i+1 < len(params); i += 2 {
+		form.Set(params[i], params[i+1])
+	}
+	req, err := http.NewRequest(http.MethodPost, "http://"+at+"/", strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("X-Amz-Date", time.Now().UTC().Format("20060102T150405Z"))
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host;x-amz-date, Signature="+strings.Repeat("0", 64))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestAPI: all endpoints are the API's. They are there again after a restart, and a file that takes away what one uses is refused.
+func TestAPI(t *testing.T) {
+	dir := t.TempDir()
+	at := freePort(t)
+	file := filepath.Join(dir, "adit.yaml")
+	text := fmt.Sprintf(`data: data
+networks: [{vpc: vpc-1, cidr: 10.1.0.0/16, subnets: [{id: subnet-1, cidr: 10.1.1.0/24, zone: us-east-1a}, {id: subnet-2, cidr: 10.1.2.0/24, zone: us-east-1b}]}]
+api: {listen: "%s"}
+`, at)
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(text)
+	if code, out, errs := call(t, dir, "check", file); code != 0 || !strings.Contains(out, "1 networks for endpoints of the API") {
+		t.Errorf("check: %d %s %s", code, out, errs)
+	}
+	data := filepath.Join(dir, "data")
+	stop := up(t, "--data", data, "--config", file)
+	code, out, errs := call(t, data, "arns")
+	arn := regexp.MustCompile(`arn:aws:acm:\S+`).FindString(out)
+	if code != 0 || arn == "" {
+		t.Fatalf("arns: %d %s %s", code, out, errs)
+	}
+	made := askEC2(t, at, "CreateClientVpnEndpoint", "ClientCidrBlock", "10.64.0.0/22", "ServerCertificateArn", arn, "ConnectionLogOptions.Enabled", "false",
+		"Authentication.1.Type", "certificate-authentication", "Authentication.1.MutualAuthentication.ClientRootCertificateChainArn", arn)
+	id := regexp.MustCompile(`cvpn-endpoint-[0-9a-f]{17}`).FindString(made)
+	if id == "" {
+		t.Fatalf("create: %s", made)
+	}
+	if code, _, errs := call(t, data, "export", "--endpoint", id); code != 1 || !strings.Contains(errs, "one without a target network does not") {
+		t.Errorf("export of one that does not run: %d %s", code, errs)
+	}
+	if got := askEC2(t, at, "AssociateClientVpnTargetNetwork", "ClientVpnEndpointId", id, "SubnetId", "subnet-1"); !strings.Contains(got, "<code>associating</code>") {
+		t.Fatalf("associate: %s", got)
+	}
+	if code, out, errs := call(t, data, "export", "--endpoint", id, "--client", "client"); code != 0 || !strings.Contains(out, "\nremote 127.0.0.1 ") || !strings.Contains(out, "<key>") {
+		t.Errorf("export: %d %s %s", code, out, errs)
+	}
+	if code, _, errs := call(t, data, "export"); code != 2 || !strings.Contains(errs, "--endpoint ID") {
+		t.Errorf("export without an endpoint: %d %s", code, errs)
+	}
+
+	reload := func(text, want string) {
+		t.Helper()
+		write(text)
+		if code, out, errs := call(t, data, "reload"); want == "" && code != 0 || want != "" && (code != 1 || !strings.Contains(errs, want)) {
+			t.Errorf("reload: %d %s %s, want %q", code, out, errs, want)
+		}
+	}
+	lacking := strings.Replace(text, "{id: subnet-1, cidr: 10.1.1.0/24, zone: us-east-1a}, ", "", 1)
+	reload(lacking, id+" of the API: InvalidParameterValue: The subnet 'subnet-1' does not exist: networks of "+file)
+	reload(strings.Replace(text, "api: {", "api: {region: eu-west-1, ", 1), "api.region cannot change while the endpoint runs")
+	reload(text+"listen: 127.0.0.1:1194\nclient_cidr: 10.68.0.0/22\n", "listen cannot change while the endpoint runs")
+	reload(strings.Replace(text, "cidr: 10.1.2.0/24", "cidr: 10.1.3.0/24", 1), "")
+
+	stop()
+	write(lacking)
+	if code, _, errs := call(t, data, "up", "--config", file); code != 1 || !strings.Contains(errs, id+" of the API") {
+		t.Errorf("up without what an endpoint uses: %d %s", code, errs)
+	}
+	write(text)
+	up(t, "--data", data, "--config", file)
+	if got := askEC2(t, at, "DescribeClientVpnEndpoints"); !strings.Contains(got, id) || !strings.Contains(got, "<code>available</code>") {
+		t.Errorf("after a restart: %s", got)
+	}
+}
