@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/adit-vpn/adit/endpoint"
+	"github.com/adit-vpn/adit/endpoint/auth"
 )
 
 // Connections are the clients of an endpoint.
@@ -88,10 +89,31 @@ func (m *Model) ImportCRL(ctx context.Context, call Call, id, text string) error
 		if err := checkList(text); err != nil {
 			return "", err
 		}
+		if err := m.ofCA(d, r, text); err != nil {
+			return "", err
+		}
 		r.CRL, d.crl = crlSum(text), &text
 		return "", nil
 	})
 	return err
+}
+
+// ofCA says whether lists are signed by the CA of an endpoint's clients, which an endpoint that does not run would say too late.
+// A CA that cannot be read is another matter: that of the start.
+func (m *Model) ofCA(d *draft, r *record, text string) error {
+	cfg, err := m.compile(&d.declared, r)
+	if err != nil {
+		return badValue("%v", err)
+	}
+	mutual, _, _ := cfg.Methods()
+	ca, err := m.o.ReadFile(cfg.Path(mutual.CA))
+	if err != nil {
+		return nil
+	}
+	if _, err := auth.NewMutual(ca, []byte(text), m.o.Now); err != nil {
+		return badValue("CertificateRevocationList cannot be used: %v", err)
+	}
+	return nil
 }
 
 // checkList says whether text is revocation lists in PEM, and nothing else.

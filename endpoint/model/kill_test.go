@@ -184,11 +184,13 @@ func TestKill(t *testing.T) {
 			t.Fatalf("ADIT_KILLS is %q", text)
 		}
 	}
-	list := testList(t)
+	ca := newAuthority(t)
+	list := ca.list(t)
 	steps := script(list)
 	// What the state must be after each step, from a run that nobody kills.
 	var want []string
 	calm := t.TempDir()
+	ca.in(t, calm)
 	m, f := openKilled(t, calm)
 	want = append(want, dump(m, f, calm))
 	for i, s := range steps {
@@ -208,6 +210,7 @@ func TestKill(t *testing.T) {
 	}
 
 	dir := t.TempDir()
+	ca.in(t, dir)
 	if err := os.WriteFile(filepath.Join(dir, "list.pem"), []byte(list), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -281,16 +284,48 @@ func runUntilKilled(t *testing.T, dir string, from int) int {
 	return last
 }
 
-// testList is a revocation list.
-func testList(t *testing.T) string {
+// authority is a CA that signs revocation lists.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca := &x509.Certificate{Subject: pkix.Name{CommonName: "ca"}, KeyUsage: x509.KeyUsageCRLSign, SubjectKeyId: []byte{1}}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCRLSign | x509.KeyUsageCertSign, SubjectKeyId: []byte{1}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ca, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return authority{ca, key}
+}
+
+// in writes it to where the file of the tests has it.
+func (a authority) in(t *testing.T, dir string) {
+	t.Helper()
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// list is a revocation list of its own.
+func (a authority) list(t *testing.T) string {
+	t.Helper()
 	now := time.Now()
-	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, ca, key)
+	number, err := rand.Int(rand.Reader, big.NewInt(1<<32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: number, ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, a.cert, a.key)
 	if err != nil {
 		t.Fatal(err)
 	}

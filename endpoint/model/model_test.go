@@ -679,8 +679,13 @@ func TestRevocationList(t *testing.T) {
 		}
 		return string(text)
 	}
+	ca := newAuthority(t)
+	ca.in(t, b.dir)
+	if err := b.m.ImportCRL(ctx, Call{}, id, newAuthority(t).list(t)); code(err) != CodeBadValue || !strings.Contains(err.Error(), "not signed by") {
+		t.Errorf("the list of another CA: %v", err)
+	}
 	for range 2 {
-		text := testList(t)
+		text := ca.list(t)
 		if err := b.m.ImportCRL(ctx, Call{}, id, text); err != nil {
 			t.Fatal(err)
 		}
