@@ -88,6 +88,8 @@ api: {endpoints: {addresses: [203.0.113.1], ports: 20000-20009}}
 
 	w.ec2("DisassociateClientVpnTargetNetwork", "ClientVpnEndpointId", ids["two"], "AssociationId", targets["two"])
 	w.seen(worldHost, endpointSeen)
+	without, err := os.ReadFile(w.dataDir() + "/api.db")
+	w.ok(err)
 	associate("two")
 	w.seen(worldHost, endpointSeen)
 	if list := w.connections(); len(list) != 1 || list[0].ID != first[0].ID {
@@ -116,6 +118,19 @@ api: {endpoints: {addresses: [203.0.113.1], ports: 20000-20009}}
 	text, err := os.ReadFile(w.dataDir() + "/endpoints/" + ids["two"] + "/connections.jsonl")
 	if w.ok(err); !strings.Contains(string(text), `"client-vpn-endpoint-id":"`+ids["two"]+`"`) {
 		t.Errorf("connection log: %s", text)
+	}
+
+	// Killed after an endpoint has been started, and before the request was written: nobody starts it again, and it leaves nothing.
+	associate("two")
+	tables := func() int { return strings.Count(w.run(w.server, "nft", "list", "tables"), "adit_endpoint") }
+	if n := tables(); n != 2 {
+		t.Errorf("%d tables of two endpoints", n)
+	}
+	p.Stop(syscall.SIGKILL, soon)
+	w.ok(os.WriteFile(w.dataDir()+"/api.db", without, 0o600))
+	p = up()
+	if n := tables(); n != 1 {
+		t.Errorf("%d tables of one endpoint", n)
 	}
 	w.ok(p.Stop(syscall.SIGTERM, soon))
 	w.same("the endpoint's machine", before, machine())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -20,6 +21,7 @@ import (
 	"github.com/adit-vpn/adit/endpoint/fleet"
 	"github.com/adit-vpn/adit/endpoint/metrics"
 	"github.com/adit-vpn/adit/endpoint/model"
+	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -63,6 +65,9 @@ func newProcess(cmd *cobra.Command, cfg endpoint.Config, ownClient bool, log *sl
 			failed(err)
 		},
 	})
+	if err := clearCrashed(whole); err != nil {
+		return nil, err
+	}
 	if p.own != "" {
 		if err := p.fleet.Apply(cmd.Context(), p.own, cfg); err != nil {
 			return nil, err
@@ -77,6 +82,22 @@ func newProcess(cmd *cobra.Command, cfg endpoint.Config, ownClient bool, log *sl
 		return nil, err
 	}
 	return p, nil
+}
+
+// clearCrashed undoes what a run that was killed has left of the API's endpoints: one may have been started for a request that
+// was never acknowledged, and nobody would start it again.
+func clearCrashed(dir string) error {
+	dir = filepath.Join(dir, model.Endpoints)
+	all, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, d := range all {
+		if err := network.CleanUp(filepath.Join(dir, d.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // close ends all endpoints and waits for them.

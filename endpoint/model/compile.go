@@ -17,10 +17,13 @@ import (
 	"github.com/adit-vpn/adit/platform/durable"
 )
 
+// Endpoints is the folder in the data directory with what belongs to the API's endpoints alone: each has one in it, by its id.
+const Endpoints = "endpoints"
+
 // DataDir is where an endpoint of the API keeps what is its own, below the data directory of the process.
 func DataDir(c *endpoint.Config, id string) (string, error) {
 	dir, err := filepath.Abs(c.DataDir())
-	return filepath.Join(dir, "endpoints", id), err
+	return filepath.Join(dir, Endpoints, id), err
 }
 
 // compile turns a record into the configuration that it means here. What AWS does not know (MTU, ciphers, network) is the file's.
