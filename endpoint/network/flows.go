@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,11 +41,7 @@ func (u *Userspace) forwardTCP(r *tcp.ForwarderRequest) {
 		}
 		return
 	}
-	dialer := net.Dialer{Timeout: u.limits.Dial}
-	if a := u.policy.Load().source(client.Addr(), dst.Addr(), u.local); a.IsValid() {
-		dialer.LocalAddr = &net.TCPAddr{IP: a.AsSlice()}
-	}
-	out, err := dialer.DialContext(ctx, "tcp", dst.String())
+	out, err := u.dial(ctx, "tcp", client, dst)
 	if err != nil {
 		u.log.Debug("target did not answer", "kind", "tcp", "client", client, "to", dst, "err", err)
 		r.Complete(true)
@@ -55,6 +52,35 @@ func (u *Userspace) forwardTCP(r *tcp.ForwarderRequest) {
 	if conn, ep := u.accept(r); conn != nil {
 		u.relay(ctx, conn, ep, target)
 	}
+}
+
+// keptPorts is the first port that is kept: below are those of services, which a client must not take.
+const keptPorts = 32768
+
+// dial opens a socket to a target, from the address of the client's association. With one, the client's port stays, as AWS keeps it,
+// where it is free.
+func (u *Userspace) dial(ctx context.Context, network string, client, dst netip.AddrPort) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: u.limits.Dial}
+	source := u.policy.Load().source(client.Addr(), dst.Addr(), u.local)
+	from := func(port uint16) {
+		if network == "tcp" {
+			dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, port))
+		} else {
+			dialer.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(source, port))
+		}
+	}
+	if source.IsValid() && client.Port() >= keptPorts {
+		from(client.Port())
+		out, err := dialer.DialContext(ctx, network, dst.String())
+		var call *os.SyscallError
+		if !errors.As(err, &call) || call.Syscall != "bind" && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return out, err
+		} // somebody has the port
+	}
+	if source.IsValid() {
+		from(0)
+	}
+	return dialer.DialContext(ctx, network, dst.String())
 }
 
 // accept completes the client's handshake; nil if the client is gone.
@@ -159,18 +185,14 @@ func (u *Userspace) forwardUDP(r *udp.ForwarderRequest) {
 			}
 			return
 		}
-		if err := u.relayUDP(ctx, conn, client.Addr(), dst); err != nil {
+		if err := u.relayUDP(ctx, conn, client, dst); err != nil {
 			u.log.Debug("flow ended", "kind", "udp", "client", client, "to", dst, "err", err)
 		}
 	}()
 }
 
-func (u *Userspace) relayUDP(ctx context.Context, client *gonet.UDPConn, from netip.Addr, dst netip.AddrPort) error {
-	var dialer net.Dialer
-	if a := u.policy.Load().source(from, dst.Addr(), u.local); a.IsValid() {
-		dialer.LocalAddr = &net.UDPAddr{IP: a.AsSlice()}
-	}
-	target, err := dialer.DialContext(ctx, "udp", dst.String()) // connected: only dst's answers come in
+func (u *Userspace) relayUDP(ctx context.Context, client *gonet.UDPConn, from, dst netip.AddrPort) error {
+	target, err := u.dial(ctx, "udp", from, dst) // connected: only dst's answers come in
 	if err != nil {
 		return err
 	}
