@@ -95,6 +95,10 @@ func TestGuard(t *testing.T) {
 			"closed 10.64.0.0/27 10.0.0.0/16; " + near + rest},
 		{"enforced, over the local network", reply(func(r *push.Reply) { r.Routes = route("192.168.0.0/16"); r.EnforceRoutes = true }), Policy{Guard: on},
 			"closed 10.64.0.0/27 192.168.0.0/16 192.168.1.0/25 192.168.1.128/25; past 192.168.1.1/32; local fe80::/64; " + rest},
+		{"enforced, full, but for the local network", reply(func(r *push.Reply) {
+			r.Redirect, r.EnforceRoutes = &push.Redirect{Def1: true}, true
+			r.Routes = []push.Route{{Destination: netip.MustParsePrefix("192.168.0.0/16"), GatewayWord: "net_gateway"}}
+		}), Policy{Guard: on}, "closed 0.0.0.0/0 ::/0; past 192.168.0.0/16 192.168.1.1/32; local 192.168.1.0/24; " + rest + "; dns"},
 		{"no local network", reply(func(r *push.Reply) { r.Redirect = &push.Redirect{Def1: true} }), Policy{Guard: GuardPolicy{On: true, ForbidLocal: true, Outer: on.Outer}},
 			"closed 0.0.0.0/0 ::/0; " + rest + "; dns"},
 		{"lockdown of a split tunnel", reply(func(r *push.Reply) { r.Routes = route("10.0.0.0/16") }), Policy{Guard: GuardPolicy{On: true, Lockdown: true, Outer: on.Outer}},

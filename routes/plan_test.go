@@ -166,6 +166,18 @@ func TestBuild(t *testing.T) {
 		}), Policy{Server: addr("192.168.1.50")}, &Facts{Routes: []UnderlayRoute{{Destination: pfx("192.168.1.0/24"), Device: "wlan0"},
 			{Destination: pfx("192.168.1.50/32"), Gateway: addr("192.168.1.2"), Device: "wlan0"}, {Destination: pfx("192.168.1.2/32"), Device: "wlan0"}}},
 			base + "\npast 192.168.1.2/32 dev wlan0\nin 192.168.0.0/16\nin 192.168.1.0/25\nin 192.168.1.128/25", "", false},
+		{"enforced, but for what the server itself leaves out", with(func(r *push.Reply) {
+			r.Redirect, r.EnforceRoutes = &push.Redirect{Def1: true}, true
+			r.Routes = []push.Route{{Destination: pfx("192.168.0.0/16"), GatewayWord: "net_gateway"}, {Destination: pfx("172.17.9.0/24"), GatewayWord: "net_gateway"}}
+		}), server, &Facts{Routes: home.Routes[:3]}, base + "\npast 192.168.0.0/16 via 192.168.1.1 dev wlan0\npast 172.17.9.0/24 via 192.168.1.1 dev wlan0" + past + halves + blocked +
+			"\nin 172.17.0.0/17\nin 172.17.128.0/17", "", true},
+		{"enforced, with a narrower route in what the server leaves out", with(func(r *push.Reply) {
+			r.EnforceRoutes = true
+			r.Routes = []push.Route{{Destination: pfx("10.0.0.0/8")}, {Destination: pfx("10.1.0.0/16"), GatewayWord: "net_gateway"}, {Destination: pfx("10.1.2.0/23")}}
+		}), server, &Facts{Routes: []UnderlayRoute{home.Routes[0], {Destination: pfx("10.1.2.0/24"), Device: "wlan0"}, {Destination: pfx("10.1.4.0/24"), Device: "wlan0"}}},
+			base + "\npast 10.1.0.0/16 via 192.168.1.1 dev wlan0\nin 10.0.0.0/8\nin 10.1.2.0/23\nin 10.1.2.0/25\nin 10.1.2.128/25", "", false},
+		{"enforced by a server that carries no IPv4", push.Reply{Address6: pfx("fd64::2/64"), Routes: []push.Route{{Destination: pfx("10.1.0.0/16")}}, EnforceRoutes: true}, server,
+			&Facts{Routes: stray.Routes[3:4]}, "addr fd64::2/64\nin 10.1.0.0/16 unreachable\nin 10.1.3.4/32 metric 1 unreachable", "the route to 10.1.3.4 outside the tunnel may go on to win", false},
 		{"server in the local network", with(func(r *push.Reply) { r.Redirect = &push.Redirect{Def1: true} }), Policy{Server: addr("192.168.1.50")}, nil,
 			base + halves + blocked, "", true},
 		{"server in the local network, taken by a pushed route", with(func(r *push.Reply) { r.Routes = []push.Route{{Destination: pfx("192.168.1.0/25")}} }),
@@ -239,6 +251,24 @@ func TestBuild(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestEnforceBound: a machine with more routes than any has costs no more than some, and is told.
+func TestEnforceBound(t *testing.T) {
+	facts := Facts{Routes: home.Routes[:1]}
+	for i := range 20_000 {
+		a := netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0})
+		facts.Routes = append(facts.Routes, UnderlayRoute{Destination: netip.PrefixFrom(a, 24), Gateway: addr("192.168.1.9"), Device: "wlan0"})
+	}
+	reply := with(func(r *push.Reply) { r.Redirect = &push.Redirect{Def1: true}; r.EnforceRoutes = true })
+	p, err := Build(reply, facts, Policy{Server: addr("203.0.113.7")})
+	if err != nil || len(p.Routes) != 4+maxEnforced || len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "after the first 2048 stay") {
+		t.Errorf("%d routes, notes %q, %v", len(p.Routes), p.Notes, err)
+	}
+	facts.Routes = facts.Routes[:1+maxEnforced/2]
+	if p, err = Build(reply, facts, Policy{Server: addr("203.0.113.7")}); err != nil || len(p.Routes) != 4+maxEnforced || len(p.Notes) > 0 {
+		t.Errorf("as many as there may be: %d routes, notes %q, %v", len(p.Routes), p.Notes, err)
 	}
 }
 
