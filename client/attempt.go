@@ -91,6 +91,9 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	if err := c.constrain(cfg.TLS); err != nil {
 		return failureAs(err, again)
 	}
+	if !c.rules().AllowRouteEnforcement {
+		cfg.Filter = append(slices.Clone(cfg.Filter), push.NoEnforcement())
+	}
 	cfg.PeerInfo = append(cfg.PeerInfo, c.hardware(ctx, around)...)
 	if r.aws && !c.stock {
 		cfg.Encoding = ovpn.AWS32

@@ -15,6 +15,7 @@ import (
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -457,4 +458,32 @@ func TestPolicyPasswords(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestPolicyEnforcement: where the policy forbids it, no server overrules routes of the machine and settings of a profile.
+func TestPolicyEnforcement(t *testing.T) {
+	for policy, enforced := range map[string]bool{`{}`: true, `{"AllowRouteEnforcement": true}`: true, `{"AllowRouteEnforcement": false}`: false} {
+		inBubble(t, func(t *testing.T) {
+			s := newServer(t)
+			s.answer = func(o *ovpn.Session, ev ovpn.Event) error {
+				if _, ok := ev.(ovpn.PushRequest); !ok {
+					return nil
+				}
+				r := reply()
+				r.EnforceRoutes = true
+				r.Routes = []push.Route{{Destination: netip.MustParsePrefix("10.98.0.0/16")}}
+				o.Push(time.Now(), r)
+				return errHandled
+			}
+			st := newManaged(t, s, policy, map[string]string{"corp": s.profile(remoteUDP + "\nroute-nopull")})
+			if err := st.Connect(alice, api.ConnectRequest{Profile: "corp"}); err != nil {
+				t.Fatal(err)
+			}
+			st.untilState(alice, "corp", api.Connected, 10*time.Second)
+			in := slices.ContainsFunc(st.host(0).Current().Routes, func(r routes.Route) bool { return r.Destination == netip.MustParsePrefix("10.98.0.0/16") })
+			if in != enforced {
+				t.Errorf("%s: routes %v", policy, st.host(0).Current().Routes)
+			}
+		})
+	}
 }

@@ -31,6 +31,7 @@ type Policy struct {
 	Guard                 string
 	BlockWhenDisconnected bool
 	AllowLocalNetwork     bool
+	AllowRouteEnforcement bool
 	AllowedServers        []string
 	AllowedCAs            []string // SHA-256 in lower-case hex digits
 	SignInHosts           []string
@@ -94,6 +95,8 @@ func PolicySchema() []PolicyKey {
 			field: func(p *Policy) any { return &p.BlockWhenDisconnected }},
 		{Name: "AllowLocalNetwork", Kind: PolicyBool, Default: true, Meaning: "the local network can be reached beside a tunnel that takes all traffic",
 			field: func(p *Policy) any { return &p.AllowLocalNetwork }},
+		{Name: "AllowRouteEnforcement", Kind: PolicyBool, Default: true, Meaning: "a server may have its routes win over all others of this machine, and over profiles and settings",
+			field: func(p *Policy) any { return &p.AllowRouteEnforcement }},
 		{Name: "AllowedServers", Kind: PolicyStrings, Meaning: "the only servers that profiles may connect to, by the host of the remote line; *.example.com is any host below example.com",
 			field: func(p *Policy) any { return &p.AllowedServers }, check: checkPattern, tidy: tidyHost},
 		{Name: "AllowedCAs", Kind: PolicyStrings, Meaning: "SHA-256 fingerprints of the only root certificates that servers' certificates may lead to",

@@ -14,7 +14,7 @@ const someSum = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeef
 func TestParsePolicy(t *testing.T) {
 	full := `{
 	"AllowUserProfiles": false, "AllowSavedPasswords": false, "AutoConnect": "corp", "AlwaysOn": true,
-	"Guard": "lockdown", "BlockWhenDisconnected": true, "AllowLocalNetwork": false,
+	"Guard": "lockdown", "BlockWhenDisconnected": true, "AllowLocalNetwork": false, "AllowRouteEnforcement": false,
 	"AllowedServers": ["VPN.example.com.", "*.corp.example.com", "192.0.2.1"],
 	"AllowedCAs": ["` + strings.ToUpper(someSum[:2]) + `:` + someSum[2:] + `"], "SignInHosts": ["Login.example.com"],
 	"MaxConnections": 2, "MinimumTLS": "1.3", "Language": "ja",
@@ -104,7 +104,7 @@ func TestPolicySchema(t *testing.T) {
 			t.Errorf("%s goes nowhere", k.Name)
 		}
 	}
-	if !d.AllowUserProfiles || !d.AllowSavedPasswords || !d.AllowLocalNetwork || d.Guard != guardAuto || d.MaxConnections != 5 || d.MinimumTLS != "1.2" || d.Language != "auto" {
+	if !d.AllowUserProfiles || !d.AllowSavedPasswords || !d.AllowLocalNetwork || !d.AllowRouteEnforcement || d.Guard != guardAuto || d.MaxConnections != 5 || d.MinimumTLS != "1.2" || d.Language != "auto" {
 		t.Errorf("defaults: %+v", d)
 	}
 }

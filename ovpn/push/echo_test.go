@@ -97,30 +97,48 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// TestEnforceRoutes: no profile takes the wish back, and none makes it itself.
+// TestEnforceRoutes: no profile takes the wish back, and none makes it itself; but a profile may refuse the server for it, and the
+// machine's policy may forbid it.
 func TestEnforceRoutes(t *testing.T) {
 	options := Reply{PeerID: -1, EnforceRoutes: true}.Options()
 	if !slices.Equal(options, []string{"echo adit client-route-enforcement"}) {
 		t.Fatalf("options %q", options)
 	}
-	for _, filter := range []Filter{nil, {{Ignore, "echo"}}, {{Reject, "echo"}}} {
+	for _, filter := range []Filter{nil, {{Ignore, "echo"}}, {{Accept, "echo"}, {Reject, "echo"}}} {
 		if r, err := Parse(options, filter); err != nil || !r.EnforceRoutes || len(r.Echo) > 0 {
 			t.Errorf("%v: %v, %v", filter, r, err)
 		}
 	}
 	options = append(options, "route 10.0.0.0 255.0.0.0", "redirect-gateway def1", "dhcp-option DNS 10.0.0.2")
-	for _, filter := range []Filter{{{Ignore, ""}}, {{Ignore, "redirect"}, {Reject, "route"}, {Ignore, "dhcp"}}} {
-		if r, err := Parse(options, filter); err != nil || len(r.Routes) != 1 || r.Redirect == nil || len(r.DNS.Servers) != 0 || len(r.Notes) != 3 {
-			t.Errorf("%v: %v, %v", filter, r, err)
-		}
+	if r, err := Parse(options, Filter{{Ignore, ""}}); err != nil || len(r.Routes) != 1 || r.Redirect == nil || len(r.DNS.Servers) != 0 || len(r.Notes) != 3 {
+		t.Errorf("%v, %v", r, err)
 	}
+	update := []string{"route 10.1.0.0 255.255.0.0", "-redirect-gateway", "dns search-domains x"}
 	for _, have := range [][]string{nil, options} {
-		kept, err := Filter{{Ignore, ""}}.Update(have, []string{"route 10.1.0.0 255.255.0.0", "-redirect-gateway", "dns search-domains x"})
+		kept, err := Filter{{Ignore, ""}}.Update(have, update)
 		if err != nil || len(kept) != 2*min(len(have), 1) {
 			t.Errorf("an update to %q keeps %q, %v", have, kept, err)
 		}
 	}
 	if r, err := Own([][]string{{"echo", "adit", "client-route-enforcement"}}); err != nil || r.EnforceRoutes {
 		t.Errorf("own: %v, %v", r, err)
+	}
+
+	for _, filter := range []Filter{{{Reject, "echo"}}, {{Ignore, "redirect"}, {Reject, "route"}}, {{Reject, "redirect-gateway"}, NoEnforcement()}} {
+		if r, err := Parse(options, filter); err == nil {
+			t.Errorf("%v refuses nothing: %v", filter, r)
+		}
+	}
+	if kept, err := (Filter{{Reject, "route"}}).Update(options, update); err == nil {
+		t.Errorf("an update is not refused: %q", kept)
+	}
+	for _, filter := range []Filter{{NoEnforcement()}, {{Ignore, "redirect"}, NoEnforcement()}} {
+		r, err := Parse(options, filter)
+		if err != nil || r.EnforceRoutes || len(r.Routes) != 1 || (r.Redirect == nil) != (len(filter) > 1) || len(r.Notes) != len(filter) || !strings.Contains(r.Notes[0], "the policy of this machine") {
+			t.Errorf("%v: %+v, %v", filter, r, err)
+		}
+	}
+	if kept, err := (Filter{{Ignore, "route"}, NoEnforcement()}).Update(options, update); err != nil || len(kept) != 2 {
+		t.Errorf("forbidden: an update keeps %q, %v", kept, err)
 	}
 }

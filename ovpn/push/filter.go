@@ -1,6 +1,9 @@
 package push
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Action is what a pull-filter rule does with an option.
 type Action uint8
@@ -10,6 +13,8 @@ const (
 	Accept Action = iota
 	Ignore
 	Reject
+	// Forbid is for NoEnforcement alone.
+	Forbid
 )
 
 // FilterRule is one pull-filter line: options that start with Prefix get Action.
@@ -22,10 +27,20 @@ type FilterRule struct {
 // and no match accepts (openvpn(8), --pull-filter).
 type Filter []FilterRule
 
+// NoEnforcement is a rule of the machine's administrator, which no profile can have: a server does not enforce its routes here
+// (Reply.EnforceRoutes). Its place in the list does not matter.
+func NoEnforcement() FilterRule { return FilterRule{Action: Forbid, Prefix: enforceRoutes} }
+
+// enforced says whether the server of options enforces its routes, and whether that is forbidden.
+func (f Filter) enforced(options []string) (enforced, forbidden bool) {
+	forbidden = slices.Contains(f, NoEnforcement())
+	return !forbidden && slices.ContainsFunc(options, func(o string) bool { return trim(o) == enforceRoutes }), forbidden
+}
+
 // Decide returns what happens to one pushed option.
 func (f Filter) Decide(option string) Action {
 	for _, r := range f {
-		if strings.HasPrefix(option, r.Prefix) {
+		if r.Action != Forbid && strings.HasPrefix(option, r.Prefix) {
 			return r.Action
 		}
 	}

@@ -41,9 +41,9 @@ func Parse(options []string, filter Filter) (Reply, error) {
 	if len(options) > maxOptions {
 		return Reply{}, fmt.Errorf("%d options are too many", len(options))
 	}
-	enforced := slices.Contains(options, enforceRoutes)
+	enforced, forbidden := filter.enforced(options)
 	for _, text := range options {
-		text = strings.TrimFunc(text, func(r rune) bool { return r < 0x80 && isSpace(byte(r)) })
+		text = trim(text)
 		if text == "" {
 			continue
 		}
@@ -52,14 +52,16 @@ func Parse(options []string, filter Filter) (Reply, error) {
 			p.note(name, "control characters, commas or invalid UTF-8; dropped")
 			continue
 		}
-		if text == enforceRoutes { // no profile takes it back by a filter
-			p.r.EnforceRoutes = true
-			continue
-		}
 		action := filter.Decide(text)
-		if action != Accept && enforced && leads(name) {
+		if action == Ignore && enforced && leads(name) {
 			p.note(name, "a pull-filter rule of the profile does not hold: the server enforces its routes")
 			action = Accept
+		}
+		if text == enforceRoutes && action != Reject { // ignore holds here no more than for routes
+			if p.r.EnforceRoutes = enforced; forbidden {
+				p.note(name, "the policy of this machine forbids that the server enforces its routes; ignored")
+			}
+			continue
 		}
 		switch action {
 		case Reject:
@@ -132,6 +134,11 @@ func newParser(own bool) *parser {
 
 func (p *parser) note(name, text string) {
 	p.r.Notes = append(p.r.Notes, fmt.Sprintf("%s: %s", name, text))
+}
+
+// trim is an option without the spaces around it.
+func trim(option string) string {
+	return strings.TrimFunc(option, func(r rune) bool { return r < 0x80 && isSpace(byte(r)) })
 }
 
 // leads says whether an option decides what goes into the tunnel.

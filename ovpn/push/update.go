@@ -39,7 +39,7 @@ type change struct {
 // receiver to skip it, -? both (options_util.c, check_push_update_option_flags).
 func parseChange(option string) (change, error) {
 	var c change
-	option = strings.TrimFunc(option, func(r rune) bool { return r < 0x80 && isSpace(byte(r)) })
+	option = trim(option)
 	c.text, c.remove = strings.CutPrefix(option, "-")
 	c.text, c.optional = strings.CutPrefix(c.text, "?")
 	c.name = firstWord(c.text)
@@ -170,7 +170,7 @@ func firstWord(option string) string {
 // rule gives an *OptionError, unless the option is optional (options_parse.c,
 // apply_push_options).
 func (f Filter) Update(have, update []string) (kept []string, err error) {
-	enforced := slices.Contains(have, enforceRoutes)
+	enforced, _ := f.enforced(have)
 	for _, option := range update {
 		c, err := parseChange(option)
 		if err != nil {
@@ -178,7 +178,7 @@ func (f Filter) Update(have, update []string) (kept []string, err error) {
 			continue
 		}
 		switch action := f.Decide(c.text); {
-		case action == Accept, enforced && leads(c.name):
+		case action == Accept, action == Ignore && enforced && leads(c.name):
 			kept = append(kept, option)
 		case action == Reject && !c.optional:
 			return nil, &OptionError{optionName(c.text), "rejected by a pull-filter rule of the profile"}
