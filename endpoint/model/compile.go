@@ -188,13 +188,10 @@ func writeCRL(d *Declared, r *record, text string) error {
 	return durable.Write(crlFile(dir, r.CRL), []byte(text), 0o600)
 }
 
-// tidy removes the files of revocation lists that nobody uses any more. What cannot be removed stays, and hurts nobody.
-func (m *Model) tidy(d *draft) {
-	old := d.before.records[d.dirty]
-	if old == nil || old.CRL == "" {
-		return
-	}
-	if next := d.records[d.dirty]; next != nil && next.CRL == old.CRL {
+// tidy removes the file of a revocation list that keep does not use, of a record that may be nil. What cannot be removed stays,
+// and hurts nobody.
+func (m *Model) tidy(d *draft, old, keep *record) {
+	if old == nil || old.CRL == "" || keep != nil && keep.CRL == old.CRL {
 		return
 	}
 	dir, err := DataDir(&d.declared.Config, old.ID)

@@ -296,16 +296,19 @@ func (m *Model) mutate(ctx context.Context, call Call, action string, params any
 	if d.crl != nil {
 		c.crlOf, c.crl = d.dirty, *d.crl
 	}
+	old, next := before.records[d.dirty], d.records[d.dirty]
 	if err := m.apply(ctx, d, cfg); err != nil {
+		m.tidy(d, next, old)
 		return "", err
 	}
 	if err := m.store.commit(c); err != nil {
 		m.o.Log.Error("the API's state cannot be written", "error", err)
 		m.back(ctx, d)
+		m.tidy(d, next, old)
 		return "", errorf(CodeInternal, "the change could not be written: %v", err)
 	}
 	m.now.Store(d.snapshot)
-	m.tidy(d)
+	m.tidy(d, old, next)
 	return answer, nil
 }
 

@@ -696,6 +696,11 @@ func TestRevocationList(t *testing.T) {
 			t.Errorf("export: %v", err)
 		}
 	}
+	b.fleet.fail = errors.New("not now")
+	if err := b.m.ImportCRL(ctx, Call{}, id, ca.list(t)); code(err) != CodeNotPermitted {
+		t.Errorf("a list that is not put in force: %v", err)
+	}
+	b.fleet.fail = nil
 	running := b.fleet.running[id]
 	m, _, _ := running.Methods()
 	if files, _ := filepath.Glob(filepath.Join(filepath.Dir(m.CRL), crlPrefix+"*")); len(files) != 1 {
