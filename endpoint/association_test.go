@@ -306,3 +306,22 @@ func TestLostAssociation(t *testing.T) {
 		}
 	}
 }
+
+// A local route that is wider than the client ranges, as the API takes them, leads to clients alone.
+func TestWideLocalRoute(t *testing.T) {
+	c, err := ParseConfig("f.yaml", []byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Routes = append(c.Routes, Route{netip.MustParsePrefix("0.0.0.0/0"), LocalTarget}, Route{netip.MustParsePrefix("10.0.0.0/8"), LocalTarget})
+	c.Rules = []Rule{{CIDR: netip.MustParsePrefix("0.0.0.0/0"), All: true}}
+	g := &generation{cfg: c, pool: newPool(c.ClientCIDR, c.ClientCIDR6, c.Topology)}
+	g.layout = g.pool.deal(nil, c.targets())
+	g.buildWanted()
+	a := g.access.of("subnet-a", nil)
+	for addr, want := range map[string]way{"172.20.1.1": toClients, "10.0.0.1": toNetwork, "198.51.100.1": toNetwork, "fd64::5": dropped} {
+		if got := a.way(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %d, want %d", addr, got, want)
+		}
+	}
+}

@@ -180,8 +180,15 @@ func (g *generation) buildWanted() {
 		g.access.clients = append(g.access.clients, cfg.ClientCIDR6)
 	}
 	for _, r := range cfg.Routes {
-		if r.Target == LocalTarget {
-			g.access.local = append(g.access.local, r.Destination)
+		if r.Target != LocalTarget {
+			continue
+		}
+		for _, c := range g.access.clients { // the API takes wider ones, too: they lead to clients and nowhere else
+			if within(r.Destination, c) {
+				g.access.local = append(g.access.local, r.Destination)
+			} else if within(c, r.Destination) {
+				g.access.local = append(g.access.local, c)
+			}
 		}
 	}
 	for _, a := range cfg.Associations {
