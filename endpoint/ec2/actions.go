@@ -33,7 +33,7 @@ type Model interface {
 	CRL(endpoint string) (pem string, status model.Status, err error)
 
 	SetTags(ctx context.Context, call model.Call, resources []string, tags []model.Tag) error
-	DeleteTags(ctx context.Context, call model.Call, resources []string, tags []model.Tag) error
+	DeleteTags(ctx context.Context, call model.Call, resources []string, tags []model.TagMatch) error
 	VPCs() []model.VPC
 	Subnets() []model.Subnet
 	SecurityGroups() []model.SecurityGroup

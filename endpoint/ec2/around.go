@@ -25,9 +25,19 @@ func createTags(c *call, in inTagging) (*done, error) {
 	return &done{Return: true}, c.m.SetTags(c.ctx, c.with(""), in.Resources, tagsOf(in.Tags))
 }
 
-// deleteTags removes the tags of a key whatever their value, if the request says none.
-func deleteTags(c *call, in inTagging) (*done, error) {
-	return &done{Return: true}, c.m.DeleteTags(c.ctx, c.with(""), in.Resources, tagsOf(in.Tags))
+// deleteTags removes the tags of a key whatever their value, if the request says none; an empty one is one.
+func deleteTags(c *call, in struct {
+	Resources []string `query:"ResourceId,required"`
+	Tags      []struct {
+		Key   string  `query:"Key"`
+		Value *string `query:"Value"`
+	} `query:"Tag"`
+}) (*done, error) {
+	var tags []model.TagMatch
+	for _, t := range in.Tags {
+		tags = append(tags, model.TagMatch(t))
+	}
+	return &done{Return: true}, c.m.DeleteTags(c.ctx, c.with(""), in.Resources, tags)
 }
 
 type taggedItem struct {

@@ -39,6 +39,9 @@ func describeConnections(c *call, in inList) (*connectionsAnswer, error) {
 			Address: addressOf(conn.Address), Address6: addressOf(conn.Address6), CommonName: conn.Cert,
 			Status: status{Code: conn.Status, Message: conn.Reason}, Ended: moment(conn.Ended),
 		}
+		if item.CommonName == "" { // without a certificate it is the name of the person (ClientVpnConnection in AWS's reference)
+			item.CommonName = conn.Username
+		}
 		if conn.Posture != "" {
 			item.Posture.Items = strings.Split(conn.Posture, ", ")
 		}

@@ -1,6 +1,10 @@
 package ec2
 
-import "github.com/adit-vpn/adit/endpoint/model"
+import (
+	"time"
+
+	"github.com/adit-vpn/adit/endpoint/model"
+)
 
 // The tables of an endpoint: target networks, authorization rules and routes.
 
@@ -134,9 +138,12 @@ func describeRules(c *call, in inList) (*rulesAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, next, err := page(c, in.paging, list, func(r model.Rule) string { return cidr(r) + " " + r.Group })
+	list, next, err := page(c, in.paging, list, func(r model.Rule) string { return cidr(r) + " " + r.Group + made(r.Created) })
 	return &rulesAnswer{Rules: setOf(list, ruleOf), Next: next}, err
 }
+
+// made tells apart what goes and what has been made again meanwhile, in the order of their times.
+func made(t time.Time) string { return t.UTC().Format(" 2006-01-02T15:04:05.000000000") }
 
 // --- routes
 
@@ -178,6 +185,6 @@ func describeRoutes(c *call, in inList) (*routesAnswer, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, next, err := page(c, in.paging, list, func(r model.Route) string { return destination(r) + " " + r.Target })
+	list, next, err := page(c, in.paging, list, func(r model.Route) string { return destination(r) + " " + r.Target + made(r.Created) })
 	return &routesAnswer{Routes: setOf(list, routeOf), Next: next}, err
 }

@@ -52,6 +52,7 @@ type endpointItem struct {
 	Description       string              `xml:"description"`
 	Status            status              `xml:"status"`
 	Created           string              `xml:"creationTime"`
+	Deleted           string              `xml:"deletionTime,omitempty"`
 	DNSName           string              `xml:"dnsName"`
 	ClientCIDR        string              `xml:"clientCidrBlock,omitempty"`
 	DNSServers        set[string]         `xml:"dnsServer"`
@@ -136,6 +137,9 @@ func endpointOf(e model.Endpoint) endpointItem {
 	}
 	if e.ClientCIDR.IsValid() {
 		item.ClientCIDR = e.ClientCIDR.String()
+	}
+	if !e.Deleted.IsZero() {
+		item.Deleted = e.Deleted.UTC().Format("2006-01-02T15:04:05")
 	}
 	if e.Handler.Enabled {
 		item.Handler.Status = &status{Code: "applied"}

@@ -297,6 +297,9 @@ func (f *Fleet) Config(id string) (cfg endpoint.Config, ok bool) {
 	return *m.cfg.Load(), true
 }
 
+// Running says whether an endpoint runs.
+func (f *Fleet) Running(id string) bool { return f.member(id) != nil }
+
 // IDs are those of the endpoints that run.
 func (f *Fleet) IDs() []string {
 	var out []string

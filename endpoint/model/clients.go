@@ -63,12 +63,12 @@ func (m *Model) Export(id string) (string, error) {
 			return "", endpointNotFound(id)
 		}
 		if cfg, err = m.compile(&s.declared, r); err != nil {
-			return "", badValue("%v", err)
+			return "", badValue("%s", said(err))
 		}
 	}
 	text, err := m.rt.Export(id, cfg)
 	if err != nil {
-		return "", errorf(CodeInternal, "the profile cannot be made: %v", err)
+		return "", errorf(CodeInternal, "the profile cannot be made: %s", said(err))
 	}
 	return text, nil
 }
@@ -92,7 +92,7 @@ func (m *Model) ImportCRL(ctx context.Context, call Call, id, text string) error
 		if err := m.ofCA(d, r, text); err != nil {
 			return "", err
 		}
-		r.CRL, d.crl = crlSum(text), &text
+		r.CRL, d.crl, d.less = newList(), &text, true
 		return "", nil
 	})
 	return err
@@ -103,7 +103,7 @@ func (m *Model) ImportCRL(ctx context.Context, call Call, id, text string) error
 func (m *Model) ofCA(d *draft, r *record, text string) error {
 	cfg, err := m.compile(&d.declared, r)
 	if err != nil {
-		return badValue("%v", err)
+		return badValue("%s", said(err))
 	}
 	mutual, _, _ := cfg.Methods()
 	ca, err := m.o.ReadFile(cfg.Path(mutual.CA))
@@ -154,7 +154,7 @@ func (m *Model) CRL(id string) (string, Status, error) {
 		if mutual, _, _ := c.Methods(); mutual != nil && mutual.CRL != "" {
 			text, err := m.o.ReadFile(c.Path(mutual.CRL))
 			if err != nil {
-				return "", Status{}, errorf(CodeInternal, "%v", err)
+				return "", Status{}, errorf(CodeInternal, "%s", said(err))
 			}
 			return string(text), Status{Code: Active}, nil
 		}
@@ -162,7 +162,7 @@ func (m *Model) CRL(id string) (string, Status, error) {
 	}
 	text, err := m.store.list(id)
 	if err != nil {
-		return "", Status{}, errorf(CodeInternal, "%v", err)
+		return "", Status{}, errorf(CodeInternal, "%s", said(err))
 	}
 	return text, Status{Code: Active}, nil
 }
@@ -189,18 +189,24 @@ func (m *Model) SetTags(ctx context.Context, call Call, ids []string, tags []Tag
 	})
 }
 
-// DeleteTags removes tags; one with an empty value whatever its value, and all of them when none is named.
-func (m *Model) DeleteTags(ctx context.Context, call Call, ids []string, tags []Tag) error {
+// TagMatch is a tag that is to go: one of a key, whatever its value if that is nil.
+type TagMatch struct {
+	Key   string
+	Value *string
+}
+
+// DeleteTags removes tags, and all of them when none is named.
+func (m *Model) DeleteTags(ctx context.Context, call Call, ids []string, tags []TagMatch) error {
 	return m.tag(ctx, call, "DeleteTags", ids, tags, func(r *record) error {
 		r.Tags = slices.DeleteFunc(r.Tags, func(t Tag) bool {
-			return len(tags) == 0 || slices.ContainsFunc(tags, func(x Tag) bool { return x.Key == t.Key && (x.Value == "" || x.Value == t.Value) })
+			return len(tags) == 0 || slices.ContainsFunc(tags, func(x TagMatch) bool { return x.Key == t.Key && (x.Value == nil || *x.Value == t.Value) })
 		})
 		return nil
 	})
 }
 
 // tag changes the tags of endpoints.
-func (m *Model) tag(ctx context.Context, call Call, action string, ids []string, tags []Tag, do func(r *record) error) error {
+func (m *Model) tag(ctx context.Context, call Call, action string, ids []string, tags any, do func(r *record) error) error {
 	if len(ids) == 0 {
 		return missing("ResourceId")
 	}
@@ -230,8 +236,8 @@ func checkTags(there, more []Tag) error {
 			return badValue("Tag keys must have between 1 and 127 characters")
 		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
 			return badValue("Tag keys starting with 'aws:' are reserved for internal use")
-		case !utf8.ValidString(t.Value) || utf8.RuneCountInString(t.Value) > 255:
-			return badValue("Tag values must have at most 255 characters")
+		case !utf8.ValidString(t.Value) || utf8.RuneCountInString(t.Value) > 256:
+			return badValue("Tag values must have at most 256 characters")
 		}
 	}
 	if len(putTags(there, more)) > maxTags {

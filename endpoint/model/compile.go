@@ -3,9 +3,7 @@ package model
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -35,6 +33,11 @@ func (m *Model) compile(d *Declared, r *record) (endpoint.Config, error) {
 	dir, err := DataDir(&d.Config, r.ID)
 	if err != nil {
 		return c, err
+	}
+	for _, a := range r.Listen {
+		if !slices.Contains(d.Config.API.Addresses, a.Addr()) {
+			return c, badValue("The endpoint listens on %s: api.endpoints.addresses of %s does not have it (modify VpnPort, or make the endpoint again)", a.Addr(), d.Config.File)
+		}
 	}
 	c.Data, c.Listen, c.Transport = dir, r.Listen, s.Transport
 	c.Remote.Port = 0 // the listener's own
@@ -170,11 +173,9 @@ const crlPrefix = "crl-"
 // has not overwritten the one in force.
 func crlFile(dir, sum string) string { return filepath.Join(dir, crlPrefix+sum+".pem") }
 
-// crlSum names a list.
-func crlSum(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:8])
-}
+// newList names a list: each import has a name of its own, so that the endpoint takes it as another one and resets its sessions, as
+// AWS does also for a list that is there already.
+func newList() string { return newID("") }
 
 // writeCRL puts a record's list where compile says that it is.
 func writeCRL(d *Declared, r *record, text string) error {
@@ -186,21 +187,6 @@ func writeCRL(d *Declared, r *record, text string) error {
 		return err
 	}
 	return durable.Write(crlFile(dir, r.CRL), []byte(text), 0o600)
-}
-
-// tidy removes the file of a revocation list that keep does not use, of a record that may be nil. What cannot be removed stays,
-// and hurts nobody.
-func (m *Model) tidy(d *draft, old, keep *record) {
-	if old == nil || old.CRL == "" || keep != nil && keep.CRL == old.CRL {
-		return
-	}
-	dir, err := DataDir(&d.declared.Config, old.ID)
-	if err == nil {
-		err = os.Remove(crlFile(dir, old.CRL))
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		m.o.Log.Warn("an old revocation list stays behind", "endpoint", old.ID, "error", err)
-	}
 }
 
 // What the file declares, by name.

@@ -52,7 +52,7 @@ func (m *Model) show(s *snapshot, r *record) (Endpoint, bool) {
 	if !r.Deleted.IsZero() {
 		ok = now.Sub(r.Deleted) < delay
 	}
-	e := Endpoint{ID: r.ID, Status: status, Created: r.Created, DNSName: dnsName(r.ID, s.declared.Config.API.Region), Tags: slices.Clone(r.Tags), Settings: r.clone().Settings, Listen: slices.Clone(r.Listen)}
+	e := Endpoint{ID: r.ID, Status: status, Created: r.Created, Deleted: r.Deleted, DNSName: dnsName(r.ID, s.declared.Config.API.Region), Tags: slices.Clone(r.Tags), Settings: r.clone().Settings, Listen: slices.Clone(r.Listen)}
 	for _, a := range r.Associations {
 		if st, there := phase(a.Created, a.Deleted, now, delay, Associating, Associated, Disassociating); there {
 			e.Subnets = append(e.Subnets, a.Subnet)
@@ -61,6 +61,7 @@ func (m *Model) show(s *snapshot, r *record) (Endpoint, bool) {
 			}
 		}
 	}
+	e.Status.Message = m.fault(r)
 	if e.Portal {
 		e.PortalURL = portalURL(r.ID)
 	}

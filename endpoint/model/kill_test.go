@@ -102,7 +102,7 @@ func script(list string) []step {
 			return err
 		},
 		func(m *Model, _ int) error {
-			return m.DeleteTags(ctx, Call{}, []string{id(m, "a")}, []Tag{{"Name", ""}})
+			return m.DeleteTags(ctx, Call{}, []string{id(m, "a")}, []TagMatch{{Key: "Name"}})
 		},
 		disassociate("a", "subnet-0a1"), disassociate("a", "subnet-0a2"), remove("a"), disassociate("b", "subnet-0b1"), remove("b"),
 	}

@@ -32,6 +32,8 @@ type Runtime interface {
 	Apply(ctx context.Context, id string, cfg endpoint.Config) error
 	// Stop ends an endpoint with all its sessions; one that does not run is no error.
 	Stop(ctx context.Context, id string) error
+	// Running says whether an endpoint runs: one may have ended by itself.
+	Running(id string) bool
 	// Connections are the clients of an endpoint, ended ones of late included.
 	Connections(id string) []endpoint.Connection
 	// Terminate ends the connection of an id, or those of a user, and says which.
@@ -63,6 +65,8 @@ type Model struct {
 	rt  Runtime
 	o   Options
 	now atomic.Pointer[snapshot]
+	// broken says of endpoints why they do not run (id, string).
+	broken sync.Map
 
 	write sync.Mutex // one mutation at a time
 	store *store
@@ -75,7 +79,8 @@ type snapshot struct {
 	tokens   map[string]token
 }
 
-// Open reads the file, which is made where there is none, and starts what is in it. Close it in the end.
+// Open reads the file, which is made where there is none, and starts what is in it. An endpoint that cannot be started is there
+// all the same, and its status says why. Close it in the end.
 func Open(file string, d Declared, rt Runtime, o Options) (*Model, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -107,26 +112,18 @@ func (m *Model) begin(d Declared) error {
 		return err
 	}
 	now := &snapshot{declared: d, records: records, tokens: tokens}
+	old := &draft{snapshot: now, at: m.o.Now().UTC()}
+	old.sweep()
+	if c := old.out; len(c.gone)+len(c.stale) > 0 {
+		if err := m.store.commit(c); err != nil {
+			return err
+		}
+	}
 	m.now.Store(now)
+	m.clearStrays(now)
 	for _, r := range now.sorted() {
-		cfg, err := m.compile(&now.declared, r)
-		if err != nil {
-			return fmt.Errorf("%s of the API: %w", r.ID, err)
-		}
-		if !r.runs() {
-			continue
-		}
-		if r.CRL != "" { // the file is what counts, not its copy
-			text, err := m.store.list(r.ID)
-			if err == nil {
-				err = writeCRL(&now.declared, r, text)
-			}
-			if err != nil {
-				return fmt.Errorf("%s of the API: revocation list: %w", r.ID, err)
-			}
-		}
-		if err := m.rt.Apply(context.Background(), r.ID, cfg); err != nil {
-			return fmt.Errorf("%s of the API: %w", r.ID, err)
+		if r.Deleted.IsZero() { // one that cannot run keeps no other from it
+			m.start(&now.declared, r)
 		}
 	}
 	return nil
@@ -139,6 +136,9 @@ func (m *Model) CheckDeclared(d Declared) error {
 	for _, r := range now.sorted() {
 		if !r.Deleted.IsZero() {
 			continue
+		}
+		if _, broken := m.compile(&now.declared, r); broken != nil {
+			continue // it does not run; others need not suffer
 		}
 		if _, err := m.compile(&d, r); err != nil {
 			return fmt.Errorf("%s of the API: %w", r.ID, err)
@@ -168,6 +168,7 @@ func (m *Model) Redeclare(ctx context.Context, d Declared) error {
 		if err == nil {
 			err = m.rt.Apply(context.WithoutCancel(ctx), r.ID, cfg)
 		}
+		m.note(r.ID, err)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s of the API: %w", r.ID, err))
 		}
@@ -210,6 +211,10 @@ type draft struct {
 	dirty  string   // id of the endpoint whose meaning changes; at most one
 	edited []string // ids of all records that change
 	crl    *string  // of dirty; nil: stays
+	// less says that the change only takes something away from clients. That is not to fail because a file is bad: the endpoint
+	// is stopped instead.
+	less bool
+	out  commit
 }
 
 // edit is a copy of a record that may be changed.
@@ -260,6 +265,9 @@ func (m *Model) mutate(ctx context.Context, call Call, action string, params any
 	before := m.now.Load()
 	now := m.o.Now().UTC()
 	d := &draft{before: before, at: now, snapshot: &snapshot{declared: before.declared, records: maps.Clone(before.records), tokens: maps.Clone(before.tokens)}}
+	if len(call.ClientToken) > maxToken {
+		return "", badValue("ClientToken is longer than %d characters", maxToken)
+	}
 	key, sum := tokenKey(action, call.ClientToken), tokenSum(params)
 	if t, seen := before.tokens[key]; call.ClientToken != "" && seen && now.Sub(t.Made) < tokenLife {
 		if t.Sum != sum {
@@ -270,13 +278,14 @@ func (m *Model) mutate(ctx context.Context, call Call, action string, params any
 		}
 		return t.Answer, nil
 	}
+	d.sweep() // what is gone counts no more
 	answer, err := do(d)
 	if err != nil {
 		return "", err
 	}
-	cfg, err := m.check(d)
-	if err != nil {
-		return "", err
+	cfg, unfit := m.check(d)
+	if unfit != nil && !d.less {
+		return "", unfit
 	}
 	if call.DryRun {
 		return "", dryRun()
@@ -286,7 +295,8 @@ func (m *Model) mutate(ctx context.Context, call Call, action string, params any
 		t = &token{Sum: sum, Answer: answer, Made: now}
 		d.tokens[key] = *t
 	}
-	c := d.sweep()
+	d.sweep()
+	c := &d.out
 	for _, id := range d.edited {
 		if r := d.records[id]; r != nil {
 			c.records = append(c.records, r)
@@ -296,43 +306,53 @@ func (m *Model) mutate(ctx context.Context, call Call, action string, params any
 	if d.crl != nil {
 		c.crlOf, c.crl = d.dirty, *d.crl
 	}
-	old, next := before.records[d.dirty], d.records[d.dirty]
-	if err := m.apply(ctx, d, cfg); err != nil {
-		m.tidy(d, next, old)
+	if err := m.apply(ctx, d, cfg, unfit); err != nil {
+		m.dropNewList(d)
 		return "", err
 	}
-	if err := m.store.commit(c); err != nil {
+	if err := m.store.commit(*c); err != nil {
 		m.o.Log.Error("the API's state cannot be written", "error", err)
 		m.back(ctx, d)
-		m.tidy(d, next, old)
-		return "", errorf(CodeInternal, "the change could not be written: %v", err)
+		m.dropNewList(d)
+		return "", errorf(CodeInternal, "the change could not be written: %s", said(err))
 	}
 	m.now.Store(d.snapshot)
-	m.tidy(d, old, next)
+	m.tidy(d, c.gone)
 	return answer, nil
+}
+
+// dropNewList removes the revocation list of a change that was not made.
+func (m *Model) dropNewList(d *draft) {
+	if d.crl != nil {
+		m.dropList(&d.declared, d.records[d.dirty])
+	}
 }
 
 func dryRun() *Error {
 	return errorf(CodeDryRun, "Request would have succeeded, but DryRun flag is set.")
 }
 
-// sweep forgets what has been deleted for longer than the delay, and old tokens.
-func (d *draft) sweep() (c commit) {
+// sweep forgets what has been deleted for longer than the delay, and old tokens. out says what.
+func (d *draft) sweep() {
 	for id, r := range d.records {
 		if !r.Deleted.IsZero() && d.at.Sub(r.Deleted) >= d.delay() {
 			delete(d.records, id)
-			c.gone = append(c.gone, id)
-		} else if id == d.dirty {
+			d.out.gone = append(d.out.gone, id)
+		} else if slices.Contains(d.edited, id) {
 			r.sweep(d.at, d.delay())
 		}
 	}
 	for key, t := range d.tokens {
 		if d.at.Sub(t.Made) >= tokenLife {
 			delete(d.tokens, key)
-			c.stale = append(c.stale, key)
+			d.out.stale = append(d.out.stale, key)
 		}
 	}
-	return c
+	if len(d.tokens) > maxTokens { // the oldest one goes: at most one is new
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(d.tokens)), func(a, b string) int { return d.tokens[a].Made.Compare(d.tokens[b].Made) })
+		delete(d.tokens, oldest)
+		d.out.stale = append(d.out.stale, oldest)
+	}
 }
 
 // check compiles the endpoint that changed.
@@ -349,31 +369,48 @@ func (m *Model) check(d *draft) (endpoint.Config, error) {
 	if errors.As(err, &ours) {
 		return cfg, ours
 	}
-	return cfg, badValue("%v", err)
+	m.o.Log.Warn("a request of the API is refused", "endpoint", r.ID, "error", err)
+	return cfg, badValue("%s", said(err))
 }
 
-// apply has the Runtime do what changed.
-func (m *Model) apply(ctx context.Context, d *draft, cfg endpoint.Config) error {
+// apply has the Runtime do what changed. unfit is what is wrong with cfg; only less takes that.
+func (m *Model) apply(ctx context.Context, d *draft, cfg endpoint.Config, unfit error) error {
 	old, next := d.before.records[d.dirty], d.records[d.dirty]
 	if d.crl != nil {
 		if err := writeCRL(&d.declared, next, *d.crl); err != nil {
-			return errorf(CodeInternal, "the revocation list cannot be written: %v", err)
+			m.o.Log.Error("a revocation list cannot be written", "error", err)
+			return errorf(CodeInternal, "the revocation list cannot be written: %s", said(err))
 		}
 	}
 	switch {
 	case next != nil && next.runs():
-		if old != nil && old.runs() {
+		if unfit == nil && old != nil && old.runs() && m.rt.Running(d.dirty) {
 			if was, err := m.compile(&d.before.declared, old); err == nil && reflect.DeepEqual(was, cfg) {
 				return nil
 			}
 		}
-		if err := m.rt.Apply(ctx, d.dirty, cfg); err != nil {
-			return errorf(CodeNotPermitted, "the endpoint cannot do that here: %v", err)
+		err := unfit
+		if err == nil {
+			err = m.rt.Apply(ctx, d.dirty, cfg)
 		}
+		if err == nil {
+			m.note(d.dirty, nil)
+			return nil
+		}
+		m.o.Log.Error("an endpoint of the API cannot take a change", "endpoint", d.dirty, "error", err)
+		if !d.less {
+			return errorf(CodeNotPermitted, "the endpoint cannot do that here: %s", said(err))
+		}
+		if err := m.rt.Stop(ctx, d.dirty); err != nil {
+			return errorf(CodeInternal, "the endpoint cannot be stopped: %s", said(err))
+		}
+		m.o.Log.Error("the endpoint is stopped, so that nobody keeps what was taken away: mend it, then adit-endpoint reload", "endpoint", d.dirty)
+		m.note(d.dirty, err)
 	case old != nil && old.runs():
 		if err := m.rt.Stop(ctx, d.dirty); err != nil {
-			return errorf(CodeInternal, "the endpoint cannot be stopped: %v", err)
+			return errorf(CodeInternal, "the endpoint cannot be stopped: %s", said(err))
 		}
+		m.note(d.dirty, nil)
 	}
 	return nil
 }

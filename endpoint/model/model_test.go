@@ -59,12 +59,13 @@ type fleet struct {
 	running map[string]endpoint.Config
 	applied int
 	fail    error
+	failID  string // only of this one; empty: of all
 }
 
 func (f *fleet) Apply(_ context.Context, id string, cfg endpoint.Config) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.fail != nil {
+	if f.fail != nil && (f.failID == "" || f.failID == id) {
 		return f.fail
 	}
 	f.applied++
@@ -80,6 +81,13 @@ func (f *fleet) Stop(_ context.Context, id string) error {
 	defer f.mu.Unlock()
 	delete(f.running, id)
 	return nil
+}
+
+func (f *fleet) Running(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.running[id]
+	return ok
 }
 
 func (f *fleet) Connections(string) []endpoint.Connection {
@@ -697,10 +705,13 @@ func TestRevocationList(t *testing.T) {
 		}
 	}
 	b.fleet.fail = errors.New("not now")
-	if err := b.m.ImportCRL(ctx, Call{}, id, ca.list(t)); code(err) != CodeNotPermitted {
-		t.Errorf("a list that is not put in force: %v", err)
+	if err := b.m.ImportCRL(ctx, Call{}, id, ca.list(t)); err != nil || b.fleet.Running(id) {
+		t.Errorf("a list that cannot be put in force: %v, runs %v", err, b.fleet.Running(id))
 	}
 	b.fleet.fail = nil
+	if err := b.m.Redeclare(ctx, declared(t, b.dir, "")); err != nil {
+		t.Fatal(err)
+	}
 	running := b.fleet.running[id]
 	m, _, _ := running.Methods()
 	if files, _ := filepath.Glob(filepath.Join(filepath.Dir(m.CRL), crlPrefix+"*")); len(files) != 1 {

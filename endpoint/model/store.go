@@ -86,9 +86,8 @@ func (s *store) prepare() error {
 		return err
 	case there > schema:
 		return fmt.Errorf("%s was written by a later version of adit-endpoint (schema %d; this one knows %d): use that one, or another data directory", s.file, there, schema)
-	case there == schema:
-		return nil
 	}
+	// Buckets are made also in a file that is ours already: an earlier version may not have known them all.
 	return s.db.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{bucketMeta, bucketEndpoints, bucketLists, bucketTokens, bucketCerts} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
@@ -130,6 +129,8 @@ func (s *store) load() (records map[string]*record, tokens map[string]token, err
 
 // certificates are those that were imported, in the order of their ARNs.
 func (s *store) certificates() (list []*imported, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer damaged(s.file, &err)
 	err = s.db.View(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketCerts).ForEach(func(k, v []byte) error {
 			c := &imported{}
@@ -223,6 +224,11 @@ type token struct {
 
 // tokenLife is how long a repeated client token is known. EC2 says 24 hours and more.
 const tokenLife = 24 * time.Hour
+
+const (
+	maxToken  = 64   // characters of a client token (EC2)
+	maxTokens = 5000 // that are remembered; the oldest is forgotten for one more
+)
 
 func tokenKey(action, clientToken string) string { return action + " " + clientToken }
 

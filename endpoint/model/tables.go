@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/adit-vpn/adit/endpoint"
@@ -109,7 +110,7 @@ func (m *Model) Disassociate(ctx context.Context, call Call, id, aid string) (As
 		if i < 0 {
 			return "", errorf(CodeAssociationMissing, "The association ID '%s' does not exist", aid)
 		}
-		r.Associations[i].Deleted = d.at
+		r.Associations[i].Deleted, d.less = d.at, true
 		subnet = r.Associations[i].Subnet
 		r.Routes = slices.DeleteFunc(r.Routes, func(x route) bool { return x.Target == subnet })
 		if len(r.live()) == 0 { // from client to client, too, is a way only while there are clients
@@ -165,7 +166,7 @@ func (m *Model) Rules(id string) ([]Rule, error) {
 	now, delay := m.o.Now().UTC(), s.delay()
 	for _, x := range r.Rules {
 		if st, ok := phase(x.Created, x.Deleted, now, delay, Authorizing, Active, Revoking); ok {
-			out = append(out, Rule{Endpoint: id, CIDR: x.CIDR, All: x.All, Group: x.Group, Description: x.Description, Status: st})
+			out = append(out, Rule{Endpoint: id, CIDR: x.CIDR, All: x.All, Group: x.Group, Description: x.Description, Status: st, Created: x.Created})
 		}
 	}
 	return out, nil
@@ -261,7 +262,7 @@ func (m *Model) RevokeIngress(ctx context.Context, call Call, id string, in Ingr
 		if i < 0 {
 			return "", errorf(CodeRuleNotFound, "The authorization rule for %s does not exist on Client VPN endpoint %s", cidr, id)
 		}
-		r.Rules[i].Deleted = d.at
+		r.Rules[i].Deleted, d.less = d.at, true
 		return "", nil
 	})
 	return Status{Code: Revoking}, err
@@ -274,18 +275,18 @@ func (m *Model) Routes(id string) ([]Route, error) {
 		return nil, err
 	}
 	out := []Route{}
-	automatic := func(subnet string, six bool, st Status) {
+	automatic := func(subnet string, six bool, st Status, made time.Time) {
 		v, _, ok := s.declared.subnet(subnet)
 		for _, p := range vpcRanges(v, six) {
 			if ok {
-				out = append(out, Route{Endpoint: id, Destination: p, Target: subnet, Origin: OriginAssociate, Description: "Default Route", Status: st})
+				out = append(out, Route{Endpoint: id, Destination: p, Target: subnet, Origin: OriginAssociate, Description: "Default Route", Status: st, Created: made})
 			}
 		}
 	}
 	if r == nil {
 		c := &s.declared.Config
 		for _, a := range c.Associations {
-			automatic(a.Subnet, c.ClientCIDR6.IsValid(), Status{Code: Active})
+			automatic(a.Subnet, c.ClientCIDR6.IsValid(), Status{Code: Active}, time.Time{})
 		}
 		for _, x := range c.Routes {
 			out = append(out, Route{Endpoint: id, Destination: x.Destination, Target: x.Target, Origin: OriginAdded, Status: Status{Code: Active}})
@@ -295,12 +296,12 @@ func (m *Model) Routes(id string) ([]Route, error) {
 	now, delay := m.o.Now().UTC(), s.delay()
 	for _, a := range r.Associations {
 		if st, ok := phase(a.Created, a.Deleted, now, delay, Creating, Active, Deleting); ok {
-			automatic(a.Subnet, r.Settings.TrafficIPType == dualStack, st)
+			automatic(a.Subnet, r.Settings.TrafficIPType == dualStack, st, a.Created)
 		}
 	}
 	for _, x := range r.Routes {
 		if st, ok := phase(x.Created, x.Deleted, now, delay, Creating, Active, Deleting); ok {
-			out = append(out, Route{Endpoint: id, Destination: x.Destination, Target: x.Target, Origin: OriginAdded, Description: x.Description, Status: st})
+			out = append(out, Route{Endpoint: id, Destination: x.Destination, Target: x.Target, Origin: OriginAdded, Description: x.Description, Status: st, Created: x.Created})
 		}
 	}
 	return out, nil
@@ -337,6 +338,8 @@ func (m *Model) CreateRoute(ctx context.Context, call Call, id, destination, tar
 			return "", errorf(CodeNoAssociation, "The subnet '%s' is not associated with Client VPN endpoint %s", target, id)
 		case target != LocalTarget && dst.Bits() > 0 && dst.Overlaps(r.Settings.ClientCIDR):
 			return "", badValue("The route %s overlaps the client CIDR range %s", dst, r.Settings.ClientCIDR)
+		case target == LocalTarget && !d.ofClients(r, dst):
+			return "", badValue("The route %s is not inside the client CIDR range %s: the target local leads from client to client", dst, r.Settings.ClientCIDR)
 		}
 		twice := errorf(CodeRouteTwice, "The route to %s through %s already exists on Client VPN endpoint %s", dst, target, id)
 		if v, _, ok := d.declared.subnet(target); ok && slices.Contains(vpcRanges(v, true), dst) {
@@ -361,6 +364,15 @@ func (m *Model) CreateRoute(ctx context.Context, call Call, id, destination, tar
 	return Status{Code: Creating}, err
 }
 
+// ofClients says whether a range is one of an endpoint's clients.
+func (d *draft) ofClients(r *record, p netip.Prefix) bool {
+	of := r.Settings.ClientCIDR
+	if p.Addr().Is6() && r.Settings.TrafficIPType == dualStack {
+		of = cidr6(r.ID)
+	}
+	return p.Bits() >= of.Bits() && of.Contains(p.Addr())
+}
+
 // DeleteRoute removes a route that people added. Without a target it must be the only one to its destination.
 func (m *Model) DeleteRoute(ctx context.Context, call Call, id, destination, target string) (Status, error) {
 	_, err := m.mutate(ctx, call, "DeleteClientVpnRoute", []string{id, destination, target}, func(d *draft) (string, error) {
@@ -380,7 +392,7 @@ func (m *Model) DeleteRoute(ctx context.Context, call Call, id, destination, tar
 		}
 		switch {
 		case len(found) == 1:
-			r.Routes[found[0]].Deleted = d.at
+			r.Routes[found[0]].Deleted, d.less = d.at, true
 			return "", nil
 		case len(found) > 1:
 			return "", missing("TargetVpcSubnetId")

@@ -15,7 +15,7 @@ type Call struct {
 	ClientToken string
 }
 
-// Status is the state of a thing: AWS's code, and a message where there is more to say.
+// Status is the state of a thing: AWS's code, and a message where there is more to say, such as why an endpoint does not run.
 type Status struct{ Code, Message string }
 
 // The states (EC2 API reference, the …StatusCode types of Client VPN).
@@ -101,8 +101,9 @@ type Endpoint struct {
 	ID        string
 	Status    Status
 	Created   time.Time
-	DNSName   string // in AWS's form; nobody serves it
-	PortalURL string // in AWS's form, empty when the portal is off; nobody serves it
+	Deleted   time.Time // zero: it is not being deleted
+	DNSName   string    // in AWS's form; nobody serves it
+	PortalURL string    // in AWS's form, empty when the portal is off; nobody serves it
 	Subnets   []string
 	Tags      []Tag
 	Settings
@@ -168,6 +169,7 @@ type Route struct {
 	Origin      string
 	Description string
 	Status      Status
+	Created     time.Time // zero: of the file
 }
 
 // Rule lets everyone, or one group, reach a range.
@@ -178,6 +180,7 @@ type Rule struct {
 	Group       string
 	Description string
 	Status      Status
+	Created     time.Time // zero: of the file
 }
 
 // Terminated is one connection that Terminate ended.

@@ -117,6 +117,11 @@ func TestTags(t *testing.T) {
 	if got := describe(nil); !slices.Equal(got, []string{"2 client-vpn-endpoint cost=8"}) {
 		t.Errorf("%q", got)
 	}
+	// An empty value is one, too.
+	must(w.ec2.DeleteTags(w.ctx, &ec2.DeleteTagsInput{Resources: []string{two}, Tags: []types.Tag{{Key: aws.String("cost"), Value: aws.String("")}}}))(w)
+	if got := describe(nil); len(got) != 1 {
+		t.Errorf("%q", got)
+	}
 	// All resources or none: of these, one is not there.
 	_, err := w.ec2.CreateTags(w.ctx, &ec2.CreateTagsInput{Resources: []string{one, "cvpn-endpoint-0"}, Tags: tags("a", "b")})
 	w.refused(model.CodeEndpointNotFound, err)
@@ -216,6 +221,50 @@ func TestPaginators(t *testing.T) {
 	w.refused(model.CodeBadValue, err)
 	_, err = w.ec2.DescribeClientVpnRoutes(w.ctx, &ec2.DescribeClientVpnRoutesInput{ClientVpnEndpointId: &id, Filters: filter("color", "red")})
 	w.refused(model.CodeBadValue, err)
+}
+
+// TestPagesOfWhatGoes: what goes and has been made again is there twice, also where a page ends between the two.
+func TestPagesOfWhatGoes(t *testing.T) {
+	w := start(t, "1m")
+	id := w.mutual()
+	w.associate(id, "subnet-0a")
+	for i := range 5 {
+		cidr := fmt.Sprintf("10.0.%d.0/24", i)
+		must(w.ec2.AuthorizeClientVpnIngress(w.ctx, &ec2.AuthorizeClientVpnIngressInput{ClientVpnEndpointId: &id, TargetNetworkCidr: &cidr, AuthorizeAllGroups: aws.Bool(true)}))(w)
+		must(w.ec2.CreateClientVpnRoute(w.ctx, &ec2.CreateClientVpnRouteInput{ClientVpnEndpointId: &id, DestinationCidrBlock: &cidr, TargetVpcSubnetId: aws.String("subnet-0a")}))(w)
+	}
+	w.clock = w.clock.Add(time.Second)
+	last := aws.String("10.0.4.0/24")
+	must(w.ec2.RevokeClientVpnIngress(w.ctx, &ec2.RevokeClientVpnIngressInput{ClientVpnEndpointId: &id, TargetNetworkCidr: last, RevokeAllGroups: aws.Bool(true)}))(w)
+	must(w.ec2.AuthorizeClientVpnIngress(w.ctx, &ec2.AuthorizeClientVpnIngressInput{ClientVpnEndpointId: &id, TargetNetworkCidr: last, AuthorizeAllGroups: aws.Bool(true)}))(w)
+	must(w.ec2.DeleteClientVpnRoute(w.ctx, &ec2.DeleteClientVpnRouteInput{ClientVpnEndpointId: &id, DestinationCidrBlock: last}))(w)
+	must(w.ec2.CreateClientVpnRoute(w.ctx, &ec2.CreateClientVpnRouteInput{ClientVpnEndpointId: &id, DestinationCidrBlock: last, TargetVpcSubnetId: aws.String("subnet-0a")}))(w)
+	var states []string
+	rules := ec2.NewDescribeClientVpnAuthorizationRulesPaginator(w.ec2, &ec2.DescribeClientVpnAuthorizationRulesInput{ClientVpnEndpointId: &id, MaxResults: aws.Int32(5)})
+	for rules.HasMorePages() {
+		for _, r := range must(rules.NextPage(w.ctx))(w).AuthorizationRules {
+			if *r.DestinationCidr == *last {
+				states = append(states, string(r.Status.Code))
+			}
+		}
+	}
+	routes := ec2.NewDescribeClientVpnRoutesPaginator(w.ec2, &ec2.DescribeClientVpnRoutesInput{ClientVpnEndpointId: &id, MaxResults: aws.Int32(5), Filters: filter("origin", "add-route")})
+	for routes.HasMorePages() {
+		for _, r := range must(routes.NextPage(w.ctx))(w).Routes {
+			if *r.DestinationCidr == *last {
+				states = append(states, string(r.Status.Code))
+			}
+		}
+	}
+	if !slices.Equal(states, []string{"revoking", "authorizing", "deleting", "creating"}) {
+		t.Errorf("%q", states)
+	}
+	other := w.mutual()
+	must(w.ec2.DeleteClientVpnEndpoint(w.ctx, &ec2.DeleteClientVpnEndpointInput{ClientVpnEndpointId: &other}))(w)
+	going := must(w.ec2.DescribeClientVpnEndpoints(w.ctx, &ec2.DescribeClientVpnEndpointsInput{ClientVpnEndpointIds: []string{other}}))(w).ClientVpnEndpoints[0]
+	if going.DeletionTime == nil || *going.DeletionTime != "2026-11-23T12:00:01" {
+		t.Errorf("deleted at %v", going.DeletionTime)
+	}
 }
 
 // TestDryRun: each action says that it would work, with the status that AWS gives it, and changes nothing.

@@ -92,6 +92,13 @@ func (f *fleet) Stop(_ context.Context, id string) error {
 	return nil
 }
 
+func (f *fleet) Running(id string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.configs[id]
+	return ok
+}
+
 func (f *fleet) Connections(string) []endpoint.Connection {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -532,6 +539,7 @@ func TestConnections(t *testing.T) {
 			Since: w.clock.Add(-time.Hour), RxBytes: 1, TxBytes: 2, RxPackets: 3, TxPackets: 4,
 		})
 	}
+	w.fleet.connections[5].Cert = "" // of somebody who signed in with a password alone
 	bobs := &w.fleet.connections[6]
 	bobs.Username, bobs.Client, bobs.Status, bobs.Ended, bobs.Reason = "bob", "bob", endpoint.StatusTerminated, w.clock.Add(-time.Minute), "terminated by the administrator"
 	pages := ec2.NewDescribeClientVpnConnectionsPaginator(w.ec2, &ec2.DescribeClientVpnConnectionsInput{ClientVpnEndpointId: &id, MaxResults: aws.Int32(5)})
@@ -547,6 +555,9 @@ func TestConnections(t *testing.T) {
 		*c.ClientIpv6Address != "fd00::2" || *c.IngressBytes != "1" || *c.EgressBytes != "2" || *c.IngressPackets != "3" || *c.EgressPackets != "4" ||
 		*c.ConnectionEstablishedTime != "2026-11-23 11:00:00" || c.Status.Code != types.ClientVpnConnectionStatusCodeActive || *c.ConnectionEndTime != "-" ||
 		!slices.Equal(c.PostureComplianceStatuses, []string{"compliant", "quarantined"}) {
+		t.Errorf("%+v", c)
+	}
+	if c := all[5]; c.CommonName == nil || *c.CommonName != "ann" {
 		t.Errorf("%+v", c)
 	}
 	bob := must(w.ec2.DescribeClientVpnConnections(w.ctx, &ec2.DescribeClientVpnConnectionsInput{ClientVpnEndpointId: &id, Filters: filter("username", "bob")}))(w)
