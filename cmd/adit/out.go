@@ -101,10 +101,10 @@ func row(cells ...string) string {
 	return strings.Join(cells, "\t")
 }
 
-// clean keeps foreign text to one line without control characters.
+// clean keeps foreign text to one line without control characters, in the order that it is read in.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
 			return ' '
 		}
 		return r

@@ -1,8 +1,11 @@
 package network
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
@@ -115,6 +118,31 @@ func TestEgressUserspace(t *testing.T) {
 	}
 	says("three")
 	p.mustDial("tcp", l.Addr().String())
+}
+
+// TestEgressSilence: UDP that no group permits meets no lock, no log and no answer, however much of it comes.
+func TestEgressSilence(t *testing.T) {
+	var log bytes.Buffer
+	p := newPair(t, UserspaceConfig{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))},
+		restricted([]Permit{permit(protoTCP, 0, 65535, "0.0.0.0/0")}, "127.0.0.1/32"))
+	c := p.mustDial("udp", "127.0.0.1:9")
+	p.net.mu.Lock()
+	_, err := c.Write([]byte("x"))
+	if err == nil {
+		err = p.ping("10.64.0.1", nil, 5*time.Second) // what comes behind it
+	}
+	p.net.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	var timeout net.Error
+	if _, err := c.Read(make([]byte, 10)); !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("answered: %v", err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("logged: %s", log.String())
+	}
 }
 
 // TestEgressCost: a flow's look-up takes no memory.

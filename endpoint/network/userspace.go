@@ -178,8 +178,14 @@ func (u *Userspace) setUp() error {
 	u.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(u.stack, 0, u.limits.TCP, u.forwardTCP).HandlePacket)
 	forwardUDP := udp.NewForwarder(u.stack, u.forwardUDP)
 	u.stack.SetTransportProtocolHandler(udp.ProtocolNumber, func(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
-		// Not handled means: the stack answers with port unreachable.
-		return u.permits(dstOf(id)) && forwardUDP.HandlePacket(id, pkt)
+		dst := dstOf(id)
+		switch {
+		case !u.permits(dst):
+			return false // then the stack answers with port unreachable
+		case !u.policy.Load().egress.allows(protoUDP, clientOf(id).Addr(), dst):
+			return true // in silence, and before begin's lock: nothing bounds how many such packets come
+		}
+		return forwardUDP.HandlePacket(id, pkt)
 	})
 	return nil
 }

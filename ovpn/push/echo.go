@@ -32,6 +32,8 @@ const (
 	maxEchoText = 180
 	// maxMessage bounds what Message returns, bytes. AWS's banners have 1400 characters at most.
 	maxMessage = 16 << 10
+	// maxLines bounds its lines; the last one says … where there were more.
+	maxLines = 100
 )
 
 // Message is the text of the server's messages in r: lines divided by \n, a blank line between messages, without
@@ -70,24 +72,41 @@ func IsMessage(echo string) bool {
 	return slices.Contains([]string{sayLine, sayPart, sayWindow, sayNotify}, command)
 }
 
-// shown is text without what only devices understand.
+// shown is text without what only devices understand, or puts text in another order than it is read in; with one blank line at
+// most between others, and maxLines in all.
 func shown(text string) string {
 	text = strings.ToValidUTF8(strings.ReplaceAll(text, "\r\n", "\n"), string(utf8.RuneError))
-	return strings.Map(func(r rune) rune {
+	text = strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':
 			return ' '
+		case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069: // Unicode Standard Annex 9, "Explicit Directional …"
+			return -1
 		case r == '\n' || printable(string(r)):
 			return r
 		}
 		return -1
 	}, text)
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if strings.TrimSpace(line) == "" {
+			if line = ""; len(lines) == 0 || lines[len(lines)-1] == "" {
+				continue
+			}
+		}
+		if len(lines) == maxLines {
+			lines[maxLines-1] = "…"
+			break
+		}
+		lines = append(lines, line)
+	}
+	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
 }
 
 // MessageEcho is the message for Reply.Echo, the inverse of Reply.Message: text as lines divided by \n, and the title of the
 // window that shows it, which is short and in one line. An empty text is no message.
 func MessageEcho(text, title string) []string {
-	text = strings.Trim(shown(text), "\n")
+	text = shown(text)
 	if text == "" {
 		return nil
 	}

@@ -23,6 +23,8 @@ func TestMessage(t *testing.T) {
 		{"no encoding", "100% of %zz and %4", []string{"msg 100% of %zz and %4", "msg-window x"}},
 		{"quoted by the server's file", "two  spaces # here", []string{"'msg two  spaces # here'", "msg-window x"}},
 		{"control characters", "red[31m bell\nline", []string{"msg %1B[31mred[31m%07 bell%0Aline", "msg-window x"}},
+		{"in another order", "user txt.exe", []string{"msg user%20%e2%80%aetxt.exe%e2%81%a6", "msg-window x"}},
+		{"blank lines", "a\n\nb\nc", []string{"msg", "msg a", "msg", "msg %20", "msg %07", "msg b", "msg c", "msg", "msg-window x"}},
 		{"not UTF-8", "a�b", []string{"msg a%ffb", "msg-window x"}},
 	} {
 		want := c.want
@@ -32,6 +34,14 @@ func TestMessage(t *testing.T) {
 		if got := (Reply{Echo: c.echo}).Message(); got != want {
 			t.Errorf("%s: got %q, want %q", c.name, got, want)
 		}
+	}
+	many := Reply{Echo: append(slices.Repeat([]string{"msg x"}, maxLines), "msg-window x")}
+	if got := many.Message(); got != strings.Repeat("x\n", maxLines-1)+"x" {
+		t.Errorf("as many lines as there may be: %q", got)
+	}
+	many.Echo = append([]string{"msg x"}, many.Echo...)
+	if got := many.Message(); got != strings.Repeat("x\n", maxLines-1)+"…" {
+		t.Errorf("a line too many: %q", got)
 	}
 	flood := Reply{Echo: slices.Repeat([]string{"msg " + strings.Repeat("x", 1000), "msg-window x"}, 1000)}
 	if n := len(flood.Message()); n > maxMessage {
@@ -77,7 +87,7 @@ func checkEcho(t *testing.T, text string) {
 	if err != nil || len(back.Notes) > 0 {
 		t.Fatalf("%q: %v, %q", text, err, back.Notes)
 	}
-	if got, want := back.Message(), strings.Trim(shown(text), "\n"); got != want {
+	if got, want := back.Message(), shown(text); got != want {
 		t.Fatalf("%q: came back as %q", text, got)
 	}
 }
@@ -91,7 +101,7 @@ func FuzzMessage(f *testing.F) {
 		}
 		checkEcho(t, text)
 		got := (Reply{Echo: strings.Split(text, ",")}).Message()
-		if len(got) > 3*maxMessage || !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }) {
+		if len(got) > 3*maxMessage || strings.Count(got, "\n") >= maxLines || strings.ContainsAny(got, "\u202e\u2066") || !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }) {
 			t.Fatalf("%q shows %q", text, got)
 		}
 	})
