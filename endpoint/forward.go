@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"sync"
 	"time"
@@ -81,7 +82,11 @@ func (b *inBatch) flush(now time.Time) (authentic int) {
 		case !ok || src != p.lease.Addr.Addr() && src != p.lease.Addr6.Addr():
 			spoofed++
 		default:
-			switch access.way(dst) {
+			way := access.way(dst)
+			if way != toNetwork && p.lease.pings(dst, packet) {
+				way = toNetwork
+			}
+			switch way {
 			case toNetwork:
 				clamp.Apply(packet)
 				pkts[n] = packet
@@ -109,6 +114,20 @@ func (b *inBatch) flush(now time.Time) (authentic int) {
 		b.server.toNetwork(b.queue, pkts[:n])
 	}
 	return authentic
+}
+
+// pings says whether packet is an echo request in one piece to the endpoint's own address in the client's slice, which needs no
+// rule: the network itself answers, and nothing goes on.
+func (l lease) pings(dst netip.Addr, packet []byte) bool {
+	switch dst {
+	case l.Gateway.Addr():
+		const fragment = 0x3fff // more of them, and the offset (RFC 791, 3.1)
+		n := int(packet[0]&15) * 4
+		return packet[9] == 1 && binary.BigEndian.Uint16(packet[6:])&fragment == 0 && n >= 20 && len(packet) > n && packet[n] == 8
+	case l.Gateway6.Addr():
+		return packet[6] == 58 && len(packet) > 40 && packet[40] == 128
+	}
+	return false
 }
 
 // toClient takes a packet to another client, if there is one at dst. It never leaves the process.

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 	"testing"
@@ -45,5 +46,48 @@ func TestTrainsStayTogether(t *testing.T) {
 	}
 	if got := s.drops.spoofed.Load(); got != opened {
 		t.Errorf("%d packets were opened, want %d", got, opened)
+	}
+}
+
+// TestPings: what passes without a rule is an echo request in one piece to the own gateway.
+func TestPings(t *testing.T) {
+	gateway, gateway6 := netip.MustParsePrefix("10.64.0.1/27"), netip.MustParsePrefix("fd64::1/123")
+	four := lease{Addr: netip.MustParsePrefix("10.64.0.2/27"), Gateway: gateway}
+	both := four
+	both.Addr6, both.Gateway6 = netip.MustParsePrefix("fd64::2/123"), gateway6
+	six := func(next, kind byte, n int) []byte {
+		b := append(make([]byte, 40), kind, 0, 0, 0, 0, 1, 0, 1)[:n]
+		b[0], b[6] = 0x60, next
+		copy(b[24:], gateway6.Addr().AsSlice())
+		return b
+	}
+	options := slices.Insert(echo(four.Addr.Addr(), gateway.Addr(), 1), 20, make([]byte, 4)...)
+	options[0] = 0x46
+	long := bytes.Clone(options)
+	long[0] = 0x4f
+	short := bytes.Clone(options)
+	short[0], short[16] = 0x44, 8
+	for _, c := range []struct {
+		name   string
+		lease  lease
+		packet []byte
+		want   bool
+	}{
+		{"echo request", four, echo(four.Addr.Addr(), gateway.Addr(), 1), true},
+		{"elsewhere", four, echo(four.Addr.Addr(), four.Addr.Addr(), 1), false},
+		{"options", four, options, true},
+		{"a header longer than the packet", four, long, false},
+		{"a header shorter than there is", lease{Gateway: netip.MustParsePrefix("8.64.0.1/27")}, short, false},
+		{"the header alone", four, echo(four.Addr.Addr(), gateway.Addr(), 1)[:20], false},
+		{"IPv6", both, six(58, 128, 48), true},
+		{"IPv6, an answer", both, six(58, 129, 48), false},
+		{"IPv6, UDP", both, six(17, 128, 48), false},
+		{"IPv6, the header alone", both, six(58, 128, 40), false},
+		{"no IPv6", four, six(58, 128, 48), false},
+	} {
+		_, dst, ok := addresses(c.packet)
+		if got := c.lease.pings(dst, c.packet); !ok || got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
 	}
 }

@@ -400,14 +400,19 @@ func checksum(b []byte) uint16 {
 // endpoint knows that the client has its keys, and is lost then.
 func (d *dialer) ping(t *testing.T, me netip.Addr) {
 	t.Helper()
+	d.pingTo(t, me, network.DemoAddress())
+}
+
+func (d *dialer) pingTo(t *testing.T, me, dst netip.Addr) {
+	t.Helper()
 	late := time.After(patience)
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for seq := uint16(1000); ; {
-		d.tunnel(t, echo(me, network.DemoAddress(), seq))
+		d.tunnel(t, echo(me, dst, seq))
 		select {
 		case p := <-d.inner:
-			if len(p) >= 28 && p[9] == 1 && p[20] == 0 && binary.BigEndian.Uint16(p[26:]) >= 1000 {
+			if len(p) >= 28 && p[9] == 1 && netip.AddrFrom4([4]byte(p[12:])) == dst && p[20] == 0 && binary.BigEndian.Uint16(p[26:]) >= 1000 {
 				return
 			}
 		case <-again.C:
@@ -444,6 +449,18 @@ func tunnelStory(t *testing.T, transport string) {
 	d.ping(t, me)
 	if s, n := r.drops.spoofed.Load(), r.drops.denied.Load(); s != 1 || n != 2 {
 		t.Errorf("%d spoofed and %d denied packets, want 1 and 2", s, n)
+	}
+
+	// The endpoint's own address answers pings and nothing else; the one that other clients see is not this one's.
+	gateway := reply.RouteGateway
+	other, answer, part := echo(me, netip.MustParseAddr("10.64.0.33"), 4), echo(me, gateway, 5), echo(me, gateway, 6)
+	answer[20], part[6] = 0, 0x20
+	for _, p := range [][]byte{other, answer, part} {
+		d.tunnel(t, p)
+	}
+	d.pingTo(t, me, gateway)
+	if n := r.drops.denied.Load(); n != 5 {
+		t.Errorf("%d denied packets, want 5", n)
 	}
 
 	list := r.Connections()
