@@ -266,7 +266,8 @@ func (m *Model) swapCertificates(ctx context.Context, before, next *snapshot, ar
 	}
 	if isThere {
 		if err := next.declared.importedCertificate(arn).write(now); err != nil {
-			return errorf(CodeInternal, "the certificate cannot be written: %v", err)
+			m.o.Log.Error("a certificate cannot be written", "error", err)
+			return errorf(CodeInternal, "the certificate cannot be written: %s", said(err))
 		}
 	}
 	var done []*record
@@ -289,19 +290,20 @@ func (m *Model) swapCertificates(ctx context.Context, before, next *snapshot, ar
 		r := next.records[id]
 		cfg, err := m.compile(&next.declared, r)
 		if err != nil {
-			return back(errorf(CodeValidation, "%v", err))
+			return back(errorf(CodeValidation, "%s", said(err)))
 		}
 		if !r.runs() {
 			continue
 		}
 		if err := m.rt.Apply(ctx, id, cfg); err != nil {
-			return back(errorf(CodeValidation, "Client VPN endpoint %s cannot use it: %v", id, err))
+			m.o.Log.Error("an endpoint of the API cannot use a certificate", "endpoint", id, "error", err)
+			return back(errorf(CodeValidation, "Client VPN endpoint %s cannot use it: %s", id, said(err)))
 		}
 		done = append(done, r)
 	}
 	if err := commit(); err != nil {
 		m.o.Log.Error("the API's state cannot be written", "error", err)
-		return back(errorf(CodeInternal, "the change could not be written: %v", err))
+		return back(errorf(CodeInternal, "the change could not be written: %s", said(err)))
 	}
 	m.now.Store(next)
 	if wasThere && old != now {

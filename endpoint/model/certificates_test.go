@@ -112,9 +112,12 @@ func TestImportedCertificate(t *testing.T) {
 	}
 
 	// One that the endpoint refuses changes nothing.
-	b.fleet.fail = errors.New("no")
+	b.fleet.fail = errors.New("open " + filepath.Join(b.dir, "key.pem") + ": no")
 	_, err = b.m.ImportCertificate(ctx, NewCertificate{ARN: arn, Text: cert, Key: key})
 	fails(t, "one that the endpoint refuses", err, CodeValidation)
+	if strings.Contains(err.Error(), b.dir) || !strings.Contains(err.Error(), "key.pem: no") {
+		t.Errorf("with a path: %v", err)
+	}
 	b.fleet.fail = nil
 	if read() != second || len(b.files()) != 1 {
 		t.Errorf("after a refusal: %q, %q", read(), b.files())

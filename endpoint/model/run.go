@@ -8,23 +8,25 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/adit-vpn/adit/endpoint"
 )
 
 // What runs, and what lies in the directories of endpoints.
 
 // start puts the endpoint of a record in force at the beginning. An error is remembered, and shown with the endpoint.
 func (m *Model) start(d *Declared, r *record) {
-	cfg, err := m.compile(d, r)
-	if err == nil && r.CRL != "" { // the store is what counts, not its copy
-		var text string
+	var text string
+	var err error
+	if r.CRL != "" { // the store is what counts, not its copy
 		if text, err = m.store.list(r.ID); err == nil {
 			err = writeCRL(d, r, text)
 		}
-		if err != nil {
-			err = fmt.Errorf("revocation list: %w", err)
-		}
 	}
-	if err == nil && r.runs() {
+	var cfg endpoint.Config
+	if err != nil {
+		err = fmt.Errorf("revocation list: %w", err)
+	} else if cfg, err = m.compile(d, r); err == nil && r.runs() {
 		err = m.rt.Apply(context.Background(), r.ID, cfg)
 	}
 	m.note(r.ID, err)

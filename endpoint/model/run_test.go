@@ -337,3 +337,25 @@ func TestAnswers(t *testing.T) {
 		t.Errorf("a file: %v", err)
 	}
 }
+
+// TestImportedNotWritten: files of certificates that cannot be written keep nobody down who needs none of them.
+func TestImportedNotWritten(t *testing.T) {
+	b := open(t, "")
+	cert, key := pair(t, "one")
+	if _, err := b.m.ImportCertificate(context.Background(), NewCertificate{Text: cert, Key: key}); err != nil {
+		t.Fatal(err)
+	}
+	id := b.create()
+	b.associate(id, "subnet-0a1")
+	dir := filepath.Join(b.dir, "data", "imported")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // in the way
+		t.Fatal(err)
+	}
+	b.again()
+	if !b.fleet.Running(id) {
+		t.Error("it does not run")
+	}
+}
