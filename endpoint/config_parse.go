@@ -592,6 +592,11 @@ func (p *parsing) checkRoutes() {
 		vpc, associated[a.Subnet], zones[s.Zone] = v.ID, true, a.Subnet
 	}
 	perTarget := map[string]int{}
+	limit := func(at, target string) {
+		if perTarget[target]++; perTarget[target] == maxRoutes+1 {
+			p.fail(p.at[at+".target"], at+".target", "more than %d routes to %s", maxRoutes, target)
+		}
+	}
 	type key struct {
 		dst    netip.Prefix
 		target string
@@ -608,6 +613,7 @@ func (p *parsing) checkRoutes() {
 			if !within(r.Destination, c.ClientCIDR) && !within(r.Destination, c.ClientCIDR6) {
 				p.fail(p.at[at+".destination"], at+".destination", "%s is not inside the client range: target local leads from client to client", r.Destination)
 			}
+			limit(at, r.Target)
 			continue
 		}
 		p.overlap(at+".destination", "route", r.Destination)
@@ -617,9 +623,7 @@ func (p *parsing) checkRoutes() {
 		if v, _, _ := c.subnet(r.Target); associated[r.Target] && (r.Destination == v.CIDR || r.Destination == v.CIDR6) {
 			p.fail(p.at[at+".destination"], at+".destination", "the association with %s adds the route to %s itself", r.Target, r.Destination)
 		}
-		if perTarget[r.Target]++; perTarget[r.Target] == maxRoutes+1 {
-			p.fail(p.at[at+".target"], at+".target", "more than %d routes to %s", maxRoutes, r.Target)
-		}
+		limit(at, r.Target)
 	}
 	if len(c.Rules) > maxRules {
 		p.fail(p.at["authorization_rules"], "authorization_rules", "more than %d rules", maxRules)

@@ -145,6 +145,7 @@ func TestBadConfig(t *testing.T) {
 		{"subnet of another vpc", "interface: eth1}\n", "interface: eth1}\n  - vpc: vpc-b\n    cidr: 10.0.1.0/24\n    subnets:\n", "f.yaml:27: associations[1].subnet: subnet-b is in vpc-b, but the endpoint is in vpc-a"},
 		{"subnet called local", "id: subnet-b", "id: local", "f.yaml:23: networks[0].subnets[1].id: local is the target of routes from client to client"},
 		{"local route", "192.168.0.0/16, target: subnet-b", "172.20.0.0/21, target: local", "f.yaml:25: routes[1].destination: 172.20.0.0/21 is not inside the client range"},
+		{"local routes", "192.168.0.0/16, target: subnet-b", manyLocal(), "f.yaml:25: routes[101].target: more than 100 routes to local"},
 		{"route twice", "192.168.0.0/16, target: subnet-b", "0.0.0.0/0, target: subnet-a", "f.yaml:25: routes[1].destination: 0.0.0.0/0 to subnet-a is listed twice"},
 		{"route of the association", "192.168.0.0/16, target: subnet-b", "10.0.0.0/16, target: subnet-b", "f.yaml:25: routes[1].destination: the association with subnet-b adds the route to 10.0.0.0/16 itself"},
 		{"route target", "target: subnet-b", "target: subnet-c", "f.yaml:25: routes[1].target: subnet-c is not associated"},
@@ -211,6 +212,15 @@ func TestBadConfig(t *testing.T) {
 			t.Errorf("got %q, want %q", list.Error(), tt.want)
 		})
 	}
+}
+
+// manyLocal are 101 routes from client to client.
+func manyLocal() string {
+	var list []string
+	for i := range maxRoutes + 1 {
+		list = append(list, fmt.Sprintf("172.20.0.%d/32, target: local", i))
+	}
+	return strings.Join(list, "}, {destination: ")
 }
 
 // What AWS takes, too: several rules for one range, and routes from client to client.
