@@ -163,10 +163,10 @@ func (p *peer) passed(now time.Time, s *ovpn.Session, j *judging, outcome auth.O
 			return deny("asked for more", o.Text)
 		}
 	}
-	p.server.history.failed(failedAuthentication)
-	if errors.Is(err, errCrowded) {
+	if errors.Is(err, errCrowded) { // nothing was checked
 		return deny("denied: "+err.Error(), tellCrowded)
 	}
+	p.server.history.failed(failedAuthentication)
 	if err == nil {
 		err = errors.New("no answer")
 	}
