@@ -289,21 +289,25 @@ func TestLostAssociation(t *testing.T) {
 	ann.ping(t, a.Address.Addr())
 
 	nw.ch <- map[string]string{"other": "interface eth9 is down", "demo": "interface eth8 is down"}
-	nw.ch <- map[string]string{"demo": "interface eth8 is down"} // when this is taken, the one before has been worked on
+	nw.ch <- map[string]string{"other": "", "demo": "interface eth8 is down"} // when this is taken, the one before has been worked on
 	wait[ovpn.PeerExit](t, ann)
 	r.until(t, func() bool { return len(r.peers.all()) == 0 })
 	ann, a = r.connect(t, "ann")
 	if got := r.through(t, a.Address.Addr()); got != "other" {
 		t.Errorf("came back through %s", got)
 	}
-	nw.ch <- map[string]string{}
+	nw.ch <- map[string]string{"other": "", "demo": ""}
 	nw.ch <- map[string]string{"other": "x", "demo": "y"}
-	nw.ch <- map[string]string{}
+	nw.ch <- map[string]string{"demo": ""} // a reload has removed the other one
+	nw.ch <- map[string]string{"demo": ""}
 	ann.ping(t, a.Address.Addr()) // it has stayed
 	for _, says := range []string{`"an association is lost" subnet=other reason="interface eth9 is down"`, `"an association is back" subnet=demo`} {
 		if !strings.Contains(r.log.String(), says) {
 			t.Errorf("the log does not say %s", says)
 		}
+	}
+	if got := strings.Count(r.log.String(), `"an association is back" subnet=other`); got != 1 {
+		t.Errorf("the other one was back %d times", got)
 	}
 }
 

@@ -10,12 +10,12 @@ func (s *Server) followLosses() {
 	before := map[string]string{}
 	for lost := range s.leave.Network.Losses() {
 		for _, a := range slices.Sorted(maps.Keys(lost)) {
-			if lost[a] != before[a] {
+			if lost[a] != before[a] && lost[a] != "" {
 				s.log.Warn("an association is lost", "subnet", a, "reason", lost[a])
 			}
 		}
 		for _, a := range slices.Sorted(maps.Keys(before)) {
-			if lost[a] == "" {
+			if why, wanted := lost[a]; before[a] != "" && wanted && why == "" {
 				s.log.Info("an association is back", "subnet", a)
 			}
 		}

@@ -15,9 +15,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/platform"
@@ -43,6 +45,8 @@ type Kernel struct {
 	shared shared
 	filter *netlink.Handle // of connection tracking
 	rtnl   *netlink.Handle // of links, addresses, routes and rules
+	lists  *netlink.Handle // of routes, the kernel giving only those of the table that is asked for
+	ns     netns.NsHandle  // where all this is
 	tables int             // the first of our routing tables
 
 	forgetting sync.Mutex // guards leaving
@@ -58,8 +62,11 @@ type Kernel struct {
 	numbers map[string]int // of associations, in ways and rules; nil: none
 	wanted  Wanted         // of the last Apply that succeeded
 	losses  losses
+	refused map[string]error // interfaces that do not forward
 
-	changes  *nl.NetlinkSocket // of links and addresses
+	changes  *nl.NetlinkSocket // of links, addresses and routing rules
+	stirred  chan struct{}     // there was one
+	again    *time.Timer       // to look without one
 	watching sync.WaitGroup
 }
 
@@ -94,30 +101,57 @@ func NewKernel(c KernelConfig) (Network, error) {
 	if err := CleanUp(c.StateDir); err != nil {
 		return nil, err
 	}
-	filter, err := netlink.NewHandle(unix.NETLINK_NETFILTER)
-	if err != nil {
-		return nil, fmt.Errorf("network: connection tracking: %w", err)
-	}
-	rtnl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		filter.Close()
-		return nil, fmt.Errorf("network: routes: %w", err)
-	}
-	changes, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
-	if err != nil {
-		filter.Close()
-		rtnl.Close()
-		return nil, fmt.Errorf("network: changes of links and addresses: %w", err)
-	}
-	k := &Kernel{cfg: c, log: c.Log, shared: shared{dir: c.SharedDir, id: c.ID}, filter: filter, rtnl: rtnl, changes: changes, losses: newLosses()}
-	if err := k.open(); err != nil {
-		filter.Close()
-		rtnl.Close()
-		changes.Close()
+	k := &Kernel{cfg: c, log: c.Log, shared: shared{dir: c.SharedDir, id: c.ID}, losses: newLosses(), ns: netns.None(),
+		stirred: make(chan struct{}, 1), again: time.NewTimer(0)}
+	k.again.Stop()
+	if err := k.openSockets(); err != nil {
+		k.closeSockets()
 		return nil, err
 	}
+	if err := k.open(); err != nil {
+		k.closeSockets()
+		return nil, err
+	}
+	k.watching.Go(k.listen)
 	k.watching.Go(k.watch)
 	return k, nil
+}
+
+// openSockets opens what the kernel is asked and told by.
+func (k *Kernel) openSockets() (err error) {
+	if k.ns, err = netns.Get(); err != nil {
+		return fmt.Errorf("network: network namespace: %w", err)
+	}
+	if k.filter, err = netlink.NewHandle(unix.NETLINK_NETFILTER); err != nil {
+		return fmt.Errorf("network: connection tracking: %w", err)
+	}
+	if k.rtnl, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return fmt.Errorf("network: routes: %w", err)
+	}
+	if k.lists, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return fmt.Errorf("network: routes: %w", err)
+	}
+	if err := k.lists.SetStrictCheck(true); err != nil { // Linux before 4.20 gives all routes, and the package picks
+		k.log.Debug("lists of routes are long", "err", err)
+	}
+	k.changes, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE)
+	if err != nil {
+		return fmt.Errorf("network: changes of links, addresses and rules: %w", err)
+	}
+	return nil
+}
+
+func (k *Kernel) closeSockets() {
+	for _, h := range []*netlink.Handle{k.filter, k.rtnl, k.lists} {
+		if h != nil {
+			h.Close()
+		}
+	}
+	if k.changes != nil {
+		k.changes.Close()
+	}
+	k.ns.Close()
 }
 
 // open makes the TUN, once what CleanUp must know is written.
@@ -191,16 +225,21 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 		if a.Subnet == DemoSubnet {
 			return fmt.Errorf("%w: the %s network exists only in the userspace network", ErrWanted, DemoSubnet)
 		}
-		if a.Interface != "" {
-			if _, err := netlink.LinkByName(a.Interface); err != nil {
-				return fmt.Errorf("%w: subnet %s: interface %s: %w", ErrWanted, a.Subnet, a.Interface, err)
-			}
-		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
 		return os.ErrClosed
+	}
+	for _, a := range w.Associations {
+		// One that was there is lost, and may come back. Nothing else need wait for it.
+		was := func(b Association) bool { return a.Interface == b.Interface }
+		if a.Interface == "" || slices.ContainsFunc(k.wanted.Associations, was) {
+			continue
+		}
+		if _, err := netlink.LinkByName(a.Interface); err != nil {
+			return fmt.Errorf("%w: subnet %s: interface %s: %w", ErrWanted, a.Subnet, a.Interface, err)
+		}
 	}
 	link, err := netlink.LinkByName(k.device())
 	if err != nil {
@@ -242,11 +281,12 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 		return err
 	}
 	ways, rules := k.waysFor(w, numbers)
-	if err := k.addWays(ways, rules); err != nil {
-		return err
+	err = k.addWays(ways, rules)
+	if err == nil {
+		err = k.replaceTable(w, numbers)
 	}
-	if err := k.replaceTable(w, numbers); err != nil {
-		return err
+	if err != nil { // routes in force may have been replaced
+		return errors.Join(err, k.setWays(k.waysFor(k.wanted, k.numbers)))
 	}
 	k.numbers, k.wanted = numbers, w
 	// From here on the new state is served; what follows only tidies up.
@@ -279,53 +319,76 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 // and returns the settings that it holds.
 func (k *Kernel) forward(w Wanted) ([]string, error) {
 	var held []string
-	hold := func(path, value string) error {
-		if err := k.shared.hold(path, value); err != nil {
-			return err
-		}
-		held = append(held, path)
-		if !slices.Contains(k.sysctl, path) {
-			k.sysctl = append(k.sysctl, path)
-		}
-		return nil
-	}
-	interfaces := k.interfaces(w)
 	if w.ClientCIDR.IsValid() {
 		// The TUN's own setting goes with the TUN.
 		if err := setSysctl("net/ipv4/conf/"+k.device()+"/forwarding", "1"); err != nil {
 			return nil, err
 		}
-		for _, name := range interfaces {
-			if err := hold("net/ipv4/conf/"+name+"/forwarding", "1"); err != nil {
-				return nil, err
-			}
-		}
-		if w.apart() {
-			for _, a := range w.Associations {
-				if a.Interface != "" && !slices.Contains(held, reversePath(a.Interface)) && (k.strict(a.Interface) || slices.Contains(k.sysctl, reversePath(a.Interface))) {
-					if err := hold(reversePath(a.Interface), "2"); err != nil {
-						return nil, err
-					}
-				}
-			}
-		}
 	}
 	if w.ClientCIDR6.IsValid() {
-		force := "net/ipv6/conf/" + k.device() + "/force_forwarding"
-		if _, err := getSysctl(force); err == nil { // Linux 6.17
-			if err := setSysctl(force, "1"); err != nil {
+		path := "net/ipv6/conf/all/forwarding"
+		if k.eachForwards6() {
+			if err := setSysctl("net/ipv6/conf/"+k.device()+"/force_forwarding", "1"); err != nil {
 				return nil, err
 			}
-			for _, name := range interfaces {
-				if err := hold("net/ipv6/conf/"+name+"/force_forwarding", "1"); err != nil {
-					return nil, err
-				}
-			}
-		} else if err := hold("net/ipv6/conf/all/forwarding", "1"); err != nil {
+		} else if err := k.hold(path, "1"); err != nil {
 			return nil, err
+		} else {
+			held = append(held, path)
 		}
 	}
+	for _, name := range k.interfaces(w) {
+		more, err := k.forwardBy(w, name)
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, more...)
+	}
 	return held, nil
+}
+
+// eachForwards6 says whether single interfaces can forward IPv6, since Linux 6.17.
+func (k *Kernel) eachForwards6() bool {
+	_, err := getSysctl("net/ipv6/conf/" + k.device() + "/force_forwarding")
+	return err == nil
+}
+
+// forwardBy lets packets be forwarded from an interface of w and returns the settings that it holds: none while it is gone.
+func (k *Kernel) forwardBy(w Wanted, name string) (held []string, err error) {
+	if _, err := k.rtnl.LinkByName(name); noLink(err) {
+		return nil, nil
+	}
+	set := func(path, value string) {
+		if err == nil {
+			held, err = append(held, path), k.hold(path, value)
+		}
+	}
+	if w.ClientCIDR.IsValid() {
+		set("net/ipv4/conf/"+name+"/forwarding", "1")
+		named := func(a Association) bool { return a.Interface == name }
+		if w.apart() && slices.ContainsFunc(w.Associations, named) && (k.strict(name) || slices.Contains(k.sysctl, reversePath(name))) {
+			set(reversePath(name), "2")
+		}
+	}
+	if w.ClientCIDR6.IsValid() && k.eachForwards6() {
+		set("net/ipv6/conf/"+name+"/force_forwarding", "1")
+	}
+	return held, err
+}
+
+// hold holds a setting of the kernel in shared.
+func (k *Kernel) hold(path, value string) error {
+	known := slices.Contains(k.sysctl, path)
+	if now, err := getSysctl(path); known && err == nil && now == value {
+		return nil
+	}
+	if err := k.shared.hold(path, value); err != nil {
+		return err
+	}
+	if !known {
+		k.sysctl = append(k.sysctl, path)
+	}
+	return nil
 }
 
 // reversePath is the setting by which an interface refuses packets from where the machine's routes do not lead by it, as answers may
@@ -440,11 +503,11 @@ func (k *Kernel) Close() error {
 	if already {
 		return nil
 	}
+	k.again.Stop()
 	k.changes.Close()
 	k.watching.Wait()
 	close(k.losses.ch)
-	k.filter.Close()
-	k.rtnl.Close()
+	k.closeSockets()
 	// The TUN takes its addresses and routes along. It goes before the table, so
 	// that no packet passes unfiltered.
 	var errs []error

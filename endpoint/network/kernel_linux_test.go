@@ -210,6 +210,14 @@ func (w *oneWriter) Write(pkts [][]byte) (int, error) {
 }
 
 // closeQueues takes the TUN away, as the kernel does when a process dies.
+// die leaves what a killed process does: who is dead puts nothing back.
+func die(k Network) {
+	dead := k.(*Kernel)
+	dead.changes.Close()
+	dead.watching.Wait()
+	closeQueues(k)
+}
+
 func closeQueues(k Network) {
 	for _, q := range k.Queues() {
 		q.Close()
@@ -413,7 +421,7 @@ func TestKernelCleanUpBesideAnother(t *testing.T) {
 		if _, err := NewKernel(KernelConfig{ID: "two", StateDir: t.TempDir(), SharedDir: shared}); err == nil {
 			t.Error("a second endpoint with the same id was made")
 		}
-		closeQueues(one)
+		die(one)
 		if err := CleanUp(dir1); err != nil {
 			t.Fatal(err)
 		}

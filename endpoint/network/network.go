@@ -31,8 +31,8 @@ type Network interface {
 	// an address next must not hear the answers to the one before. Any goroutine; nothing
 	// after Close.
 	Forget(clients ...netip.Addr)
-	// Losses tells which associations cannot carry packets, and why, whenever that changes: by Subnet, all of them, the newest
-	// only. It is always the same channel, for one reader; Close closes it.
+	// Losses tells which associations cannot carry packets, and why, whenever that changes and lasts: by Subnet, all that are wanted,
+	// "" for those that can, the newest only. It is always the same channel, for one reader; Close closes it.
 	Losses() <-chan map[string]string
 	// Close undoes everything that Apply did and waits for the Network's goroutines.
 	Close() error

@@ -263,7 +263,7 @@ func (u *Userspace) look() {
 			}
 		}
 	}
-	u.losses.tell(u.wanted, mine, func(Association) string { return "" })
+	u.losses.tell(u.wanted, mine, func(Association) string { return "" }, time.Now()) // watch looks again in any case
 }
 
 // Forget implements Network.

@@ -63,6 +63,11 @@ func (k *Kernel) number(w Wanted) (map[string]int, error) {
 		return nil, fmt.Errorf("%w: more than %d associations", ErrWanted, maxWays)
 	}
 	out, taken := map[string]int{}, map[int]bool{}
+	if len(k.numbers)+len(w.Associations) <= maxWays { // the table in force still marks the packets of those that go
+		for _, n := range k.numbers {
+			taken[n] = true
+		}
+	}
 	for _, a := range w.Associations {
 		if n := k.numbers[a.Subnet]; n != 0 {
 			out[a.Subnet], taken[n] = n, true
@@ -124,49 +129,91 @@ func (k *Kernel) waysFor(w Wanted, numbers map[string]int) (ways []way, rules []
 	return ways, rules
 }
 
-// addWays puts ways and rules in place, beside those that are there. The kernel may have lost some with their interface.
+// setWays has the kernel serve exactly ways and rules.
+func (k *Kernel) setWays(ways []way, rules []wayRule) error {
+	return errors.Join(k.addWays(ways, rules), k.dropWays(ways, rules))
+}
+
+// addWays puts ways and rules in place, beside those that are there. The kernel may have lost some with their interface, and
+// other programs may have removed some.
 func (k *Kernel) addWays(ways []way, rules []wayRule) error {
+	served := k.served(ways)
 	for _, v := range ways {
-		if err := k.rtnl.RouteReplace(k.wayRoute(v)); err != nil {
-			return fmt.Errorf("network: add the route to %s by device %d: %w", v.dst, v.link, err)
+		if !served[v] {
+			if err := k.rtnl.RouteReplace(k.wayRoute(v)); err != nil {
+				return fmt.Errorf("network: add the route to %s by device %d: %w", v.dst, v.link, err)
+			}
 		}
 		if !slices.Contains(k.ways, v) {
 			k.ways = append(k.ways, v)
 		}
 	}
 	for _, r := range rules {
-		if slices.Contains(k.rules, r) {
-			continue
-		}
 		if err := k.rtnl.RuleAdd(k.wayRule(r)); err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("network: add the routing rule of %s: %w", k.device(), err)
 		}
-		k.rules = append(k.rules, r)
+		if !slices.Contains(k.rules, r) {
+			k.rules = append(k.rules, r)
+		}
 	}
 	return nil
+}
+
+// served are the routes that the kernel has in the tables of ways. What cannot be read counts as missing.
+func (k *Kernel) served(ways []way) map[way]bool {
+	out, read := map[way]bool{}, map[wayRule]bool{}
+	for _, v := range ways {
+		t := wayRule{v.number, netlink.FAMILY_V6}
+		if v.dst.Addr().Is4() {
+			t.family = netlink.FAMILY_V4
+		}
+		if read[t] {
+			continue
+		}
+		read[t] = true
+		routes, err := k.lists.RouteListFiltered(t.family, &netlink.Route{Table: k.tables + t.number}, netlink.RT_FILTER_TABLE)
+		if err != nil {
+			continue
+		}
+		for _, r := range routes {
+			if r.Dst == nil {
+				continue
+			}
+			bits, _ := r.Dst.Mask.Size()
+			dst, _ := netip.AddrFromSlice(r.Dst.IP)
+			gateway, _ := netip.AddrFromSlice(r.Gw)
+			out[way{t.number, netip.PrefixFrom(dst.Unmap(), bits), r.LinkIndex, gateway.Unmap()}] = true
+		}
+	}
+	return out
 }
 
 // dropWays takes away what is neither in ways nor in rules.
 func (k *Kernel) dropWays(ways []way, rules []wayRule) error {
 	var errs []error
-	gone := func(err error) {
-		if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) {
-			errs = append(errs, err)
-		}
-	}
 	for _, r := range k.rules {
 		if !slices.Contains(rules, r) {
-			gone(k.rtnl.RuleDel(k.wayRule(r)))
+			errs = append(errs, gone(k.rtnl.RuleDel(k.wayRule(r))))
 		}
 	}
 	for _, v := range k.ways {
 		same := func(o way) bool { return o.number == v.number && o.dst == v.dst } // which has replaced it
 		if !slices.ContainsFunc(ways, same) {
-			gone(k.rtnl.RouteDel(k.wayRoute(v)))
+			errs = append(errs, gone(k.rtnl.RouteDel(k.wayRoute(v))))
 		}
 	}
 	k.ways, k.rules = ways, rules
 	return errors.Join(errs...)
+}
+
+// gone is err, unless it says that what should go is not there, nor maybe the whole address family (ipv6.disable=1).
+func gone(err error) error {
+	for _, absent := range []error{unix.ESRCH, unix.ENOENT, unix.ENODEV, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EPFNOSUPPORT} {
+		if errors.Is(err, absent) {
+			return nil
+		}
+	}
+	return err
 }
 
 func (k *Kernel) wayRoute(v way) *netlink.Route {
@@ -199,22 +246,39 @@ func bootID() string {
 func cleanWays(tables int) error {
 	ours := func(table int) bool { return table >= tables && table <= tables+maxWays }
 	var errs []error
+	// list lists once more when something has changed meanwhile. On machines where that goes on, what it finds has to do.
+	list := func(once func() error) {
+		for range 3 {
+			if err := once(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+				errs = append(errs, gone(err))
+				return
+			}
+		}
+	}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		rules, err := netlink.RuleList(family)
-		errs = append(errs, err)
-		for _, r := range rules {
-			if ours(r.Table) {
-				r.Family = family
-				errs = append(errs, netlink.RuleDel(&r))
+		list(func() error {
+			rules, err := netlink.RuleList(family)
+			for _, r := range rules {
+				if ours(r.Table) {
+					r.Family = family
+					errs = append(errs, gone(netlink.RuleDel(&r)))
+				}
 			}
-		}
-		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-		errs = append(errs, err)
-		for _, r := range routes {
-			if ours(r.Table) {
-				errs = append(errs, netlink.RouteDel(&r))
+			return err
+		})
+		list(func() error {
+			var routes []netlink.Route
+			err := netlink.RouteListFilteredIter(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
+				if ours(r.Table) {
+					routes = append(routes, r)
+				}
+				return true
+			})
+			for _, r := range routes {
+				errs = append(errs, gone(netlink.RouteDel(&r)))
 			}
-		}
+			return err
+		})
 	}
 	return errors.Join(errs...)
 }

@@ -1,8 +1,10 @@
 package network
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -11,13 +13,14 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
 // secondWay adds eth2 to E, 10.0.1.1/24 and 10.0.1.5, fd01::1 and fd01::5, with another target behind it: 10.0.1.9, fd01::9. Both targets have 10.9.9.9
 // and fd09::9; the machine's own route leads to the first one's 10.9.9.9, and to no fd09::9.
-func secondWay(t *testing.T) {
+func secondWay(t *testing.T, again ...string) {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -60,7 +63,9 @@ func secondWay(t *testing.T) {
 		tellAddress(t, l)
 	}
 	must(netns.Set(here))
-	must(netlink.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix("10.9.0.0/16")), Gw: net.IPv4(10, 0, 0, 9)}))
+	if len(again) == 0 {
+		must(netlink.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix("10.9.0.0/16")), Gw: net.IPv4(10, 0, 0, 9)}))
+	}
 }
 
 // waysWanted are two associations with the same destinations, the client's slice being of the second.
@@ -181,10 +186,7 @@ func TestKernelWaysCrash(t *testing.T) {
 		if s := state(t); strings.Count(s, "20179:") != 10 {
 			t.Errorf("there are not ten rules: %s", s)
 		}
-		dead := one.(*Kernel)
-		dead.changes.Close() // who is dead puts nothing back
-		dead.watching.Wait()
-		closeQueues(one)
+		die(one)
 		if err := CleanUp(dir1); err != nil {
 			t.Fatal(err)
 		}
@@ -202,6 +204,8 @@ func TestKernelLosses(t *testing.T) {
 		secondWay(t)
 		k := openKernel(t, "losses", t.TempDir(), t.TempDir())
 		w := waysWanted()
+		kk := k.(*Kernel)
+		kk.losses.lose, kk.losses.back = 0, 0
 		w.Associations[3].Source = netip.MustParseAddr("fd01::77") // never there: another machine may answer for it
 		if err := k.Apply(t.Context(), w); err != nil {
 			t.Fatal(err)
@@ -277,6 +281,30 @@ func TestKernelLosses(t *testing.T) {
 		}
 		do(netlink.LinkDel(eth2))
 		tells("gone", "subnet-b: interface eth2 is gone", "six-b: interface eth2 is gone")
+
+		// Rules change all the same, and it serves again when it is another interface of that name.
+		w.Routes = append(w.Routes, Route{netip.MustParsePrefix("10.9.8.0/24"), "subnet-b"})
+		do(k.Apply(t.Context(), w))
+		added := w
+		added.Associations = append(slices.Clone(w.Associations), Association{Subnet: "subnet-c", Interface: "eth3"})
+		if err := k.Apply(t.Context(), added); !errors.Is(err, ErrWanted) {
+			t.Errorf("one that was never there is taken: %v", err)
+		}
+		secondWay(t, "again")
+		tells("made anew")
+		do(k.Apply(t.Context(), w)) // after the look
+		for _, path := range []string{"net/ipv4/conf/eth2/forwarding", "net/ipv6/conf/eth2/force_forwarding"} {
+			if v, err := getSysctl(path); err == nil && v != "1" {
+				t.Errorf("%s is %s", path, v)
+			}
+		}
+		if v, _ := getSysctl(reversePath("eth2")); v != "2" {
+			t.Errorf("rp_filter of eth2 is %s", v)
+		}
+		k.Forget(clientAddr)
+		if got, err := p.ask("10.9.9.9:7"); err != nil || got != "10.0.1.5" {
+			t.Errorf("through the one that was made anew: %s, %v", got, err)
+		}
 		do(k.Close())
 		if _, open := <-k.Losses(); open {
 			t.Error("the channel is open")
@@ -285,4 +313,110 @@ func TestKernelLosses(t *testing.T) {
 			t.Errorf("it is not undone:\n%s", s)
 		}
 	})
+}
+
+// TestKernelWaysRestored: rules that others delete come back by themselves, with routes that are missing. What is there is not touched when
+// another interface changes, and neither when an Apply fails.
+func TestKernelWaysRestored(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		do := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		secondWay(t)
+		k := openKernel(t, "back", t.TempDir(), t.TempDir())
+		w := waysWanted()
+		do(k.Apply(t.Context(), w))
+		kk := k.(*Kernel)
+		if got, want := len(kk.served(kk.ways)), len(kk.ways); got != want || want != 12 {
+			t.Errorf("the kernel has %d of %d routes", got, want)
+		}
+		sorted := func() string { // the order of rules is another one
+			lines := strings.Split(state(t), "\n")
+			slices.Sort(lines)
+			return strings.Join(lines, "\n")
+		}
+		whole := sorted()
+		restored := func() {
+			t.Helper()
+			for deadline := time.Now().Add(10 * time.Second); sorted() != whole; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("before:\n%s\nafter:\n%s", whole, sorted())
+				}
+			}
+		}
+		kk.mu.Lock() // no look before all of it is gone
+		for _, r := range kk.ways[:3] {
+			do(netlink.RouteDel(kk.wayRoute(r)))
+		}
+		for _, r := range kk.rules {
+			do(netlink.RuleDel(kk.wayRule(r)))
+		}
+		kk.mu.Unlock()
+		restored()
+
+		routes, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+		do(err)
+		defer routes.Close()
+		do(routes.SetReceiveTimeout(&unix.Timeval{Usec: 1000}))
+		kk.mu.Lock()
+		kk.look()
+		kk.mu.Unlock()
+		if msgs, _, err := routes.Receive(); err == nil {
+			t.Errorf("it changes routes that are there: %v", msgs)
+		}
+
+		// A table that the kernel refuses: what was served is served on.
+		other := waysWanted()
+		for i := range other.Associations {
+			other.Associations[i].Subnet += "-new"
+		}
+		for i := range other.Routes {
+			other.Routes[i].Association += "-new"
+		}
+		numbers, err := kk.number(other)
+		do(err)
+		for _, n := range numbers {
+			for _, old := range kk.numbers {
+				if n == old {
+					t.Errorf("number %d is used again at once", n)
+				}
+			}
+		}
+		other.Associations[0].Via[0] = netip.MustParseAddr("10.0.0.8")
+		id := kk.cfg.ID
+		for _, subnet := range []string{"-new", ""} { // others, and the same ones with another gateway
+			for i := range other.Associations {
+				other.Associations[i].Subnet = waysWanted().Associations[i].Subnet + subnet
+			}
+			for i := range other.Routes {
+				other.Routes[i].Association = waysWanted().Routes[i].Association + subnet
+			}
+			kk.cfg.ID = strings.Repeat("x", 300) // no table can have such a name
+			if err := k.Apply(t.Context(), other); err == nil {
+				t.Fatal("the kernel takes it")
+			}
+			kk.cfg.ID = id
+			restored()
+		}
+		p := join(t, k)
+		if got, err := p.ask("10.9.9.9:7"); err != nil || got != "10.0.1.5" {
+			t.Errorf("seen as %s, %v", got, err)
+		}
+		do(k.Close())
+	})
+}
+
+// What is not there, nor can be, need not be deleted.
+func TestGone(t *testing.T) {
+	for _, err := range []error{nil, unix.ESRCH, unix.ENOENT, unix.ENODEV, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EPFNOSUPPORT, os.NewSyscallError("x", unix.ESRCH)} {
+		if got := gone(err); got != nil {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	if err := gone(unix.EPERM); err != unix.EPERM {
+		t.Errorf("EPERM: %v", err)
+	}
 }
