@@ -117,7 +117,7 @@ routes:
 		t.Error("alice has another session")
 	}
 	s.ok(s.server.Link("eth3", true))
-	s.ok(up.WaitFor("an association is back", soon))
+	s.ok(up.WaitFor("an association is back", 2*soon))
 	s.ok(bob.Cmd.Process.Signal(syscall.SIGTERM))
 	s.until(soon, "bob left", func() bool { return subnets() == "alice subnet-a" })
 	join("carol")

@@ -126,7 +126,7 @@ func TestKernelWays(t *testing.T) {
 		check("10.0.0.5", "[fd00::5]")
 
 		// What is not wanted any more goes, and what stays is the same.
-		w.Routes = w.Routes[1:]
+		w.Routes, w.Associations = w.Routes[1:], slices.Clone(w.Associations)
 		w.Associations[0].Via = []netip.Addr{netip.MustParseAddr("10.0.0.8")}
 		if err := k.Apply(t.Context(), w); err != nil {
 			t.Fatal(err)
@@ -145,7 +145,7 @@ func TestKernelWays(t *testing.T) {
 		if got := table(2); !strings.Contains(got, "10.9.9.0/24 via 10.0.1.9 dev eth2") {
 			t.Errorf("subnet-b: %s", got)
 		}
-		w.Routes, w.Associations = nil, w.Associations[1:2]
+		w.Routes, w.Associations = nil, slices.Clone(w.Associations[1:2])
 		w.Associations[0].Via = nil
 		if err := k.Apply(t.Context(), w); err != nil {
 			t.Fatal(err)
@@ -205,7 +205,9 @@ func TestKernelLosses(t *testing.T) {
 		k := openKernel(t, "losses", t.TempDir(), t.TempDir())
 		w := waysWanted()
 		kk := k.(*Kernel)
+		kk.mu.Lock()
 		kk.losses.lose, kk.losses.back = 0, 0
+		kk.mu.Unlock()
 		w.Associations[3].Source = netip.MustParseAddr("fd01::77") // never there: another machine may answer for it
 		if err := k.Apply(t.Context(), w); err != nil {
 			t.Fatal(err)
@@ -330,7 +332,10 @@ func TestKernelWaysRestored(t *testing.T) {
 		w := waysWanted()
 		do(k.Apply(t.Context(), w))
 		kk := k.(*Kernel)
-		if got, want := len(kk.served(kk.ways)), len(kk.ways); got != want || want != 12 {
+		kk.mu.Lock()
+		got, want := len(kk.served(kk.ways)), len(kk.ways)
+		kk.mu.Unlock()
+		if got != want || want != 12 {
 			t.Errorf("the kernel has %d of %d routes", got, want)
 		}
 		sorted := func() string { // the order of rules is another one
@@ -376,7 +381,9 @@ func TestKernelWaysRestored(t *testing.T) {
 		for i := range other.Routes {
 			other.Routes[i].Association += "-new"
 		}
+		kk.mu.Lock()
 		numbers, err := kk.number(other)
+		kk.mu.Unlock()
 		do(err)
 		for _, n := range numbers {
 			for _, old := range kk.numbers {
