@@ -2,8 +2,11 @@ package endpoint
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,24 +22,39 @@ const (
 // Expiry is a day on which something ends that clients need.
 type Expiry struct {
 	Kind string
-	Name string // the certificate's common name, or whole subject; empty for a revocation list
+	Name string // the certificate's common name, or whole subject, and its key's digest after others of that name; empty for a revocation list
 	End  time.Time
+
+	key [sha256.Size]byte // digest of a CA's public key
 }
 
 // expires notes when something ends. Of two with one name the later one counts: one replaces the other.
 func (g *generation) expires(kind, name string, end time.Time) {
-	if end.IsZero() {
+	g.note(Expiry{Kind: kind, Name: name, End: end})
+}
+
+// expiresCA notes when a CA ends. One of the same name replaces it only with the same key: else each has clients of its own.
+func (g *generation) expiresCA(c *x509.Certificate) {
+	e := Expiry{Kind: ExpiryCA, Name: nameOf(c), End: c.NotAfter, key: sha256.Sum256(c.RawSubjectPublicKeyInfo)}
+	if slices.ContainsFunc(g.expiries, func(o Expiry) bool { return o.Kind == e.Kind && o.Name == e.Name && o.key != e.key }) {
+		e.Name += " " + hex.EncodeToString(e.key[:4])
+	}
+	g.note(e)
+}
+
+func (g *generation) note(e Expiry) {
+	if e.End.IsZero() {
 		return
 	}
-	for i, e := range g.expiries {
-		if e.Kind == kind && e.Name == name {
-			if end.After(e.End) {
-				g.expiries[i].End = end
+	for i, o := range g.expiries {
+		if o.Kind == e.Kind && o.Name == e.Name {
+			if e.End.After(o.End) {
+				g.expiries[i].End = e.End
 			}
 			return
 		}
 	}
-	g.expiries = append(g.expiries, Expiry{Kind: kind, Name: name, End: end})
+	g.expiries = append(g.expiries, e)
 }
 
 // nameOf is how people know a certificate.

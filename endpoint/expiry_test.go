@@ -2,6 +2,9 @@ package endpoint
 
 import (
 	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -14,8 +17,11 @@ func TestReminder(t *testing.T) {
 	day := 24 * time.Hour
 	g := &generation{cfg: Config{Authentication: []Authentication{{Mutual: &Mutual{}}}}}
 	g.expires(ExpiryServer, "server", now.Add(40*day))
-	g.expires(ExpiryCA, "Old", now.Add(-day))
-	g.expires(ExpiryCA, "Old", now.Add(400*day)) // renewed under its name
+	ca := func(key string, days time.Duration) {
+		g.expiresCA(&x509.Certificate{Subject: pkix.Name{CommonName: "Old"}, RawSubjectPublicKeyInfo: []byte(key), NotAfter: now.Add(days * day)})
+	}
+	ca("one", -1)
+	ca("one", 400) // renewed
 	g.expires(ExpiryCRL, "", now.Add(2*day))
 	g.expires(ExpiryIdP, "idp", time.Time{})
 	if len(g.expiries) != 3 {
@@ -46,4 +52,20 @@ func TestReminder(t *testing.T) {
 	// Its successor lasts: nothing more of it.
 	g.expiries[2].End = now.Add(200 * day)
 	look(41*day, "the server's certificate has expired: clients refuse the endpoint")
+}
+
+// TestExpiryOfCAs: a CA of the same name with another key hides nothing, and each has a name of its own.
+func TestExpiryOfCAs(t *testing.T) {
+	g, now := &generation{}, time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	for i, key := range []string{"one", "two", "two", "one", "three"} {
+		g.expiresCA(&x509.Certificate{Subject: pkix.Name{CommonName: "CA"}, RawSubjectPublicKeyInfo: []byte(key), NotAfter: now.AddDate(0, 0, i)})
+	}
+	days, names := "", map[string]bool{}
+	for _, e := range g.expiries {
+		days += fmt.Sprint(e.End.Sub(now).Hours()/24, " ")
+		names[e.Name] = true
+	}
+	if days != "3 2 4 " || len(names) != 3 || !names["CA"] {
+		t.Errorf("%q %v", days, names)
+	}
 }

@@ -141,7 +141,7 @@ func (g *generation) loadTLS(before *generation, l Leaves) error {
 	if cfg.ServerCertificate.Cert == "" {
 		if text, err := l.ReadFile(pkiFile(cfg, "ca.crt")); err == nil { // else loadMutual says what is wrong, or nobody needs it here
 			if cas, err := certificatesIn(text); err == nil {
-				g.expires(ExpiryCA, nameOf(cas[0]), cas[0].NotAfter)
+				g.expiresCA(cas[0])
 			}
 		}
 	}

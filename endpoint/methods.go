@@ -31,7 +31,7 @@ func (g *generation) loadMethods(before *generation, l Leaves) error {
 		m.Configure(g.tls)
 		g.certificate = m
 		for _, c := range m.CAs() {
-			g.expires(ExpiryCA, nameOf(c), c.NotAfter)
+			g.expiresCA(c)
 		}
 		g.expires(ExpiryCRL, "", m.ListsEnd())
 		g.trust += trust

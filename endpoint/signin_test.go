@@ -362,6 +362,14 @@ func TestMethodFails(t *testing.T) {
 	if !containsLog(r, "connection refused") {
 		t.Error("the log does not say why")
 	}
+	failures := r.Metrics().AuthenticationFailures
+	r.judge(t, method(func(context.Context, auth.Credentials) (auth.Outcome, error) { return nil, errCrowded }))
+	if ev := wait[ovpn.AuthFailed](t, r.dial(t, r.tlsConfig(t, "ann"))); "TEMP:"+ev.Reason != tellCrowded && ev.Reason != tellCrowded {
+		t.Errorf("told %+v", ev)
+	}
+	if now := r.Metrics().AuthenticationFailures; now != failures || now == 0 {
+		t.Errorf("%d failed after %d: nothing was checked", now, failures)
+	}
 	if len(r.Connections()) != 0 {
 		t.Error("somebody is in")
 	}
