@@ -427,3 +427,54 @@ func TestGone(t *testing.T) {
 		t.Errorf("EPERM: %v", err)
 	}
 }
+
+// TestKernelWaysDual: associations with both families have ways in both, and are lost with either address.
+func TestKernelWaysDual(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		secondWay(t)
+		k := openKernel(t, "dual", t.TempDir(), t.TempDir())
+		four := waysWanted()
+		w := four
+		w.Associations, w.Routes = nil, nil
+		for i, a := range four.Associations[:2] {
+			six := four.Associations[i+2]
+			a.Slices, a.Source6 = append(a.Slices, six.Slices...), six.Source
+			a.Ranges, a.Via = append(a.Ranges, six.Ranges...), append(a.Via, six.Via...)
+			w.Associations = append(w.Associations, a)
+			for _, dst := range []string{"10.9.9.0/24", "fd09::/16"} {
+				w.Routes = append(w.Routes, Route{netip.MustParsePrefix(dst), a.Subnet})
+			}
+		}
+		if err := k.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		p := join(t, k)
+		for addr, want := range map[string]string{"10.9.9.9:7": "10.0.1.5", "[fd09::9]:7": "[fd01::5]"} {
+			if got, err := p.ask(addr); err != nil || got != want {
+				t.Errorf("%s saw %s, %v instead of %s", addr, got, err, want)
+			}
+		}
+		eth2, err := netlink.LinkByName("eth2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address, err := netlink.ParseAddr("fd01::5/64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.AddrDel(eth2, address); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-k.Losses():
+			if got["subnet-a"] != "" || got["subnet-b"] != "address fd01::5 is not on this machine any more" {
+				t.Errorf("it tells %v", got)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("it tells nothing")
+		}
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
