@@ -171,7 +171,7 @@ func TestFloat(t *testing.T) {
 	}
 	d.cancel() // says goodbye on the control channel, from the new port
 	<-d.done
-	r.until(t, func() bool { return len(r.Connections()) == 0 })
+	r.until(t, func() bool { return len(r.peers.all()) == 0 }) // the log says it after the list
 	if !strings.Contains(r.log.String(), "reason=\"the client left\"") {
 		t.Error("the goodbye was not heard")
 	}
