@@ -333,7 +333,7 @@ func dnsName(id, region string) string {
 // inFile shows the endpoint that the file declares in the API's terms. What the API has no name for has none.
 func (d *Declared) inFile(m *Model) Endpoint {
 	c := &d.Config
-	e := Endpoint{ID: d.Endpoint, Status: Status{Code: PendingAssociate}, DNSName: dnsName(d.Endpoint, c.API.Region), InFile: true, Listen: c.Listen,
+	e := Endpoint{ID: d.Endpoint, Status: Status{Code: PendingAssociate}, Created: m.began, DNSName: dnsName(d.Endpoint, c.API.Region), InFile: true, Listen: c.Listen,
 		Settings: Settings{
 			Description: "declared in " + filepath.Base(c.File), ClientCIDR: c.ClientCIDR, Transport: c.Transport, SplitTunnel: c.SplitTunnel,
 			ServerCertificate: d.certificateARN(c.ServerCertificate.Cert, filepath.Join("issued", endpoint.ServerName+".crt")), DNSServers: c.DNSServers, Port: int(c.Listen[0].Port()),

@@ -62,9 +62,10 @@ type Options struct {
 
 // Model is the state of the API. All methods are safe for concurrent use: reads never wait, mutations wait for each other.
 type Model struct {
-	rt  Runtime
-	o   Options
-	now atomic.Pointer[snapshot]
+	rt    Runtime
+	o     Options
+	began time.Time // when it was opened
+	now   atomic.Pointer[snapshot]
 	// broken says of endpoints why they do not run (id, string).
 	broken sync.Map
 
@@ -92,7 +93,7 @@ func Open(file string, d Declared, rt Runtime, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{rt: rt, o: o, store: s}
+	m := &Model{rt: rt, o: o, began: o.Now().UTC(), store: s}
 	if err := m.begin(d); err != nil {
 		return nil, errors.Join(err, s.close())
 	}

@@ -583,7 +583,7 @@ authorization_rules: [{cidr: 10.2.0.0/16, all: true}]
 	now.declared.Endpoint = id
 	b.m.now.Store(&now)
 	e, ok := b.m.endpoint(id)
-	if !ok || e.Status.Code != Available || !e.InFile || e.Port != 1194 || !slices.Equal(e.Subnets, []string{"subnet-0b1"}) {
+	if !ok || e.Created.IsZero() || e.Status.Code != Available || !e.InFile || e.Port != 1194 || !slices.Equal(e.Subnets, []string{"subnet-0b1"}) {
 		t.Fatalf("%+v, %v", e, ok)
 	}
 	as, _ := b.m.Associations(id)
