@@ -109,6 +109,11 @@ func (a authorization) verify(secret string, now time.Time, r *http.Request, bod
 	if !slices.Contains(a.headers, "host") || !slices.Contains(a.headers, "x-amz-date") {
 		return badForm
 	}
+	for name := range r.Header { // X-Amz-Target names ACM's action
+		if name := strings.ToLower(name); strings.HasPrefix(name, "x-amz-") && !slices.Contains(a.headers, name) {
+			return badForm
+		}
+	}
 	if subtle.ConstantTimeCompare([]byte(a.signed(secret, r, body)), []byte(a.signature)) != 1 {
 		return badSignature
 	}

@@ -94,7 +94,11 @@ func TestVerify(t *testing.T) {
 			a.headers = []string{"host"}
 			a.signature = a.signed("secret", r, body)
 		},
-		"an ISO date with a dash": func(r *http.Request, _ *authorization) { r.Header.Set("X-Amz-Date", "2026-11-23T12:00:00Z") },
+		"an action of ACM not under it": func(r *http.Request, _ *authorization) {
+			r.Header.Set("X-Amz-Target", "CertificateManager.DeleteCertificate")
+		},
+		"a header of AWS not under it": func(r *http.Request, _ *authorization) { r.Header.Set("x-amz-security-token", "x") },
+		"an ISO date with a dash":      func(r *http.Request, _ *authorization) { r.Header.Set("X-Amz-Date", "2026-11-23T12:00:00Z") },
 		"a date twice in one value": func(r *http.Request, _ *authorization) {
 			r.Header.Set("X-Amz-Date", "20261123T120000Z,20261123T120000Z")
 		},
