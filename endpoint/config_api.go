@@ -27,6 +27,8 @@ type API struct {
 	Region  string
 	Account string   // twelve digits
 	Keys    []APIKey // that requests must be signed with; none: any signature will do, on loopback
+	// TLS is the certificate with which it is served as https; empty: plain HTTP, on loopback.
+	TLS CertificateFiles
 	// Delay is how long things stay in AWS's passing states.
 	Delay time.Duration
 
@@ -266,6 +268,10 @@ func (p *parsing) api(n *yaml.Node, path string) {
 				p.fail(n, at, "at most %d keys", maxAPIKeys)
 			}
 		}),
+		"tls": p.set(func(n *yaml.Node, at string) {
+			p.mapping(n, at, fields{"cert": text(&a.TLS.Cert), "key": text(&a.TLS.Key)})
+			p.need(n, at, "cert", "key")
+		}),
 		"endpoints": func(n *yaml.Node, at string) { p.apiEndpoints(n, at, a) },
 		"certificates": p.handles(func(n *yaml.Node, at string) int {
 			var c APICertificate
@@ -311,9 +317,23 @@ func (p *parsing) api(n *yaml.Node, path string) {
 			return len(a.Handlers)
 		}),
 	})
-	if !a.Listen.Addr().IsLoopback() && len(a.Keys) == 0 {
-		p.fail(p.at[path+".listen"], path+".listen", "%s is not loopback: others could change everything. Name keys, or listen on 127.0.0.1", a.Listen)
+	if err := a.Exposed(); err != nil {
+		p.fail(p.at[path+".listen"], path+".listen", "%v", err)
 	}
+}
+
+// Exposed is what is wrong with a listener that other machines reach: it needs keys, and TLS, since a request may be repeated for
+// 15 minutes by whoever has seen it, and ImportCertificate has a private key in it.
+func (a *API) Exposed() error {
+	switch {
+	case a.Listen.Addr().IsLoopback():
+		return nil
+	case len(a.Keys) == 0:
+		return fmt.Errorf("%s is not loopback: others could change everything. Name keys, or listen on 127.0.0.1", a.Listen)
+	case a.TLS.Cert == "":
+		return fmt.Errorf("%s is not loopback: others could read and repeat requests. Name tls: {cert: …, key: …}, or listen on 127.0.0.1", a.Listen)
+	}
+	return nil
 }
 
 // handles reads a list of a bounded length; item says how many there are.

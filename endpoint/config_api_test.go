@@ -16,6 +16,7 @@ api:
   account: "210987654321"
   delay: 2s
   keys: [{id: AKIAEXAMPLE, secret_file: secret}]
+  tls: {cert: api.crt, key: api.key}
   endpoints: {addresses: [192.0.2.1, "2001:db8::1"], ports: 30000-30009}
   certificates:
     - {arn: "arn:aws:acm:eu-west-1:210987654321:certificate/a", cert: s.crt, key: s.key, chain: ca.crt}
@@ -33,21 +34,23 @@ func TestAPIConfig(t *testing.T) {
 	a := c.API
 	if a.Region != "eu-west-1" || a.Account != "210987654321" || a.Delay.String() != "2s" || len(a.Keys) != 1 || len(a.Addresses) != 2 || a.FirstPort != 30000 || a.LastPort != 30009 ||
 		len(a.Certificates) != 2 || a.Certificates[0].Chain != "ca.crt" || len(a.Directories) != 2 || a.Directories[1].Realm != "x" || !a.SAMLProviders[0].Demo ||
-		a.Handlers[0].Schema != "v3" || a.Hosts[0] != "adit.example.com" {
+		a.Handlers[0].Schema != "v3" || a.Hosts[0] != "adit.example.com" || a.TLS.Cert != "api.crt" || a.TLS.Key != "api.key" {
 		t.Errorf("%+v", a)
 	}
 	if err := c.CompleteAPI(); err != nil || len(c.API.Certificates) != 2 || c.OwnAPICertificates() {
 		t.Errorf("own certificates beside those of the file: %v", err)
 	}
 	for _, tt := range []struct{ old, new, want string }{
-		{"function:AWSClientVPN-x", "function:x", "f.yaml:16: api.handlers[0].arn: "},
-		{"certificate/b", "certificate/a", "f.yaml:13: api.certificates[1].arn: arn:aws:acm:eu-west-1:210987654321:certificate/a is listed twice"},
-		{"d-0123456780", "d-0123456789", "f.yaml:14: api.directories[1].id: d-0123456789 is listed twice"},
-		{"users: users.yaml", "users: users.yaml, realm: x", "f.yaml:14: api.directories[0]: users is the whole"},
+		{"function:AWSClientVPN-x", "function:x", "f.yaml:17: api.handlers[0].arn: "},
+		{"certificate/b", "certificate/a", "f.yaml:14: api.certificates[1].arn: arn:aws:acm:eu-west-1:210987654321:certificate/a is listed twice"},
+		{"d-0123456780", "d-0123456789", "f.yaml:15: api.directories[1].id: d-0123456789 is listed twice"},
+		{"users: users.yaml", "users: users.yaml, realm: x", "f.yaml:15: api.directories[0]: users is the whole"},
 		{"eu-west-1\n", "Europe\n", `f.yaml:6: api.region: "Europe" is not a region`},
-		{"keys: [{id: AKIAEXAMPLE, secret_file: secret}]", "keys: []", "f.yaml:4: api.listen: 192.0.2.1:8700 is not loopback"},
+		{"keys: [{id: AKIAEXAMPLE, secret_file: secret}]", "keys: []", "f.yaml:4: api.listen: 192.0.2.1:8700 is not loopback: others could change everything"},
+		{"  tls: {cert: api.crt, key: api.key}\n", "", "f.yaml:4: api.listen: 192.0.2.1:8700 is not loopback: others could read and repeat requests. Name tls"},
+		{"api.crt, key: api.key", "api.crt", "f.yaml:10: api.tls.key: is missing"},
 		{"delay: 2s", "delay: 2h", `f.yaml:8: api.delay: must be a time from 0s to 1h0m0s, not "2h"`},
-		{"addresses: [192.0.2.1", "addresses: [host", `f.yaml:10: api.endpoints.addresses[0]: "host" is not an address`},
+		{"addresses: [192.0.2.1", "addresses: [host", `f.yaml:11: api.endpoints.addresses[0]: "host" is not an address`},
 		{"\napi:", "\nlisten: 127.0.0.1:1194\napi:", "f.yaml:2: client_cidr: is missing"},
 	} {
 		_, err := ParseConfig("f.yaml", []byte(strings.Replace(apiText, tt.old, tt.new, 1)))

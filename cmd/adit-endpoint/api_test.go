@@ -1,6 +1,11 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +16,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 )
 
 // askEC2 sends a request and returns the answer.
@@ -106,5 +114,85 @@ api: {listen: "%s"}
 	up(t, "--data", data, "--config", file)
 	if got := askEC2(t, at, "DescribeClientVpnEndpoints"); !strings.Contains(got, id) || !strings.Contains(got, "<code>available</code>") {
 		t.Errorf("after a restart: %s", got)
+	}
+}
+
+// TestAPISecrets: beside TLS. What a reload reads holds from then on, whatever else of the file cannot be followed.
+func TestAPISecrets(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{{"pki", "init"}, {"pki", "server", "api", "--san", "127.0.0.1"}} {
+		if code, _, errs := call(t, dir, args...); code != 0 {
+			t.Fatal(errs)
+		}
+	}
+	at, file, secret := freePort(t), filepath.Join(dir, "adit.yaml"), filepath.Join(dir, "secret")
+	text := fmt.Sprintf(`data: data
+listen: %s
+client_cidr: 10.64.0.0/22
+api: {listen: "%s", keys: [{id: AKIAEXAMPLE, secret_file: secret}], tls: {cert: pki/issued/api.crt, key: pki/private/api.key}}
+`, freePort(t), at)
+	write := func(file, text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(file, text)
+	write(secret, "one\n")
+	up(t, "--data", filepath.Join(dir, "data"), "--config", file)
+
+	ca, err := os.ReadFile(filepath.Join(dir, "pki", "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
+	ask := func(scheme, secret string) int {
+		t.Helper()
+		const body = "Action=DescribeVpcs&Version=2016-11-15"
+		req, err := http.NewRequest(http.MethodPost, scheme+"://"+at+"/", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		sum := sha256.Sum256([]byte(body))
+		if err := v4.NewSigner().SignHTTP(context.Background(), aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: secret}, req, hex.EncodeToString(sum[:]), "ec2", "us-east-1", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		return res.StatusCode
+	}
+	if code := ask("http", "one"); code != http.StatusBadRequest {
+		t.Errorf("without TLS: %d", code)
+	}
+	good := "one"
+	for _, step := range []struct{ name, file, secret, good, says string }{
+		{"as it was", text, "one", "one", ""},
+		{"another secret", text, "two", "two", ""},
+		{"an empty secret", text, "", "two", "is empty"},
+		{"a file that cannot be followed", text + "server_certificate: {cert: none.crt, key: none.key}\n", "three", "three", "the API's access keys follow the new file, but "},
+		{"no TLS", regexp.MustCompile(`, tls: {[^}]*}`).ReplaceAllString(text, ""), "four", "three", "api.tls cannot change"},
+		{"a certificate that is not there", strings.Replace(text, "api.crt", "other.crt", 1), "four", "three", "certificate of the EC2 API"},
+	} {
+		write(file, step.file)
+		write(secret, step.secret)
+		code, _, errs := call(t, filepath.Join(dir, "data"), "reload")
+		if (code == 0) != (step.says == "") || !strings.Contains(errs, step.says) {
+			t.Errorf("%s: %d %s", step.name, code, errs)
+		}
+		if code := ask("https", step.good); code != http.StatusOK {
+			t.Errorf("%s: the secret %s: %d", step.name, step.good, code)
+		}
+		if good != step.good {
+			if code := ask("https", good); code != http.StatusUnauthorized {
+				t.Errorf("%s: the old secret: %d", step.name, code)
+			}
+		}
+		good = step.good
 	}
 }

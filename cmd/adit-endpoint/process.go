@@ -34,6 +34,7 @@ type process struct {
 	model *model.Model // nil: there is no API
 	own   string       // id of the file's endpoint; empty: none
 	load  func() (endpoint.Config, error)
+	door  *door // of the API; serve sets it before anybody can ask for a Reload
 
 	mu  sync.Mutex
 	cfg endpoint.Config // the file's, with the flags over it
@@ -159,8 +160,18 @@ func (p *process) ConfigOf(id string) (endpoint.Config, error) {
 	return cfg, nil
 }
 
-// Reload implements endpoint.Controlled. The file's own endpoint and what the API's need of the file are looked at first: then
-// an endpoint of the API that cannot follow runs as before, and the error names it.
+// partlyError is that of a reload after which a part of the new file is in force.
+type partlyError struct {
+	in  string // what follows
+	err error
+}
+
+func (e *partlyError) Error() string { return e.in + " the new file, but " + e.err.Error() }
+func (e *partlyError) Unwrap() error { return e.err }
+
+// Reload implements endpoint.Controlled. Keys of the API come first, so that one can be taken away whatever else is wrong. Then
+// what the API's endpoints need of the file is looked at, and the file's own endpoint follows, or all is as before; after that an endpoint
+// of the API that cannot follow runs as before, and the error names it. A partlyError says that something follows, and what.
 func (p *process) Reload(ctx context.Context) (reset int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,27 +183,40 @@ func (p *process) Reload(ctx context.Context) (reset int, err error) {
 	if key := fixedAPI(p.cfg.API, cfg.API); key != "" {
 		return 0, fmt.Errorf("%s cannot change while the endpoint runs: stop it and start it again", key)
 	}
+	if p.model != nil && p.cfg.DataDir() != cfg.DataDir() {
+		return 0, errors.New("data cannot change while the endpoint runs: stop it and start it again")
+	}
+	if (p.own != "") != (len(cfg.Listen) > 0) {
+		return 0, errors.New("listen cannot change while the endpoint runs: stop it and start it again")
+	}
+	keys, err := p.door.follow(cfg)
+	if err != nil {
+		return 0, err
+	}
+	own := func() error {
+		if p.own != "" {
+			reset, err = p.fleet.Reload(ctx, p.own, cfg)
+		}
+		if err == nil {
+			p.cfg = cfg
+		}
+		return err
+	}
+	followed := false
 	if p.model != nil {
-		if p.cfg.DataDir() != cfg.DataDir() {
-			return 0, errors.New("data cannot change while the endpoint runs: stop it and start it again")
-		}
-		if err := p.model.CheckDeclared(p.declared(cfg)); err != nil {
-			return 0, err
-		}
+		followed, err = p.model.Redeclare(ctx, p.declared(cfg), own)
+	} else {
+		err = own()
 	}
 	switch {
-	case (p.own != "") != (len(cfg.Listen) > 0):
-		return 0, errors.New("listen cannot change while the endpoint runs: stop it and start it again")
-	case p.own != "":
-		if reset, err = p.fleet.Reload(ctx, p.own, cfg); err != nil {
-			return 0, err
-		}
+	case err == nil:
+		return reset, nil
+	case followed:
+		return reset, &partlyError{"all else follows", err}
+	case keys:
+		return 0, &partlyError{"the API's access keys follow", err}
 	}
-	p.cfg = cfg
-	if p.model != nil {
-		err = p.model.Redeclare(ctx, p.declared(cfg))
-	}
-	return reset, err
+	return 0, err
 }
 
 // fixedAPI names what of the API cannot change while it is served, or "".
@@ -208,8 +232,8 @@ func fixedAPI(was, now *endpoint.API) string {
 		return "api.region"
 	case was.Account != now.Account:
 		return "api.account"
-	case !slices.Equal(was.Keys, now.Keys):
-		return "api.keys"
+	case (was.TLS.Cert == "") != (now.TLS.Cert == ""):
+		return "api.tls"
 	case !slices.Equal(was.Hosts, now.Hosts):
 		return "api.hosts"
 	}

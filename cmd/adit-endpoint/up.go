@@ -132,8 +132,8 @@ func (a *app) load(cmd *cobra.Command, f upFlags) (endpoint.Config, error) {
 			*at = *cfg.API
 			at.Listen = netip.MustParseAddrPort(f.api)
 		}
-		if !at.Listen.Addr().IsLoopback() && len(at.Keys) == 0 {
-			return cfg, usagef("listen on 127.0.0.1 or [::1], or name keys in a file: api: {keys: [{id: …, secret_file: …}]}", "--api %s is not loopback, and there are no keys: others could change everything", f.api)
+		if at.Exposed() != nil {
+			return cfg, usagef("listen on 127.0.0.1 or [::1], or name both in a file: api: {keys: [{id: …, secret_file: …}], tls: {cert: …, key: …}}", "--api %s is not loopback, and there are not both keys and tls: others could change everything", f.api)
 		}
 		cfg.API = at
 	}
@@ -232,6 +232,8 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 // serve answers the control socket, Prometheus, the API and signals until ctx ends or the endpoint fails; then it ends all
 // endpoints.
 func (p *process) serve(ctx context.Context, out io.Writer, control *endpoint.Control, figures *figures, door *door, log *slog.Logger) error {
+	p.door = door
+	door.open(p.model, log)
 	side, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -242,7 +244,7 @@ func (p *process) serve(ctx context.Context, out io.Writer, control *endpoint.Co
 	running.Go(func() { watchMemory(side) })
 	running.Go(func() { p.reloadOnHangup(side, log) })
 	running.Go(func() { figures.serve(side, p.sources, log) })
-	running.Go(func() { door.serve(side, p.model, log) })
+	running.Go(func() { door.serve(side, log) })
 	figures.greet(out)
 	door.greet(out)
 	<-ctx.Done()
@@ -265,7 +267,12 @@ func (p *process) reloadOnHangup(ctx context.Context, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-hup:
-			if _, err := p.Reload(ctx); err != nil {
+			_, err := p.Reload(ctx)
+			var partly *partlyError
+			switch {
+			case errors.As(err, &partly):
+				log.Error("configuration reloaded in part", "error", err)
+			case err != nil:
 				log.Error("configuration not reloaded, the old one stays", "error", err)
 			}
 		}

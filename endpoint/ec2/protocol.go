@@ -27,6 +27,7 @@ type reply struct {
 	status int
 	kind   string // Content-Type
 	body   []byte
+	unread bool // the connection ends with it: the request was not read whole, or its sender is unknown
 }
 
 // errorShape writes a refusal as one of AWS's services does.
@@ -170,7 +171,7 @@ func escaped(text string) string {
 }
 
 func ec2Error(id string, f *fault) reply {
-	return reply{f.status, xmlType, []byte(xml.Header + "<Response><Errors><Error><Code>" + escaped(f.code) + "</Code><Message>" + escaped(f.message) +
+	return reply{status: f.status, kind: xmlType, body: []byte(xml.Header + "<Response><Errors><Error><Code>" + escaped(f.code) + "</Code><Message>" + escaped(f.message) +
 		"</Message></Error></Errors><RequestID>" + id + "</RequestID></Response>")}
 }
 
@@ -179,7 +180,7 @@ func stsError(id string, f *fault) reply {
 	if f.status >= http.StatusInternalServerError {
 		who = "Receiver"
 	}
-	return reply{f.status, xmlType, []byte(xml.Header + `<ErrorResponse xmlns="` + stsSpace + `"><Error><Type>` + who + "</Type><Code>" + escaped(f.code) +
+	return reply{status: f.status, kind: xmlType, body: []byte(xml.Header + `<ErrorResponse xmlns="` + stsSpace + `"><Error><Type>` + who + "</Type><Code>" + escaped(f.code) +
 		"</Code><Message>" + escaped(f.message) + "</Message></Error><RequestId>" + id + "</RequestId></ErrorResponse>")}
 }
 
@@ -188,5 +189,5 @@ func jsonError(_ string, f *fault) reply {
 	if err != nil {
 		panic(err) // two strings
 	}
-	return reply{f.status, jsonType, text}
+	return reply{status: f.status, kind: jsonType, body: text}
 }

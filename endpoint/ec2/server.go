@@ -5,6 +5,7 @@ package ec2
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -17,7 +18,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/netutil"
 
 	"github.com/adit-vpn/adit/endpoint/ec2/query"
 	"github.com/adit-vpn/adit/endpoint/model"
@@ -25,8 +29,9 @@ import (
 
 const (
 	maxBody    = 2 << 20 // bytes of a request: a revocation list of 20,000 entries is 1.1 MB as a form
-	maxAtOnce  = 32      // requests that are read or answered; others wait
-	requestFor = 30 * time.Second
+	maxConns   = 64      // of all callers; others wait
+	maxAtOnce  = 32      // requests that are answered; others wait
+	requestFor = 15 * time.Second
 	answerFor  = 2 * time.Minute // longest for an answer: an endpoint that starts
 	stsRegion  = "us-east-1"     // STS without a region of its own is signed for this one
 	drainFor   = 5 * time.Second // for answers under way when the server stops
@@ -36,18 +41,26 @@ const (
 type Options struct {
 	Region  string // of the ARNs and scopes, such as us-east-1
 	Account string // twelve digits
+	Secrets Secrets
+	Hosts   []string // names and addresses under which clients may call it, beside loopback and the listener's own; without ports
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// Secrets is what a Server proves callers with, and itself. A Server does not change it.
+type Secrets struct {
 	// Keys are the secret access keys by their id. With none, signatures are not checked, and the caller must see to it
 	// that only this machine can connect.
-	Keys  map[string]string
-	Hosts []string // names and addresses under which clients may call it, beside loopback and the listener's own; without ports
-	Now   func() time.Time
-	Log   *slog.Logger
+	Keys map[string]string
+	// Certificate is the listener's own, for TLS. Nil at the start: plain HTTP, for good.
+	Certificate *tls.Certificate
 }
 
 // Server answers the API. It is safe for concurrent use; Serve may be called once.
 type Server struct {
 	m       Model
 	o       Options
+	secrets atomic.Pointer[Secrets]
 	secret  []byte // proves that a page's token is ours
 	slots   chan struct{}
 	running sync.WaitGroup // http.Server.Close does not wait for handlers
@@ -57,8 +70,12 @@ type Server struct {
 func New(m Model, o Options) *Server {
 	s := &Server{m: m, o: o, secret: make([]byte, 32), slots: make(chan struct{}, maxAtOnce)}
 	rand.Read(s.secret) // it never fails
+	s.secrets.Store(&o.Secrets)
 	return s
 }
+
+// SetSecrets has requests that come from now on checked with others; keys that are not among them are good no more.
+func (s *Server) SetSecrets(now Secrets) { s.secrets.Store(&now) }
 
 // Serve answers on l until ctx ends, then lets answers under way be finished. It closes l, and returns when no
 // handler runs any more; nil after ctx ended.
@@ -74,6 +91,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
+	}
+	l = netutil.LimitListener(l, maxConns)
+	if s.secrets.Load().Certificate != nil {
+		l = tls.NewListener(l, &tls.Config{NextProtos: []string{"http/1.1"}, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return s.secrets.Load().Certificate, nil
+		}})
 	}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
@@ -101,17 +124,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Amzn-Requestid", id)
 	answer, refused := reply{}, s.guard(r)
 	if refused != nil {
-		// The rest of the request is not waited for.
-		w.Header().Set("Connection", "close")
 		answer = ec2Error(id, refused)
-	} else {
-		select {
-		case s.slots <- struct{}{}:
-			answer = s.answer(w, r, id)
-			<-s.slots
-		case <-r.Context().Done():
-			return
-		}
+		answer.unread = true
+	} else if answer = s.answer(w, r, id); answer.kind == "" {
+		return
+	}
+	if answer.unread { // the rest of the request is not waited for, nor another one
+		w.Header().Set("Connection", "close")
 	}
 	w.Header().Set("Content-Type", answer.kind)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -172,7 +191,8 @@ func (s *Server) ours(r *http.Request) bool {
 	return err == nil && at.Addr().Unmap() == addr.Unmap()
 }
 
-// answer reads the body of a request that passed the guard, and does what it asks.
+// answer reads the body of a request that passed the guard, and does what it asks. It has no kind when the caller went away. Only
+// requests whose signature was checked, where any is, take one of the slots: nobody else can keep others waiting.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, id string) (out reply) {
 	auth, signed := parseAuthorization(r.Header.Get("Authorization"))
 	service, known := serviceOf(auth.service)
@@ -182,43 +202,54 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, id string) (out 
 			out = service.fails(id, internal())
 		}
 	}()
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != service.kind {
-		return service.fails(id, &fault{http.StatusUnsupportedMediaType, "InvalidRequest", "The Content-Type is not " + service.kind + "."})
+	unread := func(f *fault) reply {
+		out := service.fails(id, f)
+		out.unread = true
+		return out
 	}
-	wrong := notSigned
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != service.kind {
+		return unread(&fault{http.StatusUnsupportedMediaType, "InvalidRequest", "The Content-Type is not " + service.kind + "."})
+	}
+	wrong, keys := notSigned, s.secrets.Load().Keys
 	if signed {
-		wrong = s.known(auth, known)
+		wrong = s.known(keys, auth, known)
 	}
 	if f := wrong.says(auth, s.o.Region); f != nil { // its body is not even read
-		return service.fails(id, f)
+		return unread(f)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return service.fails(id, tooLarge())
+		return unread(tooLarge())
 	}
 	if err != nil {
-		return service.fails(id, &fault{http.StatusBadRequest, "InvalidRequest", "The request did not arrive whole."})
+		return unread(&fault{http.StatusBadRequest, "InvalidRequest", "The request did not arrive whole."})
 	}
-	if secret, checked := s.o.Keys[auth.key]; checked {
+	if secret, checked := keys[auth.key]; checked {
 		if f := auth.verify(secret, s.o.Now(), r, body).says(auth, s.o.Region); f != nil {
-			return service.fails(id, f)
+			return unread(f)
 		}
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-r.Context().Done():
+		return reply{}
 	}
 	text, err := service.answer(s, r, body, id)
 	if err != nil {
 		return service.fails(id, s.faultOf(err))
 	}
-	return reply{http.StatusOK, service.kindOf, text}
+	return reply{status: http.StatusOK, kind: service.kindOf, body: text}
 }
 
 // known looks at who says to ask, before anything is proven. Without keys that is all: no web page can send the header without being
 // asked first (CORS), and the guard refuses that question.
-func (s *Server) known(a authorization, service bool) authFault {
-	switch _, ours := s.o.Keys[a.key]; {
+func (s *Server) known(keys map[string]string, a authorization, service bool) authFault {
+	switch _, ours := keys[a.key]; {
 	case !service:
 		return badScope
-	case len(s.o.Keys) == 0:
+	case len(keys) == 0:
 		return authOK
 	case a.region != s.o.Region && (a.service != "sts" || a.region != stsRegion):
 		return badScope

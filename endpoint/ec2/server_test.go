@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,7 +46,7 @@ func (f *fake) DeleteEndpoint(_ context.Context, call model.Call, id string) (mo
 func (f *fake) Endpoints() []model.Endpoint { return f.endpoints }
 
 func newServer(f *fake, keys map[string]string, hosts ...string) *Server {
-	return New(f, Options{Region: "us-east-1", Account: "123456789012", Keys: keys, Hosts: hosts, Now: func() time.Time { return testTime }, Log: slog.New(slog.DiscardHandler)})
+	return New(f, Options{Region: "us-east-1", Account: "123456789012", Secrets: Secrets{Keys: keys}, Hosts: hosts, Now: func() time.Time { return testTime }, Log: slog.New(slog.DiscardHandler)})
 }
 
 // request is one as the AWS CLI makes it, without a signature that fits.
@@ -165,6 +167,129 @@ func TestKeys(t *testing.T) {
 	if code, body := do(newServer(f, keys), request(deletion)); code != 401 || len(f.deleted) > 0 {
 		t.Errorf("a signature that fits nothing: %d %s", code, body)
 	}
+}
+
+// TestNewKeys: a key that was taken away is good for nothing from then on, another one is.
+func TestNewKeys(t *testing.T) {
+	signed := func(key, secret string) *http.Request {
+		r := request(deletion)
+		a := authorization{key: key, day: "20261123", region: "us-east-1", service: "ec2", headers: []string{"host", "x-amz-date"}}
+		r.Header.Set("Authorization", strings.NewReplacer("AKID", key, strings.Repeat("0", 64), a.signed(secret, r, []byte(deletion))).Replace(unsigned))
+		return r
+	}
+	s := newServer(&fake{}, map[string]string{"AKID": "secret", "GONE": "secret"})
+	for _, step := range []struct {
+		keys map[string]string
+		good []string
+		bad  []string
+	}{
+		{map[string]string{"AKID": "secret", "GONE": "secret"}, []string{"AKID:secret", "GONE:secret"}, []string{"AKID:other"}},
+		{map[string]string{"AKID": "other"}, []string{"AKID:other"}, []string{"AKID:secret", "GONE:secret"}},
+	} {
+		s.SetSecrets(Secrets{Keys: step.keys})
+		for want, list := range map[int][]string{200: step.good, 401: step.bad} {
+			for _, k := range list {
+				id, secret, _ := strings.Cut(k, ":")
+				if code, body := do(s, signed(id, secret)); code != want {
+					t.Errorf("%s: %d %s, want %d", k, code, body, want)
+				}
+			}
+		}
+	}
+}
+
+// TestNobodyBlocks: requests that do not arrive whole, more than are answered at once, keep nobody else waiting.
+func TestNobodyBlocks(t *testing.T) {
+	s := newServer(&fake{}, nil)
+	var slow sync.WaitGroup
+	var ends []*io.PipeWriter
+	for range maxAtOnce {
+		r := request(deletion)
+		body, end := io.Pipe()
+		r.Body, ends = body, append(ends, end)
+		slow.Go(func() { do(s, r) })
+		if _, err := end.Write([]byte("Action=")); err != nil { // it is being read
+			t.Fatal(err)
+		}
+	}
+	if code, body := do(s, request(deletion)); code != 200 {
+		t.Errorf("%d %s", code, body)
+	}
+	for _, end := range ends {
+		end.CloseWithError(errors.New("gone"))
+	}
+	slow.Wait()
+}
+
+// TestStrangersConnections: who is refused for what he is has no connection any more, and others no more than so many.
+func TestStrangersConnections(t *testing.T) {
+	stranger := request(deletion)
+	stranger.Header.Del("Authorization")
+	w := httptest.NewRecorder()
+	if newServer(&fake{}, nil).ServeHTTP(w, stranger); w.Code != 403 || w.Header().Get("Connection") != "close" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := &counting{Listener: l}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- newServer(&fake{}, nil).Serve(ctx, counted) }()
+	const all = maxConns + 20
+	var callers []net.Conn
+	for range all {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		callers = append(callers, c)
+	}
+	for counted.accepted.Load() < maxConns {
+		time.Sleep(time.Millisecond)
+	}
+	for _, c := range callers {
+		c.Close()
+	}
+	for counted.accepted.Load() < all {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if n := counted.most.Load(); n > maxConns {
+		t.Errorf("%d connections at once", n)
+	}
+}
+
+// counting counts connections: all, and those at once.
+type counting struct {
+	net.Listener
+	accepted, open, most atomic.Int32
+}
+
+func (c *counting) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c.most.Store(max(c.most.Load(), c.open.Add(1))) // only one accepts
+	c.accepted.Add(1)
+	return &countedConn{Conn: conn, of: c}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	of   *counting
+	once sync.Once
+}
+
+func (c *countedConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { c.of.open.Add(-1) })
+	return err
 }
 
 func TestAnswers(t *testing.T) {

@@ -107,7 +107,7 @@ func TestImportedCertificate(t *testing.T) {
 	}
 
 	// Another file knows it, too.
-	if err := b.m.Redeclare(ctx, declared(t, b.dir, "")); err != nil || read() != second {
+	if _, err := b.m.Redeclare(ctx, declared(t, b.dir, ""), follow); err != nil || read() != second {
 		t.Errorf("after a reload: %v, %q", err, read())
 	}
 

@@ -130,8 +130,8 @@ func (m *Model) begin(d Declared) error {
 	return nil
 }
 
-// CheckDeclared says whether all endpoints can go on with another file: the error names the endpoint, and what the file lacks.
-func (m *Model) CheckDeclared(d Declared) error {
+// checkDeclared says whether all endpoints can go on with another file: the error names the endpoint, and what the file lacks.
+func (m *Model) checkDeclared(d Declared) error {
 	now := m.now.Load()
 	d.imported = now.declared.imported
 	for _, r := range now.sorted() {
@@ -148,13 +148,17 @@ func (m *Model) CheckDeclared(d Declared) error {
 	return nil
 }
 
-// Redeclare puts another file in force. The running endpoints are reloaded, since what files have in them may have changed,
-// too. Nothing has changed when CheckDeclared fails; an endpoint that cannot be reloaded runs as before.
-func (m *Model) Redeclare(ctx context.Context, d Declared) error {
+// Redeclare puts another file in force, if all endpoints can go on with it and then first, which is for what else follows the file,
+// has no error; no mutation is in between. Else nothing has changed here, and done is false. The running endpoints are reloaded,
+// since what files have in them may have changed, too; one that cannot be runs as before, and an error names it.
+func (m *Model) Redeclare(ctx context.Context, d Declared, first func() error) (done bool, err error) {
 	m.write.Lock()
 	defer m.write.Unlock()
-	if err := m.CheckDeclared(d); err != nil {
-		return err
+	if err := m.checkDeclared(d); err != nil {
+		return false, err
+	}
+	if err := first(); err != nil {
+		return false, err
 	}
 	next := *m.now.Load()
 	d.imported = next.declared.imported
@@ -174,7 +178,7 @@ func (m *Model) Redeclare(ctx context.Context, d Declared) error {
 			errs = append(errs, fmt.Errorf("%s of the API: %w", r.ID, err))
 		}
 	}
-	return errors.Join(errs...)
+	return true, errors.Join(errs...)
 }
 
 // Close frees the file. Endpoints that run are the Runtime's.

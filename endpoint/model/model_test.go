@@ -647,8 +647,8 @@ func TestRedeclare(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = b.m.Redeclare(ctx, Declared{Config: cfg})
-		if err == nil || !strings.Contains(err.Error(), id) || !strings.Contains(err.Error(), tt.lacks) || !strings.Contains(err.Error(), "adit.yaml") {
+		done, err := b.m.Redeclare(ctx, Declared{Config: cfg}, func() error { t.Error("others follow a file that is refused"); return nil })
+		if err == nil || done || !strings.Contains(err.Error(), id) || !strings.Contains(err.Error(), tt.lacks) || !strings.Contains(err.Error(), "adit.yaml") {
 			t.Errorf("without %s: %v", tt.lacks, err)
 		}
 	}
@@ -657,14 +657,29 @@ func TestRedeclare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.m.Redeclare(ctx, Declared{Config: cfg}); err != nil {
-		t.Fatal(err)
+	no := errors.New("no")
+	if done, err := b.m.Redeclare(ctx, Declared{Config: cfg}, func() error { return no }); !errors.Is(err, no) || done {
+		t.Errorf("after something else that does not follow: %v, %v", done, err)
 	}
 	running := b.fleet.running[id]
+	if m, _, _ := running.Methods(); m.CA != "ca.crt" {
+		t.Errorf("clients' CA is %s", m.CA)
+	}
+	if done, err := b.m.Redeclare(ctx, Declared{Config: cfg}, follow); err != nil || !done {
+		t.Fatal(done, err)
+	}
+	running = b.fleet.running[id]
 	if m, _, _ := running.Methods(); m.CA != "other.crt" {
 		t.Errorf("clients' CA is %s", m.CA)
 	}
+	b.fleet.fail = no
+	if done, err := b.m.Redeclare(ctx, Declared{Config: cfg}, follow); err == nil || !done || !strings.Contains(err.Error(), id) {
+		t.Errorf("with an endpoint that does not follow: %v, %v", done, err)
+	}
 }
+
+// follow is for a Redeclare beside which nothing else follows.
+func follow() error { return nil }
 
 // TestRevocationList: it is checked, has its file before it is in force, and a restart brings it back.
 func TestRevocationList(t *testing.T) {
@@ -709,7 +724,7 @@ func TestRevocationList(t *testing.T) {
 		t.Errorf("a list that cannot be put in force: %v, runs %v", err, b.fleet.Running(id))
 	}
 	b.fleet.fail = nil
-	if err := b.m.Redeclare(ctx, declared(t, b.dir, "")); err != nil {
+	if _, err := b.m.Redeclare(ctx, declared(t, b.dir, ""), follow); err != nil {
 		t.Fatal(err)
 	}
 	running := b.fleet.running[id]

@@ -61,7 +61,7 @@ func TestBroken(t *testing.T) {
 	}
 	check(true, "permission denied")
 	b.fleet.fail = nil
-	if err := b.m.Redeclare(ctx, declared(t, b.dir, "")); err != nil {
+	if _, err := b.m.Redeclare(ctx, declared(t, b.dir, ""), follow); err != nil {
 		t.Fatal(err)
 	}
 	check(false, "")
@@ -70,7 +70,7 @@ func TestBroken(t *testing.T) {
 	without := b.redeclared("{id: subnet-0a1, cidr: 10.1.1.0/24, zone: us-east-1a}, ", "")
 	b.restart(without, &fleet{})
 	check(true, "subnet-0a1")
-	if err := b.m.CheckDeclared(without); err != nil {
+	if err := b.m.checkDeclared(without); err != nil {
 		t.Errorf("a file is refused for an endpoint that does not run anyway: %v", err)
 	}
 	if _, err := b.m.Disassociate(ctx, Call{}, bad, first); err != nil {
@@ -100,7 +100,7 @@ func TestBroken(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	b := open(t, "")
 	id := b.create()
-	err := b.m.CheckDeclared(b.redeclared("addresses: [127.0.0.1]", "addresses: [127.0.0.2]"))
+	err := b.m.checkDeclared(b.redeclared("addresses: [127.0.0.1]", "addresses: [127.0.0.2]"))
 	if err == nil || !strings.Contains(err.Error(), id) || !strings.Contains(err.Error(), "127.0.0.1") || !strings.Contains(err.Error(), "adit.yaml") {
 		t.Errorf("%v", err)
 	}

@@ -156,7 +156,7 @@ func start(t *testing.T, delay string) *world {
 		}
 	})
 	server := httptest.NewServer(api.New(m, api.Options{
-		Region: cfg.API.Region, Account: cfg.API.Account, Keys: map[string]string{"AKIDADIT": "secret"}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Region: cfg.API.Region, Account: cfg.API.Account, Secrets: api.Secrets{Keys: map[string]string{"AKIDADIT": "secret"}}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	}))
 	t.Cleanup(server.Close)
 	w.url = server.URL
