@@ -55,6 +55,8 @@ type Fleet struct {
 	members map[string]*member
 	history map[string]*endpoint.History // of all that ever ran here
 	closed  bool
+
+	running sync.WaitGroup // the goroutines of members, also of those that have failed
 }
 
 // member is one endpoint that runs.
@@ -64,7 +66,8 @@ type member struct {
 	cfg    atomic.Pointer[endpoint.Config]
 	cancel context.CancelFunc
 	done   chan struct{} // closed when it has ended and all of it is closed
-	err    error         // why; after done
+	err    error         // why; after done, or ended
+	ended  bool          // under the Fleet's mu: it is not to be in the list any more
 }
 
 // New makes an empty fleet. Close it in the end.
@@ -173,7 +176,7 @@ func (f *Fleet) start(ctx context.Context, id string, cfg endpoint.Config) error
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m := &member{id: id, opened: opened, cancel: cancel, done: make(chan struct{})}
 	m.cfg.Store(&cfg)
-	go f.run(running, m)
+	f.running.Go(func() { f.run(running, m) })
 	select {
 	case <-opened.Server.Ready():
 	case <-m.done:
@@ -186,13 +189,11 @@ func (f *Fleet) start(ctx context.Context, id string, cfg endpoint.Config) error
 		opened.Ready()
 	}
 	f.mu.Lock()
-	f.members[id] = m
-	f.mu.Unlock()
-	select {
-	case <-m.done: // it ended before it was in the list
-		f.drop(m)
-	default:
+	defer f.mu.Unlock()
+	if m.ended { // before it was in the list
+		return m.err
 	}
+	f.members[id] = m
 	return nil
 }
 
@@ -220,10 +221,11 @@ func (f *Fleet) run(ctx context.Context, m *member) {
 	}
 }
 
-// drop takes an endpoint that has ended out of the list.
+// drop takes an endpoint that has ended out of the list, or keeps it from getting there.
 func (f *Fleet) drop(m *member) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	m.ended = true
 	if f.members[m.id] == m {
 		delete(f.members, m.id)
 	}
@@ -260,6 +262,7 @@ func (f *Fleet) Close() {
 	for _, m := range all {
 		f.stop(m)
 	}
+	f.running.Wait()
 }
 
 func (f *Fleet) member(id string) *member {

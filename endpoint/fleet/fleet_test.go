@@ -18,6 +18,8 @@ import (
 	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/network"
 	"github.com/adit-vpn/adit/endpoint/pki"
+	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/offload"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -30,6 +32,7 @@ type yard struct {
 	closed []string
 	logs   []string // where the logs of endpoints went, with each Follow
 	failed chan string
+	broken chan struct{} // not nil: packets of networks end with an error once it is closed
 }
 
 func newYard(t *testing.T) *yard {
@@ -66,9 +69,13 @@ func (y *yard) fleet() *Fleet {
 		if err != nil {
 			return Opened{}, err
 		}
+		var target network.Network = nw
+		if y.broken != nil {
+			target = breaking{nw, []platform.TUN{breakingTUN{nw.Queues()[0], y.broken}}}
+		}
 		ctx = context.WithoutCancel(ctx)
 		srv, err := endpoint.New(cfg, endpoint.Leaves{
-			Now: time.Now, ReadFile: os.ReadFile, Network: nw, EndpointID: id, History: history,
+			Now: time.Now, ReadFile: os.ReadFile, Network: target, EndpointID: id, History: history,
 			ListenUDP: func(a netip.AddrPort) ([]udp.Conn, error) { return udp.ListenShared(ctx, a, 1, udp.Options{}) },
 			ListenTCP: func(netip.AddrPort) (net.Listener, error) { return nil, errors.New("no TCP here") },
 		})
@@ -196,4 +203,49 @@ func TestFleet(t *testing.T) {
 	if len(y.failed) != 0 {
 		t.Errorf("%s failed", <-y.failed)
 	}
+}
+
+// TestEndsAtOnce: an endpoint that ends by itself before its start has returned is none.
+func TestEndsAtOnce(t *testing.T) {
+	y := newYard(t)
+	y.broken = make(chan struct{})
+	f := y.fleet()
+	defer f.Close()
+	failed, started := make(chan struct{}), make(chan struct{})
+	f.l.Failed = func(string, error) {
+		close(failed)
+		<-started // it is still about to end
+	}
+	open := f.l.Open
+	f.l.Open = func(ctx context.Context, id string, cfg endpoint.Config, h *endpoint.History) (Opened, error) {
+		o, err := open(ctx, id, cfg, h)
+		o.Ready = func() {
+			close(y.broken)
+			<-failed
+		}
+		return o, err
+	}
+	err := f.Apply(t.Context(), "a", y.config(ports(t, 1)[0]))
+	close(started)
+	if err == nil || len(f.IDs()) != 0 {
+		t.Errorf("%v, runs: %v", err, f.IDs())
+	}
+}
+
+// breaking is a network of which reading packets fails once a channel is closed.
+type breaking struct {
+	network.Network
+	queues []platform.TUN
+}
+
+func (b breaking) Queues() []platform.TUN { return b.queues }
+
+type breakingTUN struct {
+	platform.TUN
+	broken chan struct{}
+}
+
+func (b breakingTUN) Read([]offload.Packet) (int, error) {
+	<-b.broken
+	return 0, errors.New("broken")
 }
