@@ -105,6 +105,13 @@ api: {listen: "%s"}
 	reload(text+"listen: 127.0.0.1:1194\nclient_cidr: 10.68.0.0/22\n", "listen cannot change while the endpoint runs")
 	reload(strings.Replace(text, "cidr: 10.1.2.0/24", "cidr: 10.1.3.0/24", 1), "")
 
+	if code, _, errs := call(t, data, "pki", "client", "ann"); code != 0 {
+		t.Fatal(errs)
+	}
+	if code, out, errs := call(t, data, "pki", "revoke", "ann"); code != 0 || !strings.Contains(out, "import-client-vpn-client-certificate-revocation-list") {
+		t.Errorf("revoke: %d %s %s", code, out, errs)
+	}
+
 	stop()
 	write(lacking)
 	if code, _, errs := call(t, data, "up", "--config", file); code != 1 || !strings.Contains(errs, id+" of the API") {

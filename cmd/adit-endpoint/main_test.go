@@ -233,3 +233,26 @@ func TestUsersAndExport(t *testing.T) {
 		t.Errorf("%v\n%s", err, kept)
 	}
 }
+
+// TestPrepareAPI: a PKI that has a CA alone gets the certificate of the server that the API's names stand for.
+func TestPrepareAPI(t *testing.T) {
+	dir := t.TempDir()
+	if code, _, errs := call(t, dir, "pki", "init"); code != 0 {
+		t.Fatal(errs)
+	}
+	cfg, err := endpoint.ParseConfig(filepath.Join(dir, "adit.yaml"), []byte("data: .\napi: {}\n"))
+	if err == nil {
+		err = cfg.CompleteAPI()
+	}
+	if err == nil {
+		_, err = preparePKI(&cfg, slog.New(slog.DiscardHandler))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{cfg.API.Certificates[0].Cert, cfg.API.Certificates[0].Key, cfg.API.Certificates[1].Cert} {
+		if !fileExists(file) {
+			t.Errorf("%s is missing", file)
+		}
+	}
+}

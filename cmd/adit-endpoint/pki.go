@@ -176,7 +176,11 @@ func (a *app) pkiRenew() *cobra.Command {
 
 func (a *app) pkiRevoke() *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke NAME", Short: "Revoke a certificate and write the revocation list", Args: exactly(1),
+		Use: "revoke NAME", Short: "Revoke a certificate and write the revocation list",
+		Long: `Revoke a certificate and write the revocation list, which the endpoint of the file
+reads at adit-endpoint reload. Endpoints of the EC2 API have a list of their own,
+as on AWS: adit-endpoint pki crl prints the one to import there.`,
+		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := a.openPKI()
 			if err != nil {
@@ -186,6 +190,9 @@ func (a *app) pkiRevoke() *cobra.Command {
 				return asUsage(err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "revoked %s; a running endpoint learns it from: adit-endpoint reload --data %s\n", args[0], a.data)
+			if fileExists(filepath.Join(a.data, stateName)) {
+				fmt.Fprintln(cmd.OutOrStdout(), "endpoints of the EC2 API learn it from: aws ec2 import-client-vpn-client-certificate-revocation-list, with what adit-endpoint pki crl prints")
+			}
 			return nil
 		},
 	}

@@ -24,7 +24,7 @@ const (
 	maxTags           = 50
 	maxGroupID        = 255
 	minSubnetBits     = 27
-	maxListBytes      = 4 << 20 // of a revocation list
+	maxListBytes      = 3 << 19 // of a revocation list; as a form it fits into a request
 	maxListEntries    = 20000
 )
 
