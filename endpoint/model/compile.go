@@ -38,6 +38,9 @@ func (m *Model) compile(d *Declared, r *record) (endpoint.Config, error) {
 		if !slices.Contains(d.Config.API.Addresses, a.Addr()) {
 			return c, badValue("The endpoint listens on %s: api.endpoints.addresses of %s does not have it (modify VpnPort, or make the endpoint again)", a.Addr(), d.Config.File)
 		}
+		if d.Config.Transport == s.Transport && slices.ContainsFunc(d.Config.Listen, func(own netip.AddrPort) bool { return overlap(own, a) }) {
+			return c, badValue("The endpoint listens on %s, as the endpoint of %s does: change its listen there, or VpnPort here", a, d.Config.File)
+		}
 	}
 	c.Data, c.Listen, c.Transport = dir, r.Listen, s.Transport
 	c.Remote.Port = 0 // the listener's own
@@ -96,6 +99,12 @@ func (m *Model) compile(d *Declared, r *record) (endpoint.Config, error) {
 		}
 	}
 	return c, c.Check()
+}
+
+// overlap says whether two listeners want the same packets: 0.0.0.0 has those of all of IPv4, and :: may have all.
+func overlap(a, b netip.AddrPort) bool {
+	all := func(a, b netip.Addr) bool { return a.IsUnspecified() && (a.Is6() || b.Is4()) }
+	return a.Port() == b.Port() && (a.Addr() == b.Addr() || all(a.Addr(), b.Addr()) || all(b.Addr(), a.Addr()))
 }
 
 // notDeclared is what the file does not have.

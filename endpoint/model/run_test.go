@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,6 +104,27 @@ func TestAddresses(t *testing.T) {
 	err := b.m.checkDeclared(b.redeclared("addresses: [127.0.0.1]", "addresses: [127.0.0.2]"))
 	if err == nil || !strings.Contains(err.Error(), id) || !strings.Contains(err.Error(), "127.0.0.1") || !strings.Contains(err.Error(), "adit.yaml") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSamePort: so is one whose own endpoint is where one of the API is.
+func TestSamePort(t *testing.T) {
+	b := open(t, "")
+	id := b.create()
+	at := b.m.Endpoints()[0].Listen[0]
+	own := func(listen string, transport string) error {
+		return b.m.checkDeclared(b.redeclared("networks:", "listen: "+listen+"\ntransport: "+transport+"\nclient_cidr: 10.200.0.0/22\nnetworks:"))
+	}
+	for _, listen := range []string{at.String(), fmt.Sprintf("0.0.0.0:%d", at.Port())} {
+		if err := own(listen, "udp"); err == nil || !strings.Contains(err.Error(), id) || !strings.Contains(err.Error(), at.String()) || !strings.Contains(err.Error(), "adit.yaml") {
+			t.Errorf("%s: %v", listen, err)
+		}
+	}
+	if err := own(at.String(), "tcp"); err != nil {
+		t.Errorf("tcp: %v", err)
+	}
+	if err := own(fmt.Sprintf("127.0.0.1:%d", at.Port()+1), "udp"); err != nil {
+		t.Errorf("another port: %v", err)
 	}
 }
 
