@@ -114,9 +114,11 @@ api: {listen: "%s"}
 
 	stop()
 	write(lacking)
-	if code, _, errs := call(t, data, "up", "--config", file); code != 1 || !strings.Contains(errs, id+" of the API") {
-		t.Errorf("up without what an endpoint uses: %d %s", code, errs)
+	stop = up(t, "--data", data, "--config", file)
+	if got := askEC2(t, at, "DescribeClientVpnEndpoints"); !strings.Contains(got, id) || !strings.Contains(got, "subnet-1") {
+		t.Errorf("up without what an endpoint uses: %s", got)
 	}
+	stop()
 	write(text)
 	up(t, "--data", data, "--config", file)
 	if got := askEC2(t, at, "DescribeClientVpnEndpoints"); !strings.Contains(got, id) || !strings.Contains(got, "<code>available</code>") {
