@@ -221,6 +221,7 @@ func (k *Kernel) Apply(_ context.Context, w Wanted) error {
 	if err := w.Check(); err != nil {
 		return err
 	}
+	w = w.clone()
 	for _, a := range w.Associations {
 		if a.Subnet == DemoSubnet {
 			return fmt.Errorf("%w: the %s network exists only in the userspace network", ErrWanted, DemoSubnet)

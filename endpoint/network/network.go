@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/adit-vpn/adit/platform"
 )
@@ -25,7 +26,7 @@ type Network interface {
 	// come from one queue. They belong to the Network: Close closes them.
 	Queues() []platform.TUN
 	// Apply makes the network serve exactly these attachments, adding before it
-	// deletes. On error what was served before is still served.
+	// deletes. On error what was served before is still served. It keeps nothing of w's lists.
 	Apply(ctx context.Context, w Wanted) error
 	// Forget ends what is open for the addresses of a client that left: whoever gets
 	// an address next must not hear the answers to the one before. Any goroutine; nothing
@@ -72,6 +73,17 @@ type Association struct {
 	// change, and answers always pass.
 	Restricted bool
 	Permits    []Permit
+}
+
+// clone shares no list with w: a Network looks at what it serves at any time, and who applied it may go on with its own.
+func (w Wanted) clone() Wanted {
+	w.Gateways, w.Routes, w.Associations = slices.Clone(w.Gateways), slices.Clone(w.Routes), slices.Clone(w.Associations)
+	for i := range w.Associations {
+		a := &w.Associations[i]
+		a.Slices, a.Ranges, a.Via = slices.Clone(a.Slices), slices.Clone(a.Ranges), slices.Clone(a.Via)
+		a.Networks, a.Permits = slices.Clone(a.Networks), slices.Clone(a.Permits)
+	}
+	return w
 }
 
 // source is what a family's packets leave with; invalid: the OS chooses.

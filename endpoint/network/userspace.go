@@ -208,6 +208,7 @@ func (u *Userspace) Apply(_ context.Context, w Wanted) error {
 	if err := w.Check(); err != nil {
 		return err
 	}
+	w = w.clone()
 	for _, a := range w.Associations {
 		if a.Plain6 {
 			return fmt.Errorf("%w: subnet %s: the userspace network has sockets of its own, and sends nothing from clients' addresses", ErrWanted, a.Subnet)
