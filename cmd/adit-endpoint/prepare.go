@@ -22,11 +22,8 @@ func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err err
 	if !ownCA && !ownServer && !ownWrap {
 		return false, nil
 	}
-	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
+	p, err := openWhole(cfg)
 	if err != nil {
-		return false, err
-	}
-	if err := p.Recover(); err != nil {
 		return false, err
 	}
 	if ownWrap {
@@ -37,15 +34,8 @@ func preparePKI(cfg *endpoint.Config, log *slog.Logger) (ownClient bool, err err
 	if !ownCA && !ownServer {
 		return false, nil
 	}
-	if !p.Exists() {
-		if err := p.Init(pki.Options{}); err != nil {
-			return false, err
-		}
-	}
-	if ownServer && !fileExists(p.CertFile(endpoint.ServerName)) {
-		if _, err := p.Server(endpoint.ServerName, pki.Options{}); err != nil {
-			return false, err
-		}
+	if _, err := makeMissing(p, ownServer); err != nil {
+		return false, err
 	}
 	if mutual == nil {
 		return true, writeProfile(cfg)
@@ -87,28 +77,37 @@ func prepareAPI(cfg *endpoint.Config) error {
 	if !cfg.OwnAPICertificates() {
 		return nil
 	}
-	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
+	p, err := openWhole(cfg)
 	if err != nil {
 		return err
 	}
-	if err := p.Recover(); err != nil {
-		return err
-	}
-	fresh := !p.Exists()
-	if fresh {
-		if err := p.Init(pki.Options{}); err != nil {
-			return err
-		}
-	}
-	if !fileExists(p.CertFile(endpoint.ServerName)) {
-		if _, err := p.Server(endpoint.ServerName, pki.Options{}); err != nil {
-			return err
-		}
-	}
-	if fresh {
+	fresh, err := makeMissing(p, true)
+	if err == nil && fresh {
 		_, err = p.Client(clientName, pki.Options{})
 	}
 	return err
+}
+
+// openWhole opens the endpoint's own PKI, and finishes what an interrupted replacement of its CA has left.
+func openWhole(cfg *endpoint.Config) (*pki.PKI, error) {
+	p, err := pki.Open(filepath.Join(cfg.DataDir(), "pki"))
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Recover()
+}
+
+// makeMissing makes a CA where there is none, which fresh says, and the server's certificate, if that is wanted.
+func makeMissing(p *pki.PKI, server bool) (fresh bool, err error) {
+	if fresh = !p.Exists(); fresh {
+		if err := p.Init(pki.Options{}); err != nil {
+			return fresh, err
+		}
+	}
+	if server && !fileExists(p.CertFile(endpoint.ServerName)) {
+		_, err = p.Server(endpoint.ServerName, pki.Options{})
+	}
+	return fresh, err
 }
 
 // writeProfile leaves the client's profile in the data directory.
