@@ -59,19 +59,7 @@ func inNamespaces(t *testing.T, do func(t *testing.T)) {
 		defer target.Close()
 		up := func(name string, addrs ...string) {
 			t.Helper()
-			l, err := netlink.LinkByName(name)
-			must(err)
-			// No link-local addresses: they come a moment later and would blur the comparison.
-			must(setSysctl("net/ipv6/conf/"+name+"/addr_gen_mode", "1"))
-			for _, s := range addrs {
-				a, err := netlink.ParseAddr(s)
-				must(err)
-				if a.IP.To4() == nil {
-					a.Flags = unix.IFA_F_NODAD
-				}
-				must(netlink.AddrAdd(l, a))
-			}
-			must(netlink.LinkSetUp(l))
+			must(bringUp(name, addrs...))
 		}
 		up("lo")
 		here, err := netns.New()
@@ -123,6 +111,31 @@ func tellAddress(t *testing.T, l net.Listener) {
 		}
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
+}
+
+// bringUp gives an interface addresses, ready at once.
+func bringUp(name string, addrs ...string) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	// No link-local addresses: they come a moment later and would blur the comparison.
+	if err := setSysctl("net/ipv6/conf/"+name+"/addr_gen_mode", "1"); err != nil {
+		return err
+	}
+	for _, s := range addrs {
+		a, err := netlink.ParseAddr(s)
+		if err != nil {
+			return err
+		}
+		if a.IP.To4() == nil {
+			a.Flags = unix.IFA_F_NODAD
+		}
+		if err := netlink.AddrAdd(l, a); err != nil {
+			return err
+		}
+	}
+	return netlink.LinkSetUp(l)
 }
 
 // state is all that a Kernel network may touch.

@@ -38,18 +38,7 @@ func secondWay(t *testing.T, again ...string) {
 	must(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth2"}, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(other))}))
 	addrs := func(name string, list ...string) {
 		t.Helper()
-		l, err := netlink.LinkByName(name)
-		must(err)
-		must(setSysctl("net/ipv6/conf/"+name+"/addr_gen_mode", "1"))
-		for _, s := range list {
-			a, err := netlink.ParseAddr(s)
-			must(err)
-			if a.IP.To4() == nil {
-				a.Flags = unix.IFA_F_NODAD
-			}
-			must(netlink.AddrAdd(l, a))
-		}
-		must(netlink.LinkSetUp(l))
+		must(bringUp(name, list...))
 	}
 	addrs("eth2", "10.0.1.1/24", "10.0.1.5/24", "fd01::1/64", "fd01::5/64")
 	must(setSysctl(reversePath("eth1"), "1"))
