@@ -101,9 +101,8 @@ func keyOf(id string, m wrap.Metadata) *ControlKey {
 func (s *Server) Terminate(id, user string) []string {
 	out := []string{}
 	for _, p := range s.peers.all() {
-		if p.is(id, user) {
+		if p.is(id, user) && !p.terminating.Swap(true) {
 			s.signedIn.forget(p.status.Load().session)
-			p.terminating.Store(true)
 			p.end("HALT,the administrator ended the connection", "terminated by the administrator")
 			out = append(out, p.name)
 		}

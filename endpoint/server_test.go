@@ -481,6 +481,9 @@ func tunnelStory(t *testing.T, transport string) {
 	if got := r.Terminate("", "ANN"); len(got) != 1 || got[0] != list[0].ID {
 		t.Errorf("terminated %v", got)
 	}
+	if got := r.Terminate("", "ann"); len(got) != 0 {
+		t.Errorf("terminated while it ends: %v", got)
+	}
 	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "halt" {
 		t.Errorf("told %+v", ev)
 	}
