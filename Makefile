@@ -4,7 +4,11 @@
 
 GO      ?= go
 BIN     := bin
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# 1.2.3 at the tag v1.2.3, 1.2.3-4-g0123456789 four commits later, 0.0.0-… without a tag: what installer/version reads. As long in every clone.
+VERSION := $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --abbrev=10 --dirty 2>/dev/null || \
+  { c=$$(git rev-list --count HEAD 2>/dev/null) && echo "0.0.0-$$c-g$$(git describe --always --abbrev=10 --dirty --exclude '*')"; } || echo dev))
+# When this state was committed: the only time that is in a package.
+EPOCH   := $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BINARIES := adit aditd adit-endpoint adit-pkcs11
 SYSTEMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64
@@ -21,23 +25,27 @@ PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqli
 PACKAGES += charon-systemd libcharon-extra-plugins libstrongswan-standard-plugins traceroute tcpdump dropbear-bin openssh-client
 # The desktop app: to build it, and a display on which it runs.
 PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool binutils-mingw-w64-x86-64
+# Packages of Linux, and what orders their versions.
+PACKAGES += rpm
 # Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never
 # installed. They would take over this machine's names, and exclude each other.
 MANAGERS := systemd-resolved network-manager resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5
 TESTCACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
 
-.PHONY: help build gui gui-windows demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
+.PHONY: help build gui gui-windows dist package demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
 
 help:
 	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11 (no cgo; all static but the last)'
 	@echo 'make gui       bin/adit-gui, the desktop app (cgo; a minute); make gui-windows bin/adit-gui.exe (a quarter of an hour at first)'
+	@echo 'make dist      dist/bin/: the programs without cgo for all six systems, as they are released (SYSTEMS=linux/amd64 for one)'
+	@echo 'make package   dist/packages/: every package (after make dist)'
 	@echo 'make demo      a tunnel end to end: without root in user space, as root also with kernel devices'
 	@echo 'make test      unit tests, race detector, lab (as root; installs packages)'
 	@echo 'make check     formatting, vet, all systems build, every fuzz target for $(FUZZTIME)'
 	@echo 'make lab       the lab alone; make lab-full runs every cell of the matrix'
 	@echo 'make shots     the pictures of the desktop app in docs/img'
 	@echo 'make bench     side by side with openvpn and wireguard-go; writes docs/performance.md (root, a quiet machine, half an hour)'
-	@echo 'make clean     remove bin/ and test caches of this tree'
+	@echo 'make clean     remove bin/, dist/ and test caches of this tree'
 
 # On Linux the tunnels of adit connect --userspace are in a program of their own, adit-userspace: their IP stack would cost
 # each start of adit a millisecond. It is adit as plain go build makes it, and does everything alone.
@@ -66,6 +74,22 @@ gui-windows:
 
 demo: build
 	$(GO) run ./lab/demo -bin $(BIN)
+
+# --- releases
+
+# The programs of every system without cgo, in dist/bin/<system>-<processor>/. The same commit and the same Go make the same bytes,
+# whatever directory they are made in. On Linux as in build.
+DIST      := dist
+DISTFLAGS := -trimpath -buildvcs=false -ldflags '$(LDFLAGS) -buildid='
+dist package: export SOURCE_DATE_EPOCH := $(EPOCH)
+dist:
+	@for s in $(SYSTEMS); do export CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/}; out=$(DIST)/bin/$$GOOS-$$GOARCH; \
+	  echo "build $$out"; mkdir -p $$out; \
+	  $(GO) build $(DISTFLAGS) -o $$out/ $(addprefix ./cmd/,$(BINARIES)) || exit 1; \
+	  [ $$GOOS != linux ] || { mv $$out/adit $$out/adit-userspace && $(GO) build -tags nouserspace $(DISTFLAGS) -o $$out/adit ./cmd/adit; } || exit 1; done
+
+# Every package, in dist/packages/. Each kind adds itself with a line "package: package-KIND", and gets SOURCE_DATE_EPOCH.
+package: dist
 
 # --- tests
 
@@ -151,4 +175,4 @@ bench: build
 	$(GO) run ./bench/sidebyside -bin $(BIN) -write docs $(BENCH)
 
 clean:
-	rm -rf $(BIN) adit-endpoint-data $(TESTCACHE)
+	rm -rf $(BIN) $(DIST) adit-endpoint-data $(TESTCACHE)

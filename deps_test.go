@@ -82,6 +82,8 @@ var allowed = map[string][]string{
 		"endpoint/...", "ovpn/...", "saml/sp", "saml/idp", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft",
 	},
 
+	"installer/version": {},
+
 	"gui/i18n": {"client/api", "ovpn/profile"},
 	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
