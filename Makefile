@@ -29,6 +29,8 @@ PACKAGES += mmdebstrap
 PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool binutils-mingw-w64-x86-64
 # Packages of Linux, and what orders their versions.
 PACKAGES += rpm
+# Packages of macOS: what reads them beside our own code.
+PACKAGES += python3
 # Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never
 # installed. They would take over this machine's names, and exclude each other.
 MANAGERS := systemd-resolved network-manager resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5

@@ -1,0 +1,30 @@
+// Package darwin is what Adit leaves on a Mac beside its programs: the launchd daemon, the scripts of its packages and the
+// uninstaller. It is data for adit service and for installer/darwin/build; it starts no goroutine and touches no file.
+package darwin
+
+import (
+	_ "embed"
+	"encoding/xml"
+	"strings"
+)
+
+// Names and places. Programs are below /Library, since only root can write there: /usr/local, where people look for
+// them, is the user's own on Macs with Homebrew, and a user who can replace aditd is root at its next start.
+const (
+	Label    = "com.adit.aditd"                              // of the daemon, for launchctl: system/com.adit.aditd
+	Daemon   = "/Library/LaunchDaemons/com.adit.aditd.plist" // LaunchDaemon's text; root:wheel 0644, or launchd refuses it
+	Programs = "/Library/Adit"                               // adit, aditd and the others
+	Links    = "/usr/local/bin"                              // to the programs that people type
+	Log      = "/var/log/aditd.log"                          // what the daemon says
+)
+
+//go:embed com.adit.aditd.plist
+var daemon string
+
+// LaunchDaemon is the property list of the daemon (launchd.plist(5)) for an aditd at an absolute path. What must be
+// true of the path, that no user can write there, is the caller's to check.
+func LaunchDaemon(aditd string) []byte {
+	var path strings.Builder
+	_ = xml.EscapeText(&path, []byte(aditd)) // a Builder takes everything
+	return []byte(strings.Replace(daemon, Programs+"/aditd", path.String(), 1))
+}
