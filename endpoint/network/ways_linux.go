@@ -188,21 +188,28 @@ func (k *Kernel) served(ways []way) map[way]bool {
 	return out
 }
 
-// dropWays takes away what is neither in ways nor in rules.
+// dropWays takes away what is neither in ways nor in rules. What the kernel keeps is tried again at the next look.
 func (k *Kernel) dropWays(ways []way, rules []wayRule) error {
 	var errs []error
+	rest, kept := slices.Clone(ways), slices.Clone(rules)
 	for _, r := range k.rules {
-		if !slices.Contains(rules, r) {
-			errs = append(errs, gone(k.rtnl.RuleDel(k.wayRule(r))))
+		if slices.Contains(rules, r) {
+			continue
+		}
+		if err := gone(k.rtnl.RuleDel(k.wayRule(r))); err != nil {
+			errs, kept = append(errs, fmt.Errorf("network: remove a routing rule of %s: %w", k.device(), err)), append(kept, r)
 		}
 	}
 	for _, v := range k.ways {
 		same := func(o way) bool { return o.number == v.number && o.dst == v.dst } // which has replaced it
-		if !slices.ContainsFunc(ways, same) {
-			errs = append(errs, gone(k.rtnl.RouteDel(k.wayRoute(v))))
+		if slices.ContainsFunc(ways, same) {
+			continue
+		}
+		if err := gone(k.rtnl.RouteDel(k.wayRoute(v))); err != nil {
+			errs, rest = append(errs, fmt.Errorf("network: remove the route to %s by device %d: %w", v.dst, v.link, err)), append(rest, v)
 		}
 	}
-	k.ways, k.rules = ways, rules
+	k.ways, k.rules = rest, kept
 	return errors.Join(errs...)
 }
 

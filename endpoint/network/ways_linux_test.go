@@ -410,6 +410,43 @@ func TestKernelWaysRestored(t *testing.T) {
 }
 
 // What is not there, nor can be, need not be deleted.
+// TestKernelWaysKept: a rule or route that the kernel does not remove is not forgotten.
+func TestKernelWaysKept(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		do := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		secondWay(t)
+		k := openKernel(t, "kept", t.TempDir(), t.TempDir()).(*Kernel)
+		do(k.Apply(t.Context(), waysWanted()))
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		ways, rules := slices.Clone(k.ways), slices.Clone(k.rules)
+
+		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var rights [2]unix.CapUserData
+		do(unix.Capget(&head, &rights[0]))
+		fewer := rights
+		fewer[0].Effective &^= 1 << unix.CAP_NET_ADMIN
+		do(unix.Capset(&head, &fewer[0]))
+		err := k.dropWays(nil, nil)
+		do(unix.Capset(&head, &rights[0]))
+		if !errors.Is(err, unix.EPERM) || !slices.Equal(k.ways, ways) || !slices.Equal(k.rules, rules) {
+			t.Errorf("without the right to remove them %v; known are %v and %v", err, k.ways, k.rules)
+		}
+		if served := k.served(ways); len(served) != len(ways) {
+			t.Errorf("the kernel has %d of %d routes", len(served), len(ways))
+		}
+		do(k.dropWays(nil, nil))
+		if s := state(t); len(k.ways)+len(k.rules) != 0 || strings.Contains(s, "20179:") || len(k.served(ways)) != 0 {
+			t.Errorf("what could not be removed is still there:\n%s", s)
+		}
+	})
+}
+
 func TestGone(t *testing.T) {
 	for _, err := range []error{nil, unix.ESRCH, unix.ENOENT, unix.ENODEV, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EPFNOSUPPORT, os.NewSyscallError("x", unix.ESRCH)} {
 		if got := gone(err); got != nil {
