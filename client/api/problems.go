@@ -205,7 +205,7 @@ var english = map[string]words{
 		"check that the server still accepts this certificate; its log names the reason"},
 	CodePasswordRefused: {
 		"the server did not accept {what}[: {reason}]",
-		"type them again; an account may also be locked, or have to change its password first"},
+		"[where \"{reason}\" is not about them, ask the server's administrator; otherwise ]type them again; an account may also be locked, or have to change its password first"},
 	CodeCodeRefused: {
 		"the server did not accept the one-time code[: {reason}]",
 		"wait for the next code and use each one once; if none is taken, check that the clock of the device that makes them is right"},

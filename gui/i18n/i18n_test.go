@@ -217,7 +217,7 @@ func TestProblem(t *testing.T) {
 		hints   int
 	}{
 		{api.NewProblem(api.CodePasswordRefused, map[string]string{"what": "user name and password"}), English, "The server did not accept user name and password.", 1},
-		{api.NewProblem(api.CodePasswordRefused, map[string]string{"what": "user name and password", "reason": "locked"}), Japanese, "ユーザー名とパスワードが受け付けられませんでした（locked）。", 1},
+		{api.NewProblem(api.CodePasswordRefused, map[string]string{"what": "user name and password", "reason": "locked"}), Japanese, "ユーザー名とパスワードが受け付けられませんでした（locked）。", 2},
 		{api.NewProblem(api.CodeSignInTimedOut, map[string]string{"after": "10m0s"}), Japanese, "10分以内にサインインがありませんでした。", 1},
 		{api.NewProblem(api.CodeServerUnreachable, map[string]string{"server": "vpn.example.com"}), English, "vpn.example.com does not answer.", 2},
 		{&api.Problem{Code: "from_the_future", Message: "something new", Hint: "do this\nor that"}, Japanese, "something new", 2},

@@ -59,7 +59,7 @@ var problems = map[string]words{
 		Key{"Ask your administrator whether your certificate is still accepted.", "証明書が今も有効か、管理者にお問い合わせください。"}},
 	api.CodePasswordRefused: {
 		Key{"The server did not accept {what}[ ({reason})].", "{what}が受け付けられませんでした[（{reason}）]。"},
-		Key{"Type them again. The account may also be locked, or its password may have to be changed first.", "もう一度入力してください。アカウントがロックされている、またはパスワードの変更が必要な場合もあります。"}},
+		Key{"[Where “{reason}” is not about them, ask the server's administrator. Otherwise:\n]Type them again. The account may also be locked, or its password may have to be changed first.", "[「{reason}」が入力内容に関するものでない場合は、サーバーの管理者にお問い合わせください。それ以外の場合:\n]もう一度入力してください。アカウントがロックされている、またはパスワードの変更が必要な場合もあります。"}},
 	api.CodeCodeRefused: {
 		Key{"The server did not accept the one-time code[ ({reason})].", "ワンタイムコードが受け付けられませんでした[（{reason}）]。"},
 		Key{"Wait for the next code, and use each one once. If none is accepted, check the clock of the device that makes them.", "次のコードが表示されるのを待ち、1つのコードは一度だけ使ってください。何度も失敗する場合は、コードを表示する機器の時計を確認してください。"}},
