@@ -58,12 +58,13 @@ func newProcess(cmd *cobra.Command, cfg endpoint.Config, ownClient bool, log *sl
 		Export: func(cfg endpoint.Config, client string) ([]byte, error) {
 			return profileText(&cfg, cfg.DataDir(), client)
 		},
-		Failed: func(id string, err error) {
+		Failed: func(id string, err error) (again bool) {
 			if id != p.own {
-				log.Error("an endpoint of the API has ended; a change or a reload starts it again", "endpoint", id, "error", err)
-				return
+				log.Error("an endpoint of the API has ended, and is started again", "endpoint", id, "error", err)
+				return true
 			}
 			failed(err)
+			return false
 		},
 	})
 	if err := clearCrashed(whole); err != nil {

@@ -1,7 +1,8 @@
 // Package fleet runs several endpoints in one process. Each has its own network, sockets and directory: starting, reloading
 // or stopping one touches no other. What an endpoint is made of is the caller's (Leaves); packets are package endpoint's.
 //
-// Goroutines: Apply begins one for each endpoint and one for its Beside; Stop and Close wait for them.
+// Goroutines: Apply begins one for each endpoint and one for its Beside; Stop and Close wait for them. One that ends by itself
+// leaves another, which starts it again after a pause; Close waits for that, too.
 package fleet
 
 import (
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/adit-vpn/adit/endpoint"
 )
@@ -41,8 +43,9 @@ type Leaves struct {
 	History func() *endpoint.History
 	// Export is a client's profile for a configuration; client may be empty.
 	Export func(cfg endpoint.Config, client string) ([]byte, error)
-	// Failed is told when an endpoint ends by itself, with its goroutine.
-	Failed func(id string, err error)
+	// Failed is told when an endpoint ends by itself, with its goroutine. again: it is to be started again, after a second
+	// at first and at most a minute between later tries, unless Apply or Stop comes first. Nil is never again.
+	Failed func(id string, err error) (again bool)
 }
 
 // Fleet is the endpoints of a process. All methods are safe for concurrent use; those that change an endpoint wait for each
@@ -54,9 +57,11 @@ type Fleet struct {
 	mu      sync.Mutex // guards the rest, never held while an endpoint starts or ends
 	members map[string]*member
 	history map[string]*endpoint.History // of all that ever ran here
+	lost    map[string]*member           // that have ended by themselves, and are to be started again
 	closed  bool
 
-	running sync.WaitGroup // the goroutines of members, also of those that have failed
+	closing chan struct{}  // closed with closed
+	running sync.WaitGroup // the goroutines of members, also of those that have failed, and those that start them again
 }
 
 // member is one endpoint that runs.
@@ -76,9 +81,9 @@ func New(l Leaves) *Fleet {
 		l.Log = slog.New(slog.DiscardHandler)
 	}
 	if l.Failed == nil {
-		l.Failed = func(string, error) {}
+		l.Failed = func(string, error) bool { return false }
 	}
-	return &Fleet{l: l, members: map[string]*member{}, history: map[string]*endpoint.History{}}
+	return &Fleet{l: l, members: map[string]*member{}, history: map[string]*endpoint.History{}, lost: map[string]*member{}, closing: make(chan struct{})}
 }
 
 var errClosed = errors.New("the endpoint is being stopped")
@@ -100,6 +105,10 @@ func (f *Fleet) Apply(ctx context.Context, id string, cfg endpoint.Config) error
 		if err != nil {
 			if back := f.start(ctx, id, old); back != nil {
 				f.l.Log.Error("the endpoint does not run any more", "endpoint", id, "error", back)
+				f.mu.Lock()
+				f.lost[id] = m
+				f.mu.Unlock()
+				f.running.Go(func() { f.revive(m) })
 			}
 		}
 		return err
@@ -194,6 +203,7 @@ func (f *Fleet) start(ctx context.Context, id string, cfg endpoint.Config) error
 		return m.err
 	}
 	f.members[id] = m
+	delete(f.lost, id)
 	return nil
 }
 
@@ -215,27 +225,77 @@ func (f *Fleet) run(ctx context.Context, m *member) {
 	default:
 		return // start says why
 	}
-	if m.err != nil {
-		f.drop(m)
-		f.l.Failed(m.id, m.err)
+	if m.err == nil {
+		return
+	}
+	was := f.drop(m, true)
+	if again := f.l.Failed(m.id, m.err); was && again {
+		f.running.Go(func() { f.revive(m) })
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.lost[m.id] == m {
+		delete(f.lost, m.id)
 	}
 }
 
-// drop takes an endpoint that has ended out of the list, or keeps it from getting there.
-func (f *Fleet) drop(m *member) {
+// The pause before an endpoint that has ended by itself is started again: it doubles with each try.
+const (
+	firstPause = time.Second
+	longPause  = time.Minute
+)
+
+// revive starts m again, until it runs, or Apply, Stop or Close came first.
+func (f *Fleet) revive(m *member) {
+	for pause := firstPause; ; pause = min(2*pause, longPause) {
+		select {
+		case <-f.closing:
+			return
+		case <-time.After(pause):
+		}
+		f.change.Lock()
+		if !f.isLost(m) {
+			f.change.Unlock()
+			return
+		}
+		err := f.start(context.Background(), m.id, *m.cfg.Load())
+		f.change.Unlock()
+		if err == nil {
+			f.l.Log.Info("the endpoint runs again", "endpoint", m.id)
+			return
+		}
+		f.l.Log.Warn("the endpoint cannot be started again", "endpoint", m.id, "error", err)
+	}
+}
+
+func (f *Fleet) isLost(m *member) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.closed && f.lost[m.id] == m
+}
+
+// drop takes an endpoint that has ended out of the list, or keeps it from getting there. was says that it was there; it is
+// lost then, if it ended by itself.
+func (f *Fleet) drop(m *member, byItself bool) (was bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m.ended = true
-	if f.members[m.id] == m {
-		delete(f.members, m.id)
+	if f.members[m.id] != m {
+		return false
 	}
+	delete(f.members, m.id)
+	if byItself {
+		f.lost[m.id] = m
+	}
+	return true
 }
 
 // stop ends one and waits for it.
 func (f *Fleet) stop(m *member) {
 	m.cancel()
 	<-m.done
-	f.drop(m)
+	f.drop(m, false)
 }
 
 // Stop ends an endpoint: its clients are told. One that does not run is no error.
@@ -245,13 +305,19 @@ func (f *Fleet) Stop(_ context.Context, id string) error {
 	if m := f.member(id); m != nil {
 		f.stop(m)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.lost, id) // it may have ended by itself meanwhile
 	return nil
 }
 
 // Close ends all endpoints, at the same time, and waits for them. None can be started afterwards.
 func (f *Fleet) Close() {
 	f.mu.Lock()
-	f.closed = true
+	if !f.closed {
+		f.closed = true
+		close(f.closing)
+	}
 	f.mu.Unlock()
 	f.change.Lock()
 	defer f.change.Unlock()

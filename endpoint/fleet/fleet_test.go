@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type yard struct {
 	closed []string
 	logs   []string // where the logs of endpoints went, with each Follow
 	failed chan string
+	again  bool          // what has failed is started again
 	broken chan struct{} // not nil: packets of networks end with an error once it is closed
 }
 
@@ -95,7 +97,7 @@ func (y *yard) fleet() *Fleet {
 	return New(Leaves{
 		Open: open, History: func() *endpoint.History { return endpoint.NewHistory(time.Now) },
 		Export: func(endpoint.Config, string) ([]byte, error) { return []byte("client\n"), nil },
-		Failed: func(id string, err error) { y.failed <- id },
+		Failed: func(id string, err error) bool { y.failed <- id; return y.again },
 	})
 }
 
@@ -212,9 +214,10 @@ func TestEndsAtOnce(t *testing.T) {
 	f := y.fleet()
 	defer f.Close()
 	failed, started := make(chan struct{}), make(chan struct{})
-	f.l.Failed = func(string, error) {
+	f.l.Failed = func(string, error) bool {
 		close(failed)
 		<-started // it is still about to end
+		return true
 	}
 	open := f.l.Open
 	f.l.Open = func(ctx context.Context, id string, cfg endpoint.Config, h *endpoint.History) (Opened, error) {
@@ -229,6 +232,89 @@ func TestEndsAtOnce(t *testing.T) {
 	close(started)
 	if err == nil || len(f.IDs()) != 0 {
 		t.Errorf("%v, runs: %v", err, f.IDs())
+	}
+}
+
+// TestRevived: an endpoint that ends by itself is started again, unless it is stopped first.
+func TestRevived(t *testing.T) {
+	y := newYard(t)
+	y.again = true
+	f := y.fleet()
+	defer f.Close()
+	ctx := t.Context()
+	at := ports(t, 1)
+	var err error
+	end := func() { // of the one that was started last
+		close(y.broken)
+		y.broken = nil
+		<-y.failed
+	}
+	runs := func() {
+		t.Helper()
+		for late := time.Now().Add(20 * time.Second); !f.Running("a"); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(late) {
+				t.Fatal("it is not started again")
+			}
+		}
+	}
+	y.broken = make(chan struct{})
+	if err := f.Apply(ctx, "a", y.config(at[0])); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	runs()
+	if cfg, _ := f.Config("a"); int(cfg.Listen[0].Port()) != at[0] || !taken(t, at[0]) {
+		t.Errorf("it runs at %v", cfg.Listen)
+	}
+	if err := f.Stop(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+
+	// What does not succeed at first is tried again.
+	y.broken = make(chan struct{})
+	if err := f.Apply(ctx, "a", y.config(at[0])); err != nil {
+		t.Fatal(err)
+	}
+	open, refused := f.l.Open, make(chan struct{}, 1)
+	var tries atomic.Int32
+	f.change.Lock() // Open is asked under it
+	f.l.Open = func(ctx context.Context, id string, cfg endpoint.Config, h *endpoint.History) (Opened, error) {
+		if tries.Add(1) == 1 {
+			refused <- struct{}{}
+			return Opened{}, errors.New("not now")
+		}
+		return open(ctx, id, cfg, h)
+	}
+	f.change.Unlock()
+	end()
+	<-refused
+	runs()
+	if n := tries.Load(); n != 2 {
+		t.Errorf("%d tries", n)
+	}
+
+	// Stopped or taken to another port while it is away: nobody brings the old one back.
+	for _, stop := range []bool{true, false} {
+		f.Stop(ctx, "a")
+		y.broken = make(chan struct{})
+		if err := f.Apply(ctx, "a", y.config(at[0])); err != nil {
+			t.Fatal(err)
+		}
+		end()
+		f.mu.Lock()
+		m := f.lost["a"]
+		f.mu.Unlock()
+		if m == nil || !f.isLost(m) {
+			t.Fatal("it is not known as lost")
+		}
+		if stop {
+			err = f.Stop(ctx, "a")
+		} else {
+			err = f.Apply(ctx, "a", y.config(ports(t, 1)[0]))
+		}
+		if err != nil || f.isLost(m) || taken(t, at[0]) {
+			t.Errorf("stopped %v: %v, lost %v", stop, err, f.isLost(m))
+		}
 	}
 }
 
