@@ -84,6 +84,7 @@ var allowed = map[string][]string{
 
 	"installer/version": {},
 	"installer/darwin":  {},
+	"installer/linux":   {},
 
 	"gui/i18n": {"client/api", "ovpn/profile"},
 	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},

@@ -44,7 +44,7 @@ const (
 
 // boxBusy are units that would only keep a machine of a few seconds busy.
 var boxBusy = []string{"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service",
-	"fstrim.timer", "getty@.service", "console-getty.service", "systemd-logind.service", "systemd-update-utmp.service", "systemd-networkd.service"}
+	"fstrim.timer", "getty@.service", "console-getty.service", "systemd-update-utmp.service", "systemd-networkd.service"}
 
 // boxTree is the tree below all boxes, in the user's cache ("adit-tests"), which make clean removes: making it takes half a
 // minute.
@@ -90,7 +90,7 @@ func NewBox(ctx context.Context, n *Node) (*Box, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the tree of a box: %w", err)
 	}
-	b := &Box{Node: n, root: filepath.Join(n.Dir, "box", "root"), cgroup: filepath.Join(n.Dir, "box", "cgroup", fmt.Sprintf("adit-box-%d-%s", os.Getpid(), n.Name))}
+	b := &Box{Node: n, root: filepath.Join(n.Dir, "box", "root"), cgroup: filepath.Join(n.Dir, "box", "cgroup", "adit-box-"+machineID())}
 	if err := n.Do(func() error { return b.mount(tree) }); err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (b *Box) mount(tree string) error {
 		}
 	}
 	for name, number := range map[string][2]uint32{
-		"null": {1, 3}, "zero": {1, 5}, "full": {1, 7}, "random": {1, 8}, "urandom": {1, 9}, "tty": {5, 0}, "net/tun": {10, 200},
+		"null": {1, 3}, "zero": {1, 5}, "full": {1, 7}, "random": {1, 8}, "urandom": {1, 9}, "tty": {5, 0}, "ptmx": {5, 2}, "net/tun": {10, 200},
 	} {
 		path := under("dev", name)
 		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(number[0], number[1]))); err != nil {

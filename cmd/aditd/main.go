@@ -54,7 +54,7 @@ func main() {
 		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := execute(ctx, os.Args[1:], terminal(os.Stdout, os.Stderr))
+	code := execute(ctx, os.Args[1:], terminal(os.Stdout, os.Stderr, answers))
 	stop()
 	os.Exit(code)
 }
@@ -67,8 +67,13 @@ type surroundings struct {
 }
 
 // terminal are those of a program that somebody started, or systemd or launchd.
-func terminal(stdout, stderr io.Writer) surroundings {
-	return surroundings{stdout, stderr, slog.New(slog.NewTextHandler(stderr, nil)), func() {}}
+func terminal(stdout, stderr io.Writer, ready func() error) surroundings {
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	return surroundings{stdout, stderr, log, func() {
+		if err := ready(); err != nil {
+			log.Error("cannot tell the service manager that the service answers", "error", err)
+		}
+	}}
 }
 
 // hinted is an error with what to do about it.

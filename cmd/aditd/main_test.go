@@ -37,7 +37,7 @@ func TestCommandLine(t *testing.T) {
 		{"cleanup --state " + file, exitFailed, "hint: give a --state"},
 	} {
 		var stdout, stderr strings.Builder
-		code := execute(context.Background(), strings.Fields(c.args), terminal(&stdout, &stderr))
+		code := execute(context.Background(), strings.Fields(c.args), terminal(&stdout, &stderr, func() error { return nil }))
 		if code != c.code || !strings.Contains(stdout.String()+stderr.String(), c.out) {
 			t.Errorf("aditd %s: code %d, out %q, err %q", c.args, code, stdout.String(), stderr.String())
 		}

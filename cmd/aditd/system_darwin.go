@@ -21,3 +21,6 @@ func systemPolicy() (client.PolicySource, fs.FS, error) {
 
 // managed says whether a service manager that wants answers runs this: launchd does not.
 func managed([]string) (code int, was bool) { return 0, false }
+
+// answers tells nobody that the service does: launchd does not ask.
+func answers() error { return nil }

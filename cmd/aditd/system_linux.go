@@ -4,6 +4,7 @@ import (
 	"io/fs"
 
 	"github.com/adit-vpn/adit/client"
+	"github.com/adit-vpn/adit/platform/svc"
 )
 
 // stateDir is where profiles, wishes and the journal are by default.
@@ -12,5 +13,8 @@ func stateDir() (string, error) { return "/var/lib/adit", nil }
 // systemPolicy is where the administrator decides by default.
 func systemPolicy() (client.PolicySource, fs.FS, error) { return policyIn("/etc/adit/policy.json") }
 
-// managed says whether a service manager that wants answers runs this: systemd does not.
+// managed says whether a service manager that wants answers runs this: systemd takes a program in the foreground.
 func managed([]string) (code int, was bool) { return 0, false }
+
+// answers tells systemd that the service does.
+func answers() error { return svc.Ready() }

@@ -1,6 +1,6 @@
 // Package svc is what Windows' service control manager asks of a service: that it answers the manager while it runs, and
-// writes what it has to say where a service's words are looked for, in the event log. Other systems' managers (systemd,
-// launchd) ask for neither: a program in the foreground will do.
+// writes what it has to say where a service's words are looked for, in the event log. For systemd a program in the foreground
+// will do that says when it answers (Ready), for launchd any.
 package svc
 
 import (

@@ -1,0 +1,234 @@
+//go:build linux
+
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	unit "github.com/adit-vpn/adit/installer/linux"
+)
+
+// boxed is a world whose client is a machine that systemd starts.
+type boxed struct {
+	*world
+	box *Box
+}
+
+// newBoxed starts it, with our programs in place; nothing of ours runs in it.
+func newBoxed(t *testing.T) *boxed {
+	t.Helper()
+	needs(t)
+	w := newWorld(t)
+	b := &boxed{w, w.box(w.client)}
+	for _, name := range []string{"adit", "aditd"} {
+		w.ok(b.box.Copy(bin(t, name), "/usr/lib/adit/"+name, 0o755))
+	}
+	return b
+}
+
+// unitUp puts our unit in place and starts it.
+func (b *boxed) unitUp() {
+	b.t.Helper()
+	text, err := unit.Unit(unit.Program)
+	b.ok(err)
+	b.ok(b.box.Write("/etc/systemd/system/"+unit.UnitName, []byte(text), 0o644))
+	b.in(b.box, "systemctl", "daemon-reload")
+	b.in(b.box, "systemctl", "enable", "--now", unit.UnitName)
+}
+
+// adit runs the command in the box.
+func (b *boxed) adit(args ...string) string {
+	b.t.Helper()
+	return b.in(b.box, append([]string{"/usr/lib/adit/adit"}, args...)...)
+}
+
+// lab is the connection of the profile lab; its zero value while the service does not answer.
+func (b *boxed) lab() (c api.Connection) {
+	b.t.Helper()
+	out, err := b.tryIn(b.box, "/usr/lib/adit/adit", "status", "--json")
+	var st api.Status
+	if err != nil || json.Unmarshal([]byte(out), &st) != nil {
+		return c
+	}
+	for _, x := range st.Connections {
+		if x.Profile == "lab" {
+			c = x
+		}
+	}
+	return c
+}
+
+// connectLab imports the endpoint's own profile as lab, and connects.
+func (b *boxed) connectLab() {
+	b.t.Helper()
+	text, err := os.ReadFile(b.dataDir() + "/client.ovpn")
+	b.ok(err)
+	b.ok(b.box.Write("/root/lab.ovpn", text, 0o600))
+	b.adit("import", "/root/lab.ovpn", "--name", "lab")
+	b.adit("connect", "lab", "--timeout", "20s")
+}
+
+// resolvConf is the box's.
+func (b *boxed) resolvConf() string {
+	b.t.Helper()
+	text, err := b.box.Read("/etc/resolv.conf")
+	b.ok(err)
+	return string(text)
+}
+
+// property is one of the unit's.
+func (b *boxed) property(name string) string {
+	b.t.Helper()
+	return strings.TrimSpace(b.in(b.box, "systemctl", "show", "--value", "--property="+name, unit.UnitName))
+}
+
+// machine is all that a tunnel may change in the box.
+func (b *boxed) machine() string {
+	b.t.Helper()
+	return b.routesOf(b.client) + "\nresolv.conf: " + b.resolvConf() + "\nnftables: " + b.in(b.box, "nft", "--stateless", "list", "ruleset")
+}
+
+// TestUnit: with all that the unit takes from it, the service does its work: a tunnel for all traffic with names and guard, which
+// comes back after kill -9, behind a closed guard meanwhile. Whoever keeps the names, it is the service that tells them.
+func TestUnit(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ names, manager string }{
+		{"/etc/resolv.conf", ""}, {"systemd-resolved", "resolved"}, {"resolvconf", "resolvconf"},
+	} {
+		t.Run(c.names, func(t *testing.T) {
+			t.Parallel()
+			b := newBoxed(t)
+			if c.manager != "" {
+				b.installed(c.manager)
+			}
+			b.endpointUp(b.worldYAML(true, []string{"0.0.0.0/0"}, []string{"0.0.0.0/0", "10.1.0.0/16"}, "dns_servers: [10.1.0.2]"))
+			b.unitUp()
+			before := b.machine()
+			if state := b.property("ActiveState"); state != "active" { // Type=notify: it has said so
+				t.Fatalf("the unit is %s", state)
+			}
+			b.seen(webAddr, clientSeen)
+			b.connectLab()
+			b.seen(webAddr, endpointSeen)
+			if by := b.lab().DNS.Manager; by != c.names {
+				t.Errorf("names are set by %s", by)
+			}
+			if c.manager != "resolved" && !strings.Contains(b.resolvConf(), "nameserver 10.1.0.2") {
+				t.Errorf("resolv.conf while connected: %s", b.resolvConf())
+			} else if c.manager == "resolved" && !strings.Contains(b.in(b.box, "resolvectl", "dns"), "10.1.0.2") {
+				t.Errorf("servers while connected: %s", b.in(b.box, "resolvectl", "dns"))
+			}
+			if journal := b.journal(b.box); !strings.Contains(journal, "msg=connected") {
+				t.Errorf("the journal does not tell of the connection:\n%s", journal)
+			} else if strings.Contains(journal, "level=ERROR") || strings.Contains(journal, "level=WARN") {
+				t.Errorf("the sandbox is in the way:\n%s", journal)
+			}
+
+			// Killed, it comes back by itself. Nothing leaves beside the tunnel meanwhile.
+			plain := b.plainly()
+			pid := b.property("MainPID")
+			killed := time.Now()
+			b.in(b.box, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit.UnitName)
+			b.until(soon, "systemd starts it again, and it connects again", func() bool {
+				return b.property("MainPID") != pid && b.lab().State == api.Connected
+			})
+			t.Logf("connected again %v after kill -9", time.Since(killed).Round(10*time.Millisecond))
+			if n := plain(); n > 0 {
+				t.Errorf("%d connections came through beside the tunnel while the service was away", n)
+			}
+			b.seen(webAddr, endpointSeen)
+
+			b.in(b.box, "systemctl", "stop", unit.UnitName)
+			b.same("after systemctl stop", before, b.machine())
+			if result := b.property("Result"); result != "success" {
+				t.Errorf("the unit ended with %s", result)
+			}
+			b.seen(webAddr, clientSeen)
+		})
+	}
+}
+
+// worstExposure is what docs/security.md says that systemd makes of the unit, from 0 (all taken away) to 10.
+const worstExposure = 3.2
+
+// TestUnitExposure: systemd finds nothing in the unit that it does not know, and not more rights than the documentation says.
+func TestUnitExposure(t *testing.T) {
+	t.Parallel()
+	needs(t)
+	s := &site{t: t, net: newNet(t)}
+	b := &boxed{&world{site: s}, s.box(s.node("machine"))}
+	s.ok(b.box.Copy(bin(t, "aditd"), unit.Program, 0o755))
+	b.unitUp()
+	if out := b.in(b.box, "systemd-analyze", "verify", "--man=no", unit.UnitName); out != "" {
+		t.Errorf("systemd-analyze verify: %s", out)
+	}
+	// What aditd has itself, and what resolvconf could still have.
+	status := b.in(b.box, "cat", "/proc/"+b.property("MainPID")+"/status")
+	for _, line := range []string{"CapEff:\t0000000000003403\n", "CapPrm:\t0000000000003403\n", "CapBnd:\t00000000000034eb\n", "NoNewPrivs:\t0\n", "Seccomp:\t2\n"} {
+		if !strings.Contains(status, line) {
+			t.Errorf("no %q in:\n%s", line, status)
+		}
+	}
+	out := b.in(b.box, "systemd-analyze", "security", "--no-pager", unit.UnitName)
+	_, level, found := strings.Cut(out, "Overall exposure level for "+unit.UnitName+": ")
+	level, _, _ = strings.Cut(level, " ")
+	if n, err := strconv.ParseFloat(level, 64); !found || err != nil || n > worstExposure {
+		t.Errorf("exposure %q, %v: %s", level, err, out)
+	}
+}
+
+// installed puts the package of a keeper of names into the box; the internet's server for names is its uplink's.
+func (b *boxed) installed(manager string) {
+	b.t.Helper()
+	user, err := os.UserCacheDir()
+	b.ok(err)
+	debs, _ := filepath.Glob(filepath.Join(user, "adit-tests", "debs", managerPackages[manager]+"_*.deb"))
+	if len(debs) == 0 {
+		if os.Getenv("CI") == "true" {
+			b.t.Fatalf("the package %s is missing (make packages downloads it)", managerPackages[manager])
+		}
+		b.t.Skipf("the package %s is missing (make packages downloads it)", managerPackages[manager])
+	}
+	b.ok(b.box.Copy(debs[len(debs)-1], "/root/manager.deb", 0o600))
+	b.in(b.box, "env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--install", "--force-depends", "/root/manager.deb")
+	switch manager {
+	case "resolvconf":
+		b.in(b.box, "sh", "-c", "echo nameserver 192.0.2.53 | resolvconf -a eth0.static")
+	case "resolved": // the bus has not known its account when it started
+		b.in(b.box, "systemctl", "reload", "dbus.service")
+		b.in(b.box, "systemctl", "restart", "systemd-resolved.service")
+		b.in(b.box, "resolvectl", "status")
+	}
+}
+
+// plainly makes connections to the internet all the time, and returns what ends that and says how many were seen with the
+// client's own address.
+func (b *boxed) plainly() (plain func() int) {
+	stop, done := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		defer func() { done <- n }()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			if c, err := b.client.Dial("tcp", fmt.Sprintf("%s:%d", webAddr, mirrorPort), 60*time.Millisecond); err == nil {
+				if strings.HasPrefix(c.LocalAddr().String(), clientSeen) {
+					n++
+				}
+				c.Close()
+			}
+		}
+	}()
+	return func() int { close(stop); return <-done }
+}
