@@ -122,9 +122,9 @@ shots: packages
 	mkdir -p docs/img
 	ADIT_LAB_SHOTS=$(CURDIR)/docs/img $(GO) test -count=1 -run 'TestDesktop' ./lab
 
-# 200 kills instead of 20 of the process that keeps what the EC2 API has made.
+# 200 kills, instead of 20 and 8, of the processes that keep what the EC2 API has made.
 kills:
-	ADIT_KILLS=200 $(GO) test -count=1 -run 'TestKill$$' -v ./endpoint/model
+	ADIT_KILLS=200 $(GO) test -count=1 -run 'TestKill$$' -v ./endpoint/model ./cmd/adit-endpoint
 
 lab-full: packages
 	ADIT_LAB=full $(GO) test -count=1 -timeout 80m -v ./lab

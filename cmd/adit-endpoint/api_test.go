@@ -24,27 +24,32 @@ import (
 // askEC2 sends a request and returns the answer.
 func askEC2(t *testing.T, at, action string, params ...string) string {
 	t.Helper()
+	answer, err := postEC2(at, action, params...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+func postEC2(at, action string, params ...string) (answer string, err error) {
 	form := url.Values{"Action": {action}, "Version": {"2016-11-15"}}
 	for i := 0; i+1 < len(params); i += 2 {
 		form.Set(params[i], params[i+1])
 	}
 	req, err := http.NewRequest(http.MethodPost, "http://"+at+"/", strings.NewReader(form.Encode()))
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("X-Amz-Date", time.Now().UTC().Format("20060102T150405Z"))
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host;x-amz-date, Signature="+strings.Repeat("0", 64))
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return string(b), err
 }
 
 // TestAPI: all endpoints are the API's. They are there again after a restart, and a file that takes away what one uses is refused.
