@@ -27,8 +27,8 @@ PACKAGES += charon-systemd libcharon-extra-plugins libstrongswan-standard-plugin
 PACKAGES += mmdebstrap
 # The desktop app: to build it, and a display on which it runs.
 PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool binutils-mingw-w64-x86-64
-# Packages of Linux, and what orders their versions.
-PACKAGES += rpm
+# Packages of Linux, what orders their versions, and signatures of releases.
+PACKAGES += rpm minisign
 # Packages of macOS: what reads them beside our own code.
 PACKAGES += python3
 # Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never

@@ -74,16 +74,16 @@ func readFile(name string) ([]byte, error) {
 		return nil, unreadable(name, err)
 	}
 	defer f.Close()
-	return readLimited(f, name)
+	return readLimited(f, name, maxSource)
 }
 
-func readLimited(r io.Reader, name string) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxSource+1))
+func readLimited(r io.Reader, name string, most int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
 		return nil, unreadable(name, err)
 	}
-	if len(b) > maxSource {
-		return nil, api.NewProblem(api.CodeFileTooLarge, map[string]string{"file": name, "limit": limit()})
+	if int64(len(b)) > most {
+		return nil, api.NewProblem(api.CodeFileTooLarge, map[string]string{"file": name, "limit": mebibytes(most)})
 	}
 	return b, nil
 }
@@ -117,16 +117,33 @@ func readBeside(dir, name string) ([]byte, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxSource+1))
 	if err == nil && len(b) > maxSource {
-		err = fmt.Errorf("%s is larger than %s", name, limit())
+		err = fmt.Errorf("%s is larger than %s", name, mebibytes(maxSource))
 	}
 	return b, err
 }
 
-// fetch gets a profile over https, and follows redirects to https only.
+// fetch gets a profile over https.
 func fetch(ctx context.Context, client *http.Client, u *url.URL) (Source, error) {
 	shown := u.Redacted()
+	text, err := Fetch(ctx, client, u, maxSource)
+	if err != nil {
+		return Source{}, err
+	}
+	if what := foreign(text); what != "" {
+		return Source{}, api.NewProblem(api.CodeNotAProfile, map[string]string{"file": shown, "what": what})
+	}
+	title := path.Base(u.Path)
+	if title == "/" || title == "." {
+		title = u.Hostname()
+	}
+	return Source{Title: title, Name: baseName(title), Text: text}, nil
+}
+
+// Fetch gets at most that many bytes over https, and follows redirects to https only. Its errors are *api.Problem, or ctx's.
+func Fetch(ctx context.Context, client *http.Client, u *url.URL, most int64) ([]byte, error) {
+	shown := u.Redacted()
 	if u.Scheme != "https" {
-		return Source{}, api.NewProblem(api.CodeURLNotHTTPS, map[string]string{"url": shown})
+		return nil, api.NewProblem(api.CodeURLNotHTTPS, map[string]string{"url": shown})
 	}
 	failed := func(detail string) error {
 		return api.NewProblem(api.CodeFetchFailed, map[string]string{"url": shown, "detail": detail})
@@ -144,35 +161,24 @@ func fetch(ctx context.Context, client *http.Client, u *url.URL) (Source, error)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return Source{}, failed(err.Error())
+		return nil, failed(err.Error())
 	}
 	resp, err := limited.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
-			return Source{}, ctx.Err()
+			return nil, ctx.Err()
 		}
 		var wrapped *url.Error // its text has the URL with its password
 		if errors.As(err, &wrapped) {
 			err = wrapped.Err
 		}
-		return Source{}, failed(err.Error())
+		return nil, failed(err.Error())
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return Source{}, failed("the server says " + resp.Status)
+		return nil, failed("the server says " + resp.Status)
 	}
-	text, err := readLimited(resp.Body, shown)
-	if err != nil {
-		return Source{}, err
-	}
-	if what := foreign(text); what != "" {
-		return Source{}, api.NewProblem(api.CodeNotAProfile, map[string]string{"file": shown, "what": what})
-	}
-	title := path.Base(u.Path)
-	if title == "/" || title == "." {
-		title = u.Hostname()
-	}
-	return Source{Title: title, Name: baseName(title), Text: text}, nil
+	return readLimited(resp.Body, shown, most)
 }
 
 // unreadable leaves out what err's text would repeat.
@@ -184,4 +190,4 @@ func unreadable(name string, err error) error {
 	return api.NewProblem(api.CodeFileUnreadable, map[string]string{"file": name, "detail": err.Error()})
 }
 
-func limit() string { return fmt.Sprintf("%d MiB", maxSource>>20) }
+func mebibytes(n int64) string { return fmt.Sprintf("%d MiB", n>>20) }

@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 //	                 up (default), refused, stuck, login, otp, browser, wait
 //	pki              write ca.crt, client.crt, client.key and expired.crt
 //	keyring          a keychain of the script's own, unlocked (GNOME Keyring)
+//	release VERSION  write a signed manifest.json, and release.pub; also altered, expired
 //	hostile DIR      write the profiles of hostile_test.go, check and import each
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -60,6 +61,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"service": startService,
 			"pki":     writePKI,
+			"release": writeRelease,
 			"hostile": runHostile,
 			"keyring": startKeyring,
 		},

@@ -474,6 +474,34 @@ func (p printer) versions(v versions) {
 	p.line("aditd  %s", build(*v.Aditd))
 }
 
+// release prints what adit version --check found; its first problem is the command's error.
+func (p printer) release(r checkedRelease) {
+	until := ""
+	if r.Expires != nil {
+		until = ", valid until " + day(r.Expires)
+	}
+	p.line("")
+	rows := []string{
+		row("release", fmt.Sprintf("%s of %s%s, signed with the key %s", r.Version, day(&r.Released), until, r.Key)),
+		row("adit", r.Adit),
+		row("aditd", cmp.Or(r.Aditd, "not reached")),
+	}
+	p.table(rows)
+	if len(r.Programs) == 0 {
+		p.line("no files are compared: the manifest has none of this version and system")
+	} else {
+		p.line("in %s:", r.Directory)
+	}
+	rows = nil
+	for _, f := range r.Programs {
+		rows = append(rows, row(f.Name, f.State))
+	}
+	p.table(rows)
+	for _, text := range r.Problems {
+		p.line("problem: %s", text)
+	}
+}
+
 func build(v api.Version) string {
 	return fmt.Sprintf("%s (%s, %s/%s)", v.Version, v.Go, v.OS, v.Arch)
 }
