@@ -71,6 +71,7 @@ var allowed = map[string][]string{
 	"client/proxy":  {"ovpn/push", "platform/udp"},
 	"client/source": {"client/api", "ovpn/profile"},
 
+	"client/migrate":  {"ovpn/profile", "ovpn/push"},
 	"client/diagnose": {"client/api", "ovpn/profile", "routes"},
 	"client/reach":    {"client/api", "platform/probe", "routes"},
 	"client": {
@@ -91,7 +92,7 @@ var allowed = map[string][]string{
 	"gui/i18n": {"client/api", "ovpn/profile"},
 	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
-	"cmd/adit":            {"installer/manifest", "client/api", "client/source", "client/diagnose", "client/reach", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/portal", "platform/probe", "routes"},
+	"cmd/adit":            {"installer/manifest", "client/api", "client/source", "client/migrate", "client/diagnose", "client/reach", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/portal", "platform/probe", "routes"},
 	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn/profile"
 )
 
 func newImport(a *app) *cobra.Command {
@@ -18,17 +21,47 @@ A private key with a passphrase is decrypted here, once: the service keeps it wi
 one, readable for itself only, so that it can connect again when nobody is there.
 
 Lines that have no effect here are noted; a line that would make the tunnel unsafe
-stops the import.`,
+stops the import.
+
+With --from, take over all profiles of another VPN client: from where it keeps them, or
+from PATH, a file or a folder. Each is imported or not by itself; saved passwords are not
+taken. --dry-run says what would be imported.
+
+  aws             the AWS VPN client up to version 5
+  openvpn         OpenVPN Connect 3, OpenVPN GUI, /etc/openvpn/client
+  tunnelblick     Tunnelblick's .tblk bundles
+  networkmanager  keyfiles of NetworkManager's OpenVPN plugin, which root alone can read`,
 		Example: `  adit import work.ovpn
   adit import downloaded.ovpn --name work --replace
-  adit import https://vpn.example.com/work.ovpn`,
-		Args: wants(1, 1, "a file or an https URL"),
+  adit import https://vpn.example.com/work.ovpn
+  adit import --from aws --dry-run
+  adit import --from tunnelblick Office.tblk`,
 	}
-	name := cmd.Flags().String("name", "", "the profile's name; default: the file's, without .ovpn")
-	replace := cmd.Flags().Bool("replace", false, "overwrite a profile of that name; its settings stay, a saved password is forgotten")
-	passphrase := cmd.Flags().String("passphrase-file", "", "file with the private key's passphrase in its first line; - is the standard input")
+	cmd.Use += " | import --from CLIENT [PATH]"
+	var f importFlags
+	flags := cmd.Flags()
+	flags.StringVar(&f.name, "name", "", "the profile's name; default: the file's, without .ovpn")
+	flags.BoolVar(&f.replace, "replace", false, "overwrite a profile of that name; its settings stay, a saved password is forgotten")
+	flags.StringVar(&f.passphrase, "passphrase-file", "", "file with the private key's passphrase in its first line; - is the standard input")
+	flags.StringVar(&f.from, "from", "", "take over the profiles of another `CLIENT`: aws, openvpn, tunnelblick or networkmanager")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "with --from: import nothing, say what would be")
 	asJSON := jsonFlag(cmd)
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if flags.Changed("from") {
+			return wants(0, 1, "one file or folder")(cmd, args)
+		}
+		return wants(1, 1, "a file or an https URL")(cmd, args)
+	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		f.json = *asJSON
+		switch {
+		case flags.Changed("from") && flags.Changed("name"):
+			return usage(cmd, "--name is for one profile; with --from they keep their names")
+		case flags.Changed("from"):
+			return a.importFrom(cmd, f, args)
+		case f.dryRun:
+			return usage(cmd, "--dry-run needs --from; for one file: adit check FILE")
+		}
 		src, err := readSource(cmd.Context(), args[0])
 		if err != nil {
 			return err
@@ -37,28 +70,16 @@ stops the import.`,
 		if err != nil {
 			return err
 		}
-		if p, err = a.unlock(p, *passphrase, "it will be stored without its passphrase, readable for the service only"); err != nil {
-			return err
-		}
-		if !cmd.Flags().Changed("name") {
-			*name = src.Name
+		if !flags.Changed("name") {
+			f.name = src.Name
 		}
 		c := a.service()
 		defer c.Close()
-		stored, err := c.Import(cmd.Context(), api.ImportRequest{Name: *name, Text: p.Text(), Replace: *replace})
+		stored, err := a.store(cmd.Context(), c, p, f.name, f)
 		if err != nil {
 			return err
 		}
-		if *replace { // it may name another server, which must not get the password that was for this one
-			s, err := c.Settings(cmd.Context(), stored.Name)
-			if err == nil && s.SavePassword {
-				err = a.forgetPasswords(cmd.Context(), stored.Name)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if *asJSON {
+		if f.json {
 			return a.out.json(stored)
 		}
 		for _, n := range stored.Notes {
@@ -69,4 +90,28 @@ stops the import.`,
 		return nil
 	}
 	return cmd
+}
+
+// importFlags are all flags of import.
+type importFlags struct {
+	name, passphrase, from string
+	replace, dryRun, json  bool
+}
+
+// store opens a profile's key and gives the profile to the service.
+func (a *app) store(ctx context.Context, c *api.Client, p *profile.Profile, name string, f importFlags) (api.Profile, error) {
+	p, err := a.unlock(p, f.passphrase, "it will be stored without its passphrase, readable for the service only")
+	if err != nil {
+		return api.Profile{}, err
+	}
+	stored, err := c.Import(ctx, api.ImportRequest{Name: name, Text: p.Text(), Replace: f.replace})
+	if err != nil || !f.replace {
+		return stored, err
+	}
+	// It may name another server, which must not get the password that was for the one before.
+	s, err := c.Settings(ctx, stored.Name)
+	if err == nil && s.SavePassword {
+		err = a.forgetPasswords(ctx, stored.Name)
+	}
+	return stored, err
 }

@@ -166,6 +166,19 @@ func (p printer) report(r profile.Report) {
 	}
 }
 
+// taken prints what became of one profile of another client.
+func (p printer) taken(t taken) {
+	if t.Reason != "" {
+		p.line("%-8s  %s: %s", t.Result, t.Name, t.Reason)
+		p.line("          from %s", t.File)
+	} else {
+		p.line("%-8s  %s", t.Result, t.Name)
+	}
+	for _, n := range t.Notes {
+		p.note("%s: %s", t.Name, n)
+	}
+}
+
 func (p printer) settings(s api.Settings) {
 	p.table([]string{
 		row("auto_connect", fmt.Sprint(s.AutoConnect)),
