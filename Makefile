@@ -29,6 +29,8 @@ PACKAGES += mmdebstrap
 PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool binutils-mingw-w64-x86-64
 # Packages of Linux, what orders their versions, and signatures of releases.
 PACKAGES += rpm minisign
+# Packages of Windows, and wine, under which they are installed.
+PACKAGES += msitools gcab nsis osslsigncode wine wine64
 # Packages of macOS: what reads them beside our own code.
 PACKAGES += python3
 # Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never
@@ -36,7 +38,7 @@ PACKAGES += python3
 MANAGERS := systemd-resolved network-manager resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5
 TESTCACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
 
-.PHONY: help build gui gui-windows dist package demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
+.PHONY: help build gui gui-windows dist package package-windows demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
 
 help:
 	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11 (no cgo; all static but the last)'
@@ -94,6 +96,15 @@ dist:
 
 # Every package, in dist/packages/. Each kind adds itself with a line "package: package-KIND", and gets SOURCE_DATE_EPOCH.
 package: dist
+
+# With the desktop app where "make gui-windows" has made it, which takes a quarter of an hour and is not done here. WINTUN is
+# wintun-0.14.1.zip from wintun.net, SIGN a program that signs the file which it is given (docs/install/windows.md).
+package: package-windows
+package-windows: export SOURCE_DATE_EPOCH := $(EPOCH)
+package-windows: dist
+	@[ -e $(BIN)/adit-gui.exe ] || echo 'package-windows: without the desktop app (make gui-windows first)'
+	$(GO) run ./installer/windows/build -version '$(VERSION)' -bin $(DIST)/bin $(patsubst %,-gui %,$(wildcard $(BIN)/adit-gui.exe)) \
+	  $(patsubst %,-text %,LICENSE $(wildcard $(DIST)/NOTICE)) $(if $(WINTUN),-wintun '$(WINTUN)') $(if $(SIGN),-sign '$(SIGN)') -out $(DIST)/packages
 
 # --- tests
 

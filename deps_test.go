@@ -89,6 +89,8 @@ var allowed = map[string][]string{
 
 	"installer/manifest": {"installer/version"},
 
+	"installer/windows/build": {"installer/version", "gui/icon"},
+
 	"gui/i18n": {"client/api", "ovpn/profile"},
 	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
@@ -96,7 +98,7 @@ var allowed = map[string][]string{
 	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":           {"client", "client/api", "platform", "platform/confine", "platform/ipc", "platform/lock", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},
+	"cmd/aditd":           {"client", "client/api", "platform", "platform/confine", "platform/durable", "platform/ipc", "platform/lock", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},
 	"cmd/adit-endpoint":   {"endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 

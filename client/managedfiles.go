@@ -128,10 +128,13 @@ func readFolder(files fs.FS) ([]fs.DirEntry, error) {
 
 // readProfile reads a managed profile with the files beside it that it names.
 func readProfile(files fs.FS, name string) (managedProfile, error) {
+	return readProfileFile(files, name+".ovpn", name)
+}
+
+func readProfileFile(files fs.FS, file, name string) (managedProfile, error) {
 	if err := checkName(name); err != nil {
 		return managedProfile{}, err
 	}
-	file := name + ".ovpn"
 	text, err := readBounded(files, file, maxProfileText)
 	if err != nil {
 		return managedProfile{}, err
@@ -158,6 +161,17 @@ func readProfile(files fs.FS, name string) (managedProfile, error) {
 		out.Imported = info.ModTime().UTC().Truncate(time.Second)
 	}
 	return out, nil
+}
+
+// ReadManagedProfile reads a profile as a managed one is read, from a file whose name ends in .ovpn and the files beside it: its text with
+// all of them in it.
+func ReadManagedProfile(files fs.FS, file string) (text string, err error) {
+	end := len(file) - len(".ovpn")
+	if end < 0 || !strings.EqualFold(file[end:], ".ovpn") {
+		return "", errors.New("its name does not end in .ovpn")
+	}
+	p, err := readProfileFile(files, file, file[:end])
+	return p.Text, err
 }
 
 // mark is how a file looked, to see whether it is another one.

@@ -131,3 +131,35 @@ func (k PolicyKey) json(v any) (json.RawMessage, error) {
 	}
 	return raw, nil
 }
+
+// Written are the keys that were written, with values as a PolicyStore returns them: bool, int, string, and []string, in which a
+// network is its JSON object.
+func (p Policy) Written() map[string]any {
+	out := map[string]any{}
+	for _, k := range PolicySchema() {
+		if !p.set[k.Name] {
+			continue
+		}
+		switch v := k.field(&p).(type) {
+		case *bool:
+			out[k.Name] = *v
+		case *int:
+			out[k.Name] = *v
+		case *string:
+			out[k.Name] = *v
+		case *[]string:
+			out[k.Name] = slices.Clone(*v)
+		case *[]TrustedNetwork:
+			texts := []string{}
+			for _, n := range *v {
+				text, err := json.Marshal(n)
+				if err != nil {
+					panic(err) // two strings
+				}
+				texts = append(texts, string(text))
+			}
+			out[k.Name] = texts
+		}
+	}
+	return out
+}

@@ -69,3 +69,24 @@ func TestPolicyValues(t *testing.T) {
 		t.Error("marks do not tell values apart")
 	}
 }
+
+// TestWrittenPolicy: what a policy says it was written with makes the same policy again, by way of a store.
+func TestWrittenPolicy(t *testing.T) {
+	text := `{"AllowUserProfiles": false, "AutoConnect": "corp", "AlwaysOn": true, "Guard": "lockdown", "AllowedServers": [],
+		"AllowedCAs": ["` + strings.Repeat("AB:", 31) + `AB"], "MaxConnections": 3, "MinimumTLS": "1.3",
+		"TrustedNetworks": [{"url": "https://office.example.com", "cert_sha256": "` + strings.Repeat("ab", 32) + `"}]}`
+	want, err := ParsePolicy([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := policyOf(want.Written())
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v\nwant %v", err, got, want)
+	}
+	if n := len(want.Written()); n != 9 {
+		t.Errorf("%d keys: %v", n, want.Written())
+	}
+	if written := DefaultPolicy().Written(); len(written) != 0 {
+		t.Errorf("a policy that nobody wrote: %v", written)
+	}
+}

@@ -32,7 +32,8 @@ import (
 
 const usage = `usage: aditd [--socket PATH] [--state DIR] [--policy FILE]   run the service
              [--allow-insecure-ciphers]                      let profiles use BF-CBC and DES
-       aditd cleanup [--state DIR]                           undo what a crashed run left behind
+       aditd cleanup [--state DIR | --purge]                 undo what a crashed run left behind; --purge also removes profiles and settings
+       aditd provision [--profile FILE|DIR] [--policy FILE] [--check]   take over what an installer was given (Windows)
        aditd version
 `
 
@@ -92,6 +93,9 @@ type wrongUsage struct{ error }
 type options struct {
 	socket, state, policy string
 	insecure              bool // --allow-insecure-ciphers
+	purge                 bool
+	profile               string // of provision, as policy
+	check                 bool
 }
 
 // execute runs one command line until it is done or ctx ends, and returns the exit code.
@@ -132,11 +136,18 @@ func command(ctx context.Context, args []string, to surroundings) error {
 	switch name {
 	case "run", "cleanup":
 		flags.StringVar(&o.state, "state", "", "")
-	case "version":
+	case "version", "provision":
 	default:
 		return wrongUsage{fmt.Errorf("there is no command %q", name)}
 	}
-	if name == "run" {
+	switch name {
+	case "cleanup":
+		flags.BoolVar(&o.purge, "purge", false, "")
+	case "provision":
+		flags.StringVar(&o.profile, "profile", "", "")
+		flags.StringVar(&o.policy, "policy", "", "")
+		flags.BoolVar(&o.check, "check", false, "")
+	case "run":
 		flags.StringVar(&o.socket, "socket", ipc.DefaultPath, "")
 		flags.StringVar(&o.policy, "policy", "", "")
 		flags.BoolVar(&o.insecure, "allow-insecure-ciphers", false, "")
@@ -150,6 +161,9 @@ func command(ctx context.Context, args []string, to surroundings) error {
 	if flags.NArg() > 0 {
 		return wrongUsage{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
 	}
+	if o.purge && o.state != "" { // whatever else is in it would be removed, too
+		return wrongUsage{errors.New("--purge is for the service's own state directory, not for another --state")}
+	}
 	if o.state == "" && name != "version" {
 		var err error
 		if o.state, err = stateDir(); err != nil {
@@ -162,11 +176,20 @@ func command(ctx context.Context, args []string, to surroundings) error {
 		return nil
 	case "cleanup":
 		return cleanup(ctx, o, to)
+	case "provision":
+		if o.profile == "" && o.policy == "" {
+			return wrongUsage{errors.New("provision: nothing to take over is named")}
+		}
+		at, err := provisioning(o.state)
+		if err != nil && !o.check {
+			return err
+		}
+		return provision(at, o.profile, o.policy, o.check, to.stdout)
 	}
 	return serve(ctx, o, to)
 }
 
-// cleanup undoes what a crashed run left behind. Profiles and wishes stay.
+// cleanup undoes what a crashed run left behind. Profiles and wishes stay, unless all is to go.
 func cleanup(ctx context.Context, o options, to surroundings) error {
 	held, err := take(o.state)
 	if err != nil {
@@ -185,6 +208,14 @@ func cleanup(ctx context.Context, o options, to surroundings) error {
 	default:
 		fmt.Fprintf(to.stdout, "undid %d changes that a crashed run left behind\n", n)
 	}
+	if !o.purge {
+		return nil
+	}
+	held.Close() // Windows removes no file that is open
+	if err := purge(o.state, forgetPolicy); err != nil {
+		return err
+	}
+	fmt.Fprintf(to.stdout, "removed %s\n", o.state)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 
 	"github.com/adit-vpn/adit/client"
@@ -24,3 +25,11 @@ func managed([]string) (code int, was bool) { return 0, false }
 
 // answers tells nobody that the service does: launchd does not ask.
 func answers() error { return nil }
+
+// provisioning is for Windows' installers: here management tools have configuration profiles.
+func provisioning(string) (target, error) {
+	return target{}, &hinted{errors.New("provision is for Windows alone"), "give the policy as a configuration profile, and put profiles into /Library/Application Support/Adit/Profiles; look at them before with --check"}
+}
+
+// forgetPolicy leaves managed preferences to whoever manages them.
+func forgetPolicy() error { return nil }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io/fs"
 
 	"github.com/adit-vpn/adit/client"
@@ -18,3 +19,11 @@ func managed([]string) (code int, was bool) { return 0, false }
 
 // answers tells systemd that the service does.
 func answers() error { return svc.Ready() }
+
+// provisioning is for Windows' installers: here a package of one's own, or any tool, puts files into a folder.
+func provisioning(string) (target, error) {
+	return target{}, &hinted{errors.New("provision is for Windows alone"), "put the policy into /etc/adit/policy.json and profiles into /etc/adit/profiles; look at them before with --check"}
+}
+
+// forgetPolicy leaves /etc/adit to whoever wrote it.
+func forgetPolicy() error { return nil }

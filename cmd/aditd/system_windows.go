@@ -5,11 +5,13 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/windows"
 
 	"github.com/adit-vpn/adit/client"
+	"github.com/adit-vpn/adit/platform/lock"
 	registry "github.com/adit-vpn/adit/platform/managed"
 	"github.com/adit-vpn/adit/platform/svc"
 	"github.com/adit-vpn/adit/platform/trusted"
@@ -25,15 +27,35 @@ func stateDir() (string, error) {
 	return filepath.Join(dir, "Adit"), nil
 }
 
+// policyKey is the group policies' key below HKEY_LOCAL_MACHINE.
+const policyKey = `SOFTWARE\Policies\Adit`
+
 // systemPolicy is where the administrator decides by default: group policies, which only administrators can write.
 func systemPolicy() (client.PolicySource, fs.FS, error) {
-	const key = `SOFTWARE\Policies\Adit`
 	dir, err := stateDir()
 	if err != nil {
 		return nil, nil, err
 	}
-	return client.PolicyValues(registry.Registry{Path: key}, `HKLM\`+key), trusted.Dir(filepath.Join(dir, "Profiles")), nil
+	return client.PolicyValues(registry.Registry{Path: policyKey}, `HKLM\`+policyKey), trusted.Dir(filepath.Join(dir, "Profiles")), nil
 }
+
+// provisioning puts what an installer was given where systemPolicy looks. The state directory is made as the service makes it: what
+// lies in a folder that somebody else has made would not be believed.
+func provisioning(state string) (target, error) {
+	return target{
+		folder: func() (string, error) {
+			if err := lock.Folder(state); err != nil {
+				return "", err
+			}
+			dir := filepath.Join(state, "Profiles")
+			return dir, os.MkdirAll(dir, 0o700)
+		},
+		policy: func(p client.Policy) error { return registry.Registry{Path: policyKey}.Write(p.Written()) },
+	}, nil
+}
+
+// forgetPolicy removes the policy, whoever wrote it: group policies write theirs again.
+func forgetPolicy() error { return registry.Registry{Path: policyKey}.Remove() }
 
 // managed runs this as a service where the service control manager has started it.
 func managed(args []string) (code int, was bool) {

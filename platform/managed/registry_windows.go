@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 
 	"golang.org/x/sys/windows/registry"
 )
@@ -76,4 +77,79 @@ func read(k registry.Key) (map[string]rawValue, error) {
 		out[name] = rawValue{kind, buf[:n]}
 	}
 	return out, nil
+}
+
+// Write makes values all that is in the key. Their types are bool, int, string and []string. What is there under other names goes,
+// lists in keys of their own included.
+func (r Registry) Write(values map[string]any) error {
+	k, _, err := registry.CreateKey(registry.LOCAL_MACHINE, r.Path, registry.ALL_ACCESS|registry.WOW64_64KEY)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	for name, value := range values {
+		switch v := value.(type) {
+		case bool:
+			n := uint32(0)
+			if v {
+				n = 1
+			}
+			err = k.SetDWordValue(name, n)
+		case int:
+			if v < 0 || v > math.MaxInt32 {
+				return fmt.Errorf("%s: %d is no number for the registry", name, v)
+			}
+			err = k.SetDWordValue(name, uint32(v))
+		case string:
+			err = k.SetStringValue(name, v)
+		case []string:
+			err = k.SetStringsValue(name, v)
+		default:
+			err = fmt.Errorf("a value of type %T is none that is written", v)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	names, err := k.ReadValueNames(-1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	for _, name := range names {
+		if _, stays := values[name]; stays {
+			continue
+		}
+		if err := k.DeleteValue(name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return removeKeys(k)
+}
+
+// Remove removes the key. Its error wraps fs.ErrNotExist where it is missing.
+func (r Registry) Remove() error {
+	k, err := registry.OpenKey(registry.LOCAL_MACHINE, r.Path, registry.ENUMERATE_SUB_KEYS|registry.WOW64_64KEY)
+	if err != nil {
+		return err
+	}
+	err = removeKeys(k)
+	k.Close()
+	if err != nil {
+		return err
+	}
+	return registry.DeleteKey(registry.LOCAL_MACHINE, r.Path)
+}
+
+// removeKeys removes the keys below one, which have none below themselves: lists.
+func removeKeys(k registry.Key) error {
+	names, err := k.ReadSubKeyNames(-1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	for _, name := range names {
+		if err := registry.DeleteKey(k, name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }

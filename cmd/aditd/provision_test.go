@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/adit-vpn/adit/client"
+	"github.com/adit-vpn/adit/ovpn/ovpntest"
+)
+
+const testProfile = `client
+dev tun
+remote vpn.example.com 1194
+auth-user-pass
+ca ca.crt
+`
+
+// TestProvision: what cannot be used leaves everything as it was; what can is checked, and written without the files it named.
+func TestProvision(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("in/ca.crt", string(ovpntest.NewPKI(t).CA()))
+	corp := write("in/corp.OVPN", testProfile)
+	bad := write("bad/ca.ovpn", "remote a\nca ../in/ca.crt\n")
+	good := write("policy.json", `{"AllowUserProfiles": false, "MaxConnections": 2, "AllowedServers": ["vpn.example.com"]}`)
+	wrong := write("wrong.json", `{"AllowUserProfile": false}`)
+	out := filepath.Join(dir, "out")
+	var policies []map[string]any
+	to := target{
+		folder: func() (string, error) { return out, os.MkdirAll(out, 0o700) },
+		policy: func(p client.Policy) error { policies = append(policies, p.Written()); return nil },
+	}
+	for _, c := range []struct {
+		profile, policy string
+		check           bool
+		wants           string // an error, or a line
+	}{
+		{corp, wrong, false, "AllowUserProfile: there is no such key"},
+		{bad, good, false, "is not beside the profile"},
+		{filepath.Join(dir, "out-of-nothing"), "", false, "no such file"},
+		{filepath.Dir(good) + "/empty", "", false, "no such file"},
+		{good, "", false, "does not end in .ovpn"},
+		{corp, good, true, "nothing was changed"},
+	} {
+		var said strings.Builder
+		err := provision(to, c.profile, c.policy, c.check, &said)
+		if err != nil {
+			said.WriteString(err.Error())
+		}
+		if !strings.Contains(strings.ToLower(said.String()), strings.ToLower(c.wants)) || c.check != (err == nil) {
+			t.Errorf("%+v: %v, %q", c, err, said.String())
+		}
+	}
+	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) || policies != nil {
+		t.Fatalf("something was written: %v, %v", err, policies)
+	}
+
+	// Windows' command lines make the end of a quoted folder a quote.
+	var said strings.Builder
+	if err := provision(to, filepath.Dir(corp)+`"`, good, false, &said); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(out, "corp.ovpn"))
+	if err != nil || !strings.Contains(string(text), "<ca>") || strings.Contains(string(text), "ca.crt") {
+		t.Errorf("profile: %v\n%s", err, text)
+	}
+	want := []map[string]any{{"AllowUserProfiles": false, "MaxConnections": 2, "AllowedServers": []string{"vpn.example.com"}}}
+	if !reflect.DeepEqual(policies, want) {
+		t.Errorf("policies %v, want %v", policies, want)
+	}
+	if !strings.Contains(said.String(), "managed profile corp is in place\nthe policy is in place") {
+		t.Errorf("said %q", said.String())
+	}
+}
+
+// TestPurge: the state goes with all that is in it, and a state directory that somebody names does not.
+func TestPurge(t *testing.T) {
+	dir := t.TempDir()
+	state := filepath.Join(dir, "state")
+	if err := os.MkdirAll(filepath.Join(state, "journal", "a"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	forgot := 0
+	if err := purge(state, func() error { forgot++; return fs.ErrNotExist }); err != nil || forgot != 1 {
+		t.Errorf("%v, %d", err, forgot)
+	}
+	if _, err := os.Stat(state); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the state is there: %v", err)
+	}
+	var stdout, stderr strings.Builder
+	code := execute(context.Background(), []string{"cleanup", "--purge", "--state", dir}, terminal(&stdout, &stderr, func() error { return nil }))
+	if code != exitUsage || !strings.Contains(stderr.String(), "--purge is for the service's own") {
+		t.Errorf("code %d, %s", code, stderr.String())
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Error(err)
+	}
+}

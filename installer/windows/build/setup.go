@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"os"
+	"path/filepath"
+	"text/template"
+	"time"
+)
+
+// script is the setup program's, for makensis.
+//
+//go:embed setup.nsi
+var script string
+
+// writeSetup makes the setup program, for people without Windows Installer. Its uninstaller is signed, too, if sign is not empty.
+func writeSetup(ctx context.Context, p product, out, sign string, at time.Time) error {
+	dir, err := os.MkdirTemp("", "adit-setup-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var names []string
+	for _, f := range p.files {
+		staged := filepath.Join(dir, f.name)
+		err := copyFile(f.source, staged)
+		if err == nil {
+			err = os.Chtimes(staged, at, at)
+		}
+		if err != nil {
+			return err
+		}
+		names = append(names, f.name)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "adit.ico"), icons(), 0o644); err != nil {
+		return err
+	}
+	t, err := template.New("setup.nsi").Delims("<<", ">>").Parse(script)
+	if err != nil {
+		return err
+	}
+	text, err := os.Create(filepath.Join(dir, "setup.nsi"))
+	if err != nil {
+		return err
+	}
+	whole, err := filepath.Abs(out)
+	if err != nil {
+		return err
+	}
+	err = t.Execute(text, map[string]any{
+		"Version": p.version, "Number": p.number, "Out": whole, "Files": names, "Gui": has(p.files, "adit-gui.exe"), "Sign": sign,
+		"Service": serviceName, "Title": serviceTitle, "Text": serviceText, "Needs": serviceNeeds, "Recovery": recovery,
+		"Publisher": manufacturer, "Home": homePage,
+	})
+	if e := text.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	return run(ctx, "makensis", "-V2", "-WX", "-NOCD", "-DFILES="+dir, text.Name())
+}
