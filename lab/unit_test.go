@@ -19,7 +19,8 @@ import (
 // boxed is a world whose client is a machine that systemd starts.
 type boxed struct {
 	*world
-	box *Box
+	box     *Box
+	program string // adit
 }
 
 // newBoxed starts it, with our programs in place; nothing of ours runs in it.
@@ -27,7 +28,7 @@ func newBoxed(t *testing.T) *boxed {
 	t.Helper()
 	needs(t)
 	w := newWorld(t)
-	b := &boxed{w, w.box(w.client)}
+	b := &boxed{w, w.box(w.client), "/usr/lib/adit/adit"}
 	for _, name := range []string{"adit", "aditd"} {
 		w.ok(b.box.Copy(bin(t, name), "/usr/lib/adit/"+name, 0o755))
 	}
@@ -47,13 +48,13 @@ func (b *boxed) unitUp() {
 // adit runs the command in the box.
 func (b *boxed) adit(args ...string) string {
 	b.t.Helper()
-	return b.in(b.box, append([]string{"/usr/lib/adit/adit"}, args...)...)
+	return b.in(b.box, append([]string{b.program}, args...)...)
 }
 
 // lab is the connection of the profile lab; its zero value while the service does not answer.
 func (b *boxed) lab() (c api.Connection) {
 	b.t.Helper()
-	out, err := b.tryIn(b.box, "/usr/lib/adit/adit", "status", "--json")
+	out, err := b.tryIn(b.box, b.program, "status", "--json")
 	var st api.Status
 	if err != nil || json.Unmarshal([]byte(out), &st) != nil {
 		return c
@@ -164,7 +165,7 @@ func TestUnitExposure(t *testing.T) {
 	t.Parallel()
 	needs(t)
 	s := &site{t: t, net: newNet(t)}
-	b := &boxed{&world{site: s}, s.box(s.node("machine"))}
+	b := &boxed{&world{site: s}, s.box(s.node("machine")), ""}
 	s.ok(b.box.Copy(bin(t, "aditd"), unit.Program, 0o755))
 	b.unitUp()
 	if out := b.in(b.box, "systemd-analyze", "verify", "--man=no", unit.UnitName); out != "" {

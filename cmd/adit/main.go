@@ -101,7 +101,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.`,
 	root.AddCommand(
 		newImport(a), newProfiles(a), newShow(a), newRename(a), newRemove(a), newExport(a), newCheck(a), newSet(a),
 		newConnect(a), newDisconnect(a), newStatus(a), newRoutes(a), newExplain(a), newLogs(a),
-		newDiagnose(a), newVersion(a), newCompletion(a),
+		newDiagnose(a), newService(a), newVersion(a), newCompletion(a),
 	)
 	return root
 }

@@ -1,0 +1,225 @@
+// Package manage has the system's service manager install, start and stop Adit's service: systemd, launchd, or Windows' service control
+// manager. It is for a command that an administrator gives, not for the service itself. What a package has installed it starts and stops, but
+// never changes. It starts no goroutine.
+package manage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/adit-vpn/adit/platform/trusted"
+)
+
+// Errors of this package are of one of these kinds, or the system's own.
+var (
+	ErrRights       = errors.New("only an administrator may do that")
+	ErrNotInstalled = errors.New("the service is not installed")
+	ErrNoManager    = errors.New("there is no service manager that Adit knows")
+	ErrUntrusted    = errors.New("others than the administrator could replace the program")
+	ErrPlace        = errors.New("the service could not start a program there")
+)
+
+// The states of a service.
+const (
+	NotInstalled = "not_installed"
+	Stopped      = "stopped"
+	Starting     = "starting"
+	Running      = "running"
+	Stopping     = "stopping"
+	Failed       = "failed" // it ended with an error, and does not run
+)
+
+// Status is what the manager says of the service: the form of adit service status --json.
+type Status struct {
+	Manager string `json:"manager"` // systemd, launchd, Windows
+	State   string `json:"state"`
+	// Automatic says that it starts with the machine.
+	Automatic bool `json:"automatic"`
+	// Packaged says that a package has installed it. launchd and Windows do not tell.
+	Packaged bool   `json:"packaged"`
+	Program  string `json:"program,omitempty"`
+	PID      int    `json:"pid,omitempty"`
+	// Result is the manager's word for how it ended last, where it failed.
+	Result string `json:"result,omitempty"`
+}
+
+// system is one service manager. Its methods return when what they do is done.
+type system interface {
+	// look needs no rights.
+	look(ctx context.Context) (Status, error)
+	// define makes the service, or makes it what it should be, and has it start with the machine; changed says that what
+	// runs is not what is defined.
+	define(ctx context.Context, program string) (changed bool, err error)
+	// undefine has it no longer start with the machine, and removes it unless a package owns it.
+	undefine(ctx context.Context) error
+	start(ctx context.Context) error
+	stop(ctx context.Context) error
+}
+
+// Manager is the system's service manager. Not safe for concurrent use.
+type Manager struct {
+	sys system
+	// allowed says whether this process may change services.
+	allowed func() bool
+	// check says why the service must not be this program.
+	check func(program string) error
+	// run runs the service's program for a moment, and returns what it said.
+	run func(ctx context.Context, program string, args ...string) (string, error)
+}
+
+// wait is how long a service may take to start, or to undo everything.
+const wait = 90 * time.Second
+
+// Status asks what the service does. It needs no rights.
+func (m *Manager) Status(ctx context.Context) (Status, error) { return m.sys.look(ctx) }
+
+// Install makes the service run the program, an absolute path, now and from each start of the machine on. It may be there already: then it is made what
+// it should be, and already says that nothing was to do.
+func (m *Manager) Install(ctx context.Context, program string) (now Status, already bool, err error) {
+	before, err := m.may(ctx)
+	if err != nil {
+		return before, false, err
+	}
+	if !before.Packaged {
+		if err := m.check(program); err != nil {
+			return before, false, err
+		}
+	}
+	changed, err := m.sys.define(ctx, program)
+	if err != nil {
+		return before, false, fmt.Errorf("install the service: %w", err)
+	}
+	if before.State == Running && changed {
+		if err := m.sys.stop(ctx); err != nil {
+			return before, false, fmt.Errorf("stop the service: %w", err)
+		}
+	}
+	if before.State != Running || changed {
+		if err := m.sys.start(ctx); err != nil {
+			return before, false, fmt.Errorf("start the service: %w", err)
+		}
+	}
+	now, err = m.sys.look(ctx)
+	return now, before.State == Running && before.Automatic && !changed, err
+}
+
+// Uninstall stops the service, has it undo what it may have left behind, and removes it from the manager; with purge also its
+// profiles, settings and wishes. The programs stay. It returns what undoing said.
+func (m *Manager) Uninstall(ctx context.Context, purge bool) (before Status, said string, err error) {
+	before, err = m.installed(ctx)
+	if err != nil {
+		return before, "", err
+	}
+	if before.State != Stopped && before.State != Failed {
+		if err := m.sys.stop(ctx); err != nil {
+			return before, "", fmt.Errorf("stop the service: %w", err)
+		}
+	}
+	// While the service is still known: whoever has to repeat this can.
+	if err := m.check(before.Program); err != nil {
+		return before, "", fmt.Errorf("clean up: %w", err)
+	}
+	args := []string{"cleanup"}
+	if purge {
+		args = append(args, "--purge")
+	}
+	if said, err = m.run(ctx, before.Program, args...); err != nil {
+		return before, said, fmt.Errorf("clean up: %w", err)
+	}
+	if err := m.sys.undefine(ctx); err != nil {
+		return before, said, fmt.Errorf("remove the service: %w", err)
+	}
+	return before, said, nil
+}
+
+// Start starts it; already says that it ran.
+func (m *Manager) Start(ctx context.Context) (now Status, already bool, err error) {
+	before, err := m.installed(ctx)
+	if err != nil || before.State == Running {
+		return before, err == nil, err
+	}
+	if err := m.sys.start(ctx); err != nil {
+		return before, false, fmt.Errorf("start the service: %w", err)
+	}
+	now, err = m.sys.look(ctx)
+	return now, false, err
+}
+
+// Stop stops it until the next start of the machine; already says that it did not run.
+func (m *Manager) Stop(ctx context.Context) (already bool, err error) {
+	before, err := m.installed(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case before.State == Stopped, before.State == Failed:
+		return true, nil
+	}
+	if err := m.sys.stop(ctx); err != nil {
+		return false, fmt.Errorf("stop the service: %w", err)
+	}
+	return false, nil
+}
+
+// may is the state now, for one who may change it.
+func (m *Manager) may(ctx context.Context) (Status, error) {
+	now, err := m.sys.look(ctx)
+	if err == nil && !m.allowed() {
+		err = ErrRights
+	}
+	return now, err
+}
+
+// installed is may for a service that must be there.
+func (m *Manager) installed(ctx context.Context) (Status, error) {
+	now, err := m.may(ctx)
+	if err == nil && now.State == NotInstalled {
+		err = ErrNotInstalled
+	}
+	return now, err
+}
+
+// sound says why the program at path must not run as a service: it is missing, or somebody else could replace it.
+func sound(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("%w: %q is no absolute path", ErrUntrusted, path)
+	}
+	f, err := trusted.Dir(filepath.Dir(path)).Open(filepath.Base(path))
+	if errors.Is(err, trusted.ErrUntrusted) {
+		return fmt.Errorf("%w: %w", ErrUntrusted, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%w: %s is no file", ErrUntrusted, path)
+	}
+	return nil
+}
+
+// command runs a program by its absolute path, with an empty environment but for what Windows' programs cannot start without.
+func command(ctx context.Context, program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env, cmd.WaitDelay = []string{}, time.Second
+	if root := os.Getenv("SystemRoot"); root != "" {
+		cmd.Env = append(cmd.Env, "SystemRoot="+root, "SystemDrive="+os.Getenv("SystemDrive"), "ProgramData="+os.Getenv("ProgramData"))
+	}
+	out, err := cmd.CombinedOutput()
+	said := strings.TrimSpace(string(out[:min(len(out), 64<<10)]))
+	if err != nil {
+		return said, fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, said)
+	}
+	return said, nil
+}
