@@ -49,71 +49,6 @@ type TrustedNetwork struct {
 	CertSHA256 string `json:"cert_sha256"` // of the server's own certificate, in lower-case hex digits
 }
 
-// PolicyKind is the type of a key's value.
-type PolicyKind string
-
-// The types of values: as in JSON, with Choice a string out of Choices, Strings a list of strings, and Networks one of
-// objects with the members url and cert_sha256, both strings.
-const (
-	PolicyBool    PolicyKind = "bool"
-	PolicyString  PolicyKind = "string"
-	PolicyChoice  PolicyKind = "choice"
-	PolicyInt     PolicyKind = "int"
-	PolicyStrings PolicyKind = "strings"
-
-	PolicyNetworks PolicyKind = "networks"
-)
-
-// PolicyKey is one row of the schema: what templates for management tools are made of.
-type PolicyKey struct {
-	Name     string
-	Kind     PolicyKind
-	Choices  []string // of a Choice
-	Min, Max int      // of an Int
-	Default  any      // of the kind's type; nil for an empty list
-	Meaning  string
-
-	field func(*Policy) any        // a pointer to where the value goes
-	check func(value string) error // of a String, and of each of Strings; it may be nil
-	tidy  func(value string) string
-}
-
-// PolicySchema is every key, in the order in which they are shown and documented.
-func PolicySchema() []PolicyKey {
-	return []PolicyKey{
-		{Name: "AllowUserProfiles", Kind: PolicyBool, Default: true, Meaning: "people may import and connect profiles of their own",
-			field: func(p *Policy) any { return &p.AllowUserProfiles }},
-		{Name: "AllowSavedPasswords", Kind: PolicyBool, Default: true, Meaning: "passwords may be kept in a person's keychain",
-			field: func(p *Policy) any { return &p.AllowSavedPasswords }},
-		{Name: "AutoConnect", Kind: PolicyString, Default: "", Meaning: "name of the managed profile that connects when the service starts",
-			field: func(p *Policy) any { return &p.AutoConnect }, check: checkName},
-		{Name: "AlwaysOn", Kind: PolicyBool, Default: false, Meaning: "AutoConnect's profile, which must sign in with a certificate alone, is kept connected; nobody can disconnect it",
-			field: func(p *Policy) any { return &p.AlwaysOn }},
-		{Name: "Guard", Kind: PolicyChoice, Choices: []string{guardOff, guardAuto, guardLockdown}, Default: guardAuto, Meaning: "what may leave beside the tunnels, for every profile",
-			field: func(p *Policy) any { return &p.Guard }},
-		{Name: "BlockWhenDisconnected", Kind: PolicyBool, Default: false, Meaning: "nothing leaves without a tunnel (Guard lockdown)",
-			field: func(p *Policy) any { return &p.BlockWhenDisconnected }},
-		{Name: "AllowLocalNetwork", Kind: PolicyBool, Default: true, Meaning: "the local network can be reached beside a tunnel that takes all traffic",
-			field: func(p *Policy) any { return &p.AllowLocalNetwork }},
-		{Name: "AllowRouteEnforcement", Kind: PolicyBool, Default: true, Meaning: "a server may have its routes win over all others of this machine, and over profiles and settings",
-			field: func(p *Policy) any { return &p.AllowRouteEnforcement }},
-		{Name: "AllowedServers", Kind: PolicyStrings, Meaning: "the only servers that profiles may connect to, by the host of the remote line; *.example.com is any host below example.com",
-			field: func(p *Policy) any { return &p.AllowedServers }, check: checkPattern, tidy: tidyHost},
-		{Name: "AllowedCAs", Kind: PolicyStrings, Meaning: "SHA-256 fingerprints of the only root certificates that servers' certificates may lead to",
-			field: func(p *Policy) any { return &p.AllowedCAs }, check: checkFingerprint, tidy: tidyFingerprint},
-		{Name: "SignInHosts", Kind: PolicyStrings, Meaning: "hosts that the browser also reaches during a sign-in while the guard closes everything (lockdown)",
-			field: func(p *Policy) any { return &p.SignInHosts }, check: checkHost, tidy: tidyHost},
-		{Name: "MaxConnections", Kind: PolicyInt, Min: 1, Max: maxConnections, Default: maxConnections, Meaning: "how many tunnels may be open at once",
-			field: func(p *Policy) any { return &p.MaxConnections }},
-		{Name: "TrustedNetworks", Kind: PolicyNetworks, Meaning: "networks in which nothing connects by itself, each known by the certificate of a server in it",
-			field: func(p *Policy) any { return &p.TrustedNetworks }},
-		{Name: "MinimumTLS", Kind: PolicyChoice, Choices: []string{"1.2", "1.3"}, Default: "1.2", Meaning: "the oldest version of TLS to speak with servers",
-			field: func(p *Policy) any { return &p.MinimumTLS }},
-		{Name: "Language", Kind: PolicyChoice, Choices: []string{"auto", "en", "ja"}, Default: "auto", Meaning: "language of the desktop app",
-			field: func(p *Policy) any { return &p.Language }},
-	}
-}
-
 // DefaultPolicy is that of a machine without one.
 func DefaultPolicy() Policy {
 	p := Policy{set: map[string]bool{}}
@@ -123,6 +58,15 @@ func DefaultPolicy() Policy {
 		}
 	}
 	return p
+}
+
+// Values are those of a Choice.
+func (k PolicyKey) Values() []string {
+	out := []string{}
+	for _, c := range k.Choices {
+		out = append(out, c.Value)
+	}
+	return out
 }
 
 // put sets the key's field to a value of its kind's type.
@@ -316,8 +260,9 @@ func (k PolicyKey) value(raw json.RawMessage) (any, error) {
 		return n, nil
 	case PolicyChoice:
 		var s string
-		if raw[0] != '"' || json.Unmarshal(raw, &s) != nil || !slices.Contains(k.Choices, s) {
-			return nil, fmt.Errorf("%s is not one of %s", got, strings.Join(k.Choices, ", "))
+		values := k.Values()
+		if raw[0] != '"' || json.Unmarshal(raw, &s) != nil || !slices.Contains(values, s) {
+			return nil, fmt.Errorf("%s is not one of %s", got, strings.Join(values, ", "))
 		}
 		return s, nil
 	case PolicyString:
@@ -333,8 +278,8 @@ func (k PolicyKey) value(raw json.RawMessage) (any, error) {
 	if raw[0] != '[' || json.Unmarshal(raw, &list) != nil || slices.Contains(list, nil) {
 		return nil, fmt.Errorf("%s is not a list of strings", got)
 	}
-	if len(list) > maxPolicyItems {
-		return nil, fmt.Errorf("it has more than %d entries", maxPolicyItems)
+	if len(list) > k.Most {
+		return nil, fmt.Errorf("it has more than %d entries", k.Most)
 	}
 	out := []string{}
 	for _, s := range list {

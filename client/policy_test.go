@@ -1,8 +1,10 @@
 package client
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,8 +98,26 @@ func TestParsePolicy(t *testing.T) {
 func TestPolicySchema(t *testing.T) {
 	d, seen := DefaultPolicy(), map[string]bool{}
 	for _, k := range PolicySchema() {
-		if k.Name == "" || k.Kind == "" || k.Meaning == "" || seen[k.Name] {
+		if k.Name == "" || k.Since == "" || k.Kind == "" || seen[k.Name] {
 			t.Errorf("an incomplete row: %+v", k)
+		}
+		words := []PolicyWords{k.Title, k.Meaning}
+		if k.Kind == PolicyString || k.Kind == PolicyStrings || k.Kind == PolicyNetworks {
+			words = append(words, k.Takes, k.Unset)
+		}
+		for _, c := range k.Choices {
+			words = append(words, c.Label)
+		}
+		for _, w := range words {
+			if w.English == "" || w.Japanese == "" || !slices.Equal(quoted(w.English), quoted(w.Japanese)) {
+				t.Errorf("%s: words are missing: %+v", k.Name, w)
+			}
+		}
+		if (k.Kind == PolicyStrings || k.Kind == PolicyNetworks || k.Kind == PolicyString) != (k.Most > 0) || (k.Kind == PolicyChoice) != (len(k.Choices) > 0) {
+			t.Errorf("%s: the limits are not those of its kind", k.Name)
+		}
+		if _, err := k.value(json.RawMessage(k.Example)); err != nil {
+			t.Errorf("%s: the example: %v", k.Name, err)
 		}
 		seen[k.Name] = true
 		if k.field(&d) == nil {
@@ -107,6 +127,22 @@ func TestPolicySchema(t *testing.T) {
 	if !d.AllowUserProfiles || !d.AllowSavedPasswords || !d.AllowLocalNetwork || !d.AllowRouteEnforcement || d.Guard != guardAuto || d.MaxConnections != 5 || d.MinimumTLS != "1.2" || d.Language != "auto" {
 		t.Errorf("defaults: %+v", d)
 	}
+}
+
+// quoted are the names between backquotes in a text, each once and in order; a backquote alone is one of them.
+func quoted(s string) []string {
+	parts := strings.Split(s, "`")
+	var out []string
+	for i, name := range parts {
+		if i%2 == 1 {
+			out = append(out, name)
+		}
+	}
+	if len(parts)%2 == 0 {
+		out = append(out, "`")
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 func TestPolicyMatches(t *testing.T) {

@@ -74,11 +74,12 @@ func (v policyValues) read() (Policy, error) {
 	if err != nil {
 		return Policy{}, err
 	}
-	return policyOf(values)
+	return PolicyOf(values)
 }
 
-// policyOf makes a policy of values, by the same schema as ParsePolicy: its errors have no line, but the key's name.
-func policyOf(values map[string]any) (Policy, error) {
+// PolicyOf makes a policy of what a PolicyStore returns, by the same schema as ParsePolicy: its errors (*PolicyError) have
+// no line, but the key's name.
+func PolicyOf(values map[string]any) (Policy, error) {
 	b := newPolicyBuilder()
 	size := 0
 	for _, name := range slices.Sorted(maps.Keys(values)) {

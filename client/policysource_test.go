@@ -79,7 +79,7 @@ func TestWrittenPolicy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := policyOf(want.Written())
+	got, err := PolicyOf(want.Written())
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, %v\nwant %v", err, got, want)
 	}

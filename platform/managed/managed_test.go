@@ -80,44 +80,49 @@ func wide(s string) []byte {
 }
 
 func TestRegistry(t *testing.T) {
-	got, err := valuesOf(map[string]rawValue{
-		"AlwaysOn": {regNumber, []byte{1, 0, 0, 0}}, "Large": {regLarge, []byte{1, 0, 0, 0, 0, 0, 0, 0x80}},
-		"AutoConnect": {regText, wide("corp ü\x00")}, "Open": {regText, wide("x")}, "Empty": {regText, nil},
-		"SignInHosts": {regTexts, wide("a\x00b\x00\x00")}, "None": {regTexts, wide("\x00")}, "Nothing": {regTexts, nil},
-	}, map[string]map[string]rawValue{
-		"AllowedServers": {"10": {regText, wide("ten\x00")}, "2": {regText, wide("two\x00")}, "1": {regText, wide("one\x00")}}, "AllowedCAs": {},
+	got, err := RegistryValues(map[string]RegistryValue{
+		"AlwaysOn": {RegNumber, []byte{1, 0, 0, 0}}, "Large": {regLarge, []byte{1, 0, 0, 0, 0, 0, 0, 0x80}},
+		"AutoConnect": {RegText, wide("corp ü\x00")}, "Open": {RegText, wide("x")}, "Empty": {RegText, nil},
+		"SignInHosts": {RegTexts, wide("a\x00b\x00\x00")}, "None": {RegTexts, wide("\x00")}, "Nothing": {RegTexts, nil},
+	}, map[string]map[string]RegistryValue{
+		"AllowedServers": {"10": {RegText, wide("ten\x00")}, "2": {RegText, wide("two\x00")}, "1": {RegText, wide("one\x00")}}, "AllowedCAs": {},
 	})
 	want := map[string]any{"AlwaysOn": int64(1), "Large": uint64(1<<63 + 1), "AutoConnect": "corp ü", "Open": "x", "Empty": "",
-		"SignInHosts": []string{"a", "b"}, "None": []string{}, "Nothing": []string{}, "AllowedServers": []string{"one", "two", "ten"}, "AllowedCAs": []string{}}
+		"SignInHosts": []string{"a", "b"}, "None": []string{}, "Nothing": []string{}, "AllowedServers": []string{"one", "two", "ten"}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("%#v, %v", got, err)
 	}
+	for _, lists := range []map[string]map[string]RegistryValue{nil, {"AllowedServers": {}}} {
+		if got, err := RegistryValues(nil, lists); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v: %v, %v", lists, got, err)
+		}
+	}
 	for _, c := range []struct {
-		own   map[string]rawValue
-		lists map[string]map[string]rawValue
+		own   map[string]RegistryValue
+		lists map[string]map[string]RegistryValue
 		want  string
 	}{
-		{map[string]rawValue{"A": {3, []byte("x")}}, nil, "A: a value of type 3 and 1 bytes"},
-		{map[string]rawValue{"A": {regNumber, []byte{1}}}, nil, "A: a value of type 4 and 1 bytes"},
-		{map[string]rawValue{"A": {regText, []byte{1}}}, nil, "A: a value of type 1"},
-		{map[string]rawValue{"A": {2, wide("%TEMP%")}}, nil, "A: a value of type 2"},
-		{map[string]rawValue{"A": {regText, wide("a\x00b\x00")}}, nil, "A: there is more behind its end"},
-		{map[string]rawValue{"A": {regText, nil}}, map[string]map[string]rawValue{"A": {}}, "A: it is there twice"},
-		{nil, map[string]map[string]rawValue{"A": {"1": {regNumber, make([]byte, 4)}}}, `A\1: it is not a text`},
-		{nil, map[string]map[string]rawValue{"A": {"1": {3, nil}}}, `A\1: a value of type 3`},
+		{map[string]RegistryValue{"A": {3, []byte("x")}}, nil, "A: a value of type 3 and 1 bytes"},
+		{map[string]RegistryValue{"A": {RegNumber, []byte{1}}}, nil, "A: a value of type 4 and 1 bytes"},
+		{map[string]RegistryValue{"A": {RegText, []byte{1}}}, nil, "A: a value of type 1"},
+		{map[string]RegistryValue{"A": {2, wide("%TEMP%")}}, nil, "A: a value of type 2"},
+		{map[string]RegistryValue{"A": {RegText, wide("a\x00b\x00")}}, nil, "A: there is more behind its end"},
+		{map[string]RegistryValue{"A": {RegText, nil}}, map[string]map[string]RegistryValue{"A": {"1": {RegText, nil}}}, "A: it is there twice"},
+		{nil, map[string]map[string]RegistryValue{"A": {"1": {RegNumber, make([]byte, 4)}}}, `A\1: it is not a text`},
+		{nil, map[string]map[string]RegistryValue{"A": {"1": {3, nil}}}, `A\1: a value of type 3`},
 	} {
-		if got, err := valuesOf(c.own, c.lists); err == nil || !strings.Contains(err.Error(), c.want) {
+		if got, err := RegistryValues(c.own, c.lists); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v %v: %v, %v; want %s", c.own, c.lists, got, err, c.want)
 		}
 	}
 }
 
 func FuzzRegistryValue(f *testing.F) {
-	f.Add(uint32(regTexts), wide("a\x00b\x00\x00"))
-	f.Add(uint32(regText), wide("corp\x00"))
-	f.Add(uint32(regNumber), []byte{1, 0, 0, 0})
+	f.Add(uint32(RegTexts), wide("a\x00b\x00\x00"))
+	f.Add(uint32(RegText), wide("corp\x00"))
+	f.Add(uint32(RegNumber), []byte{1, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, kind uint32, data []byte) {
-		switch v, err := (rawValue{kind, data}).value(); v := v.(type) {
+		switch v, err := (RegistryValue{kind, data}).value(); v := v.(type) {
 		case nil:
 			if err == nil {
 				t.Error("neither a value nor an error")

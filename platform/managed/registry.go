@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -21,21 +22,23 @@ const (
 
 // Types of values (winnt.h).
 const (
-	regText   = 1 // REG_SZ
-	regNumber = 4 // REG_DWORD
-	regTexts  = 7 // REG_MULTI_SZ
+	RegText   = 1 // REG_SZ
+	RegNumber = 4 // REG_DWORD
+	RegTexts  = 7 // REG_MULTI_SZ
 	regLarge  = 11
 )
 
-// rawValue is a value as the registry has it.
-type rawValue struct {
-	kind uint32
-	data []byte
+// RegistryValue is a value as the registry has it: Kind is REG_SZ and so on, texts are UTF-16, little end first.
+type RegistryValue struct {
+	Kind uint32
+	Data []byte
 }
 
-// valuesOf makes values of a key's own and of its subkeys', which are lists: what templates for group policies write
-// for a list are values named 1, 2 and so on in a key of the list's name.
-func valuesOf(own map[string]rawValue, lists map[string]map[string]rawValue) (map[string]any, error) {
+// RegistryValues makes values of a key's own and of its subkeys', which are lists: what templates for group policies write
+// for a list are values named 1, 2 and so on in a key of the list's name. A subkey without values is no list: group
+// policies leave one behind of a list that is not set any more, and while they write one anew. The error wraps
+// fs.ErrNotExist where nothing is there.
+func RegistryValues(own map[string]RegistryValue, lists map[string]map[string]RegistryValue) (map[string]any, error) {
 	out := map[string]any{}
 	for name, raw := range own {
 		v, err := raw.value()
@@ -45,6 +48,9 @@ func valuesOf(own map[string]rawValue, lists map[string]map[string]rawValue) (ma
 		out[name] = v
 	}
 	for name, entries := range lists {
+		if len(entries) == 0 {
+			continue
+		}
 		if _, twice := out[name]; twice {
 			return nil, fmt.Errorf("%s: it is there twice, as a value and as a key", name)
 		}
@@ -61,6 +67,9 @@ func valuesOf(own map[string]rawValue, lists map[string]map[string]rawValue) (ma
 			list = append(list, text)
 		}
 		out[name] = list
+	}
+	if len(out) == 0 {
+		return nil, fs.ErrNotExist
 	}
 	return out, nil
 }
@@ -80,14 +89,14 @@ func byNumber(a, b string) int {
 	return 0
 }
 
-func (r rawValue) value() (any, error) {
+func (r RegistryValue) value() (any, error) {
 	switch {
-	case r.kind == regNumber && len(r.data) == 4:
-		return int64(binary.LittleEndian.Uint32(r.data)), nil
-	case r.kind == regLarge && len(r.data) == 8:
-		return binary.LittleEndian.Uint64(r.data), nil
-	case r.kind == regText && len(r.data)%2 == 0:
-		texts := split(r.data)
+	case r.Kind == RegNumber && len(r.Data) == 4:
+		return int64(binary.LittleEndian.Uint32(r.Data)), nil
+	case r.Kind == regLarge && len(r.Data) == 8:
+		return binary.LittleEndian.Uint64(r.Data), nil
+	case r.Kind == RegText && len(r.Data)%2 == 0:
+		texts := split(r.Data)
 		if len(texts) > 1 {
 			return nil, errors.New("there is more behind its end")
 		}
@@ -95,14 +104,14 @@ func (r rawValue) value() (any, error) {
 			return "", nil
 		}
 		return texts[0], nil
-	case r.kind == regTexts && len(r.data)%2 == 0:
-		texts := split(r.data)
+	case r.Kind == RegTexts && len(r.Data)%2 == 0:
+		texts := split(r.Data)
 		if n := len(texts); n > 0 && texts[n-1] == "" { // the list's end
 			texts = texts[:n-1]
 		}
 		return texts, nil
 	}
-	return nil, fmt.Errorf("a value of type %d and %d bytes is none that is read: REG_DWORD, REG_SZ or REG_MULTI_SZ", r.kind, len(r.data))
+	return nil, fmt.Errorf("a value of type %d and %d bytes is none that is read: REG_DWORD, REG_SZ or REG_MULTI_SZ", r.Kind, len(r.Data))
 }
 
 // split cuts UTF-16 texts at their ends, of which the last may be missing.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 
 	"golang.org/x/sys/windows/registry"
@@ -14,7 +13,7 @@ import (
 // (SOFTWARE\Policies). Safe for concurrent use.
 type Registry struct{ Path string }
 
-// Values returns the key's values, and its subkeys as lists. Its error wraps fs.ErrNotExist where the key is missing or
+// Values returns what RegistryValues makes of the key. Its error wraps fs.ErrNotExist where the key is missing or
 // empty, as group policies leave it behind.
 func (r Registry) Values() (map[string]any, error) {
 	const how = registry.QUERY_VALUE | registry.ENUMERATE_SUB_KEYS | registry.WOW64_64KEY
@@ -34,7 +33,7 @@ func (r Registry) Values() (map[string]any, error) {
 	if len(names) > maxRegistryKeys {
 		return nil, fmt.Errorf("it has more than %d keys", maxRegistryKeys)
 	}
-	lists := map[string]map[string]rawValue{}
+	lists := map[string]map[string]RegistryValue{}
 	for _, name := range names {
 		sub, err := registry.OpenKey(k, name, how)
 		if err == nil {
@@ -45,15 +44,12 @@ func (r Registry) Values() (map[string]any, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	if len(own) == 0 && len(lists) == 0 {
-		return nil, fs.ErrNotExist
-	}
-	return valuesOf(own, lists)
+	return RegistryValues(own, lists)
 }
 
 // read returns the values of one key. The one without a name, which every key has and nobody means, is left out where it
 // is empty.
-func read(k registry.Key) (map[string]rawValue, error) {
+func read(k registry.Key) (map[string]RegistryValue, error) {
 	names, err := k.ReadValueNames(maxRegistryNames + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -61,7 +57,7 @@ func read(k registry.Key) (map[string]rawValue, error) {
 	if len(names) > maxRegistryNames {
 		return nil, fmt.Errorf("it has more than %d values", maxRegistryNames)
 	}
-	out := map[string]rawValue{}
+	out := map[string]RegistryValue{}
 	for _, name := range names {
 		buf := make([]byte, maxRegistryValue)
 		n, kind, err := k.GetValue(name, buf)
@@ -74,7 +70,7 @@ func read(k registry.Key) (map[string]rawValue, error) {
 		if name == "" && n <= 2 {
 			continue
 		}
-		out[name] = rawValue{kind, buf[:n]}
+		out[name] = RegistryValue{kind, buf[:n]}
 	}
 	return out, nil
 }
