@@ -31,6 +31,8 @@ PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dr
 PACKAGES += rpm minisign
 # Packages of Windows, and wine, under which they are installed.
 PACKAGES += msitools gcab nsis osslsigncode wine wine64
+# The role for Ansible.
+PACKAGES += ansible-core python3-apt
 # Packages of macOS: what reads them beside our own code.
 PACKAGES += python3
 # Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never
@@ -45,6 +47,7 @@ help:
 	@echo 'make gui       bin/adit-gui, the desktop app (cgo; a minute); make gui-windows bin/adit-gui.exe (a quarter of an hour at first)'
 	@echo 'make dist      dist/bin/: the programs without cgo for all six systems, as they are released (SYSTEMS=linux/amd64 for one)'
 	@echo 'make package   dist/packages/: every package (after make dist)'
+	@echo 'make mdm       dist/mdm/: templates for group policies, Intune, macOS, Jamf, Ansible (POLICY=FILE: with that policy)'
 	@echo 'make demo      a tunnel end to end: without root in user space, as root also with kernel devices'
 	@echo 'make test      unit tests, race detector, lab (as root; installs packages)'
 	@echo 'make check     formatting, vet, all systems build, every fuzz target for $(FUZZTIME)'
@@ -105,6 +108,12 @@ package-windows: dist
 	@[ -e $(BIN)/adit-gui.exe ] || echo 'package-windows: without the desktop app (make gui-windows first)'
 	$(GO) run ./installer/windows/build -version '$(VERSION)' -bin $(DIST)/bin $(patsubst %,-gui %,$(wildcard $(BIN)/adit-gui.exe)) \
 	  $(patsubst %,-text %,LICENSE $(wildcard $(DIST)/NOTICE)) $(if $(WINTUN),-wintun '$(WINTUN)') $(if $(SIGN),-sign '$(SIGN)') -out $(DIST)/packages
+
+# Templates for management tools, with an example of a policy; POLICY=FILE puts that one in its place. A package like the others.
+.PHONY: mdm
+package: mdm
+mdm:
+	$(GO) run ./installer/mdm/build -out $(DIST)/mdm $(if $(POLICY),-policy '$(POLICY)')
 
 # --- tests
 

@@ -88,7 +88,9 @@ var allowed = map[string][]string{
 	"installer/darwin":  {},
 	"installer/linux":   {},
 
-	"installer/manifest": {"installer/version"},
+	"installer/manifest":  {"installer/version"},
+	"installer/mdm":       {"client"},
+	"installer/mdm/build": {"installer/mdm"},
 
 	"installer/windows/build": {"installer/version", "gui/icon"},
 
