@@ -34,13 +34,13 @@ PACKAGES += msitools gcab nsis osslsigncode wine wine64
 # The role for Ansible.
 PACKAGES += ansible-core python3-apt
 # Packages of macOS: what reads them beside our own code.
-PACKAGES += python3
+PACKAGES += python3 cpio p7zip-full libarchive-tools
 # Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never
 # installed. They would take over this machine's names, and exclude each other.
 MANAGERS := systemd-resolved network-manager resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5
 TESTCACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
 
-.PHONY: help build gui gui-windows dist package package-windows demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
+.PHONY: help build gui gui-windows dist package package-windows package-darwin demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
 
 help:
 	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11 (no cgo; all static but the last)'
@@ -69,9 +69,12 @@ build:
 # font of emoji, which it would read three times at the start: they come from the system's, if it has one.
 # Debian: gcc pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libxkbcommon-dev
 GUI_TAGS := gui,migrated_fynedo,no_emoji
+ifneq ($(shell uname),Darwin) # which has no GL ES
+GLES := ,gles
+endif
 gui:
 	@mkdir -p $(BIN)
-	CGO_ENABLED=1 $(GO) build -tags $(GUI_TAGS),gles -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/adit-gui
+	CGO_ENABLED=1 $(GO) build -tags $(GUI_TAGS)$(GLES) -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/adit-gui
 
 # Not GL ES: Windows has none by itself. Debian: gcc-mingw-w64-x86-64
 gui-windows:
@@ -114,6 +117,19 @@ package-windows: dist
 package: mdm
 mdm:
 	$(GO) run ./installer/mdm/build -out $(DIST)/mdm $(if $(POLICY),-policy '$(POLICY)')
+
+# Packages of macOS, which every system can make. The app is among them where make gui has been run on a Mac; what has been done to
+# it and to the programs since (codesign) stays: docs/install/macos.md.
+APP := $(DIST)/Adit.app
+package: package-darwin
+package-darwin: export SOURCE_DATE_EPOCH := $(EPOCH)
+package-darwin: dist
+	$(GO) run ./installer/darwin/build pkg -version '$(VERSION)' -bin $(DIST)/bin $$([ ! -d $(APP) ] || echo -app $(APP)) -o $(DIST)/packages LICENSE $(wildcard $(DIST)/NOTICE)
+$(APP)/Contents/MacOS/adit-gui: $(BIN)/adit-gui
+	$(GO) run ./installer/darwin/build app -version '$(VERSION)' -o $(APP) $(BIN)/adit-gui
+ifeq ($(shell uname),Darwin)
+package-darwin: $(if $(wildcard $(BIN)/adit-gui),$(APP)/Contents/MacOS/adit-gui)
+endif
 
 # --- tests
 

@@ -94,6 +94,11 @@ var allowed = map[string][]string{
 
 	"installer/windows/build": {"installer/version", "gui/icon"},
 
+	"installer/darwin/xar":     {},
+	"installer/darwin/payload": {},
+	"installer/darwin/macho":   {},
+	"installer/darwin/build":   {"gui/icon", "installer/darwin", "installer/darwin/macho", "installer/darwin/payload", "installer/darwin/xar", "installer/version"},
+
 	"gui/i18n": {"client/api", "ovpn/profile"},
 	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 

@@ -197,3 +197,27 @@ func TestThreeDots(t *testing.T) {
 		}
 	}
 }
+
+// TestICNS: the parts follow each other to the end, and each is a picture of the size that its name says.
+func TestICNS(t *testing.T) {
+	b := ICNS()
+	if string(b[:4]) != "icns" || int(binary.BigEndian.Uint32(b[4:])) != len(b) {
+		t.Fatalf("%q begins an icon of %d bytes", b[:8], len(b))
+	}
+	want := map[string]int{"ic11": 32, "ic12": 64, "ic07": 128, "ic13": 256, "ic08": 256, "ic14": 512, "ic09": 512, "ic10": 1024}
+	for b = b[8:]; len(b) > 0; {
+		kind, size := string(b[:4]), int(binary.BigEndian.Uint32(b[4:]))
+		m, err := png.Decode(bytes.NewReader(b[8:size]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Bounds().Dx() != want[kind] || m.Bounds().Dy() != want[kind] {
+			t.Errorf("%s is %v", kind, m.Bounds())
+		}
+		delete(want, kind)
+		b = b[size:]
+	}
+	if len(want) != 0 {
+		t.Errorf("missing: %v", want)
+	}
+}

@@ -28,3 +28,26 @@ func LaunchDaemon(aditd string) []byte {
 	_ = xml.EscapeText(&path, []byte(aditd)) // a Builder takes everything
 	return []byte(strings.Replace(daemon, Programs+"/aditd", path.String(), 1))
 }
+
+var (
+	//go:embed scripts/postinstall
+	postinstall []byte
+	//go:embed scripts/postinstall-endpoint
+	postinstallEndpoint []byte
+	//go:embed scripts/link
+	link []byte
+	//go:embed scripts/uninstall
+	uninstall []byte
+)
+
+// Scripts are what the Installer runs for the package of the client, by name: postinstall, and what it calls. The caller
+// must not write into them.
+func Scripts() map[string][]byte { return map[string][]byte{"postinstall": postinstall, "link": link} }
+
+// EndpointScripts are those of the package of the endpoint.
+func EndpointScripts() map[string][]byte {
+	return map[string][]byte{"postinstall": postinstallEndpoint, "link": link}
+}
+
+// Uninstaller is the script that removes all that the packages have installed.
+func Uninstaller() []byte { return uninstall }

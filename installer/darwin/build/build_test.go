@@ -1,0 +1,347 @@
+package main
+
+import (
+	"bytes"
+	"debug/macho"
+	"encoding/binary"
+	"encoding/xml"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/installer/darwin"
+	"github.com/adit-vpn/adit/installer/darwin/xar"
+)
+
+// epoch is the time of all files in these tests, SOURCE_DATE_EPOCH.
+const epoch = "1763892000" // 2025-11-23 10:00 UTC
+
+// thin is a program without anything to run, for macOS 12.0 or later; the linker signs those of arm64.
+func thin(cpu macho.Cpu, name string, signed bool) []byte {
+	le := binary.LittleEndian
+	loads := []uint32{0x32, 24, 1, 12 << 16, 0, 0} // LC_BUILD_VERSION
+	count := uint32(1)
+	if signed {
+		loads = append(loads, 0x1d, 16, 0, 0) // LC_CODE_SIGNATURE
+		count++
+	}
+	var b []byte
+	for _, n := range slices.Concat([]uint32{macho.Magic64, uint32(cpu), 3, uint32(macho.TypeExec), count, uint32(4 * len(loads)), 0, 0}, loads) {
+		b = le.AppendUint32(b, n)
+	}
+	return append(b, name...)
+}
+
+// programs puts programs where make dist has them, and says where.
+func programs(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"adit", "aditd", "adit-pkcs11", "adit-endpoint"} {
+		write(t, filepath.Join(dir, "darwin-amd64", name), thin(macho.CpuAmd64, name, false))
+		write(t, filepath.Join(dir, "darwin-arm64", name), thin(macho.CpuArm64, name, true))
+	}
+	return dir
+}
+
+func write(t *testing.T, file string, b []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// need finds a program that reads what we write.
+func need(t *testing.T, name, debian string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("needs %s (Debian: %s)", name, debian)
+	}
+}
+
+// tool runs a program and returns what it says.
+func tool(t *testing.T, stdin []byte, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%q: %v: %s", args, err, out)
+	}
+	return string(out)
+}
+
+// made makes an app and all packages, in a directory of their own.
+func made(t *testing.T) string {
+	t.Helper()
+	out, license := t.TempDir(), filepath.Join(t.TempDir(), "LICENSE")
+	write(t, license, []byte("words\n"))
+	gui := filepath.Join(t.TempDir(), "adit-gui")
+	write(t, gui, thin(macho.CpuArm64, "adit-gui", true))
+	intel := gui + "-amd64"
+	write(t, intel, thin(macho.CpuAmd64, "adit-gui", false))
+	app := filepath.Join(out, "Adit.app")
+	if err := run([]string{"app", "-version", "1.2.3-rc.1", "-o", app, gui, intel}, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := run([]string{"pkg", "-version", "1.2.3-rc.1", "-bin", programs(t), "-app", app, "-o", out, license}, epoch, nil); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestPackages: what is made twice is the same, and holds what people install.
+func TestPackages(t *testing.T) {
+	first, second := made(t), made(t)
+	files, err := filepath.Glob(filepath.Join(first, "*.pkg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, filepath.Base(f))
+		if !bytes.Equal(read(t, f), read(t, filepath.Join(second, filepath.Base(f)))) {
+			t.Errorf("%s is another the second time", f)
+		}
+	}
+	if want := []string{"Adit-1.2.3-rc.1.pkg", "adit-cli-1.2.3-rc.1.pkg", "adit-endpoint-1.2.3-rc.1.pkg", "adit-gui-1.2.3-rc.1.pkg"}; !slices.Equal(names, want) {
+		t.Errorf("got %q, want %q", names, want)
+	}
+
+	var all, parts strings.Builder
+	if err := run([]string{"list", filepath.Join(first, names[0])}, "", &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{1, 3, 2} {
+		if err := run([]string{"list", filepath.Join(first, names[i])}, "", &parts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all.String() != parts.String() {
+		t.Errorf("the package of all has\n%s\nits parts\n%s", all.String(), parts.String())
+	}
+	for _, line := range []string{
+		"com.adit.cli 1.2.3, 10 files,", "com.adit.gui 1.2.3, 10 files,", "com.adit.endpoint 1.2.3, 4 files,",
+		"runs or uses postinstall\n",
+		"drwxrwxr-x 0/80         0 /Applications\n", "-rw-r--r-- 0/0         8 /Applications/Adit.app/Contents/PkgInfo\n",
+		"drwxr-xr-x 0/0         0 /Library/Adit\n", "-rw-r--r-- 0/0         6 /Library/Adit/LICENSE\n",
+		"-rwxr-xr-x 0/0     32844 /Library/Adit/adit\n", " /Library/Adit/aditd\n", " /Library/Adit/adit-pkcs11\n", " /Library/Adit/uninstall\n",
+		" /Library/LaunchDaemons/com.adit.aditd.plist\n", " /Library/Adit/adit-endpoint\n",
+	} {
+		if !strings.Contains(all.String(), line) {
+			t.Errorf("no %q in\n%s", line, all.String())
+		}
+	}
+}
+
+// TestOthersRead: 7-Zip takes the package apart, GNU cpio its archives, and all is as it should be.
+func TestOthersRead(t *testing.T) {
+	need(t, "7z", "p7zip-full")
+	need(t, "cpio", "cpio")
+	need(t, "bsdtar", "libarchive-tools")
+	dir, out := made(t), t.TempDir()
+	file := filepath.Join(dir, "Adit-1.2.3-rc.1.pkg")
+	tool(t, nil, "7z", "x", "-y", "-o"+out, file)
+
+	var d distribution
+	if err := xml.Unmarshal(read(t, filepath.Join(out, "Distribution")), &d); err != nil {
+		t.Fatal(err)
+	}
+	if d.Options.CPUs != "x86_64,arm64" || d.Volume.OS.Min != "12.0" || !d.Domains.System || d.Domains.Anywhere || d.Domains.Home {
+		t.Errorf("%+v", d)
+	}
+	var chosen []string
+	for i, c := range d.Choices {
+		if c.Ref.ID != c.ID || d.Outline[i].Choice != c.ID || c.Title == "" || c.Text == "" {
+			t.Errorf("%+v", c)
+		}
+		if c.Selected {
+			chosen = append(chosen, c.ID)
+		}
+	}
+	if want := []string{"com.adit.cli", "com.adit.gui"}; !slices.Equal(chosen, want) || d.Choices[0].Enabled || !d.Choices[1].Enabled {
+		t.Errorf("chosen at first is %q, want %q, the first for good", chosen, want)
+	}
+
+	client := filepath.Join(out, "adit-cli.pkg")
+	archive := []byte(tool(t, read(t, filepath.Join(client, "Payload")), "gzip", "-dc"))
+	listed := tool(t, archive, "cpio", "-itv", "--numeric-uid-gid", "--quiet")
+	for _, e := range strings.Split(strings.TrimSpace(listed), "\n") {
+		f := strings.Fields(e)
+		if f[2] != "0" || f[3] != "0" || f[7] != "2025" && !strings.HasPrefix(e, "d") && !strings.Contains(e, "Nov 23") {
+			t.Errorf("not root's, or of another time: %s", e)
+		}
+	}
+	unpacked := t.TempDir()
+	tool(t, archive, "bsdtar", "-x", "-f", "-", "-C", unpacked)
+	fat, err := macho.OpenFat(filepath.Join(unpacked, "Library/Adit/aditd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(fat.Arches) != 2 {
+		t.Errorf("%d processors", len(fat.Arches))
+	}
+	_ = fat.Close()
+	if got, want := read(t, filepath.Join(unpacked, darwin.Daemon)), darwin.LaunchDaemon("/Library/Adit/aditd"); !bytes.Equal(got, want) {
+		t.Errorf("the daemon is %s", got)
+	}
+
+	scripts := tool(t, read(t, filepath.Join(client, "Scripts")), "bsdtar", "-t", "-v", "--numeric-owner", "-f", "-")
+	for _, name := range []string{"postinstall", "link"} {
+		if !strings.Contains(scripts, " ./"+name+"\n") {
+			t.Errorf("no %s in\n%s", name, scripts)
+		}
+	}
+	if strings.Count(scripts, "-rwxr-xr-x") != 2 {
+		t.Errorf("scripts that cannot be run:\n%s", scripts)
+	}
+
+	var info packageInfo
+	if err := xml.Unmarshal(read(t, filepath.Join(client, "PackageInfo")), &info); err != nil {
+		t.Fatal(err)
+	}
+	if info.Overwrite || info.Moves || info.Identifier != "com.adit.cli" || info.Version != "1.2.3" || info.Auth != "root" || info.Location != "/" || info.Scripts.Postinstall.File != "./postinstall" {
+		t.Errorf("%+v", info)
+	}
+}
+
+// TestApp: an app has what macOS looks for, and nobody's type of files that it could not open.
+func TestApp(t *testing.T) {
+	app := filepath.Join(made(t), "Adit.app")
+	if info, err := os.Stat(filepath.Join(app, "Contents/MacOS/adit-gui")); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if !bytes.HasPrefix(read(t, filepath.Join(app, "Contents/Resources/adit.icns")), []byte("icns")) {
+		t.Error("no icon")
+	}
+	plist := read(t, filepath.Join(app, "Contents/Info.plist"))
+	need(t, "python3", "python3")
+	out := tool(t, plist, "python3", "-c", `import plistlib, sys
+d = plistlib.loads(sys.stdin.buffer.read())
+print(d['CFBundleExecutable'], d['CFBundleIdentifier'], d['CFBundleIconFile'], d['CFBundleVersion'], d['LSMinimumSystemVersion'], d['CFBundleLocalizations'], d['NSHighResolutionCapable'], 'CFBundleDocumentTypes' in d)`)
+	if want := "adit-gui com.adit.gui adit.icns 1.2.3 12.0 ['en', 'ja'] True False\n"; out != want {
+		t.Errorf("got  %swant %s", out, want)
+	}
+}
+
+// TestRefuses: what is missing or wrong is named, with what helps.
+func TestRefuses(t *testing.T) {
+	without := programs(t)
+	if err := os.Remove(filepath.Join(without, "darwin-arm64", "aditd")); err != nil {
+		t.Fatal(err)
+	}
+	unsigned := programs(t)
+	write(t, filepath.Join(unsigned, "darwin-arm64", "adit"), thin(macho.CpuArm64, "adit", false))
+	linux := programs(t)
+	write(t, filepath.Join(linux, "darwin-amd64", "adit"), []byte("\x7fELF and more"))
+	swapped := programs(t)
+	write(t, filepath.Join(swapped, "darwin-amd64", "adit"), thin(macho.CpuArm64, "adit", true))
+	empty, out := t.TempDir(), t.TempDir()
+	for _, c := range []struct {
+		args  []string
+		epoch string
+		usage bool
+		want  string
+	}{
+		{nil, epoch, true, "app, pkg or list is missing"},
+		{[]string{"frob"}, epoch, true, `"frob" is neither`},
+		{[]string{"pkg", "-version", "1.2", "-bin", empty, "-o", out}, epoch, true, `version "1.2"`},
+		{[]string{"pkg", "-bin", empty, "-o", out}, epoch, true, `version ""`},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", empty}, epoch, true, "-o is missing"},
+		{[]string{"pkg", "-version", "1.2.3", "-o", out}, epoch, true, "-bin is missing"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", empty, "-o", out}, "", true, "SOURCE_DATE_EPOCH"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", empty, "-o", out}, epoch, false, "adit is missing; make dist makes it"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", without, "-o", out}, epoch, false, "darwin-arm64/aditd is missing"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", unsigned, "-o", out}, epoch, false, "adit: its program for arm64 is not signed"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", linux, "-o", out}, epoch, false, "adit: no program of macOS"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", swapped, "-o", out}, epoch, false, "adit: two programs for arm64"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", programs(t), "-o", out, filepath.Join(empty, "NOTICE")}, epoch, false, "NOTICE"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", programs(t), "-app", empty, "-o", out}, epoch, false, "is no app"},
+		{[]string{"app", "-version", "1.2.3", "-o", filepath.Join(out, "a.app"), filepath.Join(empty, "adit-gui")}, "", false, "make gui makes it on a Mac"},
+		{[]string{"app", "-version", "1.2.3", "-o", out, "adit-gui"}, "", true, "-o NAME.app"},
+		{[]string{"list"}, "", true, "list takes one package"},
+		{[]string{"list", filepath.Join(linux, "darwin-amd64", "adit")}, "", false, "no xar archive"},
+	} {
+		err := run(c.args, c.epoch, &strings.Builder{})
+		if err == nil || !strings.Contains(err.Error(), c.want) || errors.As(err, new(wrongUsage)) != c.usage {
+			t.Errorf("%q: %v, want %q", c.args, err, c.want)
+		}
+	}
+	if left, err := os.ReadDir(out); err != nil || len(left) != 0 {
+		t.Errorf("%v, %v: packages were made", left, err)
+	}
+}
+
+// TestExamine: a package whose halves do not agree is found out.
+func TestExamine(t *testing.T) {
+	b := read(t, filepath.Join(made(t), "Adit-1.2.3-rc.1.pkg"))
+	files, err := xar.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := examine(b); err != nil {
+		t.Fatal(err)
+	}
+	replaced := func(name string, data []byte) []xar.File {
+		all := slices.Clone(files)
+		all[find(t, all, name)].Data = data
+		return all
+	}
+	text := func(name, from, to string) []xar.File {
+		old := string(files[find(t, files, name)].Data)
+		if !strings.Contains(old, from) {
+			t.Fatalf("no %q in %s", from, old)
+		}
+		return replaced(name, []byte(strings.Replace(old, from, to, 1)))
+	}
+	other := func(name, from string) []xar.File { return replaced(name, files[find(t, files, from)].Data) }
+	for name, all := range map[string][]xar.File{
+		"another's bill":      other("adit-cli.pkg/Bom", "adit-endpoint.pkg/Bom"),
+		"another's files":     other("adit-cli.pkg/Payload", "adit-endpoint.pkg/Payload"),
+		"no files":            replaced("adit-cli.pkg/Payload", nil),
+		"no bill":             replaced("adit-cli.pkg/Bom", nil),
+		"a wrong count":       text("adit-cli.pkg/PackageInfo", `numberOfFiles="10"`, `numberOfFiles="11"`),
+		"no such script":      text("adit-cli.pkg/PackageInfo", "./postinstall", "./preinstall"),
+		"no such package":     text("Distribution", "#adit-cli.pkg", "#adit.pkg"),
+		"of another version":  text("Distribution", `version="1.2.3" install`, `version="1.2.4" install`),
+		"one less than named": slices.DeleteFunc(slices.Clone(files), func(f xar.File) bool { return strings.HasPrefix(f.Name, "adit-gui.pkg") }),
+		"nothing":             files[:1],
+	} {
+		bad, err := xar.Write(all, time.Unix(0, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := examine(bad); err == nil {
+			t.Errorf("%s was not noticed", name)
+		}
+	}
+}
+
+func find(t *testing.T, files []xar.File, name string) int {
+	t.Helper()
+	i := slices.IndexFunc(files, func(f xar.File) bool { return f.Name == name })
+	if i < 0 {
+		t.Fatalf("no %s", name)
+	}
+	return i
+}
