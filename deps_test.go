@@ -78,6 +78,7 @@ var allowed = map[string][]string{
 	"client": {
 		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft", "platform/seal", "platform/sessions", "platform/portal",
 	},
+	"endpoint/cedar":     {},
 	"endpoint/ec2/query": {},
 	"endpoint/ec2":       {"endpoint", "endpoint/ec2/query", "endpoint/model"},
 	"endpoint/...": {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/endpoint/auth"
+	"github.com/adit-vpn/adit/endpoint/cedar"
 	"github.com/adit-vpn/adit/ovpn/wrap"
 	"github.com/adit-vpn/adit/saml/sp"
 )
@@ -33,6 +34,7 @@ func CheckConfig(file string, readFile func(string) ([]byte, error), now time.Ti
 		if err := c.c.checkHandler(); err != nil {
 			c.wrong("client_connect_handler.exec", c.c.Path(c.c.Handler.Exec), "cannot be started: %v", reasonOf(err))
 		}
+		c.policy()
 		for i, a := range p.c.Authentication {
 			path := "authentication[" + strconv.Itoa(i) + "]"
 			switch {
@@ -101,6 +103,19 @@ func (c *checking) valid(path, file, what string, cert *x509.Certificate) bool {
 		c.notes = append(c.notes, fmt.Sprintf("the %s %s expires on %s", what, name, cert.NotAfter.Format(time.DateOnly)))
 	}
 	return true
+}
+
+// policy reads an authorization policy that has a file of its own.
+func (c *checking) policy() {
+	const at = "authorization_policy.file"
+	if c.c.AuthorizationPolicy.File == "" {
+		return
+	}
+	if file, text, ok := c.load(at, c.c.AuthorizationPolicy.File, ""); ok {
+		if _, err := cedar.Parse(string(text)); err != nil {
+			c.wrong(at, file, "%v", err)
+		}
+	}
 }
 
 func (c *checking) serverCertificate() {

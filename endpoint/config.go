@@ -52,7 +52,10 @@ type Config struct {
 	Rules               []Rule
 	ConnectionLog       ConnectionLog
 	Handler             Handler
-	Banner              string // shown by clients at each new session; lines divided by \n; empty: none
+	AuthorizationPolicy AuthorizationPolicy
+	// DevicePosture are the device trust providers that exported profiles name, for AWS's client.
+	DevicePosture []TrustProvider
+	Banner        string // shown by clients at each new session; lines divided by \n; empty: none
 	// RouteEnforcement has clients see to it that the tunnel's routes win over all others of their machine.
 	RouteEnforcement bool
 	Metrics          netip.AddrPort // that answers Prometheus; invalid: none
@@ -68,6 +71,25 @@ type Handler struct {
 	Schema string // of handler.Schemas
 }
 
+// AuthorizationPolicy is a Cedar policy that decides on each connection. The zero value: none. At most one of File and Text is set.
+type AuthorizationPolicy struct {
+	File, Text string
+	Shadow     bool          // it is evaluated and logged, and denies nobody
+	Every      time.Duration // how often sessions are judged again
+}
+
+func (a AuthorizationPolicy) there() bool { return a.File != "" || a.Text != "" }
+
+// TrustProvider is a vendor that vouches for devices.
+type TrustProvider struct {
+	Type   string // of TrustProviders
+	Tenant string
+	KeyURL string // where its public key is; empty with jamf
+}
+
+// TrustProviders are the types that AWS knows ("DevicePostureOptions").
+func TrustProviders() []string { return []string{"crowdstrike", "jamf", "jumpcloud"} }
+
 // ConnectionLog is where the connection log goes. The zero value: nowhere. At most one of File, Stdout and CloudWatch is set.
 type ConnectionLog struct {
 	File       string
@@ -75,6 +97,8 @@ type ConnectionLog struct {
 	CloudWatch CloudWatch
 	MaxMB      int // of File, MiB: then it becomes File.1, and a new one begins
 	Keep       int // how many old ones stay
+	// PolicyContext adds to each entry what the authorization policy was shown.
+	PolicyContext bool
 }
 
 // CloudWatch is a place in CloudWatch Logs. The zero value: none.

@@ -144,6 +144,8 @@ func (p *parsing) root(n *yaml.Node) {
 		"authorization_rules":      p.set(func(n *yaml.Node, at string) { p.list(n, at, p.rule) }),
 		"connection_log":           p.set(p.connectionLog),
 		"client_connect_handler":   p.set(p.handler),
+		"authorization_policy":     p.set(p.authorizationPolicy),
+		"device_posture":           p.set(func(n *yaml.Node, at string) { p.list(n, at, p.trustProvider) }),
 		"banner":                   p.banner,
 		"client_route_enforcement": func(n *yaml.Node, at string) { p.boolean(n, at, &c.RouteEnforcement) },
 		"security_groups":          p.movedGroups,
@@ -204,11 +206,12 @@ func (p *parsing) connectionLog(n *yaml.Node, path string) {
 	l := &p.c.ConnectionLog
 	l.MaxMB, l.Keep = 64, 5
 	p.mapping(n, path, fields{
-		"file":       func(n *yaml.Node, at string) { p.text(n, at, &l.File) },
-		"stdout":     func(n *yaml.Node, at string) { p.boolean(n, at, &l.Stdout) },
-		"cloudwatch": p.cloudWatch,
-		"max_size":   func(n *yaml.Node, at string) { p.number(n, at, 1, 1<<20, &l.MaxMB) },
-		"keep":       func(n *yaml.Node, at string) { p.number(n, at, 0, 1000, &l.Keep) },
+		"file":                                 func(n *yaml.Node, at string) { p.text(n, at, &l.File) },
+		"stdout":                               func(n *yaml.Node, at string) { p.boolean(n, at, &l.Stdout) },
+		"cloudwatch":                           p.cloudWatch,
+		"max_size":                             func(n *yaml.Node, at string) { p.number(n, at, 1, 1<<20, &l.MaxMB) },
+		"keep":                                 func(n *yaml.Node, at string) { p.number(n, at, 0, 1000, &l.Keep) },
+		"include_authorization_policy_context": func(n *yaml.Node, at string) { p.boolean(n, at, &l.PolicyContext) },
 	})
 	places := 0
 	for _, named := range []bool{l.File != "", l.Stdout, l.CloudWatch != CloudWatch{}} {
@@ -368,6 +371,7 @@ func (p *parsing) check() {
 	if w := c.ConnectionLog.CloudWatch; w != (CloudWatch{}) && w.Group == "" && len(c.Listen) > 0 { // endpoints of the API name theirs
 		p.fail(p.at["connection_log"], "connection_log.cloudwatch", "needs log_group")
 	}
+	p.checkPolicy()
 	p.checkNetworks()
 	p.checkRoutes()
 	p.checkGroups()

@@ -28,31 +28,33 @@ const (
 )
 
 // logEntry is one line of the connection log: the keys of AWS Client VPN in its order ("Connection logging" in its
-// administrator guide). All values are strings.
+// administrator guide). All values but one are strings.
 type logEntry struct {
-	Type            string `json:"connection-log-type"` // connection-attempt or connection-reset
-	Attempt         string `json:"connection-attempt-status"`
-	Reset           string `json:"connection-reset-status"`
-	FailureReason   string `json:"connection-attempt-failure-reason"`
-	ID              string `json:"connection-id"`
-	Endpoint        string `json:"client-vpn-endpoint-id"`
-	Transport       string `json:"transport-protocol"`
-	Start           string `json:"connection-start-time"`
-	LastUpdate      string `json:"connection-last-update-time"`
-	ClientIP        string `json:"client-ip"` // inside
-	ClientIPv6      string `json:"client-ip-v6"`
-	CommonName      string `json:"common-name"`
-	DeviceType      string `json:"device-type"` // as the client says: linux, mac, win
-	DeviceIP        string `json:"device-ip"`   // outside
-	Port            string `json:"port"`        // outside
-	IngressBytes    string `json:"ingress-bytes"`
-	EgressBytes     string `json:"egress-bytes"`
-	IngressPackets  string `json:"ingress-packets"`
-	EgressPackets   string `json:"egress-packets"`
-	End             string `json:"connection-end-time"`
-	Username        string `json:"username"`
-	Posture         string `json:"posture-compliance-statuses"`
-	DurationSeconds string `json:"connection-duration-seconds"`
+	Type           string `json:"connection-log-type"` // connection-attempt or connection-reset
+	Attempt        string `json:"connection-attempt-status"`
+	Reset          string `json:"connection-reset-status"`
+	FailureReason  string `json:"connection-attempt-failure-reason"`
+	ID             string `json:"connection-id"`
+	Endpoint       string `json:"client-vpn-endpoint-id"`
+	Transport      string `json:"transport-protocol"`
+	Start          string `json:"connection-start-time"`
+	LastUpdate     string `json:"connection-last-update-time"`
+	ClientIP       string `json:"client-ip"` // inside
+	ClientIPv6     string `json:"client-ip-v6"`
+	CommonName     string `json:"common-name"`
+	DeviceType     string `json:"device-type"` // as the client says: linux, mac, win
+	DeviceIP       string `json:"device-ip"`   // outside
+	Port           string `json:"port"`        // outside
+	IngressBytes   string `json:"ingress-bytes"`
+	EgressBytes    string `json:"egress-bytes"`
+	IngressPackets string `json:"ingress-packets"`
+	EgressPackets  string `json:"egress-packets"`
+	End            string `json:"connection-end-time"`
+	Username       string `json:"username"`
+	Posture        string `json:"posture-compliance-statuses"`
+	// Evaluation is there where a policy has judged; of all keys it alone is no string.
+	Evaluation      *evaluation `json:"authorization-policy-evaluation,omitempty"`
+	DurationSeconds string      `json:"connection-duration-seconds"`
 }
 
 // connLog keeps entries. A log that is slow, or stands still, holds up no client: run writes them. Safe for concurrent use.
@@ -112,7 +114,7 @@ func (p *peer) entryOf(now time.Time, info map[string]string) logEntry {
 		Start: logTime(p.start), LastUpdate: logTime(now), ClientIP: notSet, ClientIPv6: notSet, CommonName: notSet,
 		DeviceType: orNA(info["IV_PLAT"]), DeviceIP: ipOrNA(from.Addr().Unmap()), Port: strconv.Itoa(int(from.Port())),
 		IngressBytes: "0", EgressBytes: "0", IngressPackets: "0", EgressPackets: "0",
-		End: notSet, Username: notSet, Posture: notSet, DurationSeconds: notSet,
+		End: notSet, Username: notSet, Posture: notSet, DurationSeconds: notSet, Evaluation: p.evaluation,
 	}
 	if p.login != challenge.AWSUser { // which nobody is called
 		e.Username = orNA(p.login)
@@ -232,7 +234,7 @@ func (l *connLog) add(e logEntry) {
 	enc := json.NewEncoder(&b) // which ends with a line break
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(e); err != nil {
-		panic(err) // a struct of strings
+		panic(err) // strings, and what package cedar takes
 	}
 	select {
 	case l.lines <- b.String():

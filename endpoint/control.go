@@ -55,9 +55,10 @@ type Connection struct {
 	Key       *ControlKey `json:"tls_crypt_v2,omitempty"`
 	Posture   string      `json:"posture_compliance_statuses,omitempty"` // of the connect handler, ", " between them
 	Since     time.Time   `json:"since"`
-	Ended     time.Time   `json:"ended,omitzero"`   // zero while it lasts
-	Reason    string      `json:"reason,omitempty"` // why it ended
-	RxBytes   uint64      `json:"rx_bytes"`         // from the client
+	Evaluated time.Time   `json:"authorization_policy_last_evaluated,omitzero"` // zero: there is no such policy
+	Ended     time.Time   `json:"ended,omitzero"`                               // zero while it lasts
+	Reason    string      `json:"reason,omitempty"`                             // why it ended
+	RxBytes   uint64      `json:"rx_bytes"`                                     // from the client
 	TxBytes   uint64      `json:"tx_bytes"`
 	RxPackets uint64      `json:"rx_packets"`
 	TxPackets uint64      `json:"tx_packets"`

@@ -29,6 +29,7 @@ type generation struct {
 	certificate auth.Method     // nil: none
 	sign        auth.Method     // of a user name and password; nil: none
 	connect     *handler.Config // the connect handler, asked after both; nil: none
+	policy      *policy         // the authorization policy, after that; nil: none
 	tokens      *auth.Tokens    // in place of the password; nil: none
 	lasting     AuthToken       // of tokens
 	attempts    *auth.Attempts  // of test users; goes on over reloads
@@ -67,6 +68,9 @@ func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error
 	}
 	if h, there := g.cfg.handler(); there {
 		g.connect = &h
+	}
+	if err := g.loadPolicy(l); err != nil {
+		return nil, err
 	}
 	if err := g.loadTLS(before, l); err != nil {
 		return nil, err
@@ -283,7 +287,7 @@ func (g *generation) replyFor(l lease, mtu int) push.Reply {
 // updated.
 func (g *generation) sameForClients(next *generation) (same, update bool) {
 	a, b := &g.cfg, &next.cfg
-	same = g.pool == next.pool && sameRoutes(a, b) && g.trust == next.trust && reflect.DeepEqual(a.Authentication, b.Authentication) && slices.Equal(a.Ciphers, b.Ciphers) && a.PRF == b.PRF && a.Legacy == b.Legacy &&
+	same = !next.policy.resets(g.policy) && g.pool == next.pool && sameRoutes(a, b) && g.trust == next.trust && reflect.DeepEqual(a.Authentication, b.Authentication) && slices.Equal(a.Ciphers, b.Ciphers) && a.PRF == b.PRF && a.Legacy == b.Legacy &&
 		a.Mssfix == b.Mssfix && reflect.DeepEqual(lasting(g.reply), lasting(next.reply))
 	return same, !reflect.DeepEqual(unsaid(g.reply), unsaid(next.reply))
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/endpoint/handler"
 	"github.com/adit-vpn/adit/ovpn"
 )
@@ -83,18 +84,22 @@ func (c *Config) checkHandler() error {
 	return nil
 }
 
+// question is what is known of a client, for the connect handler and the authorization policy.
+func (p *peer) question(who auth.Identity, info map[string]string) handler.Request {
+	return handler.Request{
+		ConnectionID: p.name, EndpointID: p.server.connLog.endpoint, CommonName: who.CommonName, Username: who.Username, Groups: who.Groups,
+		Platform: info["IV_PLAT"], PlatformVersion: info["IV_PLAT_VER"], PublicIP: p.from().Addr().Unmap().String(),
+		ClientVersion: info["IV_VER"], AWSVersion: cmp.Or(info["IV_GUI_VER"], notSet),
+	}
+}
+
 // askHandler has the connect handler judge a client that proved who it is. It does not wait.
 func (p *peer) askHandler(h handler.Config, j *judging) {
 	ctx, cancel := context.WithCancel(p.ctx)
 	j.cancel = cancel
 	p.judging = j
 	p.server.peers.settled(p)
-	info, who := j.asked.PeerInfo, j.proved
-	question := handler.Request{
-		ConnectionID: p.name, EndpointID: p.server.connLog.endpoint, CommonName: who.CommonName, Username: who.Username, Groups: who.Groups,
-		Platform: info["IV_PLAT"], PlatformVersion: info["IV_PLAT_VER"], PublicIP: p.from().Addr().Unmap().String(),
-		ClientVersion: info["IV_VER"], AWSVersion: cmp.Or(info["IV_GUI_VER"], notSet),
-	}
+	question := p.question(j.proved, j.asked.PeerInfo)
 	answer := func(a handler.Answer, err error) {
 		select {
 		case p.do <- func(now time.Time, s *ovpn.Session) error { return p.handled(now, s, j, a, err) }:

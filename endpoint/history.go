@@ -94,6 +94,9 @@ func (p *peer) connection() (c Connection, ok bool) {
 		Subnet: st.lease.association, Since: st.since.UTC().Truncate(time.Second),
 		Format: p.data.Format(), Key: st.key, Posture: st.posture, RxBytes: n.RxBytes, TxBytes: n.TxBytes, RxPackets: n.RxPackets, TxPackets: n.TxPackets,
 	}
+	if at := p.evaluated.Load(); at != 0 {
+		c.Evaluated = time.Unix(at, 0).UTC()
+	}
 	if p.terminating.Load() {
 		c.Status = StatusTerminating
 	}

@@ -71,15 +71,20 @@ type peer struct {
 	packets   atomic.Int32 // outside, that TCP inside is fitted to, bytes; 0: as the configuration says
 	discovery discovery    // of that
 
-	judging *judging    // the sign-in that is being checked; nil: none
-	login   string      // the user name as it was typed
-	token   push.Secret // that the client has; empty: none
-	given   push.Secret // the one in its push reply
+	judging *judging          // the sign-in that is being checked; nil: none
+	info    map[string]string // what the client said of itself
+	login   string            // the user name as it was typed
+	token   push.Secret       // that the client has; empty: none
+	given   push.Secret       // the one in its push reply
 
 	adopting  sync.Mutex // guards changes of gen, and what follows
 	pushed    bool
 	updatable bool
 	expiry    *time.Timer // ends the session's time; nil: not yet
+	again     *time.Timer // has the authorization policy judge the session again; nil: nobody does
+
+	evaluation *evaluation  // the policy's latest; nil: none
+	evaluated  atomic.Int64 // when that was, Unix seconds; 0: never
 
 	status      atomic.Pointer[status]
 	terminating atomic.Bool // by the administrator
@@ -340,6 +345,7 @@ func (p *peer) settle() (*generation, bool) {
 	p.pushed = true
 	p.server.peers.publish(p)
 	p.limit(&g.cfg)
+	p.watch(g.policy)
 	return g, true
 }
 
@@ -377,12 +383,15 @@ func (p *peer) follow(next *generation) (update, ok bool) {
 	if !ok || update && !(p.updatable && next.cfg.PushUpdate) {
 		return false, false
 	}
-	p.gen.Store(next)
+	before := p.gen.Swap(next)
 	if st != nil {
 		p.access.Store(next.access.of(st.lease.association, st.identity.Groups))
 	}
 	if p.pushed {
 		p.limit(&next.cfg)
+		if !next.policy.same(before.policy) {
+			p.watch(next.policy)
+		}
 	}
 	return update, true
 }

@@ -184,6 +184,9 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 		p.askHandler(*g.connect, j)
 		return nil
 	}
+	if ok, err := p.permitted(now, s, j); !ok {
+		return err
+	}
 	signedIn, err := p.giveToken(now, j)
 	if err != nil {
 		p.ended = "denied: " + err.Error()
@@ -200,7 +203,7 @@ func (p *peer) admit(now time.Time, s *ovpn.Session, j *judging) error {
 	}
 	p.lease = lease
 	p.holds.Store(true)
-	p.mtu = ivMTU(ev.PeerInfo)
+	p.mtu, p.info = ivMTU(ev.PeerInfo), ev.PeerInfo
 	p.access.Store(g.access.of(lease.association, who.Groups))
 	p.status.Store(&status{identity: who, digest: j.by.digest(who), session: auth.SessionOf(p.token), signedIn: signedIn, since: now, lease: lease, machine: machineOf(ev.PeerInfo), platform: ev.PeerInfo["IV_PLAT"], posture: j.posture, key: controlKey(s)})
 	if old := p.server.peers.established(p); old != nil {
@@ -293,6 +296,7 @@ func (p *peer) unlimit() {
 	if p.expiry != nil {
 		p.expiry.Stop()
 	}
+	p.watch(nil)
 }
 
 // expire ends a session whose time is over: its client stays away until somebody connects it

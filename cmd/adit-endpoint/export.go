@@ -111,6 +111,9 @@ func profileText(cfg *endpoint.Config, dir, name string) ([]byte, error) {
 	}
 	mutual, directory, federated := cfg.Methods()
 	e.UserPass, e.Federate = directory != nil, federated != nil
+	for _, t := range cfg.DevicePosture {
+		e.DevicePosture = append(e.DevicePosture, t.Type)
+	}
 	code, err := cfg.AsksForCode(endpoint.Leaves{ReadFile: os.ReadFile, Now: time.Now})
 	if err != nil {
 		return nil, err

@@ -26,6 +26,10 @@ type Model interface {
 	DeleteRoute(ctx context.Context, call model.Call, endpoint, destination, target string) (model.Status, error)
 	Routes(endpoint string) ([]model.Route, error)
 
+	ModifyPolicy(ctx context.Context, call model.Call, endpoint string, c model.PolicyChange) (model.Status, error)
+	DeletePolicy(ctx context.Context, call model.Call, endpoint string) (model.Status, error)
+	Policy(endpoint string) (model.Policy, error)
+
 	Connections(endpoint string) ([]endpoint.Connection, error)
 	Terminate(ctx context.Context, call model.Call, endpoint, connection, user string) ([]model.Terminated, error)
 	Export(endpoint string) (string, error)
@@ -68,9 +72,9 @@ func operations() map[string]operation {
 		"AcceptTransitGatewayClientVpnAttachment":        changes(transitGateway),
 		"RejectTransitGatewayClientVpnAttachment":        changes(transitGateway),
 		"DeleteTransitGatewayClientVpnAttachment":        changes(transitGateway),
-		"ModifyClientVpnEndpointAuthorizationPolicy":     changes(authorizationPolicy),
-		"GetClientVpnEndpointAuthorizationPolicy":        reads(authorizationPolicy),
-		"DeleteClientVpnEndpointAuthorizationPolicy":     changes(authorizationPolicy),
+		"ModifyClientVpnEndpointAuthorizationPolicy":     changes(modifyPolicy),
+		"GetClientVpnEndpointAuthorizationPolicy":        reads(getPolicy),
+		"DeleteClientVpnEndpointAuthorizationPolicy":     changes(deletePolicy),
 
 		"CreateTags":                changes(createTags),
 		"DeleteTags":                changes(deleteTags),
@@ -120,14 +124,4 @@ func transitGateway(_ *call, in struct {
 	ID string `query:"TransitGatewayAttachmentId,required"`
 }) (*done, error) {
 	return nil, &model.Error{Code: "InvalidTransitGatewayAttachmentID.NotFound", Message: "Transit Gateway Attachment " + quoted(in.ID) + " was deleted or does not exist."}
-}
-
-func authorizationPolicy(_ *call, _ struct {
-	inEndpoint
-	inToken
-	Policy      string `query:"PolicyDocument"`
-	Description string `query:"Description"`
-	Shadow      string `query:"ShadowMode"`
-}) (*done, error) {
-	return nil, &model.Error{Code: model.CodeUnsupported, Message: "Authorization policies (Cedar) are not supported here: use authorization rules, or a client connect handler."}
 }

@@ -42,6 +42,9 @@ func describeConnections(c *call, in inList) (*connectionsAnswer, error) {
 		if item.CommonName == "" { // without a certificate it is the name of the person (ClientVpnConnection in AWS's reference)
 			item.CommonName = conn.Username
 		}
+		if !conn.Evaluated.IsZero() {
+			item.Evaluated = moment(conn.Evaluated)
+		}
 		if conn.Posture != "" {
 			item.Posture.Items = strings.Split(conn.Posture, ", ")
 		}

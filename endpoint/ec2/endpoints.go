@@ -3,6 +3,7 @@ package ec2
 import (
 	"slices"
 
+	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/model"
 )
 
@@ -63,10 +64,15 @@ func (in *inSettings) changes() model.Changes {
 	c := model.Changes{
 		Description: in.Description, ServerCertificate: in.ServerCertificate, Port: in.Port, SplitTunnel: in.SplitTunnel, VPC: in.VPC,
 		Portal: in.Portal, SessionHours: in.SessionHours, DisconnectOnTimeout: in.Disconnect,
-		DevicePosture: in.Posture != nil && (in.Posture.Enabled || len(in.Posture.Providers) > 0),
+	}
+	if in.Posture != nil {
+		c.Posture = &model.Posture{Enabled: in.Posture.Enabled}
+		for _, t := range in.Posture.Providers {
+			c.Posture.Providers = append(c.Posture.Providers, endpoint.TrustProvider(t))
+		}
 	}
 	if in.Log != nil {
-		c.ConnectionLog = &model.ConnectionLog{Enabled: in.Log.Enabled, Group: in.Log.Group, Stream: in.Log.Stream}
+		c.ConnectionLog = &model.ConnectionLog{Enabled: in.Log.Enabled, Group: in.Log.Group, Stream: in.Log.Stream, PolicyContext: in.Log.Policy}
 	}
 	if in.SecurityGroups != nil {
 		c.SecurityGroups = &in.SecurityGroups

@@ -43,6 +43,10 @@ func (f *fake) DeleteEndpoint(_ context.Context, call model.Call, id string) (mo
 	return model.Status{Code: model.Deleting}, f.err
 }
 
+func (f *fake) Policy(id string) (model.Policy, error) {
+	return model.Policy{}, &model.Error{Code: model.CodeEndpointNotFound, Message: id}
+}
+
 func (f *fake) Endpoints() []model.Endpoint { return f.endpoints }
 
 func newServer(f *fake, keys map[string]string, hosts ...string) *Server {
@@ -312,7 +316,7 @@ func TestAnswers(t *testing.T) {
 		{"an empty list", "Action=DescribeClientVpnEndpoints&Version=2016-11-15", 200, "<clientVpnEndpoint></clientVpnEndpoint>"},
 		{"an id that is not", "Action=DescribeClientVpnEndpoints&Version=2016-11-15&ClientVpnEndpointId.1=x", 400, "<Code>InvalidClientVpnEndpointId.NotFound</Code>"},
 		{"transit gateways", "Action=DeleteTransitGatewayClientVpnAttachment&Version=2016-11-15&TransitGatewayAttachmentId=tgw-attach-1", 400, "<Code>InvalidTransitGatewayAttachmentID.NotFound</Code>"},
-		{"policies", "Action=GetClientVpnEndpointAuthorizationPolicy&Version=2016-11-15&ClientVpnEndpointId=x", 400, "<Code>UnsupportedOperation</Code>"},
+		{"policies", "Action=GetClientVpnEndpointAuthorizationPolicy&Version=2016-11-15&ClientVpnEndpointId=x", 400, "<Code>InvalidClientVpnEndpointId.NotFound</Code>"},
 	} {
 		code, body := do(newServer(&fake{}, nil), request(c.body))
 		if code != c.code || !strings.Contains(body, c.says) || !strings.HasPrefix(body, "<?xml") {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/model"
 )
 
@@ -75,6 +76,7 @@ type endpointItem struct {
 	Disconnect        bool                `xml:"disconnectOnSessionTimeout"`
 	EndpointIPType    string              `xml:"endpointIpAddressType"`
 	TrafficIPType     string              `xml:"trafficIpAddressType"`
+	Posture           postureOptions      `xml:"devicePostureOptions"`
 }
 
 type targetOf struct {
@@ -107,6 +109,7 @@ type connectionLog struct {
 	Enabled bool   `xml:"Enabled"`
 	Group   string `xml:"CloudwatchLogGroup,omitempty"`
 	Stream  string `xml:"CloudwatchLogStream,omitempty"`
+	Policy  bool   `xml:"IncludeAuthorizationPolicyContext"`
 }
 
 type connectOptions struct {
@@ -120,6 +123,18 @@ type bannerOptions struct {
 	Text    string `xml:"bannerText,omitempty"`
 }
 
+type postureOptions struct {
+	Providers set[trustProvider] `xml:"trustProviderSet"`
+}
+
+type trustProvider struct {
+	Type   string `xml:"trustProviderType"`
+	Tenant string `xml:"tenantId"`
+	KeyURL string `xml:"publicSigningKeyUrl,omitempty"`
+}
+
+func trustProviderOf(t endpoint.TrustProvider) trustProvider { return trustProvider(t) }
+
 type enforcement struct {
 	Enforced bool `xml:"enforced"`
 }
@@ -130,10 +145,10 @@ func endpointOf(e model.Endpoint) endpointItem {
 		DNSServers: setOf(e.DNSServers, netip.Addr.String), SplitTunnel: e.SplitTunnel, Protocol: "openvpn", Transport: e.Transport, Port: e.Port,
 		Networks:          setOf(e.Subnets, func(id string) targetOf { return targetOf{id, "vpc"} }),
 		ServerCertificate: e.ServerCertificate, Authentication: setOf(e.Authentication, authenticationOf),
-		Log: connectionLog(e.ConnectionLog), Tags: setOf(e.Tags, tagOf), SecurityGroups: setOf(e.SecurityGroups, same), VPC: e.VPC, Portal: e.PortalURL,
+		Log: connectionLog{e.ConnectionLog.Enabled, e.ConnectionLog.Group, e.ConnectionLog.Stream, e.ConnectionLog.PolicyContext}, Tags: setOf(e.Tags, tagOf), SecurityGroups: setOf(e.SecurityGroups, same), VPC: e.VPC, Portal: e.PortalURL,
 		Handler:      connectOptions{Enabled: e.Handler.Enabled, Function: e.Handler.Function},
 		SessionHours: e.SessionHours, Banner: bannerOptions(e.Banner), Enforcement: enforcement{e.RouteEnforcement}, Disconnect: e.DisconnectOnTimeout,
-		EndpointIPType: e.EndpointIPType, TrafficIPType: e.TrafficIPType,
+		EndpointIPType: e.EndpointIPType, TrafficIPType: e.TrafficIPType, Posture: postureOptions{setOf(e.Posture, trustProviderOf)},
 	}
 	if e.ClientCIDR.IsValid() {
 		item.ClientCIDR = e.ClientCIDR.String()
@@ -219,6 +234,7 @@ type connectionItem struct {
 	Status      status      `xml:"status"`
 	Ended       string      `xml:"connectionEndTime"`
 	Posture     set[string] `xml:"postureComplianceStatusSet"`
+	Evaluated   string      `xml:"authorizationPolicyLastEvaluatedTime,omitempty"`
 }
 
 // moment is a time as DescribeClientVpnConnections writes it; one that has not come is a dash.

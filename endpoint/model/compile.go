@@ -64,6 +64,10 @@ func (m *Model) compile(d *Declared, r *record) (endpoint.Config, error) {
 		}
 		c.Handler = h
 	}
+	c.AuthorizationPolicy, c.DevicePosture = endpoint.AuthorizationPolicy{}, s.Posture
+	if p := r.inForce(); p != nil {
+		c.AuthorizationPolicy = endpoint.AuthorizationPolicy{Text: p.Document, Shadow: p.Shadow, Every: endpoint.PolicyEvery}
+	}
 	cert, ok := d.certificate(s.ServerCertificate)
 	if !ok || cert.Key == "" {
 		return c, notDeclared(d, "server certificate", s.ServerCertificate, "certificates")
@@ -118,6 +122,9 @@ func connectionLog(file endpoint.ConnectionLog, of ConnectionLog, dir string) en
 	switch {
 	case !of.Enabled:
 		return endpoint.ConnectionLog{}
+	}
+	file.PolicyContext = of.PolicyContext
+	switch {
 	case file.Stdout:
 		return file
 	case file.CloudWatch != endpoint.CloudWatch{}:
@@ -348,9 +355,10 @@ func (d *Declared) inFile(m *Model) Endpoint {
 			ServerCertificate: d.certificateARN(c.ServerCertificate.Cert, filepath.Join("issued", endpoint.ServerName+".crt")), DNSServers: c.DNSServers, Port: int(c.Listen[0].Port()),
 			SessionHours: int(c.SessionTimeout / time.Hour), DisconnectOnTimeout: c.DisconnectOnTimeout,
 			EndpointIPType: "ipv4", TrafficIPType: "ipv4",
-			ConnectionLog: ConnectionLog{Enabled: c.ConnectionLog != endpoint.ConnectionLog{}, Group: c.ConnectionLog.CloudWatch.Group, Stream: c.ConnectionLog.CloudWatch.Stream},
+			ConnectionLog: ConnectionLog{Enabled: c.ConnectionLog != endpoint.ConnectionLog{}, Group: c.ConnectionLog.CloudWatch.Group, Stream: c.ConnectionLog.CloudWatch.Stream, PolicyContext: c.ConnectionLog.PolicyContext},
 			Handler:       ConnectHandler{Enabled: c.Handler != endpoint.Handler{}},
 			Banner:        Banner{c.Banner != "", c.Banner}, RouteEnforcement: c.RouteEnforcement,
+			Posture: c.DevicePosture,
 		}}
 	if c.ClientCIDR6.IsValid() {
 		e.TrafficIPType = dualStack

@@ -21,6 +21,7 @@ const (
 	maxTerminate      = 5
 	maxBanner         = 1400 // characters
 	maxDescription    = 255
+	maxProviders      = 3 // of device posture: there is one of each kind
 	maxTags           = 50
 	maxGroupID        = 255
 	minSubnetBits     = 27
@@ -199,8 +200,11 @@ func (m *Model) DeleteEndpoint(ctx context.Context, call Call, id string) (Statu
 // change checks changes and makes them.
 func (m *Model) change(d *draft, r *record, c Changes) error {
 	s := &r.Settings
-	if c.DevicePosture {
-		return errorf(CodeUnsupported, "Device posture and authorization policies are not supported here: leave DevicePostureOptions out")
+	if p := c.Posture; p != nil {
+		if err := p.check(); err != nil {
+			return err
+		}
+		s.Posture = slices.Clone(p.Providers)
 	}
 	if c.Description != nil {
 		if utf8.RuneCountInString(*c.Description) > maxDescription {

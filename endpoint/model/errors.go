@@ -41,6 +41,7 @@ const (
 	CodeUserNotFound       = "InvalidClientVpnConnection.UserNotFound"
 	CodeTerminateLimit     = "ClientVpnTerminateConnectionsLimitExceeded"
 	CodeCRLLimit           = "ClientVpnCertificateRevocationListLimitExceeded"
+	CodePolicyNotFound     = "InvalidClientVpnEndpointAuthorizationPolicy.NotFound"
 	CodeVPCNotFound        = "InvalidVpcID.NotFound"
 	CodeGroupNotFound      = "InvalidGroup.NotFound"
 	CodeGroupLimit         = "SecurityGroupsPerInterfaceLimitExceeded"

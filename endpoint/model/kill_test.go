@@ -91,8 +91,17 @@ func script(list string) []step {
 			return m.ModifyEndpoint(ctx, Call{}, id(m, "a"), Changes{SplitTunnel: ptr(true), DNSServers: ptr([]string{"10.1.0.2"}), Port: ptr(1194)})
 		},
 		func(m *Model, _ int) error { return m.ImportCRL(ctx, Call{}, id(m, "a"), list) },
+		func(m *Model, cycle int) error {
+			_, err := m.ModifyPolicy(ctx, Call{ClientToken: fmt.Sprint("policy", cycle)}, id(m, "a"), PolicyChange{Document: ptr(permitAll), Description: ptr("all")})
+			return err
+		},
+		func(m *Model, _ int) error {
+			_, err := m.ModifyPolicy(ctx, Call{}, id(m, "a"), PolicyChange{Shadow: ptr("enabled")})
+			return err
+		},
 		associate("b", "subnet-0b1"),
 		authorize("b", Ingress{CIDR: "10.2.0.0/16", All: true}),
+		func(m *Model, _ int) error { _, err := m.DeletePolicy(ctx, Call{}, id(m, "a")); return err },
 		func(m *Model, _ int) error {
 			_, err := m.RevokeIngress(ctx, Call{}, id(m, "a"), Ingress{CIDR: "10.1.0.0/24", Group: "dev"})
 			return err
@@ -127,8 +136,10 @@ func dump(m *Model, f *fleet, dir string) string {
 		}
 		list, _, err := m.CRL(e.ID)
 		fmt.Fprintf(&b, "  list %d %v\n", len(list), err)
+		policy, _ := m.Policy(e.ID)
+		fmt.Fprintf(&b, "  policy %q %q %v %s\n", policy.Document, policy.Description, policy.Shadow, policy.Status.Code)
 		cfg, runs := f.running[e.ID]
-		fmt.Fprintf(&b, "  runs %v: %d %d %d %v\n", runs, len(cfg.Associations), len(cfg.Rules), len(cfg.Routes), cfg.SplitTunnel)
+		fmt.Fprintf(&b, "  runs %v: %d %d %d %v %+v\n", runs, len(cfg.Associations), len(cfg.Rules), len(cfg.Routes), cfg.SplitTunnel, cfg.AuthorizationPolicy)
 		if mutual, _, _ := cfg.Methods(); mutual != nil && mutual.CRL != "" {
 			text, err := os.ReadFile(mutual.CRL)
 			fmt.Fprintf(&b, "  list in force %v %v\n", string(text) == list, err)

@@ -327,7 +327,16 @@ func TestCreateRefused(t *testing.T) {
 		{"IPv6 outside without an address for it", func(n *NewEndpoint) { n.EndpointIPType = ptr("ipv6") }, CodeNotPermitted},
 		{"IPv6 alone inside", func(n *NewEndpoint) { n.TrafficIPType = ptr("ipv6") }, CodeUnsupported},
 		{"transit gateway", func(n *NewEndpoint) { n.TransitGateway = true }, CodeUnsupported},
-		{"device posture", func(n *NewEndpoint) { n.DevicePosture = true }, CodeUnsupported},
+		{"device posture without a provider", func(n *NewEndpoint) { n.Posture = &Posture{Enabled: true} }, CodeBadCombination},
+		{"a provider without device posture", func(n *NewEndpoint) {
+			n.Posture = &Posture{Providers: []endpoint.TrustProvider{{Type: "jamf", Tenant: "a"}}}
+		}, CodeBadCombination},
+		{"a provider that is none", func(n *NewEndpoint) {
+			n.Posture = &Posture{true, []endpoint.TrustProvider{{Type: "intune", Tenant: "a"}}}
+		}, CodeBadValue},
+		{"a provider twice", func(n *NewEndpoint) {
+			n.Posture = &Posture{true, []endpoint.TrustProvider{{Type: "jamf", Tenant: "a"}, {Type: "jamf", Tenant: "b"}}}
+		}, CodeBadValue},
 		{"long description", func(n *NewEndpoint) { n.Description = ptr(strings.Repeat("x", 256)) }, CodeBadValue},
 		{"reserved tag", func(n *NewEndpoint) { n.Tags = []Tag{{"aws:x", ""}} }, CodeBadValue},
 		{"tag without key", func(n *NewEndpoint) { n.Tags = []Tag{{"", "x"}} }, CodeBadValue},

@@ -21,6 +21,22 @@ type record struct {
 	Rules        []rule
 	Routes       []route // that people added
 	CRL          string  // sum of the revocation list; empty: none
+	Policy       *policy `json:",omitempty"` // authorization policy; nil: none
+}
+
+// policy is an authorization policy. Nobody changes one that is in a record.
+type policy struct {
+	Document, Description     string
+	Shadow                    bool
+	Created, Updated, Deleted time.Time
+}
+
+// inForce is the authorization policy that is not going; nil: none.
+func (r *record) inForce() *policy {
+	if r.Policy == nil || !r.Policy.Deleted.IsZero() {
+		return nil
+	}
+	return r.Policy
 }
 
 // association, rule and route are what was made when; Deleted says that it goes.
@@ -69,6 +85,7 @@ func (r *record) clone() *record {
 	c := *r
 	c.Settings.Authentication = slices.Clone(r.Settings.Authentication)
 	c.Settings.DNSServers = slices.Clone(r.Settings.DNSServers)
+	c.Settings.Posture = slices.Clone(r.Settings.Posture)
 	c.Settings.SecurityGroups = slices.Clone(r.Settings.SecurityGroups)
 	c.Listen, c.Tags = slices.Clone(r.Listen), slices.Clone(r.Tags)
 	c.Associations, c.Rules, c.Routes = slices.Clone(r.Associations), slices.Clone(r.Rules), slices.Clone(r.Routes)
@@ -81,6 +98,9 @@ func (r *record) sweep(now time.Time, delay time.Duration) {
 	r.Associations = slices.DeleteFunc(r.Associations, func(a association) bool { return over(a.Deleted) })
 	r.Rules = slices.DeleteFunc(r.Rules, func(x rule) bool { return over(x.Deleted) })
 	r.Routes = slices.DeleteFunc(r.Routes, func(x route) bool { return over(x.Deleted) })
+	if r.Policy != nil && over(r.Policy.Deleted) {
+		r.Policy = nil
+	}
 }
 
 // runs says whether clients may come: there is an association, and the endpoint is not being deleted.

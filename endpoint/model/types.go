@@ -33,6 +33,7 @@ const (
 	Revoking    = "revoking"
 
 	Creating = "creating"
+	Updating = "updating" // authorization policy
 )
 
 // The types of authentication.
@@ -56,6 +57,8 @@ type Authentication struct {
 type ConnectionLog struct {
 	Enabled       bool
 	Group, Stream string // of CloudWatch Logs
+	// PolicyContext adds to each entry what the authorization policy was shown.
+	PolicyContext bool `json:",omitempty"`
 }
 
 // ConnectHandler is the client connect handler of an endpoint.
@@ -94,6 +97,8 @@ type Settings struct {
 	RouteEnforcement    bool
 	EndpointIPType      string // "ipv4", "ipv6" or "dual-stack": outside
 	TrafficIPType       string // inside
+	// Posture are the device trust providers; none: device posture is off.
+	Posture []endpoint.TrustProvider `json:",omitempty"`
 }
 
 // Endpoint is one Client VPN endpoint.
@@ -141,7 +146,28 @@ type Changes struct {
 	DisconnectOnTimeout *bool
 	Banner              *Banner
 	RouteEnforcement    *bool
-	DevicePosture       bool // it was asked for; there is none here
+	Posture             *Posture
+}
+
+// Posture turns device posture on with some providers, or off.
+type Posture struct {
+	Enabled   bool
+	Providers []endpoint.TrustProvider
+}
+
+// Policy is the authorization policy of an endpoint.
+type Policy struct {
+	Endpoint    string
+	Document    string // Cedar
+	Description string
+	Shadow      bool // it denies nobody
+	Status      Status
+}
+
+// PolicyChange is what ModifyPolicy takes; nil: stays, or AWS's default.
+type PolicyChange struct {
+	Document, Description *string
+	Shadow                *string // "enabled" or "disabled"
 }
 
 // Association is a target network of an endpoint.

@@ -90,10 +90,11 @@ var remarks = map[profile.Code]Key{
 
 	"udp_left_out": {"servers over UDP are left out: an HTTP proxy cannot carry it", "HTTPプロキシはUDPを通せないため、UDPのサーバーは使いません。"},
 
+	"device_posture": {"only AWS's own client sends what the provider says of the device: an endpoint whose policy needs that refuses this one", "デバイスの状態を送るのはAWSのクライアントだけです。それを求めるポリシーのあるエンドポイントには接続を断られます。"},
+
 	// What is not supported.
 	"system_store":        {"not supported yet: keys in the system's store", "システムの証明書ストアの鍵にはまだ対応していません。"},
 	"token_hidden":        {"not supported yet: certificates that a token hides until the PIN is given, and ids from a management interface", "PINを入力するまで見えないトークンの証明書と、管理インターフェースからのIDには、まだ対応していません。"},
-	"device_posture":      {"not supported yet: device posture", "デバイスの状態の検査にはまだ対応していません。"},
 	"dev_null":            {"not supported yet: dev null", "dev nullにはまだ対応していません。"},
 	"tap":                 {"not supported yet: TAP devices (Ethernet frames); ask for a server with dev tun", "TAPデバイス（イーサネットフレーム）にはまだ対応していません。dev tunのサーバーを管理者に依頼してください。"},
 	"proxy_password":      {"not supported yet: asking for the proxy's password; name it in <{directive}-user-pass>", "プロキシのパスワードの入力にはまだ対応していません。<{directive}-user-pass>に記入してください。"},

@@ -70,11 +70,11 @@ func TestVerdicts(t *testing.T) {
 		{"user nobody | group nogroup | chroot x | daemon | log x | log-append x | status x | writepid x | syslog | nice 5 | mlock | cd x | mute 20 | machine-readable-output", Ignored},
 		{"remap-usr1 SIGTERM | passtos | socket-flags x | tcp-nodelay | txqueuelen 5 | fast-io | disable-dco | mute-replay-warnings | prng x | tun-ipv6 | opt-verify | engine x | suppress-timestamps", Ignored},
 		{"server 10.0.0.0 255.0.0.0 | push x | dh x | client-config-dir x | host-name x | WSHOST x | CLI_PREF_BASIC_CLIENT True | frobnicate | disable-occ | lladdr x", Ignored},
-		{"tun-ipv6 | float | resolv-retry 5 | auth-token x | x509-track x | multihome | bind-dev x | compat-mode 2.4 | providers legacy | pkcs11-providers /x.so | pkcs11-pin-cache 5", Ignored},
+		{"tun-ipv6 | float | resolv-retry 5 | auth-token x | x509-track x | multihome | aws-auth-device-posture jamf | bind-dev x | compat-mode 2.4 | providers legacy | pkcs11-providers /x.so | pkcs11-pin-cache 5", Ignored},
 
 		{"dev tap | dev tap0 | dev-type tap | dev null | data-ciphers CAMELLIA-128-CBC", Unsupported},
 		{"auth-user-pass | auth-federate | static-challenge \"Enter MFA code \" 1 | static-challenge x 0 concat | pkcs11-id pkcs11:id=%01", Used},
-		{"aws-auth-device-posture jamf | pkcs11-id-management | pkcs11-cert-private 1 | cryptoapicert x | management-external-key", Unsupported},
+		{"pkcs11-id-management | pkcs11-cert-private 1 | cryptoapicert x | management-external-key", Unsupported},
 
 		{"cipher none | auth none | no-replay | no-iv | secret x | capath x | key-method 1 | tls-server | mode server | data-ciphers CAST5-CBC | data-ciphers none", Refused},
 		{"tls-version-max 1.0 | tls-version-max 1.1 | tls-remote x | config x | verify-frob x | remote-cert-frob x | x509-username-field ext:issuerAltName | x509-username-field frob", Refused},
@@ -289,6 +289,10 @@ func TestAWSExport(t *testing.T) {
 		"reneg-sec 0\nverify-x509-name server.example name\n"
 	if text != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
+	}
+	e.DevicePosture = []string{"jamf", "crowdstrike"}
+	if got := string(e.Append(nil)); got != want+"aws-auth-device-posture jamf\naws-auth-device-posture crowdstrike\n" {
+		t.Errorf("got\n%s", got)
 	}
 	p := mustParse(t, text, nil)
 	for _, d := range p.Directives {

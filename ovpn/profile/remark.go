@@ -110,10 +110,11 @@ var english = map[Code]string{
 
 	"udp_left_out": "servers over UDP are left out: an HTTP proxy cannot carry it",
 
+	"device_posture": "only AWS's own client sends what the provider says of the device: an endpoint whose policy needs that refuses this one",
+
 	// What is not supported.
 	"system_store":        "not supported yet: keys in the system's store",
 	"token_hidden":        "not supported yet: certificates that a token hides until the PIN is given, and ids from a management interface",
-	"device_posture":      "not supported yet: device posture",
 	"dev_null":            "not supported yet: dev null",
 	"tap":                 "not supported yet: TAP devices (Ethernet frames); ask for a server with dev tun",
 	"proxy_password":      "not supported yet: asking for the proxy's password; name it in <{directive}-user-pass>",

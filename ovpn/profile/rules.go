@@ -184,7 +184,7 @@ func rules() map[string]rule {
 		p.p.AuthFederate = true
 		return nil
 	}, "auth-federate")
-	later("device_posture", "aws-auth-device-posture")
+	ignore("device_posture", "aws-auth-device-posture")
 	ignore("server_pushes", "auth-token", "auth-token-user")
 
 	// Timers

@@ -56,7 +56,7 @@ func TestVendors(t *testing.T) {
 			func(p *Profile) bool { return p.Own.Redirect == nil }},
 		{"AWS with SAML", "client\ndev tun\nproto udp\nremote cvpn-endpoint-0a.prod.clientvpn.eu-west-1.amazonaws.com 443\nremote-random-hostname\nresolv-retry infinite\nnobind\nremote-cert-tls server\ncipher AES-256-GCM\nverb 3\n\n<ca>\n" +
 			ca.pem + "</ca>\n\nauth-user-pass\nauth-federate\nauth-retry interact\nauth-nocache\nreneg-sec 0\nverify-x509-name server.example name\naws-auth-device-posture jamf\n",
-			"aws-auth-device-posture:unsupported", false,
+			"aws-auth-device-posture:ignored", true,
 			func(p *Profile) bool { return p.RandomHostname && p.AuthFederate && p.AuthKind() == "browser" }},
 		{"hooks", "client\nremote vpn.example.com\nup /etc/openvpn/update-resolv-conf\ndown /etc/openvpn/update-resolv-conf\nplugin /usr/lib/evil.so\nuser nobody\nremote-cert-tls server\n" + pki,
 			"up:ignored down:ignored plugin:ignored user:ignored", true, func(p *Profile) bool { return p.Remotes[0].Port == 1194 && p.Remotes[0].Proto == "udp" }},

@@ -70,6 +70,8 @@ type Export struct {
 	Federate        bool   // auth-federate
 	StaticChallenge string // text of the prompt, with echo
 	VerifyName      string // the server certificate's CN
+	// DevicePosture are device trust providers, whose words on the device AWS's client sends (aws-auth-device-posture).
+	DevicePosture []string
 }
 
 // Append appends the profile's text to b.
@@ -139,6 +141,9 @@ func (e Export) Append(b []byte) []byte {
 	line("reneg-sec", "0")
 	if e.VerifyName != "" {
 		line("verify-x509-name", e.VerifyName, "name")
+	}
+	for _, provider := range e.DevicePosture {
+		line("aws-auth-device-posture", provider)
 	}
 	return b
 }

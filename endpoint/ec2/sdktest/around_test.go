@@ -367,7 +367,7 @@ func TestCreateIsChecked(t *testing.T) {
 		"a transit gateway": {model.CodeUnsupported, func(in *ec2.CreateClientVpnEndpointInput) {
 			in.TransitGatewayConfiguration = &types.TransitGatewayConfigurationInputStructure{TransitGatewayId: aws.String("tgw-1")}
 		}},
-		"device posture": {model.CodeUnsupported, func(in *ec2.CreateClientVpnEndpointInput) {
+		"device posture": {model.CodeBadCombination, func(in *ec2.CreateClientVpnEndpointInput) {
 			in.DevicePostureOptions = &types.DevicePostureOptions{Enabled: aws.Bool(true)}
 		}},
 	} {
@@ -394,8 +394,8 @@ func TestNotThere(t *testing.T) {
 	id := w.mutual()
 	_, err := w.ec2.AcceptTransitGatewayClientVpnAttachment(w.ctx, &ec2.AcceptTransitGatewayClientVpnAttachmentInput{TransitGatewayAttachmentId: aws.String("tgw-attach-1")})
 	w.refused("InvalidTransitGatewayAttachmentID.NotFound", err)
-	_, err = w.ec2.ModifyClientVpnEndpointAuthorizationPolicy(w.ctx, &ec2.ModifyClientVpnEndpointAuthorizationPolicyInput{ClientVpnEndpointId: &id, PolicyDocument: aws.String("permit(principal, action, resource);"), ShadowMode: "enabled"})
-	w.refused(model.CodeUnsupported, err)
+	_, err = w.ec2.GetClientVpnEndpointAuthorizationPolicy(w.ctx, &ec2.GetClientVpnEndpointAuthorizationPolicyInput{ClientVpnEndpointId: &id})
+	w.refused(model.CodePolicyNotFound, err)
 	_, err = w.ec2.DescribeInstances(w.ctx, &ec2.DescribeInstancesInput{})
 	w.refused("InvalidAction", err)
 }

@@ -281,7 +281,7 @@ func TestEndpoint(t *testing.T) {
 
 	w.associate(id, "subnet-0a")
 	e := w.describe(id)
-	w.complete("an endpoint", e, "DeletionTime", "DevicePostureOptions", "TransitGatewayConfiguration")
+	w.complete("an endpoint", e, "DeletionTime", "TransitGatewayConfiguration")
 	if *e.ClientVpnEndpointId != id || *e.Description != "büro <1> & \"2\"" || e.Status.Code != types.ClientVpnEndpointStatusCodeAvailable ||
 		*e.ClientCidrBlock != "10.64.0.0/20" || *e.ServerCertificateArn != serverARN || *e.DnsName != *created.DnsName ||
 		!slices.Equal(e.DnsServers, []string{"10.0.0.2", "10.0.0.3"}) || !*e.SplitTunnel || e.VpnProtocol != types.VpnProtocolOpenvpn ||
@@ -536,7 +536,7 @@ func TestConnections(t *testing.T) {
 	for i := range 7 {
 		w.fleet.connections = append(w.fleet.connections, endpoint.Connection{
 			ID: fmt.Sprintf("cvpn-connection-%d", i), Client: "ann", Username: "ann", Status: endpoint.StatusActive, Posture: "compliant, quarantined", Cert: "ann.example", From: "192.0.2.1:1", Address: netip.MustParseAddr("10.64.0.2"), Address6: netip.MustParseAddr("fd00::2"),
-			Since: w.clock.Add(-time.Hour), RxBytes: 1, TxBytes: 2, RxPackets: 3, TxPackets: 4,
+			Since: w.clock.Add(-time.Hour), Evaluated: w.clock.Add(-time.Minute), RxBytes: 1, TxBytes: 2, RxPackets: 3, TxPackets: 4,
 		})
 	}
 	w.fleet.connections[5].Cert = "" // of somebody who signed in with a password alone
@@ -550,10 +550,10 @@ func TestConnections(t *testing.T) {
 	if len(all) != 7 {
 		t.Fatalf("%d connections", len(all))
 	}
-	w.complete("a connection", all[0], "AuthorizationPolicyLastEvaluatedTime")
+	w.complete("a connection", all[0])
 	if c := all[0]; *c.ClientVpnEndpointId != id || *c.ConnectionId != "cvpn-connection-0" || *c.Username != "ann" || *c.CommonName != "ann.example" || *c.ClientIp != "10.64.0.2" ||
 		*c.ClientIpv6Address != "fd00::2" || *c.IngressBytes != "1" || *c.EgressBytes != "2" || *c.IngressPackets != "3" || *c.EgressPackets != "4" ||
-		*c.ConnectionEstablishedTime != "2026-11-23 11:00:00" || c.Status.Code != types.ClientVpnConnectionStatusCodeActive || *c.ConnectionEndTime != "-" ||
+		*c.ConnectionEstablishedTime != "2026-11-23 11:00:00" || c.Status.Code != types.ClientVpnConnectionStatusCodeActive || *c.ConnectionEndTime != "-" || *c.AuthorizationPolicyLastEvaluatedTime != "2026-11-23 11:59:00" ||
 		!slices.Equal(c.PostureComplianceStatuses, []string{"compliant", "quarantined"}) {
 		t.Errorf("%+v", c)
 	}
