@@ -10,7 +10,7 @@ VERSION := $(patsubst v%,%,$(shell git describe --tags --match 'v[0-9]*' --abbre
 # When this state was committed: the only time that is in a package.
 EPOCH   := $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-BINARIES := adit aditd adit-endpoint adit-pkcs11
+BINARIES := adit aditd adit-endpoint adit-pkcs11 aws-vpn-client
 SYSTEMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64
 # Executions per target, or a time such as 10m. The quick check counts: a fuzzer
 # that its clock stops in the middle of a run may report that as a failure.
@@ -37,13 +37,13 @@ PACKAGES += ansible-core python3-apt
 PACKAGES += python3 cpio p7zip-full libarchive-tools
 # Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never
 # installed. They would take over this machine's names, and exclude each other.
-MANAGERS := systemd-resolved network-manager resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5
+MANAGERS := systemd-resolved network-manager network-manager-openvpn resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5
 TESTCACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
 
 .PHONY: help build gui gui-windows dist package package-windows package-darwin demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
 
 help:
-	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11 (no cgo; all static but the last)'
+	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11, bin/aws-vpn-client (no cgo)'
 	@echo 'make gui       bin/adit-gui, the desktop app (cgo; a minute); make gui-windows bin/adit-gui.exe (a quarter of an hour at first)'
 	@echo 'make dist      dist/bin/: the programs without cgo for all six systems, as they are released (SYSTEMS=linux/amd64 for one)'
 	@echo 'make package   dist/packages/: every package (after make dist)'

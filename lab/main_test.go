@@ -51,7 +51,7 @@ var binaries = sync.OnceValues(func() (dir string, err error) {
 	}
 	dir = filepath.Join(os.TempDir(), "bin")
 	for _, args := range [][]string{
-		{"-o", dir + "/", "../cmd/aditd", "../cmd/adit-endpoint", "../cmd/adit-pkcs11"},
+		{"-o", dir + "/", "../cmd/aditd", "../cmd/adit-endpoint", "../cmd/adit-pkcs11", "../cmd/aws-vpn-client"},
 		{"-o", filepath.Join(dir, "adit-userspace"), "../cmd/adit"},
 		{"-o", filepath.Join(dir, "adit"), "-tags", "nouserspace", "../cmd/adit"},
 	} {

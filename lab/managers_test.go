@@ -22,7 +22,7 @@ import (
 
 // managerPackages are what make packages downloads (MANAGERS), and libraries the directory with those that they need.
 var managerPackages = map[string]string{
-	"resolved": "systemd-resolved", "networkmanager": "network-manager", "resolvconf": "resolvconf", "openresolv": "openresolv", libraries: "lib*",
+	"resolved": "systemd-resolved", "networkmanager": "network-manager", "resolvconf": "resolvconf", "openresolv": "openresolv", "nmopenvpn": "network-manager-openvpn", libraries: "lib*",
 }
 
 const libraries = "libraries"
