@@ -45,6 +45,11 @@ type Model interface {
 	ImportCertificate(ctx context.Context, n model.NewCertificate) (arn string, err error)
 	DeleteCertificate(ctx context.Context, arn string) error
 	Certificates() []model.Certificate
+
+	CreateSAMLProvider(ctx context.Context, name, metadata string, tags []model.Tag) (arn string, err error)
+	UpdateSAMLProvider(ctx context.Context, arn, metadata string) error
+	DeleteSAMLProvider(ctx context.Context, arn string) error
+	SAMLProviders() []model.SAMLProvider
 }
 
 // operations are the actions of EC2 that there are, by name.

@@ -17,6 +17,8 @@ const (
 	ec2Version = "2016-11-15"
 	stsSpace   = "https://sts.amazonaws.com/doc/2011-06-15/"
 	stsVersion = "2011-06-15"
+	iamSpace   = "https://iam.amazonaws.com/doc/2010-05-08/"
+	iamVersion = "2010-05-08"
 	formType   = "application/x-www-form-urlencoded"
 	jsonType   = "application/x-amz-json-1.1"
 	xmlType    = "text/xml;charset=UTF-8"
@@ -47,7 +49,9 @@ func serviceOf(name string) (service, bool) {
 	case "ec2":
 		return service{formType, ec2Error, form((*Server).answerEC2), xmlType}, true
 	case "sts":
-		return service{formType, stsError, form((*Server).answerSTS), xmlType}, true
+		return service{formType, queryError(stsSpace), form((*Server).answerSTS), xmlType}, true
+	case "iam":
+		return service{formType, queryError(iamSpace), form((*Server).answerIAM), xmlType}, true
 	case "acm":
 		return service{jsonType, jsonError, (*Server).answerACM, jsonType}, true
 	}
@@ -134,6 +138,11 @@ func (s *Server) answerEC2(ctx context.Context, form query.Form, id string) ([]b
 	return element(action+"Response", ec2Space, out)
 }
 
+// metadata ends the answers of services beside EC2.
+type metadata struct {
+	RequestID string `xml:"RequestId"`
+}
+
 func (s *Server) answerSTS(_ context.Context, form query.Form, id string) ([]byte, error) {
 	action, version := form.Take("Action"), form.Take("Version")
 	if action != "GetCallerIdentity" || version != stsVersion {
@@ -143,9 +152,6 @@ func (s *Server) answerSTS(_ context.Context, form query.Form, id string) ([]byt
 		Arn     string
 		UserID  string `xml:"UserId"`
 		Account string
-	}
-	type metadata struct {
-		RequestID string `xml:"RequestId"`
 	}
 	return element(action+"Response", stsSpace, &struct {
 		Result   identity `xml:"GetCallerIdentityResult"`
@@ -175,13 +181,16 @@ func ec2Error(id string, f *fault) reply {
 		"</Message></Error></Errors><RequestID>" + id + "</RequestID></Response>")}
 }
 
-func stsError(id string, f *fault) reply {
-	who := "Sender"
-	if f.status >= http.StatusInternalServerError {
-		who = "Receiver"
+// queryError is how services beside EC2 refuse.
+func queryError(space string) errorShape {
+	return func(id string, f *fault) reply {
+		who := "Sender"
+		if f.status >= http.StatusInternalServerError {
+			who = "Receiver"
+		}
+		return reply{status: f.status, kind: xmlType, body: []byte(xml.Header + `<ErrorResponse xmlns="` + space + `"><Error><Type>` + who + "</Type><Code>" + escaped(f.code) +
+			"</Code><Message>" + escaped(f.message) + "</Message></Error><RequestId>" + id + "</RequestId></ErrorResponse>")}
 	}
-	return reply{status: f.status, kind: xmlType, body: []byte(xml.Header + `<ErrorResponse xmlns="` + stsSpace + `"><Error><Type>` + who + "</Type><Code>" + escaped(f.code) +
-		"</Code><Message>" + escaped(f.message) + "</Message></Error><RequestId>" + id + "</RequestId></ErrorResponse>")}
 }
 
 func jsonError(_ string, f *fault) reply {

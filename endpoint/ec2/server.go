@@ -33,7 +33,7 @@ const (
 	maxAtOnce  = 32      // requests that are answered; others wait
 	requestFor = 15 * time.Second
 	answerFor  = 2 * time.Minute // longest for an answer: an endpoint that starts
-	stsRegion  = "us-east-1"     // STS without a region of its own is signed for this one
+	stsRegion  = "us-east-1"     // STS without a region of its own, and IAM, are signed for this one
 	drainFor   = 5 * time.Second // for answers under way when the server stops
 )
 
@@ -251,7 +251,7 @@ func (s *Server) known(keys map[string]string, a authorization, service bool) au
 		return badScope
 	case len(keys) == 0:
 		return authOK
-	case a.region != s.o.Region && (a.service != "sts" || a.region != stsRegion):
+	case a.region != s.o.Region && (a.service != "sts" && a.service != "iam" || a.region != stsRegion):
 		return badScope
 	case !ours:
 		return badKey
@@ -273,7 +273,7 @@ func (f authFault) says(a authorization, region string) *fault {
 		return &fault{http.StatusBadRequest, "RequestExpired", "Request has expired: it was signed more than 15 minutes away from this server's clock."}
 	case badScope:
 		if _, known := serviceOf(a.service); !known {
-			return &fault{http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a service that is here, ec2, sts or acm, not " + quoted(a.service) + "."}
+			return &fault{http.StatusForbidden, "SignatureDoesNotMatch", "Credential should be scoped to a service that is here, ec2, sts, iam or acm, not " + quoted(a.service) + "."}
 		}
 		if ec2 {
 			return &fault{http.StatusUnauthorized, "AuthFailure", "Credential should be scoped to a valid region, not " + quoted(a.region) + ": this server is " + region + "."}
@@ -315,6 +315,10 @@ func (s *Server) faultOf(err error) *fault {
 			status = http.StatusForbidden
 		case "InternalError":
 			status = http.StatusInternalServerError
+		case model.CodeNoSuchEntity:
+			status = http.StatusNotFound
+		case model.CodeAlreadyExists, model.CodeConflict:
+			status = http.StatusConflict
 		}
 		return &fault{status, m.Code, m.Message}
 	}

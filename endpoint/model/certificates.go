@@ -102,6 +102,16 @@ func (d *Declared) writeImported() error {
 		}
 		known[filepath.Base(filepath.Dir(h.Cert))] = true
 	}
+	for _, p := range d.providers {
+		file, err := p.file(&d.Config)
+		if err == nil {
+			err = p.write(file)
+		}
+		if err != nil {
+			return fmt.Errorf("%s of the API: %w", p.ARN, err)
+		}
+		known[filepath.Base(filepath.Dir(file))] = true
+	}
 	there, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -253,8 +263,7 @@ func (s *snapshot) users(arn string) (ids []string) {
 	return ids
 }
 
-// swapCertificates goes from one state to another that differs in one imported certificate: files, endpoints, disk, everybody.
-// When a step fails all is as before.
+// swapCertificates is swap for one imported certificate.
 func (m *Model) swapCertificates(ctx context.Context, before, next *snapshot, arn string, commit func() error) error {
 	now, isThere, err := next.declared.importedHandle(arn)
 	if err != nil {
@@ -270,6 +279,21 @@ func (m *Model) swapCertificates(ctx context.Context, before, next *snapshot, ar
 			return errorf(CodeInternal, "the certificate cannot be written: %s", said(err))
 		}
 	}
+	if err := m.swap(ctx, before, next, next.users(arn), CodeValidation, commit); err != nil {
+		if isThere && now != old {
+			m.removeCertificate(now)
+		}
+		return err
+	}
+	if wasThere && old != now {
+		m.removeCertificate(old)
+	}
+	return nil
+}
+
+// swap goes from one state to another that differs in something that endpoints use, whose files are written: those endpoints follow, then
+// the change is on disk, then it is everybody's. When a step fails all is as before; code is for what an endpoint does not take.
+func (m *Model) swap(ctx context.Context, before, next *snapshot, ids []string, code string, commit func() error) error {
 	var done []*record
 	back := func(err *Error) error {
 		for _, r := range done {
@@ -281,23 +305,20 @@ func (m *Model) swapCertificates(ctx context.Context, before, next *snapshot, ar
 				m.o.Log.Error("an endpoint does not run as the API says until the next start", "endpoint", r.ID, "error", again)
 			}
 		}
-		if isThere && now != old {
-			m.removeCertificate(now)
-		}
 		return err
 	}
-	for _, id := range next.users(arn) {
+	for _, id := range ids {
 		r := next.records[id]
 		cfg, err := m.compile(&next.declared, r)
 		if err != nil {
-			return back(errorf(CodeValidation, "%s", said(err)))
+			return back(errorf(code, "%s", said(err)))
 		}
 		if !r.runs() {
 			continue
 		}
 		if err := m.rt.Apply(ctx, id, cfg); err != nil {
-			m.o.Log.Error("an endpoint of the API cannot use a certificate", "endpoint", id, "error", err)
-			return back(errorf(CodeValidation, "Client VPN endpoint %s cannot use it: %s", id, said(err)))
+			m.o.Log.Error("an endpoint of the API cannot take a change of what it uses", "endpoint", id, "error", err)
+			return back(errorf(code, "Client VPN endpoint %s cannot use it: %s", id, said(err)))
 		}
 		done = append(done, r)
 	}
@@ -306,9 +327,6 @@ func (m *Model) swapCertificates(ctx context.Context, before, next *snapshot, ar
 		return back(errorf(CodeInternal, "the change could not be written: %s", said(err)))
 	}
 	m.now.Store(next)
-	if wasThere && old != now {
-		m.removeCertificate(old)
-	}
 	return nil
 }
 

@@ -232,6 +232,10 @@ func (d *Declared) samlProvider(arn string) (endpoint.Federated, bool) {
 			return x.Federated, true
 		}
 	}
+	if p := d.importedProvider(arn); p != nil {
+		file, err := p.file(&d.Config)
+		return endpoint.Federated{Metadata: file}, err == nil
+	}
 	return endpoint.Federated{}, false
 }
 

@@ -48,7 +48,9 @@ type Declared struct {
 	// Endpoint is the id of the endpoint that the file itself declares; empty: none.
 	Endpoint string
 
-	imported []*imported // beside it, what ImportCertificate brought; the Model's own
+	// Beside it, what ImportCertificate and CreateSAMLProvider brought; the Model's own.
+	imported  []*imported
+	providers []*provider
 }
 
 // Options is what a Model needs from outside.
@@ -109,8 +111,11 @@ func (m *Model) begin(d Declared) error {
 	if d.imported, err = m.store.certificates(); err != nil {
 		return err
 	}
+	if d.providers, err = m.store.providers(); err != nil {
+		return err
+	}
 	if err := d.writeImported(); err != nil { // who uses one that is not there says so, too
-		m.o.Log.Error("imported certificates are not all where endpoints read them", "error", err)
+		m.o.Log.Error("imported certificates and SAML providers are not all where endpoints read them", "error", err)
 	}
 	now := &snapshot{declared: d, records: records, tokens: tokens}
 	old := &draft{snapshot: now, at: m.o.Now().UTC()}
@@ -133,7 +138,7 @@ func (m *Model) begin(d Declared) error {
 // checkDeclared says whether all endpoints can go on with another file: the error names the endpoint, and what the file lacks.
 func (m *Model) checkDeclared(d Declared) error {
 	now := m.now.Load()
-	d.imported = now.declared.imported
+	d.imported, d.providers = now.declared.imported, now.declared.providers
 	for _, r := range now.sorted() {
 		if !r.Deleted.IsZero() {
 			continue
@@ -161,7 +166,7 @@ func (m *Model) Redeclare(ctx context.Context, d Declared, first func() error) (
 		return false, err
 	}
 	next := *m.now.Load()
-	d.imported = next.declared.imported
+	d.imported, d.providers = next.declared.imported, next.declared.providers
 	next.declared = d
 	m.now.Store(&next)
 	var errs []error

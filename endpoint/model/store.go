@@ -25,6 +25,7 @@ var (
 	bucketLists     = []byte("crls")         // id → revocation list, PEM
 	bucketTokens    = []byte("tokens")       // tokenKey → token
 	bucketCerts     = []byte("certificates") // ARN → imported
+	bucketProviders = []byte("saml")         // ARN → provider
 	keySchema       = []byte("schema")
 )
 
@@ -89,7 +90,7 @@ func (s *store) prepare() error {
 	}
 	// Buckets are made also in a file that is ours already: an earlier version may not have known them all.
 	return s.db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketEndpoints, bucketLists, bucketTokens, bucketCerts} {
+		for _, name := range [][]byte{bucketMeta, bucketEndpoints, bucketLists, bucketTokens, bucketCerts, bucketProviders} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -155,6 +156,40 @@ func (s *store) putCertificate(c *imported) error {
 
 func (s *store) dropCertificate(arn string) error {
 	return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketCerts).Delete([]byte(arn)) })
+}
+
+// providers are the SAML providers that were created, in the order of their ARNs.
+func (s *store) providers() (list []*provider, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer damaged(s.file, &err)
+	err = s.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketProviders).ForEach(func(k, v []byte) error {
+			p := &provider{}
+			err := json.Unmarshal(v, p)
+			if err == nil {
+				err = p.valid(string(k))
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.file, err)
+			}
+			list = append(list, p)
+			return nil
+		})
+	})
+	return list, err
+}
+
+// putProvider keeps a SAML provider. It is on disk when it returns, as with commit.
+func (s *store) putProvider(p *provider) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketProviders).Put([]byte(p.ARN), text) })
+}
+
+func (s *store) dropProvider(arn string) error {
+	return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketProviders).Delete([]byte(arn)) })
 }
 
 // list is the revocation list of an endpoint; empty: none.
