@@ -40,7 +40,7 @@ PACKAGES += python3 cpio p7zip-full libarchive-tools
 MANAGERS := systemd-resolved network-manager network-manager-openvpn resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5
 TESTCACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
 
-.PHONY: help build gui gui-windows dist package package-windows package-darwin demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
+.PHONY: help build gui gui-windows dist package package-windows package-darwin notice release reproduce demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
 
 help:
 	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11, bin/aws-vpn-client (no cgo)'
@@ -48,6 +48,8 @@ help:
 	@echo 'make dist      dist/bin/: the programs without cgo for all six systems, as they are released (SYSTEMS=linux/amd64 for one)'
 	@echo 'make package   dist/packages/: every package (after make dist)'
 	@echo 'make mdm       dist/mdm/: templates for group policies, Intune, macOS, Jamf, Ansible (POLICY=FILE: with that policy)'
+	@echo 'make release   dist/: programs, packages, bill of materials, signed manifest, checksums (docs/install/release.md); make reproduce makes it twice and compares'
+	@echo 'make notice    NOTICE: the licences of everything that the programs link; after a change of go.mod'
 	@echo 'make demo      a tunnel end to end: without root in user space, as root also with kernel devices'
 	@echo 'make test      unit tests, race detector, lab (as root; installs packages)'
 	@echo 'make check     formatting, vet, all systems build, every fuzz target for $(FUZZTIME)'
@@ -92,9 +94,12 @@ demo: build
 # The programs of every system without cgo, in dist/bin/<system>-<processor>/. The same commit and the same Go make the same bytes,
 # whatever directory they are made in. On Linux as in build.
 DIST      := dist
-DISTFLAGS := -trimpath -buildvcs=false -ldflags '$(LDFLAGS) -buildid='
-dist package: export SOURCE_DATE_EPOCH := $(EPOCH)
+# RELEASE_KEY is minisign's public key of who signs releases (RW…), which adit version --check then trusts.
+RELEASE_KEY ?=
+DISTFLAGS := -trimpath -buildvcs=false -ldflags '$(LDFLAGS) $(if $(RELEASE_KEY),-X main.releaseKey=$(RELEASE_KEY) )-buildid='
+dist package release: export SOURCE_DATE_EPOCH := $(EPOCH)
 dist:
+	@mkdir -p $(DIST) && cp NOTICE $(DIST)/
 	@for s in $(SYSTEMS); do export CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/}; out=$(DIST)/bin/$$GOOS-$$GOARCH; \
 	  echo "build $$out"; mkdir -p $$out; \
 	  $(GO) build $(DISTFLAGS) -o $$out/ $(addprefix ./cmd/,$(BINARIES)) || exit 1; \
@@ -110,7 +115,7 @@ package-windows: export SOURCE_DATE_EPOCH := $(EPOCH)
 package-windows: dist
 	@[ -e $(BIN)/adit-gui.exe ] || echo 'package-windows: without the desktop app (make gui-windows first)'
 	$(GO) run ./installer/windows/build -version '$(VERSION)' -bin $(DIST)/bin $(patsubst %,-gui %,$(wildcard $(BIN)/adit-gui.exe)) \
-	  $(patsubst %,-text %,LICENSE $(wildcard $(DIST)/NOTICE)) $(if $(WINTUN),-wintun '$(WINTUN)') $(if $(SIGN),-sign '$(SIGN)') -out $(DIST)/packages
+	  $(patsubst %,-text %,LICENSE NOTICE) $(if $(WINTUN),-wintun '$(WINTUN)') $(if $(SIGN),-sign '$(SIGN)') -out $(DIST)/packages
 
 # Templates for management tools, with an example of a policy; POLICY=FILE puts that one in its place. A package like the others.
 .PHONY: mdm
@@ -124,12 +129,33 @@ APP := $(DIST)/Adit.app
 package: package-darwin
 package-darwin: export SOURCE_DATE_EPOCH := $(EPOCH)
 package-darwin: dist
-	$(GO) run ./installer/darwin/build pkg -version '$(VERSION)' -bin $(DIST)/bin $$([ ! -d $(APP) ] || echo -app $(APP)) -o $(DIST)/packages LICENSE $(wildcard $(DIST)/NOTICE)
+	$(GO) run ./installer/darwin/build pkg -version '$(VERSION)' -bin $(DIST)/bin $$([ ! -d $(APP) ] || echo -app $(APP)) -o $(DIST)/packages LICENSE NOTICE
 $(APP)/Contents/MacOS/adit-gui: $(BIN)/adit-gui
 	$(GO) run ./installer/darwin/build app -version '$(VERSION)' -o $(APP) $(BIN)/adit-gui
 ifeq ($(shell uname),Darwin)
 package-darwin: $(if $(wildcard $(BIN)/adit-gui),$(APP)/Contents/MacOS/adit-gui)
 endif
+
+# NOTICE: the licences of everything that the programs link. After a change of go.mod.
+notice:
+	$(GO) run ./installer/release/build notice
+
+# All of a release, from a clean tree (docs/install/release.md): programs, packages, bill of materials, manifest, checksums. KEY is the file with the
+# secret half of RELEASE_KEY; MINIMUM a version below which people must not stay; DAYS how long the manifest proves something.
+DAYS ?= 400
+release:
+	@case '$(VERSION)' in *-dirty|dev) echo 'commit first: a release is made of a commit' >&2; exit 1;; esac
+	rm -rf $(DIST)
+	$(MAKE) package
+	$(GO) run ./installer/release/build finish -version '$(VERSION)' -days $(DAYS) $(if $(MINIMUM),-minimum '$(MINIMUM)') $(DIST)
+	@$(if $(KEY),$(GO) run ./installer/release/build sign -key '$(KEY)' -expect '$(RELEASE_KEY)' $(DIST),echo 'not signed: make release KEY=FILE RELEASE_KEY=RW…')
+
+# The release again, twice, in two directories and with nothing from a cache, and compared byte by byte. An hour; WHAT=dist SYSTEMS=linux/amd64 less.
+WHAT ?= release
+reproduce:
+	@tmp=$$(mktemp -d) && trap "rm -rf $$tmp" EXIT && for d in one other/place; do git clone -q . $$tmp/$$d && \
+	  GOCACHE=$$tmp/cache-$${d%/*} $(MAKE) -C $$tmp/$$d $(WHAT) || exit 1; done && \
+	  $(GO) run ./installer/release/build compare $$tmp/one/dist $$tmp/other/place/dist
 
 # --- tests
 

@@ -93,6 +93,9 @@ var allowed = map[string][]string{
 	"installer/mdm":       {"client"},
 	"installer/mdm/build": {"installer/mdm"},
 
+	"installer/release":       {"installer/version", "installer/manifest", "installer/darwin/macho"},
+	"installer/release/build": {"installer/release", "installer/manifest"},
+
 	"installer/windows/build": {"installer/version", "gui/icon"},
 
 	"installer/darwin/xar":     {},
