@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	"platform/offload":   {},
 	"platform/nft":       {},
 	"platform/managed":   {},
-	"platform/svc":       {},
+	"platform/svc":       {"platform/bus"},
 	"platform/seal":      {},
 	"platform/wfp":       {"routes"},
 	"platform/probe":     {},

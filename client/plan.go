@@ -173,12 +173,13 @@ func (c *connection) logChange(plan routes.Plan) {
 
 // undo puts the system back, also when ctx has ended.
 func (c *connection) undo(ctx context.Context) error {
+	restart := errors.Is(context.Cause(ctx), ErrRestart) // with the wish, by which the next service knows whose guard it is
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hostTimeout)
 	defer cancel()
 	var errs []error
 	end, last := c.host.Close, routes.Plan{}
-	if c.mode() == guardLockdown {
-		end, last.Guard = c.host.Leave, c.plan.Guard // for who comes next: it never opens
+	if c.mode() == guardLockdown || restart {
+		end, last.Guard = c.host.Leave, c.plan.Guard // for who comes next: it never opens, or not yet
 	}
 	if c.out != nil {
 		c.silence()

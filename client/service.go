@@ -136,8 +136,11 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	return s, nil
 }
 
+// ErrRestart is the cause of a context's end after which another service begins at once.
+var ErrRestart = errors.New("the service starts again")
+
 // Run resumes the wishes and serves until ctx ends; then it closes all tunnels and
-// undoes what they did. The wishes stay for the next start. It returns what could not be undone.
+// undoes what they did. The wishes stay for the next start; where that comes at once (ErrRestart), closed guards stay, too. It returns what could not be undone.
 func (s *Service) Run(ctx context.Context) error {
 	s.mu.Lock()
 	if s.running != nil {

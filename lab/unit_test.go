@@ -3,14 +3,19 @@
 package lab
 
 import (
+	"encoding/binary"
 	"encoding/json"
-	"fmt"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/client/api"
 	unit "github.com/adit-vpn/adit/installer/linux"
@@ -143,7 +148,7 @@ func TestUnit(t *testing.T) {
 			})
 			t.Logf("connected again %v after kill -9", time.Since(killed).Round(10*time.Millisecond))
 			if n := plain(); n > 0 {
-				t.Errorf("%d connections came through beside the tunnel while the service was away", n)
+				t.Errorf("%d packets left beside the tunnel while the service was away", n)
 			}
 			b.seen(webAddr, endpointSeen)
 
@@ -210,26 +215,108 @@ func (b *boxed) installed(manager string) {
 	}
 }
 
-// plainly makes connections to the internet all the time, and returns what ends that and says how many were seen with the
-// client's own address.
+// plainly sends a packet a millisecond from the box to the internet, past all tunnels if it can, and returns what ends that and says
+// how many were seen on the box's wire as they are.
 func (b *boxed) plainly() (plain func() int) {
-	stop, done := make(chan struct{}), make(chan int)
-	go func() {
-		n := 0
-		defer func() { done <- n }()
+	b.t.Helper()
+	var fd int
+	b.ok(b.router.Do(func() (err error) {
+		iface, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		ip := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_IP))
+		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(ip)); err != nil {
+			return err
+		}
+		wake := unix.NsecToTimeval(int64(50 * time.Millisecond))
+		return errors.Join(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wake),
+			unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: ip, Ifindex: iface.Index}))
+	}))
+	// Without an address of its own, so that each packet takes the way of its moment.
+	sender, err := b.client.ListenPacket("udp4", "0.0.0.0:0")
+	b.ok(err)
+	stop := make(chan struct{})
+	var loops sync.WaitGroup
+	loops.Go(func() {
+		for tick := time.NewTicker(time.Millisecond); ; {
+			select {
+			case <-stop:
+				tick.Stop()
+				return
+			case <-tick.C:
+				sender.WriteTo([]byte("plain"), &net.UDPAddr{IP: webAddr.AsSlice(), Port: 9}) // a closed guard makes it fail
+			}
+		}
+	})
+	seen := 0
+	loops.Go(func() {
+		buf := make([]byte, 1<<16)
 		for {
 			select {
 			case <-stop:
 				return
-			case <-time.After(5 * time.Millisecond):
+			default:
 			}
-			if c, err := b.client.Dial("tcp", fmt.Sprintf("%s:%d", webAddr, mirrorPort), 60*time.Millisecond); err == nil {
-				if strings.HasPrefix(c.LocalAddr().String(), clientSeen) {
-					n++
-				}
-				c.Close()
+			if n, _, err := unix.Recvfrom(fd, buf, 0); err == nil && n >= 20 && [4]byte(buf[16:20]) == webAddr.As4() {
+				seen++
 			}
 		}
-	}()
-	return func() int { close(stop); return <-done }
+	})
+	return func() int {
+		close(stop)
+		loops.Wait()
+		sender.Close()
+		unix.Close(fd)
+		return seen
+	}
+}
+
+// restarted has systemd start the service again while a tunnel is up, and says how long it took until that was up again.
+func (b *boxed) restarted(how ...string) time.Duration {
+	b.t.Helper()
+	pid, began := b.property("MainPID"), time.Now()
+	b.in(b.box, how...)
+	b.until(soon, "connected again", func() bool { return b.property("MainPID") != pid && b.lab().State == api.Connected })
+	took := time.Since(began)
+	b.seen(webAddr, endpointSeen)
+	return took
+}
+
+// restartTime is how long the tunnel may be away while the service starts again.
+const restartTime = 5 * time.Second
+
+// TestUnitRestart: the service starts again while it is connected, as after an upgrade, and once with other programs. The tunnel
+// is back soon, and meanwhile nothing leaves beside it.
+func TestUnitRestart(t *testing.T) {
+	t.Parallel()
+	b := newBoxed(t)
+	b.endpointUp(b.worldYAML(true, []string{"0.0.0.0/0"}, []string{"0.0.0.0/0", "10.1.0.0/16"}, "dns_servers: [10.1.0.2]"))
+	b.adit("service", "install")
+	before := b.machine()
+	plain := b.plainly()
+	time.Sleep(100 * time.Millisecond)
+	if plain() == 0 {
+		t.Fatal("packets beside the tunnel are not seen: this test proves nothing")
+	}
+	b.connectLab()
+	for _, name := range []string{"adit", "aditd"} {
+		b.ok(b.box.Copy(bin(t, name), "/opt/adit/"+name, 0o755))
+	}
+	for _, how := range [][]string{{"systemctl", "restart", unit.UnitName}, {"systemctl", "try-restart", unit.UnitName}, {"/opt/adit/adit", "service", "install"}} {
+		plain := b.plainly()
+		took := b.restarted(how...)
+		t.Logf("%q: connected again after %v", how, took.Round(10*time.Millisecond))
+		if took > restartTime {
+			t.Errorf("%q: connected again after %v", how, took)
+		}
+		if n := plain(); n > 0 {
+			t.Errorf("%q: %d packets left beside the tunnel", how, n)
+		}
+	}
+	if s := b.serviceStatus(); s.Program != "/opt/adit/aditd" {
+		t.Errorf("after all: %+v", s)
+	}
+	b.in(b.box, "systemctl", "stop", unit.UnitName)
+	b.same("stopped", before, b.machine())
 }

@@ -219,8 +219,9 @@ func cleanup(ctx context.Context, o options, to surroundings) error {
 	return nil
 }
 
-// serve is the service: clean up, listen, resume the wishes, and answer until ctx ends.
-func serve(ctx context.Context, o options, to surroundings) error {
+// serve is the service: clean up, listen, resume the wishes, and answer until told ends.
+func serve(told context.Context, o options, to surroundings) error {
+	ctx := told
 	policy, profiles, err := systemPolicy()
 	if o.policy != "" {
 		policy, profiles, err = policyIn(o.policy)
@@ -274,6 +275,15 @@ func serve(ctx context.Context, o options, to surroundings) error {
 	case err != nil:
 		return &hinted{err, "give a --socket PATH where nothing else is"}
 	}
+	ctx, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	defer context.AfterFunc(told, func() {
+		if restarting(ctx) {
+			log.Info("ending to be started again: closed guards stay closed")
+			end(client.ErrRestart)
+		}
+		end(context.Cause(told))
+	})()
 	return both(ctx, service.Run, func(ctx context.Context) error {
 		log.Info("listening", "socket", o.socket, "version", version)
 		to.ready()

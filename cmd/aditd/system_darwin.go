@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 
@@ -33,3 +34,6 @@ func provisioning(string) (target, error) {
 
 // forgetPolicy leaves managed preferences to whoever manages them.
 func forgetPolicy() error { return nil }
+
+// restarting says that nobody starts the service again at once: launchd does not tell.
+func restarting(context.Context) bool { return false }

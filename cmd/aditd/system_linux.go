@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 
@@ -27,3 +28,6 @@ func provisioning(string) (target, error) {
 
 // forgetPolicy leaves /etc/adit to whoever wrote it.
 func forgetPolicy() error { return nil }
+
+// restarting says whether the service that is told to end will be started again at once.
+func restarting(ctx context.Context) bool { return svc.Restarting(ctx) }

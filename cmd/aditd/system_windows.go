@@ -66,3 +66,6 @@ func managed(args []string) (code int, was bool) {
 
 // answers tells nobody that a program in a terminal does.
 func answers() error { return nil }
+
+// restarting says that nobody starts the service again at once: the service control manager does not tell.
+func restarting(context.Context) bool { return false }

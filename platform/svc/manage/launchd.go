@@ -105,6 +105,13 @@ func (l *launchd) stop(ctx context.Context) error {
 	}
 }
 
+func (l *launchd) restart(ctx context.Context) error {
+	if err := l.stop(ctx); err != nil {
+		return err
+	}
+	return l.start(ctx)
+}
+
 // parsePrint reads what launchctl print says of a service. Apple calls that no interface: only lines of the first
 // level are read, and what is missing stays empty.
 func parsePrint(said string) Status {

@@ -60,6 +60,8 @@ type system interface {
 	undefine(ctx context.Context) error
 	start(ctx context.Context) error
 	stop(ctx context.Context) error
+	// restart is stop and start in one, so that the service may know that it ends for a moment only.
+	restart(ctx context.Context) error
 }
 
 // Manager is the system's service manager. Not safe for concurrent use.
@@ -95,13 +97,12 @@ func (m *Manager) Install(ctx context.Context, program string) (now Status, alre
 	if err != nil {
 		return before, false, fmt.Errorf("install the service: %w", err)
 	}
-	if before.State == Running && changed {
-		if err := m.sys.stop(ctx); err != nil {
-			return before, false, fmt.Errorf("stop the service: %w", err)
-		}
+	start := m.sys.start
+	if changed && before.State == Running {
+		start = m.sys.restart
 	}
-	if before.State != Running || changed {
-		if err := m.sys.start(ctx); err != nil {
+	if changed || before.State != Running {
+		if err := start(ctx); err != nil {
 			return before, false, fmt.Errorf("start the service: %w", err)
 		}
 	}

@@ -184,6 +184,13 @@ func (s *scm) stop(ctx context.Context) error {
 	return s.until(ctx, service, svc.Stopped)
 }
 
+func (s *scm) restart(ctx context.Context) error {
+	if err := s.stop(ctx); err != nil {
+		return err
+	}
+	return s.start(ctx)
+}
+
 // until waits for a state of the service. One that has stopped instead has failed.
 func (s *scm) until(ctx context.Context, service *mgr.Service, want svc.State) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)

@@ -28,8 +28,9 @@ type systemdUnit struct {
 // systemdBus are the calls to systemd.
 type systemdBus interface {
 	Unit(ctx context.Context, name string) (systemdUnit, error)
-	Start(ctx context.Context, name string) error // begins it
-	Stop(ctx context.Context, name string) error  // begins it
+	Start(ctx context.Context, name string) error   // begins it
+	Stop(ctx context.Context, name string) error    // begins it
+	Restart(ctx context.Context, name string) error // begins it
 	Enable(ctx context.Context, name string) error
 	Disable(ctx context.Context, name string) error
 	Reload(ctx context.Context) error // reads the files of all units
@@ -121,8 +122,12 @@ func (s *systemd) undefine(ctx context.Context) error {
 	return s.bus.Reload(ctx)
 }
 
-func (s *systemd) start(ctx context.Context) error {
-	if err := s.bus.Start(ctx, s.name); err != nil {
+func (s *systemd) start(ctx context.Context) error { return s.begin(ctx, s.bus.Start) }
+
+func (s *systemd) restart(ctx context.Context) error { return s.begin(ctx, s.bus.Restart) }
+
+func (s *systemd) begin(ctx context.Context, job func(ctx context.Context, name string) error) error {
+	if err := job(ctx, s.name); err != nil {
 		return err
 	}
 	u, err := s.settled(ctx)

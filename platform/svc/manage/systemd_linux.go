@@ -70,6 +70,10 @@ func (s systemdConn) Stop(ctx context.Context, name string) error {
 	return s.call(ctx, "StopUnit", name, "replace").Err
 }
 
+func (s systemdConn) Restart(ctx context.Context, name string) error {
+	return s.call(ctx, "RestartUnit", name, "replace").Err
+}
+
 func (s systemdConn) Enable(ctx context.Context, name string) error {
 	if err := s.call(ctx, "EnableUnitFiles", []string{name}, false, true).Err; err != nil {
 		return err
