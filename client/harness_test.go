@@ -447,7 +447,7 @@ type stage struct {
 	server *server
 	dir    string
 	etc    string // the administrator's folder; empty: there is none
-	cancel context.CancelFunc
+	end    context.CancelCauseFunc
 	done   chan error
 
 	sessions func(context.Context, func([]sessions.User)) error // nil: nobody can tell
@@ -510,6 +510,7 @@ func (st *stage) start() {
 		Policy: policy, ManagedProfiles: profiles,
 		Sessions: st.sessions,
 		Portal:   func(context.Context) portal.State { st.mu.Lock(); defer st.mu.Unlock(); return st.portal },
+		Handover: filepath.Join(st.dir, "handover"),
 		StateDir: st.dir, Dialer: st.server, Resolver: st.server, Version: "test",
 		Asleep:  func() time.Duration { st.mu.Lock(); defer st.mu.Unlock(); return st.asleep },
 		Offline: func() bool { st.mu.Lock(); defer st.mu.Unlock(); return st.offline },
@@ -538,15 +539,18 @@ func (st *stage) start() {
 		st.t.Fatal(err)
 	}
 	var ctx context.Context
-	ctx, st.cancel = context.WithCancel(context.Background())
+	ctx, st.end = context.WithCancelCause(context.Background())
 	st.done = make(chan error, 1)
 	go func(s *Service, done chan error) { done <- s.Run(ctx) }(st.Service, st.done)
 	synctest.Wait()
 }
 
 // stop ends the service as SIGTERM does; it may be called twice.
-func (st *stage) stop() {
-	st.cancel()
+func (st *stage) stop() { st.stopFor(nil) }
+
+// stopFor is stop for a reason.
+func (st *stage) stopFor(cause error) {
+	st.end(cause)
 	if err, ok := <-st.done; ok {
 		close(st.done)
 		if err != nil {

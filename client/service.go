@@ -66,6 +66,9 @@ type ServiceConfig struct {
 	Portal func(context.Context) portal.State
 	// Offline says whether no network leads anywhere; nil = udp.Offline.
 	Offline func() bool
+	// Handover is the path of a file that outlives a restart of the service, but not one of the machine, in a directory of this process's
+	// user; empty: there is none, and who signs in without a certificate is asked again after a restart.
+	Handover string
 }
 
 // Service implements api.Backend. Its methods are safe for concurrent use.
@@ -84,6 +87,7 @@ type Service struct {
 	running context.Context // of Run; nil before and after
 	live    map[key]*live
 	tasks   sync.WaitGroup
+	handed  handover // by the last service
 
 	guards     *guards
 	neighbours *neighbours
@@ -140,7 +144,8 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 var ErrRestart = errors.New("the service starts again")
 
 // Run resumes the wishes and serves until ctx ends; then it closes all tunnels and
-// undoes what they did. The wishes stay for the next start; where that comes at once (ErrRestart), closed guards stay, too. It returns what could not be undone.
+// undoes what they did. The wishes stay for the next start; where that comes at once (ErrRestart), closed guards stay, too,
+// and sign-ins are handed over. It returns what could not be undone.
 func (s *Service) Run(ctx context.Context) error {
 	s.mu.Lock()
 	if s.running != nil {
@@ -152,6 +157,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.cfg.InsecureCiphers {
 		s.log.Warn("INSECURE: broken ciphers (BF-CBC, DES) are allowed for profiles that name them; who records the traffic may read it")
 	}
+	s.takeOver()
 	s.resume()
 	var watchers sync.WaitGroup
 	if s.cfg.Sessions != nil {
@@ -172,6 +178,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	s.tasks.Wait()
+	if errors.Is(context.Cause(ctx), ErrRestart) {
+		s.handOver(open)
+	}
 	var errs []error
 	for _, l := range open {
 		errs = append(errs, l.err)
@@ -278,6 +287,9 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 			CertificateExpires: sp.expires, State: state, Since: time.Now()},
 	})
 	l.conn.person.Store(w.Person)
+	if how.unattended {
+		s.inheritLocked(l.conn, w)
+	}
 	l.conn.log = s.log.With(profileKey, k.name, ownerKey, whose{l.conn, k.owner})
 	s.live[k] = l
 	// Here, so that whoever watches after Connect does not see how the last one ended.

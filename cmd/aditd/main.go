@@ -246,6 +246,7 @@ func serve(told context.Context, o options, to surroundings) error {
 		Resolver:        net.DefaultResolver,
 		Version:         version,
 		InsecureCiphers: o.insecure,
+		Handover:        handoverFile(),
 		Policy:          policy,
 		ManagedProfiles: profiles,
 		PolicyRequired:  o.policy != "",
@@ -289,6 +290,15 @@ func serve(told context.Context, o options, to surroundings) error {
 		to.ready()
 		return api.NewServer(service, api.SystemMembers, log).Serve(ctx, l)
 	})
+}
+
+// handoverFile is in the directory that systemd keeps while it starts the service again (RuntimeDirectory,
+// RuntimeDirectoryPreserve); empty elsewhere.
+func handoverFile() string {
+	if dir := os.Getenv("RUNTIME_DIRECTORY"); filepath.IsAbs(dir) && !strings.Contains(dir, ":") {
+		return filepath.Join(dir, "handover")
+	}
+	return ""
 }
 
 // mark is by what a guard knows our packets. Without root nothing of the system can be changed anyway.

@@ -1,0 +1,93 @@
+package client
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+// TestRestart: a service that is started again at once leaves guards closed, and has nobody sign in again where a server has given a token. One that
+// ends for good leaves neither.
+func TestRestart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, only("alice", "pw"))
+		d.token, d.full = "token-1", true
+		st := newStage(t, d.server, t.TempDir())
+		st.add(alice, "work", d.profile(remoteUDP+"\nauth-user-pass\nauth-nocache\nreneg-sec 0"))
+		if err := st.Connect(alice, api.ConnectRequest{Profile: "work", Username: "alice", Password: "pw"}); err != nil {
+			t.Fatal(err)
+		}
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+		d.saw()
+		d.set(func() { d.judge = only("alice", "token-1") })
+		file := filepath.Join(st.dir, "handover")
+		left := func() string { text, _ := os.ReadFile(file); return string(text) }
+
+		st.stopFor(ErrRestart)
+		h := st.host(0)
+		if got := closed(h); got != everything || !h.IsClosed() {
+			t.Errorf("before the restart %q is closed", got)
+		}
+		if got := left(); !strings.Contains(got, "token-1") || strings.Contains(got, "pw") {
+			t.Errorf("handed over: %s", got)
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+			t.Errorf("the file: %v %v", info.Mode(), err)
+		}
+		time.Sleep(time.Second)
+		st.start()
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+		if got := d.saw(); got != "alice/token-1" {
+			t.Errorf("the server saw %q", got)
+		}
+		if got := left(); got != "" {
+			t.Errorf("the file stays: %s", got)
+		}
+
+		// What nobody has waited for is no good any more.
+		st.stopFor(ErrRestart)
+		time.Sleep(2 * handoverAge)
+		st.start()
+		st.asked(api.LoginPassword)
+		if got := d.saw(); got != "" || left() != "" {
+			t.Errorf("the server saw %q; left: %s", got, left())
+		}
+
+		// An end for good leaves nothing.
+		d.set(func() { d.judge = only("alice", "pw") })
+		st.say(st.asked(api.LoginPassword), api.Answer{Username: "alice", Password: "pw"})
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+		h = st.hostCalled(st.nameOf(0))
+		st.stop()
+		if left() != "" || !h.Current().IsZero() {
+			t.Errorf("after an end for good: %q, %+v", left(), h.Current())
+		}
+		// What cannot be read is removed, and stops nothing.
+		if err := os.WriteFile(file, []byte(`{"version":2,"tokens":"token-1"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		st.start()
+		st.asked(api.LoginPassword)
+		if left() != "" {
+			t.Errorf("left: %s", left())
+		}
+	})
+}
+
+func FuzzParseHandover(f *testing.F) {
+	f.Add([]byte(`{"version":1,"made":"2026-01-01T00:00:00Z","tokens":[{"owner":"1000","profile":"work","user":"alice","token":"secret"}]}`))
+	f.Add([]byte(`{"version":2}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		in, err := parseHandover(text)
+		if err == nil && in.Version != handoverVersion {
+			t.Errorf("version %d", in.Version)
+		}
+		if err != nil && len(in.Tokens) > 0 {
+			t.Error("an error with tokens")
+		}
+	})
+}
