@@ -204,6 +204,9 @@ func (s *Service) Keeps(host string) bool {
 	if m.broken {
 		return true // what was to be closed is not known
 	}
+	if s.store.isLater(host) {
+		return true // it may be to be closed always
+	}
 	if w, ok := s.holder(m); ok && hostOf(w.key()) == host {
 		return true
 	}

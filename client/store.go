@@ -1,11 +1,12 @@
 package client
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,6 +48,8 @@ type record struct {
 	Notes     []string     `json:"notes"`
 	Settings  api.Settings `json:"settings"`
 	Text      string       `json:"text"`
+
+	kept, keptSettings unknown // of a later version
 }
 
 // wish is a connection that somebody wants. It holds no secrets.
@@ -67,9 +70,9 @@ func (w wish) key() key { return key{w.Owner, w.Profile} }
 //
 //	users/<account>/profile-<name>.json   one record each
 //	users/<account>/managed.json          personal: what the user chose for managed profiles
-//	wishes.json                       []wish
+//	wishes.json                       wishes
 //
-// Files are replaced whole (write, fsync, rename, fsync of the directory). It
+// Each has the version of its form. What a later version has added to a form is kept; a form that is later than ours is neither read nor written. Files are replaced whole (write, fsync, rename, fsync of the directory). It
 // reads everything once; from then on memory is the truth and files follow it. With a sealer, records are sealed: one
 // that is not, of an older version, is read all the same.
 // Safe for concurrent use.
@@ -81,6 +84,9 @@ type store struct {
 	profiles map[key]record
 	saved    map[key]bool // owner and managed profile: the person wants the password to be saved
 	wishes   []wish
+	// Of later versions: profiles, and users whose personal is.
+	later    map[key]bool
+	personal map[string]unknown // of users; nil: it is later than ours
 }
 
 // openStore reads dir, making it when missing. A file that cannot be read is
@@ -89,7 +95,7 @@ func openStore(dir string, sealer seal.Sealer, log *slog.Logger) (*store, error)
 	if err := os.MkdirAll(filepath.Join(dir, "users"), 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	s := &store{dir: dir, sealer: sealer, profiles: map[key]record{}, saved: map[key]bool{}}
+	s := &store{dir: dir, sealer: sealer, profiles: map[key]record{}, saved: map[key]bool{}, later: map[key]bool{}, personal: map[string]unknown{}}
 	users, err := os.ReadDir(filepath.Join(dir, "users"))
 	if err != nil {
 		return nil, fmt.Errorf("read state directory: %w", err)
@@ -109,8 +115,15 @@ func openStore(dir string, sealer seal.Sealer, log *slog.Logger) (*store, error)
 			path := filepath.Join(dir, "users", u.Name(), f.Name())
 			if f.Name() == personalFile {
 				var choices personal
-				if err := readJSON(path, &choices); err != nil {
+				kept, err := readForm(path, &choices)
+				switch {
+				case errors.Is(err, errLater):
+					log.Error("left alone: a later version of Adit has written it", "file", path, ownerKey, u.Name())
+					s.personal[u.Name()] = nil
+				case err != nil:
 					moveAside(log.With(ownerKey, u.Name()), path, err)
+				default:
+					s.personal[u.Name()] = kept
 				}
 				for _, name := range choices.SavePassword {
 					s.saved[key{u.Name(), name}] = true
@@ -124,6 +137,11 @@ func openStore(dir string, sealer seal.Sealer, log *slog.Logger) (*store, error)
 			}
 			var r record
 			err := s.readRecord(path, &r)
+			if errors.Is(err, errLater) {
+				log.Error("left alone: a later version of Adit has written it", "file", path, ownerKey, u.Name())
+				s.later[key{u.Name(), name}] = true
+				continue
+			}
 			if err == nil && (r.Name != name || checkName(name) != nil) {
 				err = fmt.Errorf("it holds profile %q", r.Name)
 			}
@@ -135,9 +153,8 @@ func openStore(dir string, sealer seal.Sealer, log *slog.Logger) (*store, error)
 		}
 	}
 	path := filepath.Join(dir, "wishes.json")
-	if err := readJSON(path, &s.wishes); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if s.wishes, err = readWishes(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		moveAside(log, path, err)
-		s.wishes = nil
 	}
 	return s, nil
 }
@@ -164,6 +181,10 @@ func (s *store) save(k key, on bool) error {
 	if s.saved[k] == on {
 		return nil
 	}
+	kept, there := s.personal[k.owner]
+	if there && kept == nil {
+		return storeProblem(k.name, errLater)
+	}
 	next := personal{SavePassword: []string{}}
 	for o := range s.saved {
 		if o.owner == k.owner && o.name != k.name {
@@ -182,7 +203,7 @@ func (s *store) save(k key, on bool) error {
 	if err != nil {
 		return storeProblem(k.name, err)
 	}
-	if err := writeJSON(filepath.Join(dir, personalFile), next); err != nil {
+	if err := writeForm(filepath.Join(dir, personalFile), next, kept); err != nil {
 		return storeProblem(k.name, err)
 	}
 	if on {
@@ -231,9 +252,29 @@ func (s *store) get(k key) (record, error) {
 	defer s.mu.Unlock()
 	r, ok := s.profiles[k]
 	if !ok {
-		return record{}, notFound(k.name)
+		return record{}, s.missingLocked(k)
 	}
 	return r, nil
+}
+
+// missingLocked says why a profile is not there.
+func (s *store) missingLocked(k key) error {
+	if s.later[k] {
+		return storeProblem(k.name, errLater)
+	}
+	return notFound(k.name)
+}
+
+// isLater says whether a Host's name is that of a profile which a later version has written.
+func (s *store) isLater(host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.later {
+		if hostOf(k) == host {
+			return true
+		}
+	}
+	return false
 }
 
 // list returns an owner's profiles by name.
@@ -264,7 +305,7 @@ func (s *store) put(owner string, r record, replace bool) (record, error) {
 		return record{}, api.NewProblem(api.CodeProfileExists, map[string]string{"profile": r.Name})
 	}
 	if there {
-		r.Settings = old.Settings
+		r.Settings, r.kept, r.keptSettings = old.Settings, old.kept, old.keptSettings
 	} else if err := s.roomLocked(k); err != nil {
 		return record{}, err
 	}
@@ -277,7 +318,7 @@ func (s *store) update(k key, change func(*record) error) (record, error) {
 	defer s.mu.Unlock()
 	r, ok := s.profiles[k]
 	if !ok {
-		return record{}, notFound(k.name)
+		return record{}, s.missingLocked(k)
 	}
 	r.Settings = cloneSettings(r.Settings)
 	if err := change(&r); err != nil {
@@ -295,7 +336,7 @@ func (s *store) rename(k key, to string) error {
 	defer s.mu.Unlock()
 	r, ok := s.profiles[k]
 	if !ok {
-		return notFound(k.name)
+		return s.missingLocked(k)
 	}
 	if to == k.name {
 		return nil
@@ -316,7 +357,7 @@ func (s *store) remove(k key) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.profiles[k]; !ok {
-		return notFound(k.name)
+		return s.missingLocked(k)
 	}
 	return s.removeLocked(k)
 }
@@ -340,7 +381,7 @@ func (s *store) want(w wish, on bool) error {
 	if on {
 		next = append(next, w)
 	}
-	if err := writeJSON(filepath.Join(s.dir, "wishes.json"), next); err != nil {
+	if err := writeForm(filepath.Join(s.dir, "wishes.json"), wishes{next}, nil); err != nil {
 		return storeProblem(w.Profile, err)
 	}
 	s.wishes = next
@@ -350,9 +391,11 @@ func (s *store) want(w wish, on bool) error {
 // twinLocked finds a profile whose name is that of k or differs only in case, which
 // some file systems cannot hold beside it.
 func (s *store) twinLocked(k key) (name string, there bool) {
-	for o := range s.profiles {
-		if o.owner == k.owner && strings.EqualFold(o.name, k.name) {
-			return o.name, true
+	for _, names := range []iter.Seq[key]{maps.Keys(s.profiles), maps.Keys(s.later)} {
+		for o := range names {
+			if o.owner == k.owner && strings.EqualFold(o.name, k.name) {
+				return o.name, true
+			}
 		}
 	}
 	return "", false
@@ -415,62 +458,6 @@ func storeProblem(name string, err error) error {
 		err = p.Err
 	}
 	return api.NewProblem(api.CodeProfileStoreError, map[string]string{"profile": name, "detail": err.Error()})
-}
-
-// sealed is a record as in its file, where it is sealed.
-type sealed struct {
-	Sealed []byte `json:"sealed"` // a record's JSON
-}
-
-func (s *store) writeRecord(path string, r record) error {
-	if s.sealer == nil {
-		return writeJSON(path, r)
-	}
-	plain, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	var out sealed
-	if out.Sealed, err = s.sealer.Seal(plain); err != nil {
-		return err
-	}
-	return writeJSON(path, out)
-}
-
-func (s *store) readRecord(path string, r *record) error {
-	var in struct {
-		sealed
-		record
-	}
-	if err := readJSON(path, &in); err != nil || in.Sealed == nil {
-		*r = in.record
-		return err
-	}
-	if s.sealer == nil {
-		return errors.New("it is sealed, and nothing here opens it")
-	}
-	plain, err := s.sealer.Open(in.Sealed)
-	if err != nil {
-		return fmt.Errorf("it was sealed on another machine, or is damaged: %w", err)
-	}
-	return json.Unmarshal(plain, r)
-}
-
-// writeJSON replaces the file at path, whole or not at all, also across a power cut.
-func writeJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", "\t")
-	if err != nil {
-		return err
-	}
-	return durable.Write(path, append(b, '\n'), 0o600)
-}
-
-func readJSON(path string, v any) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(b, v)
 }
 
 // moveAside keeps an unreadable file for a person to look at.

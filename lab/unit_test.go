@@ -320,3 +320,37 @@ func TestUnitRestart(t *testing.T) {
 	b.in(b.box, "systemctl", "stop", unit.UnitName)
 	b.same("stopped", before, b.machine())
 }
+
+// TestUnitRestartSignedIn: who has signed in with a password and a one-time code is not asked again when the service starts again, by
+// the server's token; after a stop they are.
+func TestUnitRestartSignedIn(t *testing.T) {
+	t.Parallel()
+	needsSignIn(t)
+	s := &signInSite{site: newSite(t), pki: newPKI(t)}
+	s.ok(os.Chmod(s.write(s.site.server, "verify.sh", verifyScript), 0o700))
+	s.run(s.site.server, "openvpn", "--genkey", "auth-token", filepath.Join(s.site.server.Dir, "token.key"))
+	s.openvpnUp("udp", "auth-gen-token 0 3600", "auth-gen-token-secret token.key")
+	b := &boxed{&world{site: s.site}, s.box(s.client), "/usr/lib/adit/adit"}
+	for _, name := range []string{"adit", "aditd"} {
+		s.ok(b.box.Copy(bin(t, name), "/usr/lib/adit/"+name, 0o755))
+	}
+	b.unitUp()
+	profile := clientProfile(s.pki, "udp", "plain", "", "auth-user-pass", `static-challenge "Enter MFA code " 1`, "auth-nocache")
+	s.ok(b.box.Write("/root/lab.ovpn", []byte(profile), 0o600))
+	s.ok(b.box.Write("/root/password", []byte("good\n"), 0o600))
+	b.adit("import", "/root/lab.ovpn")
+	b.adit("connect", "lab", "--user", "alice", "--password-file", "/root/password", "--otp", "123456", "--timeout", "20s")
+
+	pid, began := b.property("MainPID"), time.Now()
+	b.in(b.box, "systemctl", "restart", unit.UnitName)
+	b.until(soon, "connected again", func() bool { return b.property("MainPID") != pid && b.lab().State == api.Connected })
+	t.Logf("connected again after %v", time.Since(began).Round(10*time.Millisecond))
+	s.reaches(s.client, none, hostAddr)
+	s.saw("alice SCRV1:Z29vZA==:MTIzNDU2") // the script is not asked about tokens
+	b.in(b.box, "test", "!", "-e", "/run/adit/handover")
+
+	b.in(b.box, "systemctl", "stop", unit.UnitName)
+	b.in(b.box, "test", "!", "-e", "/run/adit")
+	b.in(b.box, "systemctl", "start", unit.UnitName)
+	b.until(soon, "somebody is asked", func() bool { return b.lab().State == api.NeedsLogin })
+}
