@@ -107,7 +107,7 @@ var allowed = map[string][]string{
 	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
 	"cmd/adit":            {"installer/manifest", "client/api", "client/source", "client/migrate", "client/diagnose", "client/reach", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/portal", "platform/probe", "platform/svc", "platform/svc/manage", "routes", "installer/darwin", "installer/linux"},
-	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
+	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "installer/darwin", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
 	"cmd/aditd":           {"client", "client/api", "platform", "platform/confine", "platform/durable", "platform/ipc", "platform/lock", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},

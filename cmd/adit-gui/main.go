@@ -34,6 +34,7 @@ import (
 	"github.com/adit-vpn/adit/gui/instance"
 	"github.com/adit-vpn/adit/gui/tray"
 	"github.com/adit-vpn/adit/gui/view"
+	"github.com/adit-vpn/adit/installer/darwin"
 	"github.com/adit-vpn/adit/platform/autostart"
 	"github.com/adit-vpn/adit/platform/ipc"
 	"github.com/adit-vpn/adit/platform/secrets"
@@ -121,13 +122,18 @@ func run(args []string, w io.Writer) error {
 	return serve(o, first)
 }
 
-// bundledServer is the one beside this program, self, and what ends it; nil when it is not there.
+// bundledServer is the one beside this program, self, or where macOS has programs that are in no app, and what ends it; nil
+// when it is not there.
 func bundledServer(self string) (view.Demo, func()) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, func() {}
 	}
-	s := demo.Find(self, filepath.Join(cache, "adit", "demo"))
+	data := filepath.Join(cache, "adit", "demo")
+	s := demo.Find(self, data)
+	if s == nil && runtime.GOOS == "darwin" {
+		s = demo.Find(darwin.Programs+"/adit-gui", data)
+	}
 	if s == nil {
 		return nil, func() {}
 	}

@@ -54,3 +54,41 @@ func TestLaunchDaemon(t *testing.T) {
 		t.Errorf("%s is not named for %s", Daemon, Label)
 	}
 }
+
+// TestPage: what docs/install/macos.md has people type is what a shell takes, and its places are those of the packages.
+func TestPage(t *testing.T) {
+	b, err := os.ReadFile("../../docs/install/macos.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(b), "```")
+	typed := 0
+	for i := 1; i < len(blocks); i += 2 {
+		script, ok := strings.CutPrefix(blocks[i], "sh\n")
+		if !ok {
+			t.Errorf("a block that is not for a shell: %q", blocks[i])
+			continue
+		}
+		typed++
+		cmd := exec.Command("sh", "-n")
+		cmd.Stdin = strings.NewReader(script)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s%s", script, out)
+		}
+		for word := range strings.FieldsSeq(script) {
+			if file := strings.TrimPrefix(word, "./"); strings.HasPrefix(file, "installer/") {
+				if _, err := os.Stat("../../" + file); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	if typed < 5 {
+		t.Errorf("%d blocks", typed)
+	}
+	for _, place := range []string{Programs + "/uninstall", Daemon, Links + "/adit", Log, "system/" + Label} {
+		if !strings.Contains(string(b), place) {
+			t.Errorf("%s is not in the page", place)
+		}
+	}
+}

@@ -200,6 +200,22 @@ func TestCompressed(t *testing.T) {
 	}
 }
 
+// TestSigned: productsign puts a signature into the table, and before the files in the heap; both are passed over.
+func TestSigned(t *testing.T) {
+	b, err := Write(sample[:1], at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const signature = `<signature style="RSA"><offset>20</offset><size>4</size><KeyInfo xmlns="http://www.w3.org/2000/09/xmldsig#"><X509Data><X509Certificate>AAAA</X509Certificate></X509Data></KeyInfo></signature>`
+	b = rewrite(t, b, [2]string{"<offset>20", "<offset>24"}) // of the file
+	b = rewrite(t, b, [2]string{"</creation-time>", "</creation-time>" + signature})
+	heap := headerSize + int(binary.BigEndian.Uint64(b[8:])) + sha1.Size
+	files, err := Read(slices.Insert(b, heap, []byte("sign")...))
+	if err != nil || len(files) != 1 || !bytes.Equal(files[0].Data, sample[0].Data) {
+		t.Errorf("%v, %v", files, err)
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	b, err := Write(sample, at)
 	if err != nil {
