@@ -101,7 +101,8 @@ var allowed = map[string][]string{
 	"installer/darwin/xar":     {},
 	"installer/darwin/payload": {},
 	"installer/darwin/macho":   {},
-	"installer/darwin/build":   {"gui/icon", "installer/darwin", "installer/darwin/macho", "installer/darwin/payload", "installer/darwin/xar", "installer/version"},
+	"installer/darwin/flat":    {"installer/darwin/macho", "installer/darwin/payload", "installer/darwin/xar"},
+	"installer/darwin/build":   {"gui/icon", "installer/darwin", "installer/darwin/flat", "installer/darwin/macho", "installer/darwin/payload", "installer/version"},
 
 	"gui/i18n": {"client/api", "ovpn/profile"},
 	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},

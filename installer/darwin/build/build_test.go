@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"debug/macho"
 	"encoding/binary"
-	"encoding/xml"
 	"errors"
 	"os"
 	"os/exec"
@@ -12,10 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/adit-vpn/adit/installer/darwin"
-	"github.com/adit-vpn/adit/installer/darwin/xar"
 )
 
 // epoch is the time of all files in these tests, SOURCE_DATE_EPOCH.
@@ -41,7 +38,7 @@ func thin(cpu macho.Cpu, name string, signed bool) []byte {
 func programs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"adit", "aditd", "adit-pkcs11", "adit-endpoint"} {
+	for _, name := range []string{"adit", "aditd", "adit-pkcs11", "adit-endpoint", "aws-vpn-client"} {
 		write(t, filepath.Join(dir, "darwin-amd64", name), thin(macho.CpuAmd64, name, false))
 		write(t, filepath.Join(dir, "darwin-arm64", name), thin(macho.CpuArm64, name, true))
 	}
@@ -141,11 +138,11 @@ func TestPackages(t *testing.T) {
 		t.Errorf("the package of all has\n%s\nits parts\n%s", all.String(), parts.String())
 	}
 	for _, line := range []string{
-		"com.adit.cli 1.2.3, 10 files,", "com.adit.gui 1.2.3, 10 files,", "com.adit.endpoint 1.2.3, 4 files,",
+		"com.adit.cli 1.2.3, 11 files,", "com.adit.gui 1.2.3, 10 files,", "com.adit.endpoint 1.2.3, 4 files,",
 		"runs or uses postinstall\n",
 		"drwxrwxr-x 0/80         0 /Applications\n", "-rw-r--r-- 0/0         8 /Applications/Adit.app/Contents/PkgInfo\n",
 		"drwxr-xr-x 0/0         0 /Library/Adit\n", "-rw-r--r-- 0/0         6 /Library/Adit/LICENSE\n",
-		"-rwxr-xr-x 0/0     32844 /Library/Adit/adit\n", " /Library/Adit/aditd\n", " /Library/Adit/adit-pkcs11\n", " /Library/Adit/uninstall\n",
+		"-rwxr-xr-x 0/0     32844 /Library/Adit/adit\n", " /Library/Adit/aditd\n", " /Library/Adit/aws-vpn-client\n", " /Library/Adit/adit-pkcs11\n", " /Library/Adit/uninstall\n",
 		" /Library/LaunchDaemons/com.adit.aditd.plist\n", " /Library/Adit/adit-endpoint\n",
 	} {
 		if !strings.Contains(all.String(), line) {
@@ -163,24 +160,16 @@ func TestOthersRead(t *testing.T) {
 	file := filepath.Join(dir, "Adit-1.2.3-rc.1.pkg")
 	tool(t, nil, "7z", "x", "-y", "-o"+out, file)
 
-	var d distribution
-	if err := xml.Unmarshal(read(t, filepath.Join(out, "Distribution")), &d); err != nil {
-		t.Fatal(err)
-	}
-	if d.Options.CPUs != "x86_64,arm64" || d.Volume.OS.Min != "12.0" || !d.Domains.System || d.Domains.Anywhere || d.Domains.Home {
-		t.Errorf("%+v", d)
-	}
-	var chosen []string
-	for i, c := range d.Choices {
-		if c.Ref.ID != c.ID || d.Outline[i].Choice != c.ID || c.Title == "" || c.Text == "" {
-			t.Errorf("%+v", c)
+	text := string(read(t, filepath.Join(out, "Distribution")))
+	for _, want := range []string{
+		`hostArchitectures="x86_64,arm64"`, `<os-version min="12.0">`,
+		`id="com.adit.cli" title="Adit" description="The service, and adit for the terminal." start_enabled="false" start_selected="true">`,
+		`id="com.adit.gui" title="Desktop app" description="Adit.app, with its icon in the menu bar." start_enabled="true" start_selected="true">`,
+		`clients." start_enabled="true" start_selected="false">`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
 		}
-		if c.Selected {
-			chosen = append(chosen, c.ID)
-		}
-	}
-	if want := []string{"com.adit.cli", "com.adit.gui"}; !slices.Equal(chosen, want) || d.Choices[0].Enabled || !d.Choices[1].Enabled {
-		t.Errorf("chosen at first is %q, want %q, the first for good", chosen, want)
 	}
 
 	client := filepath.Join(out, "adit-cli.pkg")
@@ -214,14 +203,6 @@ func TestOthersRead(t *testing.T) {
 	}
 	if strings.Count(scripts, "-rwxr-xr-x") != 2 {
 		t.Errorf("scripts that cannot be run:\n%s", scripts)
-	}
-
-	var info packageInfo
-	if err := xml.Unmarshal(read(t, filepath.Join(client, "PackageInfo")), &info); err != nil {
-		t.Fatal(err)
-	}
-	if info.Overwrite || info.Moves || info.Identifier != "com.adit.cli" || info.Version != "1.2.3" || info.Auth != "root" || info.Location != "/" || info.Scripts.Postinstall.File != "./postinstall" {
-		t.Errorf("%+v", info)
 	}
 }
 
@@ -290,58 +271,4 @@ func TestRefuses(t *testing.T) {
 	if left, err := os.ReadDir(out); err != nil || len(left) != 0 {
 		t.Errorf("%v, %v: packages were made", left, err)
 	}
-}
-
-// TestExamine: a package whose halves do not agree is found out.
-func TestExamine(t *testing.T) {
-	b := read(t, filepath.Join(made(t), "Adit-1.2.3-rc.1.pkg"))
-	files, err := xar.Read(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := examine(b); err != nil {
-		t.Fatal(err)
-	}
-	replaced := func(name string, data []byte) []xar.File {
-		all := slices.Clone(files)
-		all[find(t, all, name)].Data = data
-		return all
-	}
-	text := func(name, from, to string) []xar.File {
-		old := string(files[find(t, files, name)].Data)
-		if !strings.Contains(old, from) {
-			t.Fatalf("no %q in %s", from, old)
-		}
-		return replaced(name, []byte(strings.Replace(old, from, to, 1)))
-	}
-	other := func(name, from string) []xar.File { return replaced(name, files[find(t, files, from)].Data) }
-	for name, all := range map[string][]xar.File{
-		"another's bill":      other("adit-cli.pkg/Bom", "adit-endpoint.pkg/Bom"),
-		"another's files":     other("adit-cli.pkg/Payload", "adit-endpoint.pkg/Payload"),
-		"no files":            replaced("adit-cli.pkg/Payload", nil),
-		"no bill":             replaced("adit-cli.pkg/Bom", nil),
-		"a wrong count":       text("adit-cli.pkg/PackageInfo", `numberOfFiles="10"`, `numberOfFiles="11"`),
-		"no such script":      text("adit-cli.pkg/PackageInfo", "./postinstall", "./preinstall"),
-		"no such package":     text("Distribution", "#adit-cli.pkg", "#adit.pkg"),
-		"of another version":  text("Distribution", `version="1.2.3" install`, `version="1.2.4" install`),
-		"one less than named": slices.DeleteFunc(slices.Clone(files), func(f xar.File) bool { return strings.HasPrefix(f.Name, "adit-gui.pkg") }),
-		"nothing":             files[:1],
-	} {
-		bad, err := xar.Write(all, time.Unix(0, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := examine(bad); err == nil {
-			t.Errorf("%s was not noticed", name)
-		}
-	}
-}
-
-func find(t *testing.T, files []xar.File, name string) int {
-	t.Helper()
-	i := slices.IndexFunc(files, func(f xar.File) bool { return f.Name == name })
-	if i < 0 {
-		t.Fatalf("no %s", name)
-	}
-	return i
 }

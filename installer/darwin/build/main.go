@@ -15,11 +15,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/adit-vpn/adit/installer/darwin/flat"
 	"github.com/adit-vpn/adit/installer/version"
 )
 
@@ -105,17 +107,18 @@ func makePackages(in input, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	stamp := flat.Stamp{Version: in.version.Pkg(), At: in.at}
 	files := map[string][]byte{}
 	for _, p := range parts {
-		if files[p.short+"-"+in.version.String()+".pkg"], err = flat(p, in); err != nil {
-			return fmt.Errorf("%s: %w", p.id, err)
+		if files[p.Short+"-"+in.version.String()+".pkg"], err = flat.Component(p, stamp); err != nil {
+			return fmt.Errorf("%s: %w", p.ID, err)
 		}
 	}
-	if files["Adit-"+in.version.String()+".pkg"], err = product(parts, in); err != nil {
+	if files["Adit-"+in.version.String()+".pkg"], err = flat.Product("com.adit", "Adit", parts, stamp); err != nil {
 		return err
 	}
 	for name, b := range files {
-		if _, err := examine(b); err != nil {
+		if _, err := flat.Read(b); err != nil {
 			return fmt.Errorf("%s was not made well: %w", name, err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
@@ -129,10 +132,10 @@ func makePackages(in input, dir string) error {
 func (in input) program(name string) (program, error) {
 	var thin [][]byte
 	for _, cpu := range []string{"amd64", "arm64"} {
-		path := filepath.Join(in.bin, "darwin-"+cpu, name)
-		b, err := os.ReadFile(path)
+		file := filepath.Join(in.bin, "darwin-"+cpu, name)
+		b, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
-			return program{}, fmt.Errorf("%s is missing; make dist makes it", path)
+			return program{}, fmt.Errorf("%s is missing; make dist makes it", file)
 		}
 		if err != nil {
 			return program{}, err
@@ -140,4 +143,32 @@ func (in input) program(name string) (program, error) {
 		thin = append(thin, b)
 	}
 	return join(name, thin)
+}
+
+// list says what a package installs, once it is sure that its halves agree.
+func list(file string, w io.Writer) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	all, err := flat.Read(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	for _, c := range all {
+		fmt.Fprintf(w, "%s %s, %d files, %d KiB\n", c.ID, c.Version, len(c.Files), c.KBytes)
+		for _, e := range c.Scripts {
+			if !e.Mode.IsDir() {
+				fmt.Fprintf(w, "  runs or uses %s\n", e.Path)
+			}
+		}
+		for _, e := range c.Files {
+			target := ""
+			if e.Target != "" {
+				target = " -> " + e.Target
+			}
+			fmt.Fprintf(w, "  %v %d/%d %9d %s%s\n", e.Mode, e.UID, e.GID, len(e.Data), path.Join("/", e.Path), target)
+		}
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/installer/darwin"
+	"github.com/adit-vpn/adit/installer/darwin/flat"
 	"github.com/adit-vpn/adit/installer/darwin/macho"
 	"github.com/adit-vpn/adit/installer/darwin/payload"
 	"github.com/adit-vpn/adit/installer/version"
@@ -23,18 +24,6 @@ type input struct {
 	bin, app string // directories; app may be empty
 	texts    map[string][]byte
 	at       time.Time
-}
-
-// part is what people install or leave out: one component package.
-type part struct {
-	id, short       string // com.adit.cli and adit-cli
-	title, text     string // in the Installer
-	selected, fixed bool   // at first, and for good
-	bundle          string // the path of its app, if it is one
-	entries         []payload.Entry
-	scripts         map[string][]byte
-	needs           macho.Release
-	cpus            []string
 }
 
 // program is a program with what the system must be for it.
@@ -75,10 +64,10 @@ func join(name string, programs [][]byte) (program, error) {
 const admin = 80
 
 // parts are all that there is to install.
-func (in input) parts() ([]part, error) {
-	client := part{
-		id: "com.adit.cli", short: "adit-cli", title: "Adit", text: "The service, and adit for the terminal.",
-		selected: true, fixed: true, scripts: darwin.Scripts(),
+func (in input) parts() ([]flat.Part, error) {
+	client := flat.Part{
+		ID: "com.adit.cli", Short: "adit-cli", Title: "Adit", Text: "The service, and adit for the terminal.",
+		Selected: true, Fixed: true, Scripts: darwin.Scripts(),
 	}
 	files := map[string]payload.Entry{
 		darwin.Daemon:                  {Mode: 0o644, Data: darwin.LaunchDaemon(darwin.Programs + "/aditd")},
@@ -87,21 +76,21 @@ func (in input) parts() ([]part, error) {
 	for name, text := range in.texts {
 		files[darwin.Programs+"/"+name] = payload.Entry{Mode: 0o644, Data: text}
 	}
-	if err := in.add(&client, files, "adit", "aditd", "adit-pkcs11"); err != nil {
+	if err := in.add(&client, files, "adit", "aditd", "adit-pkcs11", "aws-vpn-client"); err != nil {
 		return nil, err
 	}
-	endpoint := part{
-		id: "com.adit.endpoint", short: "adit-endpoint", title: "Endpoint for tests",
-		text: "adit-endpoint: a VPN server on this Mac, for those who test clients.", scripts: darwin.EndpointScripts(),
+	endpoint := flat.Part{
+		ID: "com.adit.endpoint", Short: "adit-endpoint", Title: "Endpoint for tests",
+		Text: "adit-endpoint: a VPN server on this Mac, for those who test clients.", Scripts: darwin.EndpointScripts(),
 	}
 	if err := in.add(&endpoint, map[string]payload.Entry{}, "adit-endpoint"); err != nil {
 		return nil, err
 	}
-	all := []part{client, endpoint}
+	all := []flat.Part{client, endpoint}
 	if in.app != "" {
-		app := part{
-			id: appID, short: "adit-gui", title: "Desktop app", text: "Adit.app, with its icon in the menu bar.",
-			selected: true, bundle: "Applications/Adit.app",
+		app := flat.Part{
+			ID: appID, Short: "adit-gui", Title: "Desktop app", Text: "Adit.app, with its icon in the menu bar.",
+			Selected: true, Bundle: "Applications/Adit.app",
 		}
 		if err := in.addApp(&app); err != nil {
 			return nil, err
@@ -112,31 +101,32 @@ func (in input) parts() ([]part, error) {
 }
 
 // add puts files and programs into a part, with the directories above them.
-func (in input) add(p *part, files map[string]payload.Entry, programs ...string) error {
+func (in input) add(p *flat.Part, files map[string]payload.Entry, programs ...string) error {
 	for _, name := range programs {
 		joined, err := in.program(name)
 		if err != nil {
 			return err
 		}
 		files[darwin.Programs+"/"+name] = payload.Entry{Mode: 0o755, Data: joined.data}
-		p.need(joined)
+		demand(p, joined)
 	}
-	p.entries = tree(files)
+	p.Entries = tree(files)
 	return nil
 }
 
-func (p *part) need(joined program) {
-	if joined.needs.Compare(p.needs) > 0 {
-		p.needs = joined.needs
+// demand has a part ask for what one of its programs needs.
+func demand(p *flat.Part, joined program) {
+	if joined.needs.Compare(p.Needs) > 0 {
+		p.Needs = joined.needs
 	}
-	if p.cpus == nil {
-		p.cpus = joined.cpus
+	if p.CPUs == nil {
+		p.CPUs = joined.cpus
 	}
-	p.cpus = slices.DeleteFunc(slices.Clone(p.cpus), func(cpu string) bool { return !slices.Contains(joined.cpus, cpu) })
+	p.CPUs = slices.DeleteFunc(slices.Clone(p.CPUs), func(cpu string) bool { return !slices.Contains(joined.cpus, cpu) })
 }
 
 // addApp reads an app from its directory, whoever owns it there: signed or not.
-func (in input) addApp(p *part) error {
+func (in input) addApp(p *flat.Part) error {
 	files := map[string]payload.Entry{}
 	var main []byte
 	err := filepath.WalkDir(in.app, func(file string, d fs.DirEntry, err error) error {
@@ -147,7 +137,7 @@ func (in input) addApp(p *part) error {
 		if err != nil {
 			return err
 		}
-		at := path.Join("/", p.bundle, filepath.ToSlash(rel))
+		at := path.Join("/", p.Bundle, filepath.ToSlash(rel))
 		info, err := d.Info()
 		if err != nil {
 			return err
@@ -182,8 +172,8 @@ func (in input) addApp(p *part) error {
 	if err != nil {
 		return err
 	}
-	p.need(joined)
-	p.entries = tree(files)
+	demand(p, joined)
+	p.Entries = tree(files)
 	return nil
 }
 

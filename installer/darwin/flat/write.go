@@ -1,4 +1,6 @@
-package main
+// Package flat writes and reads the packages that macOS' Installer takes: component packages, of which each installs files and runs
+// scripts, and product archives, out of whose components people choose. It starts no goroutine and touches no file.
+package flat
 
 import (
 	"bytes"
@@ -9,10 +11,31 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/adit-vpn/adit/installer/darwin/macho"
 	"github.com/adit-vpn/adit/installer/darwin/payload"
 	"github.com/adit-vpn/adit/installer/darwin/xar"
 )
+
+// Part is what people install or leave out: one component.
+type Part struct {
+	ID, Short       string // com.adit.cli and adit-cli
+	Title, Text     string // in the Installer
+	Selected, Fixed bool   // at first, and for good
+	Bundle          string // the path of its app, if it is one
+	Entries         []payload.Entry
+	Scripts         map[string][]byte // what is run and used; of those that are run only postinstall
+	// Needs is the oldest macOS, and CPUs are the processors, that run all its programs.
+	Needs macho.Release
+	CPUs  []string
+}
+
+// Stamp is what all packages of a release have in common.
+type Stamp struct {
+	Version string // three numbers, as bundles have them
+	At      time.Time
+}
 
 // The elements of PackageInfo, which Apple does not document: as pkgbuild writes them ("Flat Package Format - The missing
 // documentation", s.sudre.free.fr).
@@ -61,43 +84,43 @@ type (
 	}
 )
 
-// flat makes the package of a part.
-func flat(p part, in input) ([]byte, error) {
-	files, err := component(p, in)
+// Component makes the package of a part.
+func Component(p Part, s Stamp) ([]byte, error) {
+	files, err := component(p, s)
 	if err != nil {
 		return nil, err
 	}
-	return xar.Write(files, in.at)
+	return xar.Write(files, s.At)
 }
 
 // component is what is in the package of a part.
-func component(p part, in input) ([]xar.File, error) {
-	bill, err := payload.Bill(p.entries, in.at)
+func component(p Part, s Stamp) ([]xar.File, error) {
+	bill, err := payload.Bill(p.Entries, s.At)
 	if err != nil {
 		return nil, err
 	}
-	archive, err := packed(p.entries, in)
+	archive, err := packed(p.Entries, s.At)
 	if err != nil {
 		return nil, err
 	}
 	info := packageInfo{
 		// Directories that are there already stay whose they are.
-		Identifier: p.id, Version: in.version.Pkg(), Format: 2, Action: "none", Generator: "adit", Location: "/", Auth: "root",
+		Identifier: p.ID, Version: s.Version, Format: 2, Action: "none", Generator: "adit", Location: "/", Auth: "root",
 	}
-	info.Payload.Files, info.Payload.KBytes = len(p.entries), p.kbytes()
-	if p.bundle != "" {
-		info.Bundle = &bundle{"./" + p.bundle, p.id, in.version.Pkg(), in.version.Pkg()}
-		info.Upgrade.Bundle = []bundle{{ID: p.id}} // what the old one had and the new one has not is removed
+	info.Payload.Files, info.Payload.KBytes = len(p.Entries), p.kbytes()
+	if p.Bundle != "" {
+		info.Bundle = &bundle{"./" + p.Bundle, p.ID, s.Version, s.Version}
+		info.Upgrade.Bundle = []bundle{{ID: p.ID}} // what the old one had and the new one has not is removed
 		info.Strict.Bundle = info.Upgrade.Bundle
 	}
 	files := []xar.File{{Name: "Bom", Data: bill}, {Name: "Payload", Data: archive}}
-	if len(p.scripts) > 0 {
+	if len(p.Scripts) > 0 {
 		info.Scripts = &scriptsList{Postinstall: &scriptFile{"./postinstall"}}
 		entries := []payload.Entry{{Path: ".", Mode: fs.ModeDir | 0o755}}
-		for _, name := range slices.Sorted(maps.Keys(p.scripts)) {
-			entries = append(entries, payload.Entry{Path: name, Mode: 0o755, Data: p.scripts[name]})
+		for _, name := range slices.Sorted(maps.Keys(p.Scripts)) {
+			entries = append(entries, payload.Entry{Path: name, Mode: 0o755, Data: p.Scripts[name]})
 		}
-		scripts, err := packed(entries, in)
+		scripts, err := packed(entries, s.At)
 		if err != nil {
 			return nil, err
 		}
@@ -108,17 +131,17 @@ func component(p part, in input) ([]xar.File, error) {
 }
 
 // kbytes is the room that a part takes, in KiB.
-func (p part) kbytes() int64 {
+func (p Part) kbytes() int64 {
 	var sum int64
-	for _, e := range p.entries {
+	for _, e := range p.Entries {
 		sum += (int64(len(e.Data)) + 1023) / 1024
 	}
 	return sum
 }
 
 // packed is an archive as it is in packages: cpio in gzip, without a time or a name of its own.
-func packed(entries []payload.Entry, in input) ([]byte, error) {
-	archive, err := payload.Archive(entries, in.at)
+func packed(entries []payload.Entry, at time.Time) ([]byte, error) {
+	archive, err := payload.Archive(entries, at)
 	if err != nil {
 		return nil, err
 	}
@@ -189,30 +212,30 @@ type (
 	}
 )
 
-// product makes the package with all parts, from which people choose.
-func product(parts []part, in input) ([]byte, error) {
-	d := distribution{Spec: 1, Title: "Adit", Product: productID{"com.adit", in.version.Pkg()}}
+// Product makes the package with all parts, from which people choose; identifier and title are its own.
+func Product(id, title string, parts []Part, s Stamp) ([]byte, error) {
+	d := distribution{Spec: 1, Title: title, Product: productID{id, s.Version}}
 	d.Options.Customize, d.Options.RootOnly = "allow", true
 	d.Domains.System = true
-	cpus, needs := slices.Clone(parts[0].cpus), parts[0].needs
+	cpus, needs := slices.Clone(parts[0].CPUs), parts[0].Needs
 	var files []xar.File
 	for _, p := range parts {
-		inside, err := component(p, in)
+		inside, err := component(p, s)
 		if err != nil {
 			return nil, err
 		}
-		dir := p.short + ".pkg"
+		dir := p.Short + ".pkg"
 		files = append(files, xar.File{Name: dir, Dir: true})
 		for _, f := range inside {
 			files = append(files, xar.File{Name: dir + "/" + f.Name, Data: f.Data})
 		}
-		cpus = slices.DeleteFunc(cpus, func(cpu string) bool { return !slices.Contains(p.cpus, cpu) })
-		if p.needs.Compare(needs) > 0 {
-			needs = p.needs
+		cpus = slices.DeleteFunc(cpus, func(cpu string) bool { return !slices.Contains(p.CPUs, cpu) })
+		if p.Needs.Compare(needs) > 0 {
+			needs = p.Needs
 		}
-		d.Outline = append(d.Outline, line{p.id})
-		d.Choices = append(d.Choices, choice{p.id, p.title, p.text, !p.fixed, p.selected, pkgRef{ID: p.id}})
-		d.Refs = append(d.Refs, pkgRef{p.id, in.version.Pkg(), p.kbytes(), "none", "root", "#" + dir})
+		d.Outline = append(d.Outline, line{p.ID})
+		d.Choices = append(d.Choices, choice{p.ID, p.Title, p.Text, !p.Fixed, p.Selected, pkgRef{ID: p.ID}})
+		d.Refs = append(d.Refs, pkgRef{p.ID, s.Version, p.kbytes(), "none", "root", "#" + dir})
 	}
 	if len(cpus) == 0 {
 		return nil, fmt.Errorf("no processor runs all programs")
@@ -222,5 +245,5 @@ func product(parts []part, in input) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return xar.Write(append([]xar.File{{Name: "Distribution", Data: text}}, files...), in.at)
+	return xar.Write(append([]xar.File{{Name: "Distribution", Data: text}}, files...), s.At)
 }

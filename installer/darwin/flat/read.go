@@ -1,4 +1,4 @@
-package main
+package flat
 
 import (
 	"bytes"
@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 
@@ -19,43 +18,17 @@ import (
 // maxUnpacked is how large an archive in a package may become, bytes.
 const maxUnpacked = 1 << 30
 
-// content is what a package of a part installs.
-type content struct {
-	info    packageInfo
-	files   []payload.Entry
-	scripts []payload.Entry
+// Content is what a component installs.
+type Content struct {
+	ID, Version string
+	KBytes      int64
+	Files       []payload.Entry
+	Scripts     []payload.Entry // what it runs, and what that uses
 }
 
-// list says what a package installs, once it is sure that its halves agree.
-func list(file string, w io.Writer) error {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	all, err := examine(b)
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	for _, c := range all {
-		fmt.Fprintf(w, "%s %s, %d files, %d KiB\n", c.info.Identifier, c.info.Version, c.info.Payload.Files, c.info.Payload.KBytes)
-		for _, e := range c.scripts {
-			if !e.Mode.IsDir() {
-				fmt.Fprintf(w, "  runs or uses %s\n", e.Path)
-			}
-		}
-		for _, e := range c.files {
-			target := ""
-			if e.Target != "" {
-				target = " -> " + e.Target
-			}
-			fmt.Fprintf(w, "  %v %d/%d %9d %s%s\n", e.Mode, e.UID, e.GID, len(e.Data), path.Join("/", e.Path), target)
-		}
-	}
-	return nil
-}
-
-// examine reads a package and holds what it says to what is in it: of each part its bill, its files and its scripts.
-func examine(b []byte) ([]content, error) {
+// Read reads a package and holds what it says to what is in it: of each component its bill of materials, its files and its scripts.
+// Packages of others may have what it does not read.
+func Read(b []byte) ([]Content, error) {
 	files, err := xar.Read(b)
 	if err != nil {
 		return nil, err
@@ -68,7 +41,7 @@ func examine(b []byte) ([]content, error) {
 			dirs = append(dirs, path.Dir(f.Name))
 		}
 	}
-	var all []content
+	var all []Content
 	for _, dir := range dirs {
 		c, err := examinePart(func(name string) ([]byte, bool) { b, ok := byName[path.Join(dir, name)]; return b, ok })
 		if err != nil {
@@ -91,21 +64,23 @@ func examine(b []byte) ([]content, error) {
 		return nil, fmt.Errorf("Distribution names %d packages, and %d are there", len(d.Refs), len(all))
 	}
 	for i, ref := range d.Refs {
-		if want := "#" + dirs[i]; ref.File != want || ref.ID != all[i].info.Identifier || ref.Version != all[i].info.Version {
-			return nil, fmt.Errorf("Distribution has %s %s %s for %s %s %s", ref.File, ref.ID, ref.Version, want, all[i].info.Identifier, all[i].info.Version)
+		if want := "#" + dirs[i]; ref.File != want || ref.ID != all[i].ID || ref.Version != all[i].Version {
+			return nil, fmt.Errorf("Distribution has %s %s %s for %s %s %s", ref.File, ref.ID, ref.Version, want, all[i].ID, all[i].Version)
 		}
 	}
 	return all, nil
 }
 
-func examinePart(file func(string) ([]byte, bool)) (content, error) {
-	var c content
+func examinePart(file func(string) ([]byte, bool)) (Content, error) {
+	var c Content
+	var info packageInfo
 	text, _ := file("PackageInfo")
-	if err := xml.Unmarshal(text, &c.info); err != nil {
+	if err := xml.Unmarshal(text, &info); err != nil {
 		return c, fmt.Errorf("PackageInfo: %w", err)
 	}
+	c.ID, c.Version, c.KBytes = info.Identifier, info.Version, info.Payload.KBytes
 	var err error
-	if c.files, err = unpacked(file, "Payload"); err != nil {
+	if c.Files, err = unpacked(file, "Payload"); err != nil {
 		return c, err
 	}
 	bom, _ := file("Bom")
@@ -117,7 +92,7 @@ func examinePart(file func(string) ([]byte, bool)) (content, error) {
 	for _, i := range bill {
 		items[i.Path] = i
 	}
-	for _, e := range c.files {
+	for _, e := range c.Files {
 		i, ok := items[e.Path]
 		delete(items, e.Path)
 		if !ok || !i.Describes(e) {
@@ -127,16 +102,16 @@ func examinePart(file func(string) ([]byte, bool)) (content, error) {
 	for p := range items {
 		return c, fmt.Errorf("%s is in the bill of materials, and no such file in the package", p)
 	}
-	if c.info.Payload.Files != len(c.files) {
-		return c, fmt.Errorf("PackageInfo counts %d files, and %d are there", c.info.Payload.Files, len(c.files))
+	if info.Payload.Files != len(c.Files) {
+		return c, fmt.Errorf("PackageInfo counts %d files, and %d are there", info.Payload.Files, len(c.Files))
 	}
-	return c, c.checkScripts(file)
+	return c, c.checkScripts(info, file)
 }
 
 // checkScripts looks for the scripts that the Installer would look for.
-func (c *content) checkScripts(file func(string) ([]byte, bool)) error {
+func (c *Content) checkScripts(info packageInfo, file func(string) ([]byte, bool)) error {
 	var wanted []string
-	if s := c.info.Scripts; s != nil {
+	if s := info.Scripts; s != nil {
 		for _, f := range []*scriptFile{s.Preinstall, s.Postinstall} {
 			if f != nil {
 				wanted = append(wanted, strings.TrimPrefix(f.File, "./"))
@@ -147,12 +122,12 @@ func (c *content) checkScripts(file func(string) ([]byte, bool)) error {
 		return nil
 	}
 	var err error
-	if c.scripts, err = unpacked(file, "Scripts"); err != nil {
+	if c.Scripts, err = unpacked(file, "Scripts"); err != nil {
 		return err
 	}
 	for _, name := range wanted {
 		found := false
-		for _, e := range c.scripts {
+		for _, e := range c.Scripts {
 			found = found || e.Path == name && e.Mode&(fs.ModeType|0o111) == 0o111 && bytes.HasPrefix(e.Data, []byte("#!"))
 		}
 		if !found {
