@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 
 	"github.com/adit-vpn/adit/client"
+	"github.com/adit-vpn/adit/installer/darwin"
 	prefs "github.com/adit-vpn/adit/platform/managed"
 	"github.com/adit-vpn/adit/platform/trusted"
 )
@@ -35,5 +37,6 @@ func provisioning(string) (target, error) {
 // forgetPolicy leaves managed preferences to whoever manages them.
 func forgetPolicy() error { return nil }
 
-// restarting says that nobody starts the service again at once: launchd does not tell.
-func restarting(context.Context) bool { return false }
+// restarting says whether the script of a package (installer/darwin) stops the service to start it again at once. launchd does
+// not tell.
+func restarting(context.Context) bool { return os.Remove(darwin.Restart) == nil }

@@ -16,6 +16,7 @@ const (
 	Programs = "/Library/Adit"                               // adit, aditd and the others
 	Links    = "/usr/local/bin"                              // to the programs that people type
 	Log      = "/var/log/aditd.log"                          // what the daemon says
+	Restart  = "/var/run/adit/restart"                       // is there while a package stops the daemon to start it again
 )
 
 //go:embed com.adit.aditd.plist

@@ -26,7 +26,8 @@ func newMac(t *testing.T, loaded bool) mac {
 	}
 	// launchd forgets a service only when it is asked for the second time after bootout.
 	m.program("launchctl", `case "$1" in
-bootout) if [ -e "$M/loaded" ]; then rm "$M/loaded"; touch "$M/ending"; else exit 3; fi ;;
+bootout) [ ! -e "$M/var/run/adit/restart" ] || echo "(to be started again)" >>"$M/calls"
+	if [ -e "$M/loaded" ]; then rm "$M/loaded"; touch "$M/ending"; else exit 3; fi ;;
 bootstrap) [ ! -e "$M/loaded" ] && [ ! -e "$M/ending" ] && touch "$M/loaded" ;;
 print) if [ -e "$M/ending" ]; then rm "$M/ending"; else [ -e "$M/loaded" ]; fi ;;
 print-disabled) echo "disabled services = {"; [ ! -e "$M/disabled" ] || echo '	"com.adit.aditd" => disabled'; echo "}" ;;
@@ -98,13 +99,16 @@ func TestPostinstall(t *testing.T) {
 	})
 	t.Run("upgrade", func(t *testing.T) {
 		m := newMac(t, true)
+		if err := os.MkdirAll(filepath.Dir(m.root+Restart), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		m.write(Log, "old\n")
 		calls, said, err := install(m)
-		if want := start + "launchctl print " + daemon + "\nsleep 0.2\nlaunchctl print " + daemon + "\n" + end; err != nil || said != "" || calls != want {
+		if want := start + "(to be started again)\nlaunchctl print " + daemon + "\nsleep 0.2\nlaunchctl print " + daemon + "\n" + end; err != nil || said != "" || calls != want {
 			t.Errorf("%v, %q\ngot  %s\nwant %s", err, said, calls, want)
 		}
-		if !m.there("/loaded") {
-			t.Error("the service does not run")
+		if !m.there("/loaded") || m.there(Restart) {
+			t.Error("the service does not run, or would think at each end that it is started again")
 		}
 		if b, err := os.ReadFile(m.root + Log); err != nil || string(b) != "old\n" {
 			t.Errorf("%q is the log, %v", b, err)
@@ -132,6 +136,16 @@ func TestPostinstall(t *testing.T) {
 		m := newMac(t, true)
 		m.program("launchctl", "")
 		if _, said, err := install(m); err == nil || said != "adit: the old service does not stop\n" {
+			t.Errorf("%v, %q", err, said)
+		}
+	})
+	t.Run("does not start", func(t *testing.T) {
+		m := newMac(t, true)
+		if err := os.MkdirAll(filepath.Dir(m.root+Restart), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		m.program("launchctl", `case "$1" in print-disabled) ;; *) exit 5 ;; esac`)
+		if _, said, err := install(m); err == nil || !strings.Contains(said, "sudo /Library/Adit/aditd cleanup") || m.there(Restart) {
 			t.Errorf("%v, %q", err, said)
 		}
 	})
