@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +34,7 @@ func run() int {
 	if socket == "" {
 		socket = ipc.DefaultPath
 	}
-	return execute(ctx, os.Args[1:], &app{socket: socket, places: administrators(), out: os.Stdout, err: os.Stderr, open: signin.NewBrowser()})
+	return execute(ctx, os.Args[1:], &app{socket: socket, places: administrators(), out: os.Stdout, err: os.Stderr, open: signin.NewBrowser(), zone: time.Local})
 }
 
 // app is what the subcommands share.
@@ -42,6 +43,7 @@ type app struct {
 	places   places
 	out, err io.Writer
 	open     func(url string) error // shows an address in the browser
+	zone     *time.Location         // of the times that are printed
 }
 
 // places is what the administrator of the machine writes.

@@ -195,16 +195,13 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	zone := time.Local
-	time.Local = time.FixedZone("", -7*60*60) // as in AWS's examples
-	t.Cleanup(func() { time.Local = zone })
 	dir, err := os.MkdirTemp("", "adit-") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	b := &bench{t: t, dir: dir, f: &fake{own: map[string]string{}, changed: make(chan struct{})}}
-	b.app = &app{socket: filepath.Join(dir, "s"), open: b.f.signIn,
+	b.app = &app{socket: filepath.Join(dir, "s"), open: b.f.signIn, zone: time.FixedZone("", -7*60*60), // as in AWS's examples
 		places: places{profiles: filepath.Join(dir, "adit", "profiles"), policy: filepath.Join(dir, "adit", "policy.json")}}
 	b.f.managed, b.f.policy = b.app.places.profiles, b.app.places.policy
 	l, err := ipc.Listen(b.app.socket, 0o600)

@@ -94,10 +94,10 @@ func clean(s string) string {
 }
 
 // moment is a time as AWS's client writes it: local, to the second. nil: unknown.
-func moment(t time.Time) *string {
+func (a *app) moment(t time.Time) *string {
 	if t.IsZero() {
 		return nil
 	}
-	text := t.Local().Format(time.RFC3339)
+	text := t.In(a.zone).Format(time.RFC3339)
 	return &text
 }

@@ -35,7 +35,7 @@ func newListProfiles(a *app) *cobra.Command {
 		}
 		out := []entry{}
 		for _, p := range list {
-			e := entry{Name: p.Name, Owner: p.Owner, Auth: authType(p.Auth), Imported: moment(p.Imported)}
+			e := entry{Name: p.Name, Owner: p.Owner, Auth: authType(p.Auth), Imported: a.moment(p.Imported)}
 			if p.Managed {
 				e.Owner = ""
 			}

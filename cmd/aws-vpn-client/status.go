@@ -53,7 +53,7 @@ func newGetConnectionStatus(a *app) *cobra.Command {
 		answer := connectionStatus{Status: notConnected}
 		if conn := connectionOf(s, *name); conn != nil {
 			answer.Status = stateName(conn.State)
-			answer.Attempt = &attempt{By: conn.Owner, Updated: moment(conn.Since)}
+			answer.Attempt = &attempt{By: conn.Owner, Updated: a.moment(conn.Since)}
 			if n := conn.Counters; *detailed && answer.Status != notConnected {
 				answer.Attempt.Details = &details{n.RxBytes, n.TxBytes, n.RxBytes, n.TxBytes}
 			}
@@ -76,7 +76,7 @@ func newListConnections(a *app) *cobra.Command {
 		list := []listed{}
 		for _, conn := range own(s.Connections) {
 			if state := stateName(conn.State); state != notConnected {
-				list = append(list, listed{conn.Profile, conn.Owner, state, moment(conn.Since)})
+				list = append(list, listed{conn.Profile, conn.Owner, state, a.moment(conn.Since)})
 			}
 		}
 		return a.json(list)
