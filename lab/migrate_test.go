@@ -55,11 +55,33 @@ func TestImportFromNetworkManager(t *testing.T) {
 	s.run(s.client, "/usr/bin/nmcli", "connection", "modify", "office", "ipv4.never-default", "yes", "ipv6.never-default", "yes")
 	s.run(s.client, "/usr/bin/nmcli", "connection", "add", "type", "dummy", "ifname", "dummy9", "con-name", "other")
 
+	// The page's commands, by root: there is no sudo in here.
+	s.ok(os.WriteFile(filepath.Join(s.client.Dir, "sudo"), []byte("#!/bin/sh\nexec \"$@\"\n"), 0o755))
+	_, section, _ := strings.Cut(s.read("../docs/migrate.md"), "\n## NetworkManager\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var commands []string
+	for line := range strings.Lines(section) {
+		if text, ok := strings.CutPrefix(line, "    "); ok {
+			commands = append(commands, text)
+		}
+	}
+	if len(commands) != 4 {
+		t.Errorf("docs/migrate.md shows %q", commands)
+	}
+	out := s.run(s.client, "env", "USER=root", "PATH="+s.client.Dir+":"+filepath.Dir(bin(t, "adit"))+":"+os.Getenv("PATH"),
+		"sh", "-ec", "cd "+s.client.Dir+"\n"+strings.Join(commands, ""))
+	if n := strings.Count(out, "imported  "); n != len(texts) {
+		t.Errorf("%d are imported:\n%s", n, out)
+	}
+	if _, err := os.Stat(filepath.Join(s.client.Dir, "nm")); err == nil {
+		t.Error("the copy is left")
+	}
+
 	var results []struct {
 		Name, Result, Reason string
 		Notes                []string
 	}
-	s.ok(json.Unmarshal([]byte(s.adit("import", "--from", "networkmanager", "--json")), &results))
+	s.ok(json.Unmarshal([]byte(s.adit("import", "--from", "networkmanager", "--replace", "--json")), &results))
 	if len(results) != len(texts) {
 		t.Errorf("%+v", results)
 	}

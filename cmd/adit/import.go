@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/migrate"
 	"github.com/adit-vpn/adit/ovpn/profile"
 )
 
@@ -45,6 +47,13 @@ taken. --dry-run says what would be imported.
 	flags.StringVar(&f.passphrase, "passphrase-file", "", "file with the private key's passphrase in its first line; - is the standard input")
 	flags.StringVar(&f.from, "from", "", "take over the profiles of another `CLIENT`: aws, openvpn, tunnelblick or networkmanager")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "with --from: import nothing, say what would be")
+	clients := make([]string, 0, len(migrate.Clients()))
+	for _, c := range migrate.Clients() {
+		clients = append(clients, string(c))
+	}
+	if err := cmd.RegisterFlagCompletionFunc("from", cobra.FixedCompletions(clients, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the flag is defined above
+	}
 	asJSON := jsonFlag(cmd)
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if flags.Changed("from") {
@@ -64,7 +73,7 @@ taken. --dry-run says what would be imported.
 		}
 		src, err := readSource(cmd.Context(), args[0])
 		if err != nil {
-			return err
+			return forOther(err, args[0])
 		}
 		p, err := parse(src, args[0])
 		if err != nil {
@@ -90,6 +99,16 @@ taken. --dry-run says what would be imported.
 		return nil
 	}
 	return cmd
+}
+
+// forOther adds advice where somebody gives another client's own form of a profile.
+func forOther(err error, arg string) error {
+	for suffix, client := range map[string]migrate.Client{".tblk": migrate.Tunnelblick, ".nmconnection": migrate.NetworkManager} {
+		if strings.HasSuffix(strings.TrimRight(arg, "/"), suffix) && !api.IsCode(err, api.CodeFileNotFound) {
+			return hinted(err, "that is a profile of "+client.Title()+": adit import --from "+string(client)+" "+quoted(arg))
+		}
+	}
+	return err
 }
 
 // importFlags are all flags of import.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,6 +49,9 @@ func (a *app) importFrom(cmd *cobra.Command, f importFlags, args []string) error
 		return hinted(err, hints...)
 	case err != nil:
 		return err
+	}
+	if person := a.env("SUDO_USER"); person != "" && os.Geteuid() == 0 && !f.dryRun {
+		a.out.note("you are root: the profiles become root's, and %s does not see them", person)
 	}
 	c := a.service()
 	defer c.Close()

@@ -37,7 +37,7 @@ func run() int {
 
 // execute runs one command line until it is done or ctx ends.
 func execute(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) int {
-	a := &app{out: printer{out: stdout, err: stderr}, keyboard: sync.OnceValue(newKeyboard)}
+	a := &app{env: env, out: printer{out: stdout, err: stderr}, keyboard: sync.OnceValue(newKeyboard)}
 	root := newRoot(a, env)
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -49,6 +49,7 @@ func execute(ctx context.Context, args []string, env func(string) string, stdout
 type app struct {
 	socket    string
 	socketSet bool // --socket or ADIT_SOCKET named it
+	env       func(string) string
 	out       printer
 	// keyboard is the terminal's; it returns nil where there is none. A process has one: two would
 	// take each other's keys.
