@@ -142,6 +142,19 @@ type VPC struct {
 	Subnets []Subnet
 	// SecurityGroups are those that associations may carry.
 	SecurityGroups []SecurityGroup
+	// Transit: it is a transit gateway, to which no route leads by itself.
+	Transit bool
+}
+
+// ranges are what an association with it leads to by itself.
+func (v *VPC) ranges() []netip.Prefix {
+	switch {
+	case v.Transit:
+		return nil
+	case v.CIDR6.IsValid():
+		return []netip.Prefix{v.CIDR, v.CIDR6}
+	}
+	return []netip.Prefix{v.CIDR}
 }
 
 // Subnet is one part of a VPC that can be associated.
@@ -152,6 +165,7 @@ type Subnet struct {
 	Address   netip.Addr   // what the network sees as source; invalid: the system chooses
 	CIDR6     netip.Prefix // beside an IPv4 CIDR; invalid: none
 	Address6  netip.Addr   // as Address, for IPv6
+	Plain4    bool         // the network sees the clients' own IPv4 addresses: transit gateways only
 	Plain6    bool         // in place of Address6: the network sees the clients' own IPv6 addresses, as on AWS
 	Interface string       // empty: the system's routes decide
 	Gateway   netip.Addr   // beside the Interface, in CIDR: what leads beyond the subnet; invalid: the system's routes decide

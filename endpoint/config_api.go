@@ -40,6 +40,15 @@ type API struct {
 	Directories   []APIDirectory
 	SAMLProviders []APIProvider
 	Handlers      []APIHandler
+	// TransitGateways are what the ids of transit gateways stand for.
+	TransitGateways []TransitGateway
+}
+
+// TransitGateway is a router that leads to networks which only its own routes tell. VPC is it as a network whose subnets are its zones.
+type TransitGateway struct {
+	VPC
+	// Owner is the account that has it: attachments of another one than the API's wait to be accepted.
+	Owner string
 }
 
 // APIKey is an access key.
@@ -90,6 +99,8 @@ const (
 	maxAPIDelay   = time.Hour
 	maxAPIHandles = 100 // of one kind
 	maxAPIKeys    = 16
+
+	maxGatewayZones = 5 // AWS's limit for an endpoint
 )
 
 // CompleteAPI gives names to what the endpoint has anyway, where the file gives none of the kind: its own certificates, and
@@ -147,6 +158,7 @@ var (
 	arnAccount   = regexp.MustCompile(`^[0-9]{12}$`)
 	arnResource  = regexp.MustCompile(`^[A-Za-z0-9._+=,@/:-]{1,512}$`)
 	directoryID  = regexp.MustCompile(`^d-[0-9a-f]{10}$`)
+	gatewayID    = regexp.MustCompile(`^tgw-[0-9a-f]{8,17}$`)
 	functionName = regexp.MustCompile(`^function:AWSClientVPN-[A-Za-z0-9_-]{1,51}(:[A-Za-z0-9$_-]{1,128})?$`)
 	keyID        = regexp.MustCompile(`^[A-Za-z0-9]{4,128}$`)
 )
@@ -301,6 +313,10 @@ func (p *parsing) api(n *yaml.Node, path string) {
 			a.SAMLProviders = append(a.SAMLProviders, f)
 			return len(a.SAMLProviders)
 		}),
+		"transit_gateways": p.handles(func(n *yaml.Node, at string) int {
+			a.TransitGateways = append(a.TransitGateways, p.transitGateway(n, at, a))
+			return len(a.TransitGateways)
+		}),
 		"handlers": p.handles(func(n *yaml.Node, at string) int {
 			h := APIHandler{Handler: Handler{Schema: "v2"}}
 			p.handlerInto(n, at, &h.Handler, fields{"arn": p.set(func(n *yaml.Node, at string) {
@@ -319,6 +335,61 @@ func (p *parsing) api(n *yaml.Node, path string) {
 	})
 	if err := a.Exposed(); err != nil {
 		p.fail(p.at[path+".listen"], path+".listen", "%v", err)
+	}
+}
+
+// transitGateway reads one.
+func (p *parsing) transitGateway(n *yaml.Node, path string, a *API) TransitGateway {
+	g := TransitGateway{VPC: VPC{Transit: true}}
+	p.mapping(n, path, fields{
+		"id": p.set(func(n *yaml.Node, at string) {
+			if p.text(n, at, &g.ID); g.ID != "" && !gatewayID.MatchString(g.ID) {
+				p.fail(n, at, "%q is not an id like tgw-0123456789abcdef0", g.ID)
+			}
+			if slices.ContainsFunc(a.TransitGateways, func(o TransitGateway) bool { return o.ID == g.ID }) {
+				p.fail(n, at, "%s is listed twice", g.ID)
+			}
+		}),
+		"owner": p.set(func(n *yaml.Node, at string) {
+			if p.text(n, at, &g.Owner); !arnAccount.MatchString(g.Owner) || n.Tag != "!!str" {
+				p.fail(n, at, "%q is not twelve digits in quotes", n.Value)
+			}
+		}),
+		"cidr":    p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &g.CIDR) }),
+		"cidr_v6": p.set(func(n *yaml.Node, at string) { p.prefix(n, at, &g.CIDR6) }),
+		"zones": p.set(func(n *yaml.Node, at string) {
+			p.list(n, at, func(n *yaml.Node, at string) {
+				s := p.subnet(n, at, "zone", "cidr")
+				if slices.ContainsFunc(g.Subnets, func(o Subnet) bool { return o.Zone == s.Zone }) {
+					p.fail(n, at, "%s is listed twice", s.Zone)
+				}
+				if s.ID != "" || s.Plain6 || s.Address6.IsValid() {
+					p.fail(n, at, "a zone of a transit gateway has no id and no address_v6")
+				}
+				g.Subnets = append(g.Subnets, s)
+			})
+			if len(g.Subnets) == 0 || len(g.Subnets) > maxGatewayZones {
+				p.fail(n, at, "needs 1 to %d zones", maxGatewayZones)
+			}
+		}),
+	})
+	p.need(n, path, "id", "cidr", "zones")
+	for i := range g.Subnets {
+		g.Subnets[i].ID = g.ID + "." + g.Subnets[i].Zone
+	}
+	return g
+}
+
+// checkGateways is checkNetworks for transit gateways. Whether their ranges leave room for clients is seen with each endpoint.
+func (p *parsing) checkGateways() {
+	if p.c.API == nil {
+		return
+	}
+	for i, g := range p.c.API.TransitGateways {
+		at := "api.transit_gateways[" + strconv.Itoa(i) + "]"
+		for j, s := range g.Subnets {
+			p.checkSubnet(at+".zones["+strconv.Itoa(j)+"]", g.VPC, s)
+		}
 	}
 }
 

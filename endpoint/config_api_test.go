@@ -24,6 +24,7 @@ api:
   directories: [{id: d-0123456789, users: users.yaml}, {id: d-0123456780, url: "ldaps://dc", base_dn: "DC=x", realm: x}]
   saml_providers: [{arn: "arn:aws:iam::210987654321:saml-provider/x", idp: demo}]
   handlers: [{arn: "arn:aws:lambda:eu-west-1:210987654321:function:AWSClientVPN-x", exec: x, schema: v3}]
+  transit_gateways: [{id: tgw-0123456789abcdef0, owner: "123456789012", cidr: 10.9.0.0/24, cidr_v6: "fd09::/64", zones: [{zone: a, cidr: 10.9.0.0/27}, {zone: b, cidr: 10.9.0.32/27, address: 10.9.0.34}]}]
 `
 
 func TestAPIConfig(t *testing.T) {
@@ -34,7 +35,8 @@ func TestAPIConfig(t *testing.T) {
 	a := c.API
 	if a.Region != "eu-west-1" || a.Account != "210987654321" || a.Delay.String() != "2s" || len(a.Keys) != 1 || len(a.Addresses) != 2 || a.FirstPort != 30000 || a.LastPort != 30009 ||
 		len(a.Certificates) != 2 || a.Certificates[0].Chain != "ca.crt" || len(a.Directories) != 2 || a.Directories[1].Realm != "x" || !a.SAMLProviders[0].Demo ||
-		a.Handlers[0].Schema != "v3" || a.Hosts[0] != "adit.example.com" || a.TLS.Cert != "api.crt" || a.TLS.Key != "api.key" {
+		a.Handlers[0].Schema != "v3" || a.Hosts[0] != "adit.example.com" || a.TLS.Cert != "api.crt" || a.TLS.Key != "api.key" ||
+		len(a.TransitGateways) != 1 || a.TransitGateways[0].Owner != "123456789012" || !a.TransitGateways[0].Transit || a.TransitGateways[0].Subnets[1].ID != "tgw-0123456789abcdef0.b" {
 		t.Errorf("%+v", a)
 	}
 	if err := c.CompleteAPI(); err != nil || len(c.API.Certificates) != 2 || c.OwnAPICertificates() {
@@ -51,6 +53,13 @@ func TestAPIConfig(t *testing.T) {
 		{"api.crt, key: api.key", "api.crt", "f.yaml:10: api.tls.key: is missing"},
 		{"delay: 2s", "delay: 2h", `f.yaml:8: api.delay: must be a time from 0s to 1h0m0s, not "2h"`},
 		{"addresses: [192.0.2.1", "addresses: [host", `f.yaml:11: api.endpoints.addresses[0]: "host" is not an address`},
+		{"tgw-0123456789abcdef0", "tgw", `f.yaml:18: api.transit_gateways[0].id: "tgw" is not an id like`},
+		{"zone: b, cidr: 10.9.0.32", "zone: a, cidr: 10.9.0.32", "f.yaml:18: api.transit_gateways[0].zones[1]: a is listed twice"},
+		{"10.9.0.32/27, address", "10.9.1.32/27, address", "f.yaml:18: api.transit_gateways[0].zones[1].cidr: 10.9.1.32/27 is not inside 10.9.0.0/24"},
+		{"{zone: a, cidr: 10.9.0.0/27}", "{cidr: 10.9.0.0/27}", "f.yaml:18: api.transit_gateways[0].zones[0].zone: is missing"},
+		{"{zone: a, ", "{zone: a, gateway: 10.9.0.1, ", "f.yaml:18: api.transit_gateways[0].zones[0].gateway: needs an interface"},
+		{"{zone: a, ", "{zone: a, id: x, ", "f.yaml:18: api.transit_gateways[0].zones[0]: a zone of a transit gateway has no id"},
+		{"zones: [{zone: a, cidr: 10.9.0.0/27}, {zone: b, cidr: 10.9.0.32/27, address: 10.9.0.34}]", "zones: []", "f.yaml:18: api.transit_gateways[0].zones: needs 1 to 5 zones"},
 		{"\napi:", "\nlisten: 127.0.0.1:1194\napi:", "f.yaml:2: client_cidr: is missing"},
 	} {
 		_, err := ParseConfig("f.yaml", []byte(strings.Replace(apiText, tt.old, tt.new, 1)))

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,14 +24,15 @@ func (p *parsing) vpc(n *yaml.Node, path string) {
 			}
 		},
 		"subnets": func(n *yaml.Node, at string) {
-			p.list(n, at, func(n *yaml.Node, path string) { v.Subnets = append(v.Subnets, p.subnet(n, path)) })
+			p.list(n, at, func(n *yaml.Node, path string) { v.Subnets = append(v.Subnets, p.subnet(n, path, "id", "cidr")) })
 		},
 	})
 	p.need(n, path, "vpc", "cidr")
 	p.c.Networks = append(p.c.Networks, v)
 }
 
-func (p *parsing) subnet(n *yaml.Node, path string) Subnet {
+// subnet reads a part of a network; needed are the keys that it cannot be without.
+func (p *parsing) subnet(n *yaml.Node, path string, needed ...string) Subnet {
 	var s Subnet
 	p.mapping(n, path, fields{
 		"id":      p.set(func(n *yaml.Node, at string) { p.id(n, at, &s.ID) }),
@@ -52,7 +54,7 @@ func (p *parsing) subnet(n *yaml.Node, path string) Subnet {
 			}
 		}),
 	})
-	p.need(n, path, "id", "cidr")
+	p.need(n, path, needed...)
 	return s
 }
 
@@ -152,17 +154,22 @@ func (p *parsing) checkNetworks() {
 				p.fail(p.at[at+".cidr"], at+".cidr", "the built-in network %s is %s", s.ID, network.Demo())
 			}
 			subnets[s.ID] = true
-			if !within(s.CIDR, v.CIDR) && !within(s.CIDR, v.CIDR6) {
-				p.fail(p.at[at+".cidr"], at+".cidr", "%s is not inside %s of %s", s.CIDR, v.CIDR, v.ID)
-			}
-			p.checkSubnet6(at, v, s)
-			if s.Address.IsValid() && !s.CIDR.Contains(s.Address) {
-				p.fail(p.at[at+".address"], at+".address", "%s is not inside %s", s.Address, s.CIDR)
-			}
-			p.checkGateway(at+".gateway", s, s.Gateway, s.CIDR)
-			p.checkGateway(at+".gateway_v6", s, s.Gateway6, s.CIDR6)
+			p.checkSubnet(at, v, s)
 		}
 	}
+}
+
+// checkSubnet checks what a subnet says of itself.
+func (p *parsing) checkSubnet(at string, v VPC, s Subnet) {
+	if !within(s.CIDR, v.CIDR) && !within(s.CIDR, v.CIDR6) {
+		p.fail(p.at[at+".cidr"], at+".cidr", "%s is not inside %s of %s", s.CIDR, v.CIDR, v.ID)
+	}
+	p.checkSubnet6(at, v, s)
+	if s.Address.IsValid() && !s.CIDR.Contains(s.Address) {
+		p.fail(p.at[at+".address"], at+".address", "%s is not inside %s", s.Address, s.CIDR)
+	}
+	p.checkGateway(at+".gateway", s, s.Gateway, s.CIDR)
+	p.checkGateway(at+".gateway_v6", s, s.Gateway6, s.CIDR6)
 }
 
 // plainIPv6 is the address_v6 of a network that sees the clients' own addresses.
@@ -253,7 +260,7 @@ func (p *parsing) checkRoutes() {
 		if !associated[r.Target] {
 			p.fail(p.at[at+".target"], at+".target", "%s is not associated", r.Target)
 		}
-		if v, _, _ := c.subnet(r.Target); associated[r.Target] && (r.Destination == v.CIDR || r.Destination == v.CIDR6) {
+		if v, _, _ := c.subnet(r.Target); associated[r.Target] && slices.Contains(v.ranges(), r.Destination) {
 			p.fail(p.at[at+".destination"], at+".destination", "the association with %s adds the route to %s itself", r.Target, r.Destination)
 		}
 		limit(at, r.Target)

@@ -373,6 +373,7 @@ func (p *parsing) check() {
 	}
 	p.checkPolicy()
 	p.checkNetworks()
+	p.checkGateways()
 	p.checkRoutes()
 	p.checkGroups()
 	p.checkLegacy()

@@ -199,12 +199,9 @@ func (g *generation) buildWanted() {
 		v, s, _ := cfg.subnet(a.Subnet)
 		parts, gateways := g.pool.served(g.layout, s.ID)
 		w.Gateways = append(w.Gateways, gateways...)
-		networks := []netip.Prefix{v.CIDR} // the automatic route, origin "associate"
-		if v.CIDR6.IsValid() {
-			networks = append(networks, v.CIDR6)
-		}
+		networks := v.ranges() // the automatic route, origin "associate"
 		w.Associations = append(w.Associations, network.Association{
-			Subnet: s.ID, Slices: parts, Source: s.Address, Source6: s.Address6, Plain6: s.Plain6, Interface: s.Interface, Ranges: s.ranges(), Via: s.gateways(), Networks: networks,
+			Subnet: s.ID, Slices: parts, Source: s.Address, Source6: s.Address6, Plain4: s.Plain4, Plain6: s.Plain6, Interface: s.Interface, Ranges: s.ranges(), Via: s.gateways(), Networks: networks,
 			Restricted: len(a.SecurityGroups) > 0, Permits: cfg.permits(a),
 		})
 		reachable := slices.Clone(networks)

@@ -71,6 +71,13 @@ func handles(cfg *endpoint.Config) []handle {
 		}
 		out = append(out, handle{"saml-provider", f.ARN, means})
 	}
+	for _, g := range cfg.API.TransitGateways {
+		var zones []string
+		for _, z := range g.Subnets {
+			zones = append(zones, z.Zone+" "+cmp.Or(z.Interface, z.CIDR.String()))
+		}
+		out = append(out, handle{"transit-gateway", g.ID, strings.Join(zones, ", ")})
+	}
 	for _, h := range cfg.API.Handlers {
 		out = append(out, handle{"function", h.ARN, cmp.Or(h.URL, cfg.Path(h.Exec)) + " (" + h.Schema + ")"})
 	}

@@ -27,6 +27,11 @@ type Model interface {
 	Routes(endpoint string) ([]model.Route, error)
 
 	ModifyPolicy(ctx context.Context, call model.Call, endpoint string, c model.PolicyChange) (model.Status, error)
+	AssociateZone(ctx context.Context, call model.Call, endpoint, zone string) (model.Association, error)
+	AcceptAttachment(ctx context.Context, call model.Call, attachment string) (model.Attachment, error)
+	RejectAttachment(ctx context.Context, call model.Call, attachment string) (model.Attachment, error)
+	DeleteAttachment(ctx context.Context, call model.Call, attachment string) (model.Attachment, error)
+
 	DeletePolicy(ctx context.Context, call model.Call, endpoint string) (model.Status, error)
 	Policy(endpoint string) (model.Policy, error)
 
@@ -74,9 +79,9 @@ func operations() map[string]operation {
 		"ExportClientVpnClientConfiguration":             reads(exportConfiguration),
 		"ImportClientVpnClientCertificateRevocationList": changes(importCRL),
 		"ExportClientVpnClientCertificateRevocationList": reads(exportCRL),
-		"AcceptTransitGatewayClientVpnAttachment":        changes(transitGateway),
-		"RejectTransitGatewayClientVpnAttachment":        changes(transitGateway),
-		"DeleteTransitGatewayClientVpnAttachment":        changes(transitGateway),
+		"AcceptTransitGatewayClientVpnAttachment":        changes(acceptAttachment),
+		"RejectTransitGatewayClientVpnAttachment":        changes(rejectAttachment),
+		"DeleteTransitGatewayClientVpnAttachment":        changes(deleteAttachment),
 		"ModifyClientVpnEndpointAuthorizationPolicy":     changes(modifyPolicy),
 		"GetClientVpnEndpointAuthorizationPolicy":        reads(getPolicy),
 		"DeleteClientVpnEndpointAuthorizationPolicy":     changes(deletePolicy),
@@ -121,12 +126,4 @@ type stateOf struct {
 
 func answerStatus(s model.Status, err error) (*stateOf, error) {
 	return &stateOf{Status: statusOf(s)}, err
-}
-
-// --- what there is not
-
-func transitGateway(_ *call, in struct {
-	ID string `query:"TransitGatewayAttachmentId,required"`
-}) (*done, error) {
-	return nil, &model.Error{Code: "InvalidTransitGatewayAttachmentID.NotFound", Message: "Transit Gateway Attachment " + quoted(in.ID) + " was deleted or does not exist."}
 }

@@ -142,7 +142,13 @@ type created struct {
 func createEndpoint(c *call, in inCreate) (*created, error) {
 	n := model.NewEndpoint{
 		ClientCIDR: in.ClientCIDR, Transport: in.Transport, EndpointIPType: in.EndpointIPType, TrafficIPType: in.TrafficIPType,
-		TransitGateway: in.Gateway != nil, Changes: in.changes(),
+		Changes: in.changes(),
+	}
+	if g := in.Gateway; g != nil {
+		if len(g.Zones) > 0 && len(g.ZoneIDs) > 0 {
+			return nil, &model.Error{Code: model.CodeBadCombination, Message: "AvailabilityZone and AvailabilityZoneId cannot both be specified."}
+		}
+		n.Gateway = &model.NewGateway{ID: g.ID, Zones: append(g.Zones, g.ZoneIDs...)}
 	}
 	if in.DNSServers != nil {
 		n.DNSServers = &in.DNSServers
@@ -173,7 +179,7 @@ type inModify struct {
 
 func modifyEndpoint(c *call, in inModify) (*done, error) {
 	if in.Gateway != nil {
-		return nil, &model.Error{Code: model.CodeUnsupported, Message: "There are no transit gateways here."}
+		return nil, &model.Error{Code: model.CodeUnsupported, Message: "The transit gateway of an endpoint cannot be changed: associate and disassociate its zones."}
 	}
 	change := in.changes()
 	if dns := in.DNSServers; dns != nil {

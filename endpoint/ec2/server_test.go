@@ -43,6 +43,10 @@ func (f *fake) DeleteEndpoint(_ context.Context, call model.Call, id string) (mo
 	return model.Status{Code: model.Deleting}, f.err
 }
 
+func (f *fake) DeleteAttachment(_ context.Context, _ model.Call, id string) (model.Attachment, error) {
+	return model.Attachment{}, &model.Error{Code: model.CodeAttachmentNotFound, Message: id}
+}
+
 func (f *fake) Policy(id string) (model.Policy, error) {
 	return model.Policy{}, &model.Error{Code: model.CodeEndpointNotFound, Message: id}
 }

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/adit-vpn/adit/endpoint/model"
@@ -27,8 +28,8 @@ func associate(c *call, in struct {
 	Zone   string `query:"AvailabilityZone"`
 	ZoneID string `query:"AvailabilityZoneId"`
 }) (*associationAnswer, error) {
-	if in.Subnet == "" && (in.Zone != "" || in.ZoneID != "") {
-		return nil, &model.Error{Code: model.CodeUnsupported, Message: "Zones are associated through a transit gateway, and there are none here: name a SubnetId."}
+	if zone := cmp.Or(in.Zone, in.ZoneID); in.Subnet == "" && zone != "" { // a zone's id is its name
+		return answerAssociation(c.m.AssociateZone(c.ctx, c.with(in.ClientToken), in.ID, zone))
 	}
 	return answerAssociation(c.m.Associate(c.ctx, c.with(in.ClientToken), in.ID, in.Subnet))
 }
@@ -87,6 +88,33 @@ func applySecurityGroups(c *call, in struct {
 }) (*groupsAnswer, error) {
 	groups, err := c.m.ApplySecurityGroups(c.ctx, c.with(""), in.ID, in.VPC, in.Groups)
 	return &groupsAnswer{Groups: setOf(groups, same)}, err
+}
+
+// --- transit gateways
+
+type inAttachment struct {
+	ID string `query:"TransitGatewayAttachmentId,required"`
+}
+
+type attachmentAnswer struct {
+	head
+	Attachment attachmentItem `xml:"transitGatewayClientVpnAttachment"`
+}
+
+func (c *call) attachment(a model.Attachment, err error) (*attachmentAnswer, error) {
+	return &attachmentAnswer{Attachment: attachmentItem{a.ID, a.Gateway, a.Endpoint, c.o.Account, a.State, a.Created.UTC().Format("2006-01-02T15:04:05")}}, err
+}
+
+func acceptAttachment(c *call, in inAttachment) (*attachmentAnswer, error) {
+	return c.attachment(c.m.AcceptAttachment(c.ctx, c.with(""), in.ID))
+}
+
+func rejectAttachment(c *call, in inAttachment) (*attachmentAnswer, error) {
+	return c.attachment(c.m.RejectAttachment(c.ctx, c.with(""), in.ID))
+}
+
+func deleteAttachment(c *call, in inAttachment) (*attachmentAnswer, error) {
+	return c.attachment(c.m.DeleteAttachment(c.ctx, c.with(""), in.ID))
 }
 
 // --- authorization rules

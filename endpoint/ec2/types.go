@@ -77,6 +77,7 @@ type endpointItem struct {
 	EndpointIPType    string              `xml:"endpointIpAddressType"`
 	TrafficIPType     string              `xml:"trafficIpAddressType"`
 	Posture           postureOptions      `xml:"devicePostureOptions"`
+	Gateway           *gatewayOptions     `xml:"transitGatewayConfiguration"`
 }
 
 type targetOf struct {
@@ -123,6 +124,22 @@ type bannerOptions struct {
 	Text    string `xml:"bannerText,omitempty"`
 }
 
+type gatewayOptions struct {
+	ID         string      `xml:"transitGatewayId"`
+	Attachment string      `xml:"transitGatewayAttachmentId"`
+	Zones      set[string] `xml:"availabilityZoneSet"`
+	ZoneIDs    set[string] `xml:"availabilityZoneIdSet"`
+}
+
+type attachmentItem struct {
+	ID       string `xml:"transitGatewayAttachmentId"`
+	Gateway  string `xml:"transitGatewayId"`
+	Endpoint string `xml:"clientVpnEndpointId"`
+	Owner    string `xml:"clientVpnOwnerId"`
+	State    string `xml:"state"`
+	Created  string `xml:"creationTime"`
+}
+
 type postureOptions struct {
 	Providers set[trustProvider] `xml:"trustProviderSet"`
 }
@@ -155,6 +172,10 @@ func endpointOf(e model.Endpoint) endpointItem {
 	}
 	if !e.Deleted.IsZero() {
 		item.Deleted = e.Deleted.UTC().Format("2006-01-02T15:04:05")
+	}
+	if g := e.Gateway; g != nil {
+		zones := setOf(g.Zones, same)
+		item.Gateway = &gatewayOptions{g.Gateway, g.ID, zones, zones}
 	}
 	if e.Handler.Enabled {
 		item.Handler.Status = &status{Code: "applied"}
@@ -212,10 +233,11 @@ type routeItem struct {
 	Origin      string `xml:"origin"`
 	Status      status `xml:"status"`
 	Description string `xml:"description"`
+	Attachment  string `xml:"transitGatewayAttachmentId,omitempty"`
 }
 
 func routeOf(r model.Route) routeItem {
-	return routeItem{r.Endpoint, r.Destination.String(), r.Target, "Nat", r.Origin, statusOf(r.Status), r.Description}
+	return routeItem{r.Endpoint, r.Destination.String(), r.Target, "Nat", r.Origin, statusOf(r.Status), r.Description, r.Attachment}
 }
 
 type connectionItem struct {

@@ -80,7 +80,10 @@ func (m *Model) compile(d *Declared, r *record) (endpoint.Config, error) {
 	c.Networks, c.Associations, c.Routes, c.Rules = nil, nil, nil, nil
 	for _, a := range r.live() {
 		v, _, ok := d.subnet(a.Subnet)
-		if !ok {
+		switch {
+		case !ok && r.Gateway != nil:
+			return c, notDeclared(d, "zone of a transit gateway", a.Subnet, "api.transit_gateways")
+		case !ok:
 			return c, notDeclared(d, "subnet", a.Subnet, "networks")
 		}
 		if len(c.Networks) == 0 { // all are in one; others may overlap the clients' range
@@ -93,7 +96,13 @@ func (m *Model) compile(d *Declared, r *record) (endpoint.Config, error) {
 		c.Associations = append(c.Associations, endpoint.Association{Subnet: a.Subnet, SecurityGroups: groups})
 	}
 	for _, x := range r.Routes {
-		if x.Deleted.IsZero() {
+		switch {
+		case !x.Deleted.IsZero():
+		case x.Target == "": // through the transit gateway, in all zones
+			for _, a := range c.Associations {
+				c.Routes = append(c.Routes, endpoint.Route{Destination: x.Destination, Target: a.Subnet})
+			}
+		default:
 			c.Routes = append(c.Routes, endpoint.Route{Destination: x.Destination, Target: x.Target})
 		}
 	}
@@ -256,7 +265,7 @@ func (d *Declared) subnet(id string) (endpoint.VPC, endpoint.Subnet, bool) {
 			}
 		}
 	}
-	return endpoint.VPC{}, endpoint.Subnet{}, false
+	return d.zoneOf(id)
 }
 
 func (d *Declared) vpc(id string) (endpoint.VPC, bool) {

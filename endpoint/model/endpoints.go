@@ -54,10 +54,17 @@ func (m *Model) show(s *snapshot, r *record) (Endpoint, bool) {
 		ok = now.Sub(r.Deleted) < delay
 	}
 	e := Endpoint{ID: r.ID, Status: status, Created: r.Created, Deleted: r.Deleted, DNSName: dnsName(r.ID, s.declared.Config.API.Region), Tags: slices.Clone(r.Tags), Settings: r.clone().Settings, Listen: slices.Clone(r.Listen)}
+	if r.Gateway != nil {
+		if a, there := m.attachment(s, r); there {
+			e.Gateway = &a
+		}
+	}
 	for _, a := range r.Associations {
 		if st, there := phase(a.Created, a.Deleted, now, delay, Associating, Associated, Disassociating); there {
-			e.Subnets = append(e.Subnets, a.Subnet)
-			if st.Code == Associated && r.Deleted.IsZero() {
+			if r.Gateway == nil {
+				e.Subnets = append(e.Subnets, a.Subnet)
+			}
+			if st.Code == Associated && r.Deleted.IsZero() && (r.Gateway == nil || e.Gateway != nil && e.Gateway.State == Available) {
 				e.Status.Code = Available
 			}
 		}
@@ -72,9 +79,6 @@ func (m *Model) show(s *snapshot, r *record) (Endpoint, bool) {
 // CreateEndpoint makes an endpoint that nobody can connect to until Associate. Its Status is the one that AWS answers with.
 func (m *Model) CreateEndpoint(ctx context.Context, call Call, n NewEndpoint) (Endpoint, error) {
 	id, err := m.mutate(ctx, call, "CreateClientVpnEndpoint", n, func(d *draft) (string, error) {
-		if n.TransitGateway {
-			return "", errorf(CodeUnsupported, "Transit gateways do not exist here: leave TransitGatewayConfiguration out")
-		}
 		if len(d.records) >= maxEndpoints {
 			return "", errorf(CodeEndpointLimit, "You have reached the limit of %d Client VPN endpoints", maxEndpoints)
 		}
@@ -127,6 +131,11 @@ func (m *Model) CreateEndpoint(ctx context.Context, call Call, n NewEndpoint) (E
 		r.Tags = putTags(nil, n.Tags)
 		if err := m.change(d, r, n.Changes); err != nil {
 			return "", err
+		}
+		if n.Gateway != nil {
+			if err := d.attach(r, *n.Gateway); err != nil {
+				return "", err
+			}
 		}
 		if err := m.place(d, r); err != nil {
 			return "", err
@@ -306,6 +315,9 @@ func (d *draft) checkFunction(h ConnectHandler) error {
 // network checks and sets the VPC and the security groups.
 func (d *draft) network(r *record, vpc *string, groups *[]string) error {
 	s := &r.Settings
+	if r.Gateway != nil && (vpc != nil || groups != nil) {
+		return errorf(CodeBadCombination, "Client VPN endpoint %s has a transit gateway, and with it neither VpcId nor SecurityGroupId", r.ID)
+	}
 	if vpc == nil {
 		if groups != nil && len(*groups) > 0 {
 			return badValue("Security Groups cannot be modified without specifying Vpc Id")

@@ -42,7 +42,15 @@ api:
   directories: [{id: d-0123456789, users: users.yaml}]
   saml_providers: [{arn: "` + samlARN + `", idp_metadata: idp.xml}]
   handlers: [{arn: "` + handlerARN + `", url: "http://127.0.0.1:9/"}]
+  transit_gateways:
+    - {id: ` + ownGateway + `, cidr: 10.99.0.0/24, zones: [{zone: us-east-1a, cidr: 10.99.0.0/27}, {zone: us-east-1b, cidr: 10.99.0.32/27, address: 10.99.0.40}, {zone: us-east-1c, cidr: 10.99.0.64/27}]}
+    - {id: ` + theirGateway + `, owner: "210987654321", cidr: 10.98.0.0/24, zones: [{zone: us-east-1a, cidr: 10.98.0.0/27}]}
 `
+
+const (
+	ownGateway   = "tgw-0123456789abcdef0"
+	theirGateway = "tgw-0123456789abcdef1"
+)
 
 func declared(t *testing.T, dir, more string) Declared {
 	t.Helper()
@@ -326,7 +334,12 @@ func TestCreateRefused(t *testing.T) {
 		{"outer addresses", func(n *NewEndpoint) { n.EndpointIPType = ptr("ipx") }, CodeBadValue},
 		{"IPv6 outside without an address for it", func(n *NewEndpoint) { n.EndpointIPType = ptr("ipv6") }, CodeNotPermitted},
 		{"IPv6 alone inside", func(n *NewEndpoint) { n.TrafficIPType = ptr("ipv6") }, CodeUnsupported},
-		{"transit gateway", func(n *NewEndpoint) { n.TransitGateway = true }, CodeUnsupported},
+		{"unknown transit gateway", func(n *NewEndpoint) { n.Gateway = &NewGateway{ID: "tgw-00000000"} }, CodeGatewayNotFound},
+		{"transit gateway of no name", func(n *NewEndpoint) { n.Gateway = &NewGateway{} }, CodeMissing},
+		{"unknown zone of a transit gateway", func(n *NewEndpoint) { n.Gateway = &NewGateway{ownGateway, []string{"us-east-1z"}} }, CodeBadValue},
+		{"zone twice", func(n *NewEndpoint) { n.Gateway = &NewGateway{ownGateway, []string{"us-east-1a", "us-east-1a"}} }, CodeZoneTwice},
+		{"transit gateway and VPC", func(n *NewEndpoint) { n.Gateway, n.VPC = &NewGateway{ID: ownGateway}, ptr("vpc-0a") }, CodeBadCombination},
+		{"clients in its range", func(n *NewEndpoint) { n.Gateway, n.ClientCIDR = &NewGateway{ID: ownGateway}, "10.99.0.0/22" }, CodeBadValue},
 		{"device posture without a provider", func(n *NewEndpoint) { n.Posture = &Posture{Enabled: true} }, CodeBadCombination},
 		{"a provider without device posture", func(n *NewEndpoint) {
 			n.Posture = &Posture{Providers: []endpoint.TrustProvider{{Type: "jamf", Tenant: "a"}}}

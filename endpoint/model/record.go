@@ -19,9 +19,10 @@ type record struct {
 	Tags         []Tag
 	Associations []association
 	Rules        []rule
-	Routes       []route // that people added
-	CRL          string  // sum of the revocation list; empty: none
-	Policy       *policy `json:",omitempty"` // authorization policy; nil: none
+	Routes       []route     // that people added
+	CRL          string      // sum of the revocation list; empty: none
+	Policy       *policy     `json:",omitempty"` // authorization policy; nil: none
+	Gateway      *attachment `json:",omitempty"` // to a transit gateway, whose zones are the associations; nil: subnets are
 }
 
 // policy is an authorization policy. Nobody changes one that is in a record.
@@ -103,8 +104,37 @@ func (r *record) sweep(now time.Time, delay time.Duration) {
 	}
 }
 
-// runs says whether clients may come: there is an association, and the endpoint is not being deleted.
-func (r *record) runs() bool { return r.Deleted.IsZero() && len(r.live()) > 0 }
+// attachment is that of an endpoint to a transit gateway. Nobody changes one that is in a record.
+type attachment struct {
+	ID, Gateway                          string
+	Created, Accepted, Rejected, Deleted time.Time
+}
+
+// state is an attachment's at a time; ok is false when it is gone.
+func (a *attachment) state(now time.Time, delay time.Duration) (code string, ok bool) {
+	switch {
+	case !a.Deleted.IsZero():
+		return Deleting, now.Sub(a.Deleted) < delay
+	case !a.Rejected.IsZero():
+		return Rejected, true
+	case a.Accepted.IsZero():
+		return PendingAcceptance, true
+	case now.Sub(a.Accepted) < delay:
+		return Pending, true
+	}
+	return Available, true
+}
+
+// carries says whether packets go through it.
+func (a *attachment) carries() bool {
+	return !a.Accepted.IsZero() && a.Rejected.IsZero() && a.Deleted.IsZero()
+}
+
+// runs says whether clients may come: there is an association, with a transit gateway an attachment that carries it, and the endpoint is
+// not being deleted.
+func (r *record) runs() bool {
+	return r.Deleted.IsZero() && len(r.live()) > 0 && (r.Gateway == nil || r.Gateway.carries())
+}
 
 // live are the associations that are not going.
 func (r *record) live() []association {

@@ -48,7 +48,11 @@ func (m *Model) Associations(id string) ([]Association, error) {
 	now, delay := m.o.Now().UTC(), s.delay()
 	for _, a := range r.Associations {
 		if st, ok := phase(a.Created, a.Deleted, now, delay, Associating, Associated, Disassociating); ok {
-			out = append(out, show(a.ID, a.Subnet, st, r.Settings.SecurityGroups))
+			x := show(a.ID, a.Subnet, st, r.Settings.SecurityGroups)
+			if r.Gateway != nil {
+				x.Subnet, x.VPC = r.Gateway.Gateway, ""
+			}
+			out = append(out, x)
 		}
 	}
 	return out, nil
@@ -60,6 +64,9 @@ func (m *Model) Associate(ctx context.Context, call Call, id, subnet string) (As
 		r, err := d.edit(id)
 		if err != nil {
 			return "", err
+		}
+		if r.Gateway != nil {
+			return "", errorf(CodeBadCombination, "Client VPN endpoint %s has a transit gateway: name an AvailabilityZone of it", id)
 		}
 		if subnet == "" {
 			return "", missing("SubnetId")
@@ -302,12 +309,18 @@ func (m *Model) Routes(id string) ([]Route, error) {
 	for _, x := range r.Routes {
 		if st, ok := phase(x.Created, x.Deleted, now, delay, Creating, Active, Deleting); ok {
 			out = append(out, Route{Endpoint: id, Destination: x.Destination, Target: x.Target, Origin: OriginAdded, Description: x.Description, Status: st, Created: x.Created})
+			if r.Gateway != nil && x.Target == "" {
+				out[len(out)-1].Attachment = r.Gateway.ID
+			}
 		}
 	}
 	return out, nil
 }
 
 func vpcRanges(v endpoint.VPC, six bool) []netip.Prefix {
+	if v.Transit {
+		return nil
+	}
 	out := []netip.Prefix{v.CIDR}
 	if six && v.CIDR6.IsValid() {
 		out = append(out, v.CIDR6)
@@ -330,11 +343,13 @@ func (m *Model) CreateRoute(ctx context.Context, call Call, id, destination, tar
 			return "", err
 		}
 		switch {
-		case target == "":
+		case target == "" && r.Gateway == nil:
 			return "", missing("TargetVpcSubnetId")
+		case target != "" && target != LocalTarget && r.Gateway != nil:
+			return "", errorf(CodeBadCombination, "Client VPN endpoint %s has a transit gateway, through which its routes lead: leave TargetVpcSubnetId out", id)
 		case len(r.live()) == 0:
 			return "", errorf(CodeNoAssociation, "Client VPN endpoint %s has no target network", id)
-		case target != LocalTarget && !r.associated(target):
+		case target != LocalTarget && target != "" && !r.associated(target):
 			return "", errorf(CodeNoAssociation, "The subnet '%s' is not associated with Client VPN endpoint %s", target, id)
 		case target != LocalTarget && dst.Bits() > 0 && dst.Overlaps(r.Settings.ClientCIDR):
 			return "", badValue("The route %s overlaps the client CIDR range %s", dst, r.Settings.ClientCIDR)

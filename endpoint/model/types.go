@@ -32,6 +32,11 @@ const (
 	Active      = "active" // rule, route
 	Revoking    = "revoking"
 
+	// Of an attachment, with Available, Deleting and Rejected.
+	PendingAcceptance = "pending-acceptance"
+	Pending           = "pending"
+	Rejected          = "rejected"
+
 	Creating = "creating"
 	Updating = "updating" // authorization policy
 )
@@ -112,6 +117,8 @@ type Endpoint struct {
 	Subnets   []string
 	Tags      []Tag
 	Settings
+	// Gateway is the attachment to a transit gateway; nil: the endpoint is associated with subnets.
+	Gateway *Attachment
 	// InFile: the file declares it, and the API cannot change it.
 	InFile bool
 	// Listen is where it listens really, or will.
@@ -125,7 +132,7 @@ type NewEndpoint struct {
 	Transport      *string
 	EndpointIPType *string
 	TrafficIPType  *string
-	TransitGateway bool // one was asked for; there are none here
+	Gateway        *NewGateway // nil: VPCs
 	Tags           []Tag
 	Changes
 }
@@ -170,10 +177,24 @@ type PolicyChange struct {
 	Shadow                *string // "enabled" or "disabled"
 }
 
+// NewGateway asks for an attachment to a transit gateway, in zones of it; none: the first two.
+type NewGateway struct {
+	ID    string
+	Zones []string
+}
+
+// Attachment is that of an endpoint to a transit gateway.
+type Attachment struct {
+	ID, Gateway, Endpoint string
+	State                 string
+	Created               time.Time
+	Zones                 []string // that are associated
+}
+
 // Association is a target network of an endpoint.
 type Association struct {
-	ID, Endpoint, Subnet, VPC string
-	Zone                      string // of the subnet
+	ID, Endpoint, Subnet, VPC string // Subnet may be a transit gateway, which is in no VPC
+	Zone                      string // of the subnet, or the gateway
 	Status                    Status
 	SecurityGroups            []string
 }
@@ -196,6 +217,7 @@ type Route struct {
 	Description string
 	Status      Status
 	Created     time.Time // zero: of the file
+	Attachment  string    // to a transit gateway, in place of a Target; empty: none
 }
 
 // Rule lets everyone, or one group, reach a range.

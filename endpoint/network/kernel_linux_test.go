@@ -70,6 +70,8 @@ func inNamespaces(t *testing.T, do func(t *testing.T)) {
 		up("eth1", "10.0.0.1/24", "10.0.0.5/24", "fd00::1/64", "fd00::5/64")
 		must(netns.Set(target))
 		up("eth0", "10.0.0.9/24", "10.0.9.9/32", "169.254.169.254/32", "10.9.9.9/32", "fd00::9/64", "fd09::9/128")
+		// It knows a way back to clients whose addresses are not translated.
+		must(netlink.RouteAdd(&netlink.Route{Dst: ipNet(netip.MustParsePrefix("10.64.0.0/22")), Gw: net.IPv4(10, 0, 0, 1)}))
 		for _, addr := range []string{"10.0.0.9:7", "10.0.9.9:7", "169.254.169.254:7", "10.9.9.9:7", "[fd00::9]:7", "[fd09::9]:7"} {
 			l, err := net.Listen("tcp", addr)
 			must(err)
@@ -384,6 +386,40 @@ func TestKernel(t *testing.T) {
 }
 
 // askBriefly expects silence.
+// TestKernelPlain: behind a transit gateway the network sees the clients' own addresses, and only its routes lead there.
+func TestKernelPlain(t *testing.T) {
+	inNamespaces(t, func(t *testing.T) {
+		dir, shared := t.TempDir(), t.TempDir()
+		before := state(t)
+		k := openKernel(t, "plain", dir, shared)
+		p := netip.MustParsePrefix
+		w := Wanted{ClientCIDR: p("10.64.0.0/22"), Gateways: []netip.Prefix{p("10.64.0.1/27")},
+			Associations: []Association{{Subnet: "tgw-0.a", Slices: []netip.Prefix{p("10.64.0.0/27")}, Source: netip.MustParseAddr("10.0.0.5"), Interface: "eth1",
+				Ranges: []netip.Prefix{p("10.0.0.0/24")}, Via: []netip.Addr{netip.MustParseAddr("10.0.0.9")}}},
+			Routes: []Route{{p("10.9.9.0/24"), "tgw-0.a"}}}
+		pair := join(t, k)
+		for _, plain := range []bool{false, true} {
+			w.Associations[0].Plain4 = plain
+			if err := k.Apply(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+			k.Forget(clientAddr, clientAddr6)
+			want := "10.0.0.5"
+			if plain {
+				want = clientAddr.String()
+			}
+			if got, err := pair.ask("10.9.9.9:7"); err != nil || got != want {
+				t.Errorf("plain %v: 10.9.9.9 saw %s, %v instead of %s", plain, got, err, want)
+			}
+			if got, err := pair.askBriefly("10.0.9.9:7"); err == nil {
+				t.Errorf("plain %v: without a route 10.0.9.9 saw %s", plain, got)
+			}
+		}
+		k.Close()
+		waitState(t, before)
+	})
+}
+
 func (p *pair) askBriefly(addr string) (string, error) {
 	type answer struct {
 		s   string

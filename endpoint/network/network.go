@@ -57,8 +57,8 @@ type Association struct {
 	Slices []netip.Prefix
 	// Source is the address that the target network sees. Invalid: the OS chooses. Source6 is for IPv6 beside a Source of IPv4.
 	Source, Source6 netip.Addr
-	// Plain6 has the target network see the clients' own IPv6 addresses, which it must route here. Kernel only.
-	Plain6 bool
+	// Plain4 and Plain6 have the target network see the clients' own addresses, which it must route here. Kernel only.
+	Plain4, Plain6 bool
 	// Interface is where the target network is ("eth1"). Empty: the OS's routes
 	// decide, as they always do for Userspace.
 	Interface string

@@ -120,7 +120,7 @@ func (k *Kernel) replaceTable(w Wanted, numbers map[string]int) error {
 	input(fromTUN, nft.Verdict(expr.VerdictDrop))
 
 	for _, a := range w.Associations {
-		translated := slices.DeleteFunc(slices.Clone(a.Slices), func(p netip.Prefix) bool { return a.Plain6 && p.Addr().Is6() })
+		translated := slices.DeleteFunc(slices.Clone(a.Slices), func(p netip.Prefix) bool { return a.Plain4 && p.Addr().Is4() || a.Plain6 && p.Addr().Is6() })
 		for _, m := range among(translated, false) {
 			to := []expr.Any{&expr.Masq{}}
 			if s := a.source(m.V4); s.IsValid() {

@@ -210,7 +210,7 @@ func (u *Userspace) Apply(_ context.Context, w Wanted) error {
 	}
 	w = w.clone()
 	for _, a := range w.Associations {
-		if a.Plain6 {
+		if a.Plain4 || a.Plain6 {
 			return fmt.Errorf("%w: subnet %s: the userspace network has sockets of its own, and sends nothing from clients' addresses", ErrWanted, a.Subnet)
 		}
 	}

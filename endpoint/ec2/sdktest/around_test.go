@@ -364,7 +364,7 @@ func TestCreateIsChecked(t *testing.T) {
 		}},
 		"another transport": {model.CodeBadValue, func(in *ec2.CreateClientVpnEndpointInput) { in.TransportProtocol = "sctp" }},
 		"no VPC":            {model.CodeVPCNotFound, func(in *ec2.CreateClientVpnEndpointInput) { in.VpcId = aws.String("vpc-0x") }},
-		"a transit gateway": {model.CodeUnsupported, func(in *ec2.CreateClientVpnEndpointInput) {
+		"a transit gateway that is not there": {model.CodeGatewayNotFound, func(in *ec2.CreateClientVpnEndpointInput) {
 			in.TransitGatewayConfiguration = &types.TransitGatewayConfigurationInputStructure{TransitGatewayId: aws.String("tgw-1")}
 		}},
 		"device posture": {model.CodeBadCombination, func(in *ec2.CreateClientVpnEndpointInput) {

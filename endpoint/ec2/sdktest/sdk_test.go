@@ -32,13 +32,15 @@ import (
 )
 
 const (
-	serverARN   = "arn:aws:acm:us-east-1:123456789012:certificate/11111111-1111-1111-1111-111111111111"
-	otherARN    = "arn:aws:acm:us-east-1:123456789012:certificate/22222222-2222-2222-2222-222222222222"
-	clientsARN  = "arn:aws:acm:us-east-1:123456789012:certificate/33333333-3333-3333-3333-333333333333"
-	directory   = "d-0123456789"
-	samlARN     = "arn:aws:iam::123456789012:saml-provider/idp"
-	functionARN = "arn:aws:lambda:us-east-1:123456789012:function:AWSClientVPN-gate"
-	file        = `
+	serverARN    = "arn:aws:acm:us-east-1:123456789012:certificate/11111111-1111-1111-1111-111111111111"
+	otherARN     = "arn:aws:acm:us-east-1:123456789012:certificate/22222222-2222-2222-2222-222222222222"
+	clientsARN   = "arn:aws:acm:us-east-1:123456789012:certificate/33333333-3333-3333-3333-333333333333"
+	directory    = "d-0123456789"
+	samlARN      = "arn:aws:iam::123456789012:saml-provider/idp"
+	ownGateway   = "tgw-0123456789abcdef0"
+	theirGateway = "tgw-0123456789abcdef1"
+	functionARN  = "arn:aws:lambda:us-east-1:123456789012:function:AWSClientVPN-gate"
+	file         = `
 network: userspace
 api:
   listen: 127.0.0.1:8700
@@ -52,6 +54,9 @@ api:
     - {arn: "` + samlARN + `", idp_metadata: idp.xml}
   handlers:
     - {arn: "` + functionARN + `", exec: /bin/true}
+  transit_gateways:
+    - {id: ` + ownGateway + `, cidr: 10.99.0.0/24, zones: [{zone: us-east-1a, cidr: 10.99.0.0/27}, {zone: us-east-1b, cidr: 10.99.0.32/27}, {zone: us-east-1c, cidr: 10.99.0.64/27}]}
+    - {id: ` + theirGateway + `, owner: "210987654321", cidr: 10.98.0.0/24, zones: [{zone: us-east-1a, cidr: 10.98.0.0/27}]}
 networks:
   - vpc: vpc-0a
     cidr: 10.0.0.0/16
@@ -414,7 +419,7 @@ func TestTargetNetworks(t *testing.T) {
 		model.CodeSubnetNotFound:   {ClientVpnEndpointId: &id, SubnetId: aws.String("subnet-0x")},
 		model.CodeEndpointNotFound: {ClientVpnEndpointId: aws.String("cvpn-endpoint-0"), SubnetId: aws.String("subnet-0a")},
 		model.CodeMissing:          {ClientVpnEndpointId: &id},
-		model.CodeUnsupported:      {ClientVpnEndpointId: &id, AvailabilityZone: aws.String("us-east-1a")},
+		model.CodeBadCombination:   {ClientVpnEndpointId: &id, AvailabilityZone: aws.String("us-east-1a")},
 	} {
 		_, err := w.ec2.AssociateClientVpnTargetNetwork(w.ctx, &in)
 		w.refused(code, err)
