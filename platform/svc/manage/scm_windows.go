@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/svc"
@@ -23,7 +24,11 @@ func System(_ context.Context, name string, _ func(program string) (string, erro
 }
 
 // scm is Windows' service control manager.
-type scm struct{ name string }
+type scm struct {
+	name string
+	// lacks is the error of a setting that the system may do without; nil: it must take all. Wine lacks some.
+	lacks error
+}
 
 // config is the service as it should be. It starts after the filtering engine, which keeps the guard, and the DNS client; its SID is what the guard knows
 // its packets by.
@@ -63,7 +68,7 @@ func (s *scm) look(context.Context) (Status, error) {
 		return now, err
 	}
 	defer service.Close()
-	config, err := service.Config()
+	automatic, command, err := configured(service)
 	if err != nil {
 		return now, err
 	}
@@ -71,11 +76,8 @@ func (s *scm) look(context.Context) (Status, error) {
 	if err != nil {
 		return now, err
 	}
-	now.Automatic = config.StartType == mgr.StartAutomatic
-	now.PID = int(status.ProcessId)
-	if args, err := windows.DecomposeCommandLine(config.BinaryPathName); err == nil && len(args) > 0 {
-		now.Program = args[0]
-	}
+	now.Automatic, now.PID = automatic, int(status.ProcessId)
+	now.Program = programOf(command)
 	switch status.State {
 	case svc.Running, svc.Paused, svc.PausePending, svc.ContinuePending:
 		now.State = Running
@@ -107,38 +109,73 @@ func (s *scm) define(_ context.Context, program string) (changed bool, err error
 			return false, err
 		}
 		defer manager.Disconnect()
-		if service, err = manager.CreateService(s.name, program, want); err != nil {
+		first := want
+		first.SidType = windows.SERVICE_SID_TYPE_NONE // below, as all that may be missing
+		if service, err = manager.CreateService(s.name, program, first); err != nil {
 			return false, err
 		}
 		changed = true
 	}
 	defer service.Close()
-	if !changed {
-		have, err := service.Config()
-		if err != nil {
-			return false, err
-		}
-		args, _ := windows.DecomposeCommandLine(have.BinaryPathName)
-		if len(args) == 0 || !strings.EqualFold(args[0], program) {
-			return false, fmt.Errorf("a service %s is there already, of another program: %s", s.name, have.BinaryPathName)
-		}
-		// Arguments that an administrator gave it stay.
-		want.BinaryPathName, want.ServiceStartName = have.BinaryPathName, have.ServiceStartName
-		if err := service.UpdateConfig(want); err != nil {
-			return false, err
-		}
+	_, have, err := configured(service)
+	if err != nil {
+		return changed, err
 	}
-	if err := service.SetRecoveryActions([]mgr.RecoveryAction{
+	if !strings.EqualFold(programOf(have), program) {
+		return changed, fmt.Errorf("a service %s is there already, of another program: %s", s.name, have)
+	}
+	if have != program { // else it lacks its quotes, and Windows would look for C:\Program.exe first
+		want.BinaryPathName = have // with the arguments that an administrator gave it
+	}
+	if err := s.needed(service.UpdateConfig(want)); err != nil {
+		return changed, err
+	}
+	if err := s.needed(service.SetRecoveryActions([]mgr.RecoveryAction{
 		{Type: mgr.ServiceRestart, Delay: time.Second}, {Type: mgr.ServiceRestart, Delay: 5 * time.Second}, {Type: mgr.ServiceRestart, Delay: 30 * time.Second},
-	}, 24*60*60); err != nil {
+	}, 24*60*60)); err != nil {
 		return changed, fmt.Errorf("recovery actions: %w", err)
 	}
-	if err := service.SetRecoveryActionsOnNonCrashFailures(true); err != nil {
+	if err := s.needed(service.SetRecoveryActionsOnNonCrashFailures(true)); err != nil {
 		return changed, fmt.Errorf("recovery actions: %w", err)
 	}
 	// The service sees to it itself when it starts, too.
 	_ = eventlog.InstallAsEventCreate(s.name, eventlog.Info|eventlog.Warning|eventlog.Error) // it may be there already
 	return changed, nil
+}
+
+// programOf is the program of a service's command line.
+func programOf(command string) string {
+	if !strings.Contains(command, `"`) && strings.HasSuffix(strings.ToLower(command), ".exe") {
+		return command // "sc create" puts no quotes around a path with spaces
+	}
+	args, err := windows.DecomposeCommandLine(command)
+	if err != nil || len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+// needed is nil for the error of a setting that may be missing.
+func (s *scm) needed(err error) error {
+	if s.lacks != nil && errors.Is(err, s.lacks) {
+		return nil
+	}
+	return err
+}
+
+// configured says whether a service starts with the machine, and its command line. Package mgr asks for more, which wine does not know.
+func configured(service *mgr.Service) (automatic bool, command string, err error) {
+	for size := uint32(1 << 10); ; {
+		buf := make([]byte, size)
+		c := (*windows.QUERY_SERVICE_CONFIG)(unsafe.Pointer(&buf[0]))
+		err := windows.QueryServiceConfig(service.Handle, c, size, &size)
+		switch {
+		case err == nil:
+			return c.StartType == mgr.StartAutomatic, windows.UTF16PtrToString(c.BinaryPathName), nil
+		case !errors.Is(err, windows.ERROR_INSUFFICIENT_BUFFER) || int(size) <= len(buf):
+			return false, "", err
+		}
+	}
 }
 
 func (s *scm) undefine(context.Context) error {
