@@ -32,7 +32,7 @@ All but status needs root, or an administrator.`,
 
 // manager is the system's; done ends its use.
 func manager(cmd *cobra.Command) (m *manage.Manager, done func() error, err error) {
-	m, done, err = manage.System(cmd.Context(), serviceName, definition)
+	m, done, err = manage.System(cmd.Context(), managed)
 	return m, done, advise(err)
 }
 

@@ -1,11 +1,15 @@
 package main
 
-import "github.com/adit-vpn/adit/installer/darwin"
-
-const (
-	serviceName = darwin.Label
-	safePlace   = darwin.Programs
+import (
+	"github.com/adit-vpn/adit/installer/darwin"
+	"github.com/adit-vpn/adit/platform/svc/manage"
 )
 
-// definition is the daemon's property list for a program.
-func definition(program string) (string, error) { return string(darwin.LaunchDaemon(program)), nil }
+// safePlace is where programs may lie that root runs.
+const safePlace = darwin.Programs
+
+// managed is the service, for launchd.
+var managed = manage.Service{
+	Name: darwin.Label, Restart: darwin.Restart,
+	Definition: func(program string) (string, error) { return string(darwin.LaunchDaemon(program)), nil },
+}

@@ -1,11 +1,12 @@
 package main
 
-import "github.com/adit-vpn/adit/installer/linux"
-
-const (
-	serviceName = linux.UnitName
-	safePlace   = "/opt/adit"
+import (
+	"github.com/adit-vpn/adit/installer/linux"
+	"github.com/adit-vpn/adit/platform/svc/manage"
 )
 
-// definition is the service's unit for a program.
-func definition(program string) (string, error) { return linux.Unit(program) }
+// safePlace is where programs may lie that root runs.
+const safePlace = "/opt/adit"
+
+// managed is the service, for systemd.
+var managed = manage.Service{Name: linux.UnitName, Definition: linux.Unit}

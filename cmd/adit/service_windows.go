@@ -1,11 +1,12 @@
 package main
 
-import "github.com/adit-vpn/adit/platform/svc"
-
-const (
-	serviceName = svc.Name
-	safePlace   = `C:\Program Files\Adit`
+import (
+	"github.com/adit-vpn/adit/platform/svc"
+	"github.com/adit-vpn/adit/platform/svc/manage"
 )
 
-// definition is nothing: Windows' services have no file.
-func definition(string) (string, error) { return "", nil }
+// safePlace is where programs may lie that root runs.
+const safePlace = `C:\Program Files\Adit`
+
+// managed is the service, for the service control manager.
+var managed = manage.Service{Name: svc.Name}

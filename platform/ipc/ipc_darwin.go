@@ -20,8 +20,10 @@ func (d details) member(string) bool {
 	return unix.Stat("/dev/console", &st) == nil && d.uid != 0 && st.Uid == d.uid
 }
 
-// units: there is no systemd.
-func units() []string { return nil }
+// managed starts the service where launchd knows it, and definitions are where that looks (launchd.plist(5)).
+const managed = "sudo adit service start"
+
+var definitions = []string{"/Library/LaunchDaemons/com.adit.aditd.plist"}
 
 // narrow does nothing: darwin sets no mode before bind. The umask of a service (022)
 // keeps others from connecting until Chmod.

@@ -17,10 +17,10 @@ const firstPerson = 1000
 // member says whether the process ran with the named group.
 func (d details) member(group string) bool { return d.inGroup(group) }
 
-// units are where systemd looks for the service, which then starts it (systemd.unit(5)).
-func units() []string {
-	return []string{"/etc/systemd/system/aditd.service", "/usr/local/lib/systemd/system/aditd.service", "/usr/lib/systemd/system/aditd.service", "/lib/systemd/system/aditd.service"}
-}
+// managed starts the service where systemd knows it, and definitions are where that looks (systemd.unit(5)).
+const managed = "sudo systemctl start aditd"
+
+var definitions = []string{"/etc/systemd/system/aditd.service", "/usr/local/lib/systemd/system/aditd.service", "/usr/lib/systemd/system/aditd.service", "/lib/systemd/system/aditd.service"}
 
 // narrow sets the mode that bind gives to the socket's file, still under the umask (unix(7)).
 func narrow(fd int, mode os.FileMode) error { return unix.Fchmod(fd, uint32(mode.Perm())) }

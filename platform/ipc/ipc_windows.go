@@ -36,7 +36,7 @@ func StartCommand() string {
 	var key windows.Handle
 	if err == nil && windows.RegOpenKeyEx(windows.HKEY_LOCAL_MACHINE, name, 0, windows.KEY_READ, &key) == nil {
 		windows.RegCloseKey(key)
-		return "sc.exe start " + service + " (as administrator)"
+		return "adit service start (as administrator)"
 	}
 	return "aditd.exe (as administrator)"
 }

@@ -9,22 +9,22 @@ import (
 	"strings"
 )
 
-// StartCommand tells a person how to start the service: by systemd where it is installed there, else the program that
-// lies beside this one, as in a source tree.
+// StartCommand tells a person how to start the service: by the system's manager where it is installed there, else the
+// program that lies beside this one, as in a source tree.
 func StartCommand() string {
 	self, err := os.Executable()
 	if err != nil {
 		self = ""
 	}
-	return startCommand(self, units(), exec.LookPath)
+	return startCommand(self, definitions, managed, exec.LookPath)
 }
 
-func startCommand(self string, units []string, look func(string) (string, error)) string {
+func startCommand(self string, definitions []string, managed string, look func(string) (string, error)) string {
 	const service = "aditd"
 	there := func(file string) bool { info, err := os.Stat(file); return err == nil && !info.IsDir() }
-	for _, u := range units {
-		if there(u) {
-			return "sudo systemctl start " + service
+	for _, d := range definitions {
+		if there(d) {
+			return managed
 		}
 	}
 	beside := filepath.Join(filepath.Dir(self), service)

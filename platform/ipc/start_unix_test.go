@@ -33,7 +33,7 @@ func TestStartCommand(t *testing.T) {
 		look func(string) (string, error)
 		want string
 	}{
-		{filepath.Join(dir, "bin/adit"), unit, at(beside), "sudo systemctl start aditd"},
+		{filepath.Join(dir, "bin/adit"), unit, at(beside), "sudo start it"},
 		{filepath.Join(dir, "bin/adit"), "", nowhere, "sudo " + beside},
 		{filepath.Join(dir, "bin/adit"), "", at("/usr/bin/aditd"), "sudo " + beside},
 		{filepath.Join(dir, "bin/adit"), "", at(beside), "sudo aditd"},
@@ -41,7 +41,7 @@ func TestStartCommand(t *testing.T) {
 		{filepath.Join(filepath.Dir(odd), "adit"), "", nowhere, `sudo '` + dir + `/it'\''s here/aditd'`},
 		{"", "", nowhere, "sudo aditd"},
 	} {
-		if got := startCommand(c.self, []string{c.unit}, c.look); got != c.want {
+		if got := startCommand(c.self, []string{c.unit}, "sudo start it", c.look); got != c.want {
 			t.Errorf("%s: %q, want %q", c.self, got, c.want)
 		}
 	}

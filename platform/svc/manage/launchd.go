@@ -22,6 +22,7 @@ type launchd struct {
 	// ctl runs launchctl(1).
 	ctl   func(ctx context.Context, args ...string) (said string, err error)
 	pause time.Duration // between two looks
+	word  string        // Service.Restart
 }
 
 func (l *launchd) target() string { return "system/" + l.label }
@@ -106,6 +107,10 @@ func (l *launchd) stop(ctx context.Context) error {
 }
 
 func (l *launchd) restart(ctx context.Context) error {
+	// In the directory of the service's socket, which is there while it runs, and in which only root can write.
+	if os.WriteFile(l.word, nil, 0o600) == nil {
+		defer os.Remove(l.word)
+	}
 	if err := l.stop(ctx); err != nil {
 		return err
 	}

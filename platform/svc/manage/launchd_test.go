@@ -68,6 +68,7 @@ type launchctl struct {
 	lingers int // looks for which it still knows a service that was unloaded
 	asked   []string
 	broken  string // the command that fails
+	word    string // the file that says that the service is started again
 }
 
 func (l *launchctl) run(_ context.Context, args ...string) (string, error) {
@@ -86,6 +87,9 @@ func (l *launchctl) run(_ context.Context, args ...string) (string, error) {
 	case "bootstrap":
 		l.loaded = true
 	case "bootout":
+		if _, err := os.Stat(l.word); err == nil {
+			said += " (to be started again)"
+		}
 		l.loaded, l.lingers = false, 3
 	}
 	l.asked = append(l.asked, said)
@@ -95,12 +99,13 @@ func (l *launchctl) run(_ context.Context, args ...string) (string, error) {
 func TestLaunchd(t *testing.T) {
 	ctx := context.Background()
 	plist := filepath.Join(t.TempDir(), "com.adit.aditd.plist")
-	ctl := &launchctl{}
+	word := filepath.Join(filepath.Dir(plist), "restart")
+	ctl := &launchctl{word: word}
 	var ran []string
 	administrator := true
 	var untrusted error
 	m := &Manager{
-		sys: &launchd{label: "com.adit.aditd", plist: plist, pause: time.Millisecond, ctl: ctl.run, text: func(program string) (string, error) {
+		sys: &launchd{label: "com.adit.aditd", plist: plist, word: word, pause: time.Millisecond, ctl: ctl.run, text: func(program string) (string, error) {
 			return "<plist>\n<string>com.adit.aditd</string>\n<array>\n\t<string>" + program + "</string>\n</array>\n", nil
 		}},
 		allowed: func() bool { return administrator },
@@ -157,8 +162,11 @@ func TestLaunchd(t *testing.T) {
 	if _, already, err = m.Install(ctx, "/Library/Adit2/aditd"); already || err != nil {
 		t.Errorf("another: %v %v", already, err)
 	}
-	asked("enable system/com.adit.aditd", "bootout system/com.adit.aditd", "bootstrap system "+plist)
+	asked("enable system/com.adit.aditd", "bootout system/com.adit.aditd (to be started again)", "bootstrap system "+plist)
 
+	if _, err := os.Stat(word); err == nil {
+		t.Error("the word for a restart stays")
+	}
 	if already, err := m.Stop(ctx); already || err != nil {
 		t.Errorf("stop: %v %v", already, err)
 	}

@@ -49,6 +49,16 @@ type Status struct {
 	Result string `json:"result,omitempty"`
 }
 
+// Service is what this package manages.
+type Service struct {
+	// Name is its name for the manager: a unit, a label, a service.
+	Name string
+	// Definition is what the manager reads for a program: a unit, a property list; Windows needs none.
+	Definition func(program string) (string, error)
+	// Restart is a file whose presence tells a service that is stopped to be started again at once. Empty where the manager itself tells.
+	Restart string
+}
+
 // system is one service manager. Its methods return when what they do is done.
 type system interface {
 	// look needs no rights.

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/windows/svc/mgr"
 )
 
-// System is the manager of this system, for the service of this name. It needs no definition.
-func System(_ context.Context, name string, _ func(program string) (string, error)) (m *Manager, done func() error, err error) {
+// System is the manager of this system. done ends its use.
+func System(_ context.Context, s Service) (m *Manager, done func() error, err error) {
 	return &Manager{
-		sys:     &scm{name: name},
+		sys:     &scm{name: s.Name},
 		allowed: func() bool { return windows.GetCurrentProcessToken().IsElevated() },
 		check:   sound, run: command,
 	}, func() error { return nil }, nil

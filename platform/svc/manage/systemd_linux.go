@@ -17,9 +17,8 @@ import (
 // Group is the group whose members may have profiles and tunnels of their own.
 const Group = "adit"
 
-// System is the manager of this system, for the service that has this name there. Definition is what the manager reads: on Linux a unit, on macOS a property
-// list, for a program; Windows needs none. Close ends its connection.
-func System(ctx context.Context, name string, definition func(program string) (string, error)) (m *Manager, done func() error, err error) {
+// System is the manager of this system. done ends its use.
+func System(ctx context.Context, s Service) (m *Manager, done func() error, err error) {
 	if _, err := os.Stat("/run/systemd/system"); errors.Is(err, fs.ErrNotExist) { // sd_booted(3)
 		return nil, nil, fmt.Errorf("%w: systemd does not run here", ErrNoManager)
 	}
@@ -29,7 +28,7 @@ func System(ctx context.Context, name string, definition func(program string) (s
 	}
 	return &Manager{
 		sys: &systemd{
-			bus: systemdConn{conn}, dir: "/etc/systemd/system", name: name, text: definition, pause: 50 * time.Millisecond,
+			bus: systemdConn{conn}, dir: "/etc/systemd/system", name: s.Name, text: s.Definition, pause: 50 * time.Millisecond,
 			group: func(ctx context.Context) error { return makeGroup(ctx, command) },
 		},
 		allowed: func() bool { return os.Geteuid() == 0 },
