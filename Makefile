@@ -24,7 +24,7 @@ PACKAGES += simplesamlphp apache2 php-cli php-xml php-mbstring php-curl php-sqli
 # A site-to-site tunnel, and what people use through one.
 PACKAGES += charon-systemd libcharon-extra-plugins libstrongswan-standard-plugins traceroute tcpdump dropbear-bin openssh-client
 # A machine that systemd starts, in which units and packages are tried.
-PACKAGES += mmdebstrap
+PACKAGES += mmdebstrap debian-archive-keyring
 # The desktop app: to build it, and a display on which it runs.
 PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool binutils-mingw-w64-x86-64
 # Packages of Linux, what orders their versions, and signatures of releases.

@@ -116,7 +116,11 @@ func TestUnit(t *testing.T) {
 				b.installed(c.manager)
 			}
 			b.endpointUp(b.worldYAML(true, []string{"0.0.0.0/0"}, []string{"0.0.0.0/0", "10.1.0.0/16"}, "dns_servers: [10.1.0.2]"))
+			b.ok(b.box.Write("/etc/adit/policy.json", []byte(`{"MaxConnections": 4}`), 0o644))
 			b.unitUp()
+			if out := b.adit("status"); !strings.Contains(out, "managed by /etc/adit/policy.json") || strings.Contains(out, "problem") {
+				t.Errorf("the policy under the unit: %s", out)
+			}
 			before := b.machine()
 			if state := b.property("ActiveState"); state != "active" { // Type=notify: it has said so
 				t.Fatalf("the unit is %s", state)
