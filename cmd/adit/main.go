@@ -20,9 +20,7 @@ import (
 	"github.com/adit-vpn/adit/platform/secrets"
 )
 
-func main() { os.Exit(run()) }
-
-// run is main with its exit code as a value.
+// run is main (start.go) with its exit code as a value.
 func run() int {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup

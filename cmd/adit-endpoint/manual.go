@@ -1,0 +1,12 @@
+//go:build manual
+
+package main
+
+import (
+	"os"
+
+	"github.com/adit-vpn/adit/installer/linux/manual"
+)
+
+// With the tag manual this program does nothing but write the manual pages and completions of adit-endpoint.
+func main() { os.Exit(manual.Main(newRoot(), os.Args[1:], "adit(1)")) }
