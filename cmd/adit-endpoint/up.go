@@ -247,6 +247,9 @@ func (p *process) serve(ctx context.Context, out io.Writer, control *endpoint.Co
 	running.Go(func() { door.serve(side, log) })
 	figures.greet(out)
 	door.greet(out)
+	if err := answers(); err != nil {
+		log.Warn("systemd does not know that the endpoint is up", "error", err)
+	}
 	<-ctx.Done()
 	err := p.close()
 	stop()
