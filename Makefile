@@ -33,6 +33,8 @@ PACKAGES += rpm minisign
 PACKAGES += msitools gcab nsis osslsigncode wine wine64
 # The role for Ansible.
 PACKAGES += ansible-core python3-apt
+# What checks the packages of Linux: manual pages, the app's entries, Debian's policy.
+PACKAGES += lintian mandoc desktop-file-utils appstream shared-mime-info
 # Packages of macOS: what reads them beside our own code.
 PACKAGES += python3 cpio p7zip-full libarchive-tools
 # Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never
@@ -40,7 +42,7 @@ PACKAGES += python3 cpio p7zip-full libarchive-tools
 MANAGERS := systemd-resolved network-manager network-manager-openvpn resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5
 TESTCACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
 
-.PHONY: help build gui gui-windows dist package package-windows package-darwin notice release reproduce demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
+.PHONY: help build gui gui-windows dist package package-linux package-windows package-darwin notice release reproduce demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
 
 help:
 	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11, bin/aws-vpn-client (no cgo)'
@@ -110,6 +112,14 @@ package: dist
 
 # With the desktop app where "make gui-windows" has made it, which takes a quarter of an hour and is not done here. WINTUN is
 # wintun-0.14.1.zip from wintun.net, SIGN a program that signs the file which it is given (docs/install/windows.md).
+# deb, rpm and tarballs. The desktop app is in there where a C compiler is, for this machine's processor.
+package: package-linux
+package-linux: export SOURCE_DATE_EPOCH := $(EPOCH)
+package-linux: dist
+	@if [ "$$(uname -s)" = Linux ] && command -v gcc >/dev/null; then set -x; \
+	  CGO_ENABLED=1 $(GO) build -tags $(GUI_TAGS),gles $(DISTFLAGS) -o $(DIST)/bin/linux-$$($(GO) env GOARCH)/ ./cmd/adit-gui; fi
+	$(GO) run ./installer/linux/build -version '$(VERSION)' -bin $(DIST)/bin -out $(DIST)/packages
+
 package: package-windows
 package-windows: export SOURCE_DATE_EPOCH := $(EPOCH)
 package-windows: dist
@@ -166,11 +176,12 @@ unit:
 	@for t in /usr/share/easy-rsa/easyrsa openssl curl dbus-daemon gio samba freeradius php xmlsec1 chromium; do command -v $$t >/dev/null || echo "left out: tests that use $$t (not installed)"; done
 	$(GO) test $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$)
 
-# endpoint/ec2/sdktest is AWS's SDK, which takes minutes to compile, around what endpoint/ec2 and endpoint/model test with -race.
+# endpoint/ec2/sdktest is AWS's SDK, which takes minutes to compile, around what endpoint/ec2 and endpoint/model test with -race;
+# installer/linux/build starts other programs, one after the other.
 race:
 	@if command -v gcc >/dev/null; then \
-	  echo 'CGO_ENABLED=1 go test -race (all but lab, bench and endpoint/ec2/sdktest)'; \
-	  CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$ -e /sdktest$$); \
+	  echo 'CGO_ENABLED=1 go test -race (all but lab, bench, endpoint/ec2/sdktest and installer/linux/build)'; \
+	  CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$ -e /sdktest$$ -e /linux/build$$); \
 	elif [ "$$CI" = true ]; then echo 'gcc is missing: the race detector cannot run' >&2; exit 1; \
 	else echo 'left out: race detector (needs gcc)'; fi
 
@@ -218,6 +229,7 @@ fmt:
 # without cgo, so that the widgets are not vetted there.
 vet:
 	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) vet -tags manual ./cmd/adit ./cmd/adit-endpoint
 	CGO_ENABLED=0 $(GO) vet -tags gui,ci ./cmd/adit-gui
 	CGO_ENABLED=0 GOOS=windows $(GO) vet -tags gui,ci ./...
 	CGO_ENABLED=0 GOOS=darwin $(GO) vet $$(CGO_ENABLED=0 GOOS=darwin $(GO) list ./... | grep -v -e /gui$$ -e /gui/tray$$)

@@ -1,0 +1,220 @@
+//go:build linux
+
+package lab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+)
+
+// linuxPackages is the directory with deb and tarball of two versions, which are made once out of programs that say so.
+var linuxPackages = sync.OnceValues(func() (dir string, err error) {
+	if _, err := binaries(); err != nil { // has the compiler's cache filled
+		return "", err
+	}
+	dir = filepath.Join(os.TempDir(), "packages")
+	run := func(name string, args ...string) error {
+		cmd := exec.Command(name, args...)
+		cmd.Dir = ".."
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "SOURCE_DATE_EPOCH=1700000000")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
+		}
+		return nil
+	}
+	for _, version := range []string{"1.2.3", "1.3.0"} {
+		to := filepath.Join(dir, "bin-"+version, "linux-"+runtime.GOARCH)
+		link := "-ldflags=-s -w -X main.version=" + version
+		for _, args := range [][]string{
+			{"-o", to + "/", link, "./cmd/aditd", "./cmd/adit-endpoint", "./cmd/adit-pkcs11", "./cmd/aws-vpn-client"},
+			{"-o", filepath.Join(to, "adit-userspace"), link, "./cmd/adit"},
+			{"-o", filepath.Join(to, "adit"), "-tags", "nouserspace", link, "./cmd/adit"},
+		} {
+			if err := run("go", append([]string{"build"}, args...)...); err != nil {
+				return "", err
+			}
+		}
+		if err := run("go", "run", "./installer/linux/build", "-quick", "-version", version, "-bin", filepath.Dir(to), "-out", dir,
+			"-arch", runtime.GOARCH, "-formats", "deb,tar", "-packages", "adit,adit-endpoint"); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+})
+
+// has puts packages into the box's /root.
+func (b *boxed) has(names ...string) {
+	b.t.Helper()
+	dir, err := linuxPackages()
+	b.ok(err)
+	for _, name := range names {
+		b.ok(b.box.Copy(filepath.Join(dir, name), "/root/"+name, 0o644))
+	}
+}
+
+// files are all of the box but what every system writes by itself, and /root.
+func (b *boxed) files() map[string]bool {
+	b.t.Helper()
+	m := map[string]bool{}
+	for line := range strings.Lines(b.in(b.box, "find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", "-o", "-path", "/root", "-o", "-path", "/tmp",
+		"-o", "-path", "/var/log", "-o", "-path", "/var/cache", "-o", "-path", "/var/lib/dpkg", "-o", "-path", "/var/lib/apt", "-o", "-path", "/var/tmp", "-o", "-path", "/var/lib/systemd/timers", ")", "-prune", "-o", "-printf", "%y %p %l\n")) {
+		m[strings.TrimRight(line, "\n")] = true
+	}
+	return m
+}
+
+// different says what is in one list alone.
+func different(before, after map[string]bool) (list []string) {
+	for f := range before {
+		if !after[f] {
+			list = append(list, "gone: "+f)
+		}
+	}
+	for f := range after {
+		if !before[f] {
+			list = append(list, "new: "+f)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// debBox is a Debian without anything of ours, in a world whose endpoint takes all traffic.
+func debBox(t *testing.T) *boxed {
+	t.Helper()
+	needs(t)
+	w := newWorld(t)
+	b := &boxed{w, w.box(w.client), "/usr/bin/adit"}
+	b.endpointUp(b.worldYAML(true, []string{"0.0.0.0/0"}, []string{"0.0.0.0/0", "10.1.0.0/16"}))
+	return b
+}
+
+// TestDebPackage: installed, the service runs by its unit; replaced by a newer version while connected, and by the older one
+// again, it connects again at once and has its profiles; purged, nothing is left.
+func TestDebPackage(t *testing.T) {
+	t.Parallel()
+	b := debBox(t)
+	arch := runtime.GOARCH
+	b.has("adit_1.2.3_"+arch+".deb", "adit_1.3.0_"+arch+".deb")
+	before, machine := b.files(), b.machine()
+	if len(before) < 1000 {
+		t.Fatalf("a machine of %d files", len(before))
+	}
+	b.in(b.box, "dpkg", "-i", "/root/adit_1.2.3_"+arch+".deb")
+	if state, enabled := b.property("ActiveState"), b.property("UnitFileState"); state != "active" || enabled != "enabled" {
+		t.Fatalf("the unit is %s, %s", state, enabled)
+	}
+	b.connectLab()
+	b.seen(webAddr, endpointSeen)
+
+	for _, version := range []string{"1.3.0", "1.2.3"} {
+		pid := b.property("MainPID")
+		gap := b.gaps()
+		b.in(b.box, "dpkg", "-i", "/root/adit_"+version+"_"+arch+".deb")
+		b.until(soon, "the new service is connected", func() bool { return b.property("MainPID") != pid && b.lab().State == api.Connected })
+		b.seen(webAddr, endpointSeen)
+		lost := gap()
+		t.Logf("to %s: %v without tunnel", version, lost.Round(10*time.Millisecond))
+		if lost > 5*time.Second {
+			t.Errorf("the tunnel was away for %v", lost)
+		}
+		if v := b.in(b.box, "adit", "version"); !strings.Contains(v, "aditd  "+version+" ") {
+			t.Errorf("the service is not %s: %s", version, v)
+		}
+		if p := b.in(b.box, "adit", "profiles"); !strings.Contains(p, "lab") {
+			t.Errorf("the profile is lost: %s", p)
+		}
+	}
+
+	b.in(b.box, "dpkg", "--remove", "adit")
+	b.same("after the removal", machine, b.machine())
+	b.seen(webAddr, clientSeen)
+	if _, err := b.tryIn(b.box, "test", "-d", "/var/lib/adit/users"); err != nil {
+		t.Errorf("the removal took the profiles: %s", b.in(b.box, "find", "/var/lib/adit"))
+	}
+	b.in(b.box, "dpkg", "--purge", "adit")
+	if d := different(before, b.files()); len(d) > 0 {
+		t.Errorf("purged, the machine differs:\n%s", strings.Join(d, "\n"))
+	}
+	if failed := b.in(b.box, "systemctl", "--failed", "--plain", "--no-legend"); failed != "" {
+		t.Errorf("failed: %s", failed)
+	}
+}
+
+// gaps asks the host behind the tunnel all the time, and returns what ends that and says for how long nothing came back at most.
+func (b *boxed) gaps() (longest func() time.Duration) {
+	stop, done := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		last, worst := time.Now(), time.Duration(0)
+		defer func() { done <- worst }()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+			c, err := b.client.Dial("tcp", fmt.Sprintf("%s:%d", worldHost, mirrorPort), 200*time.Millisecond)
+			if err == nil {
+				c.Close()
+			}
+			if now := time.Now(); err == nil {
+				worst, last = max(worst, now.Sub(last)), now
+			}
+		}
+	}()
+	return func() time.Duration { close(stop); return <-done }
+}
+
+// TestInstallPage follows docs/install/linux.md.
+func TestInstallPage(t *testing.T) {
+	t.Parallel()
+	b := debBox(t)
+	const arch = "amd64" // of the page
+	if runtime.GOARCH != arch {
+		t.Skip("the page is for amd64")
+	}
+	b.has("adit_1.2.3_"+arch+".deb", "adit_1.3.0_"+arch+".deb", "adit-endpoint_1.2.3_"+arch+".deb", "adit-1.2.3-linux-"+arch+".tar.gz")
+	profile, err := os.ReadFile(b.dataDir() + "/client.ovpn")
+	b.ok(err)
+	b.ok(b.box.Write("/root/office.ovpn", profile, 0o600))
+	b.in(b.box, "useradd", "alice")
+	p := b.page("../install/linux.md", map[string]*Node{"debian": b.client, "other": b.client})
+	p.Wrap = map[string]func([]string) []string{"": func(argv []string) []string {
+		return b.box.within([]string{"sh", "-c", "export DEBIAN_FRONTEND=noninteractive PATH=$PATH:/usr/local/sbin:/usr/local/bin; cd /root && " + argv[len(argv)-1]})
+	}}
+	for p.next < len(p.commands) {
+		c := p.commands[p.next]
+		p.step()
+		switch {
+		case strings.HasPrefix(c.Text, "adit connect"):
+			b.seen(webAddr, endpointSeen)
+		case strings.HasPrefix(c.Text, "usermod"):
+			if groups := b.in(b.box, "id", "-nG", "alice"); !slices.Contains(strings.Fields(groups), "adit") {
+				t.Errorf("alice is in %s", groups)
+			}
+		case strings.HasPrefix(c.Text, "systemctl daemon-reload"):
+			yaml, err := b.box.Read("/etc/adit-endpoint/endpoint.yaml")
+			b.ok(err)
+			b.ok(b.box.Write("/etc/adit-endpoint/endpoint.yaml", []byte(kernelExample.Replace(string(yaml))), 0o644))
+		}
+	}
+	for f := range b.files() {
+		if strings.Contains(f, "/usr/local/") && strings.Contains(f, "adit") {
+			t.Errorf("left: %s", f)
+		}
+	}
+}
+
+// kernelExample makes of the packaged example what an administrator makes who wants the system's own network.
+var kernelExample = strings.NewReplacer("network: userspace", "network: kernel", "10.98.0.0/24", "192.168.10.0/24",
+	"{id: demo, ", "{id: office, address: 192.168.10.2, interface: eth0, ", "subnet: demo", "subnet: office")
