@@ -221,6 +221,7 @@ func (p *painter) rounded(left, top, right, bottom, r float64) {
 // iconutil gives that size ("Apple Icon Image format" of Wikipedia; there is no document of Apple's).
 func ICNS() []byte {
 	var b []byte
+	pictures := map[int][]byte{}
 	add := func(kind string, data []byte) {
 		b = binary.BigEndian.AppendUint32(append(b, kind...), uint32(8+len(data)))
 		b = append(b, data...)
@@ -229,7 +230,10 @@ func ICNS() []byte {
 		kind   string
 		pixels int
 	}{{"ic11", 32}, {"ic12", 64}, {"ic07", 128}, {"ic13", 256}, {"ic08", 256}, {"ic14", 512}, {"ic09", 512}, {"ic10", 1024}} {
-		add(s.kind, PNG(Application(s.pixels)))
+		if pictures[s.pixels] == nil { // some are there twice
+			pictures[s.pixels] = PNG(Application(s.pixels))
+		}
+		add(s.kind, pictures[s.pixels])
 	}
 	return append(binary.BigEndian.AppendUint32([]byte("icns"), uint32(8+len(b))), b...)
 }

@@ -107,9 +107,11 @@ func made(t *testing.T) string {
 	return out
 }
 
-// TestPackages: what is made twice is the same, and holds what people install.
+// TestPackages: what is made twice is the same, holds what people install, and is read by others.
 func TestPackages(t *testing.T) {
 	first, second := made(t), made(t)
+	t.Run("others read", func(t *testing.T) { othersRead(t, first) })
+	t.Run("app", func(t *testing.T) { lookAtApp(t, filepath.Join(first, "Adit.app")) })
 	files, err := filepath.Glob(filepath.Join(first, "*.pkg"))
 	if err != nil {
 		t.Fatal(err)
@@ -151,12 +153,12 @@ func TestPackages(t *testing.T) {
 	}
 }
 
-// TestOthersRead: 7-Zip takes the package apart, GNU cpio its archives, and all is as it should be.
-func TestOthersRead(t *testing.T) {
+// othersRead: 7-Zip takes the package apart, GNU cpio its archives, and all is as it should be.
+func othersRead(t *testing.T, dir string) {
 	need(t, "7z", "p7zip-full")
 	need(t, "cpio", "cpio")
 	need(t, "bsdtar", "libarchive-tools")
-	dir, out := made(t), t.TempDir()
+	out := t.TempDir()
 	file := filepath.Join(dir, "Adit-1.2.3-rc.1.pkg")
 	tool(t, nil, "7z", "x", "-y", "-o"+out, file)
 
@@ -206,9 +208,8 @@ func TestOthersRead(t *testing.T) {
 	}
 }
 
-// TestApp: an app has what macOS looks for, and nobody's type of files that it could not open.
-func TestApp(t *testing.T) {
-	app := filepath.Join(made(t), "Adit.app")
+// lookAtApp: an app has what macOS looks for, and nobody's type of files that it could not open.
+func lookAtApp(t *testing.T, app string) {
 	if info, err := os.Stat(filepath.Join(app, "Contents/MacOS/adit-gui")); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("%v, %v", info, err)
 	}
