@@ -107,7 +107,7 @@ func dist(t *testing.T) string {
 	write(t, filepath.Join(source, "go.mod"), "module example.test/adit\n\ngo 1.26\n")
 	build := func(goos, arch, name string) []byte {
 		path := filepath.Join(dir, "bin", goos+"-"+arch, name)
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=1.2.3", "-o", path, ".")
+		cmd := exec.Command("go", "build", "-ldflags", "-s -w -X main.version=1.2.3", "-o", path, ".")
 		cmd.Dir = source
 		cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+arch, "CGO_ENABLED=0", "GOFLAGS=-mod=mod")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -8,31 +8,31 @@ import (
 	"testing"
 )
 
-// TestReproducible: make dist makes the same bytes in another directory and without a cache. One small program stands for all; make
-// reproduce does it with everything.
+// TestReproducible: make dist makes the same bytes in another directory and without a cache. The smallest program of the tree stands for
+// all; make reproduce does it with everything.
 func TestReproducible(t *testing.T) {
 	if raceDetector {
-		t.Skip("the same without the race detector, which the compiler does not have: it compiles for half a minute")
+		t.Skip("the same without the race detector, which the compiler does not have: this compiles for half a minute")
 	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
 	elsewhere := filepath.Join(t.TempDir(), "a", "deeper", "place")
-	for _, name := range []string{"go.mod", "go.sum", "Makefile", "NOTICE", "cmd/adit-pkcs11", "platform/token", "ovpn/push"} {
+	for _, name := range []string{"go.mod", "go.sum", "Makefile", "NOTICE", "cmd/adit-gui/winres", "gui/icon"} {
 		if err := copyTo(filepath.Join(root, name), filepath.Join(elsewhere, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	build := func(dir string, env ...string) []byte {
 		dist := t.TempDir()
-		cmd := exec.Command("make", "dist", "DIST="+dist, "SYSTEMS=windows/amd64", "BINARIES=adit-pkcs11", "VERSION=1.2.3")
+		cmd := exec.Command("make", "dist", "DIST="+dist, "SYSTEMS=windows/amd64", "BINARIES=adit-gui/winres", "VERSION=1.2.3")
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("in %s: %v: %s", dir, err, out)
 		}
-		return read(t, dist, "bin", "windows-amd64", "adit-pkcs11.exe")
+		return read(t, dist, "bin", "windows-amd64", "winres.exe")
 	}
 	one := build(root)
 	if !bytes.Equal(one, build(elsewhere, "GOCACHE="+t.TempDir())) {
