@@ -121,11 +121,31 @@ func readPolicy(path string) (*client.Policy, error) {
 
 // purge removes the service's state, and what provision has put elsewhere.
 func purge(state string, forget func() error) error {
-	if err := os.RemoveAll(state); err != nil {
+	if err := removeTree(state); err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
 	if err := forget(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("policy: %w", err)
 	}
 	return nil
+}
+
+// removeTree is os.RemoveAll by the calls that wine has, too. It follows no links; nobody else changes the tree meanwhile.
+func removeTree(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if e.IsDir() {
+			err = removeTree(path)
+		} else {
+			err = os.Remove(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return os.Remove(dir)
 }

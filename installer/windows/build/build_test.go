@@ -78,7 +78,7 @@ func standard(t *testing.T, version string) options {
 		t.Fatal(err)
 	}
 	return options{version: version, bin: bin, gui: filepath.Join(bin, "windows-amd64", "adit-gui.exe"), texts: []string{license},
-		url: "https://example.com/adit", out: t.TempDir()}
+		url: "https://example.com/adit", kinds: allKinds(), out: t.TempDir()}
 }
 
 func make1(t *testing.T, o options) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,13 +20,13 @@ import (
 	"github.com/adit-vpn/adit/installer/version"
 )
 
-const usage = `usage: build -version VERSION -bin DIR [-gui FILE] [-wintun ZIP] [-text FILE]… [-sign PROGRAM] [-url URL] -out DIR
+const usage = `usage: build -version VERSION -bin DIR [-gui FILE] [-wintun ZIP] [-text FILE]… [-sign PROGRAM] [-url URL] [-kinds LIST] -out DIR
 `
 
 // options are the command line's.
 type options struct {
 	version, bin, gui, wintun, sign, url, out string
-	texts                                     []string
+	texts, kinds                              []string
 }
 
 func main() {
@@ -49,6 +50,16 @@ func parse(args []string) options {
 	f.Func("text", "a licence or a notice that is installed too", func(s string) error { o.texts = append(o.texts, s); return nil })
 	f.StringVar(&o.sign, "sign", "", "program that signs the file which it gets as its argument (Authenticode)")
 	f.StringVar(&o.url, "url", homePage+"/releases/download", "where a directory of this version will have the packages, for winget's manifest")
+	o.kinds = allKinds()
+	f.Func("kinds", "which packages to make, of msi,zip,setup,winget (which needs msi); default all", func(s string) error {
+		o.kinds = strings.Split(s, ",")
+		for _, k := range o.kinds {
+			if !slices.Contains(allKinds(), k) {
+				return fmt.Errorf("there is no kind %q", k)
+			}
+		}
+		return nil
+	})
 	f.StringVar(&o.out, "out", "", "directory for the packages")
 	_ = f.Parse(args) // it exits
 	if f.NArg() > 0 || o.version == "" || o.bin == "" || o.out == "" {
@@ -58,7 +69,9 @@ func parse(args []string) options {
 	return o
 }
 
-// build makes all packages, and says which.
+func allKinds() []string { return []string{"zip", "msi", "setup", "winget"} }
+
+// build makes packages, and says which.
 func build(ctx context.Context, o options) error {
 	v, err := version.Parse(o.version)
 	if err != nil {
@@ -101,33 +114,36 @@ func build(ctx context.Context, o options) error {
 			return err
 		}
 		base := filepath.Join(o.out, fmt.Sprintf("adit-%s-windows-%s", v, arch))
-		if err := writeZip(base+".zip", p.files, at); err != nil {
-			return err
-		}
-		fmt.Println(base + ".zip")
-		msi := base + ".msi"
-		err := writeMSI(ctx, p, msi, at)
-		if err == nil {
-			err = s.sign(ctx, msi)
-		}
-		if err == nil {
-			err = release.add(p, msi)
-		}
-		if err != nil {
-			return err
-		}
-		fmt.Println(msi)
-		if arch == "amd64" {
-			setup := base + "-setup.exe"
-			err := writeSetup(ctx, p, setup, o.sign, at)
-			if err == nil {
-				err = s.sign(ctx, setup)
+		for _, kind := range o.kinds {
+			var made string
+			switch {
+			case kind == "zip":
+				made = base + ".zip"
+				err = writeZip(made, p.files, at)
+			case kind == "msi":
+				made = base + ".msi"
+				if err = writeMSI(ctx, p, made, at); err == nil {
+					err = s.sign(ctx, made)
+				}
+				if err == nil {
+					err = release.add(p, made)
+				}
+			case kind == "setup" && arch == "amd64":
+				made = base + "-setup.exe"
+				if err = writeSetup(ctx, p, made, o.sign, at); err == nil {
+					err = s.sign(ctx, made)
+				}
+			default:
+				continue
 			}
 			if err != nil {
 				return err
 			}
-			fmt.Println(setup)
+			fmt.Println(made)
 		}
+	}
+	if !slices.Contains(o.kinds, "winget") {
+		return nil
 	}
 	folder := filepath.Join(o.out, "winget")
 	if err := release.write(folder); err != nil {

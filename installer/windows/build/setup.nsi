@@ -1,7 +1,6 @@
 ; Adit's setup program, for people who have no use for Windows Installer. It does what the MSI does, and removes only what it has
 ; installed. Silent: /S, with /AUTOSTART=1, /PROFILE=FILE and /POLICY=FILE; the uninstaller takes /S and /REMOVEDATA=1.
 Target amd64-unicode
-!include FileFunc.nsh
 !include LogicLib.nsh
 !include WinVer.nsh
 !include x64.nsh
@@ -45,6 +44,32 @@ UninstPage instfiles
   nsExec::Exec `${command}`
   Pop $0
 !macroend
+
+; $3 is what stands behind the option $2 on the command line, by Windows' own rules for quotes: PowerShell writes "/PROFILE=C:\a b",
+; which FileFunc.nsh does not find.
+!macro Given un
+Function ${un}Given
+  StrCpy $3 ""
+  StrLen $7 $2
+  System::Call "kernel32::GetCommandLineW() p.r4"
+  System::Call "shell32::CommandLineToArgvW(p r4, *i .r5) p.r6"
+  StrCpy $8 0
+  ${While} $8 < $5
+    IntOp $9 $8 * 8
+    IntPtrOp $9 $9 + $6
+    System::Call "*$9(p .r9)"
+    System::Call "kernel32::lstrcpynW(w .r1, p r9, i ${NSIS_MAX_STRLEN})"
+    StrCpy $0 $1 $7
+    ${If} $0 == $2
+      StrCpy $3 $1 "" $7
+    ${EndIf}
+    IntOp $8 $8 + 1
+  ${EndWhile}
+  System::Call "kernel32::LocalFree(p r6)"
+FunctionEnd
+!macroend
+!insertmacro Given ""
+!insertmacro Given "un."
 
 ; Where others may not write: whatever /D= says.
 Function .onInit
@@ -102,12 +127,11 @@ Section
   ${If} $0 == ""
     WriteRegStr HKLM "SOFTWARE\Classes\.ovpn" "" "Adit.Profile"
   ${EndIf}
-  ${GetParameters} $1
-  ClearErrors
-  ${GetOptions} $1 "/AUTOSTART=" $0
-  ${If} $0 == "1"
+  StrCpy $2 "/AUTOSTART="
+  Call Given
+  ${If} $3 == "1"
     WriteRegStr HKLM "${RUN}" "Adit" '"$INSTDIR\adit-gui.exe" --hidden'
-  ${ElseIf} $0 == "0"
+  ${ElseIf} $3 == "0"
     DeleteRegValue HKLM "${RUN}" "Adit"
   ${EndIf}
 <<- end>>
@@ -124,27 +148,26 @@ Section
   WriteRegDWORD HKLM "${UNINSTALL}" "NoRepair" 1
 
   ; Fails where the service is there already, from an older version: its program is the same file.
-  !insertmacro System `"$SYSDIR\sc.exe" create <<.Service>> binPath= "\"$INSTDIR\aditd.exe\"" start= auto depend= <<.Needs>> DisplayName= "<<.Title>>"`
+  !insertmacro System `"$SYSDIR\sc.exe" create <<.Service>> binPath= "\"$INSTDIR\aditd.exe\"" start= auto DisplayName= "<<.Title>>" depend= <<.Needs>>`
   !insertmacro System `"$SYSDIR\sc.exe" description <<.Service>> "<<.Text>>"`
   !insertmacro System `"$SYSDIR\sc.exe" failure <<.Service>> <<.Recovery>>`
   !insertmacro System `"$SYSDIR\sc.exe" failureflag <<.Service>> 1`
   !insertmacro System `"$SYSDIR\sc.exe" sidtype <<.Service>> unrestricted`
 
-  ${GetParameters} $1
-  ClearErrors
-  ${GetOptions} $1 "/PROFILE=" $2
-  ${IfNot} ${Errors}
-    !insertmacro System `"$INSTDIR\aditd.exe" provision --profile "$2"`
+  StrCpy $2 "/PROFILE="
+  Call Given
+  ${If} $3 != ""
+    !insertmacro System `"$INSTDIR\aditd.exe" provision --profile "$3"`
     ${If} $0 != 0
-      !insertmacro Fail "The profile $2 cannot be used. To see why: aditd provision --profile FILE"
+      !insertmacro Fail "The profile $3 cannot be used. To see why: aditd provision --profile FILE"
     ${EndIf}
   ${EndIf}
-  ClearErrors
-  ${GetOptions} $1 "/POLICY=" $2
-  ${IfNot} ${Errors}
-    !insertmacro System `"$INSTDIR\aditd.exe" provision --policy "$2"`
+  StrCpy $2 "/POLICY="
+  Call Given
+  ${If} $3 != ""
+    !insertmacro System `"$INSTDIR\aditd.exe" provision --policy "$3"`
     ${If} $0 != 0
-      !insertmacro Fail "The policy $2 cannot be used. To see why: aditd provision --policy FILE"
+      !insertmacro Fail "The policy $3 cannot be used. To see why: aditd provision --policy FILE"
     ${EndIf}
   ${EndIf}
   !insertmacro System `"$SYSDIR\net.exe" start <<.Service>>`
@@ -161,10 +184,9 @@ FunctionEnd
 
 Section Uninstall
   !insertmacro Stop
-  ${GetParameters} $1
-  ClearErrors
-  ${GetOptions} $1 "/REMOVEDATA=" $2
-  ${If} $2 == "1"
+  StrCpy $2 "/REMOVEDATA="
+  Call un.Given
+  ${If} $3 == "1"
     !insertmacro System `"$INSTDIR\aditd.exe" cleanup --purge`
   ${Else}
     !insertmacro System `"$INSTDIR\aditd.exe" cleanup`
