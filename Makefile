@@ -42,7 +42,7 @@ PACKAGES += python3 cpio p7zip-full libarchive-tools
 MANAGERS := systemd-resolved network-manager network-manager-openvpn resolvconf openresolv libnm0 libndp0 libsystemd-shared libip4tc2 libcurl3-gnutls libpsl5
 TESTCACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
 
-.PHONY: help build gui gui-windows dist package package-linux package-windows package-darwin notice release reproduce demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
+.PHONY: help build gui gui-windows dist package package-linux package-windows package-darwin notice release finish reproduce demo test unit race lab shots kills lab-full check fmt vet cross fuzz bench clean packages
 
 help:
 	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11, bin/aws-vpn-client (no cgo)'
@@ -99,7 +99,7 @@ DIST      := dist
 # RELEASE_KEY is minisign's public key of who signs releases (RW…), which adit version --check then trusts.
 RELEASE_KEY ?=
 DISTFLAGS := -trimpath -buildvcs=false -ldflags '$(LDFLAGS) $(if $(RELEASE_KEY),-X main.releaseKey=$(RELEASE_KEY) )-buildid='
-dist package release: export SOURCE_DATE_EPOCH := $(EPOCH)
+dist package release finish: export SOURCE_DATE_EPOCH := $(EPOCH)
 dist:
 	@mkdir -p $(DIST) && cp NOTICE $(DIST)/
 	@for s in $(SYSTEMS); do export CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/}; out=$(DIST)/bin/$$GOOS-$$GOARCH; \
@@ -110,8 +110,6 @@ dist:
 # Every package, in dist/packages/. Each kind adds itself with a line "package: package-KIND", and gets SOURCE_DATE_EPOCH.
 package: dist
 
-# With the desktop app where "make gui-windows" has made it, which takes a quarter of an hour and is not done here. WINTUN is
-# wintun-0.14.1.zip from wintun.net, SIGN a program that signs the file which it is given (docs/install/windows.md).
 # deb, rpm and tarballs. The desktop app is in there where a C compiler is, for this machine's processor.
 package: package-linux
 package-linux: export SOURCE_DATE_EPOCH := $(EPOCH)
@@ -120,6 +118,8 @@ package-linux: dist
 	  CGO_ENABLED=1 $(GO) build -tags $(GUI_TAGS),gles $(DISTFLAGS) -o $(DIST)/bin/linux-$$($(GO) env GOARCH)/ ./cmd/adit-gui; fi
 	$(GO) run ./installer/linux/build -version '$(VERSION)' -bin $(DIST)/bin -out $(DIST)/packages
 
+# With the desktop app where "make gui-windows" has made it, which takes a quarter of an hour and is not done here. WINTUN is
+# wintun-0.14.1.zip from wintun.net, SIGN a program that signs the file which it is given (docs/install/windows.md).
 package: package-windows
 package-windows: export SOURCE_DATE_EPOCH := $(EPOCH)
 package-windows: dist
@@ -157,8 +157,12 @@ release:
 	@case '$(VERSION)' in *-dirty|dev) echo 'commit first: a release is made of a commit' >&2; exit 1;; esac
 	rm -rf $(DIST)
 	$(MAKE) package
+	$(MAKE) finish
+
+# What accompanies the packages that are there, again: after somebody has signed some of them.
+finish:
 	$(GO) run ./installer/release/build finish -version '$(VERSION)' -days $(DAYS) $(if $(MINIMUM),-minimum '$(MINIMUM)') $(DIST)
-	@$(if $(KEY),$(GO) run ./installer/release/build sign -key '$(KEY)' -expect '$(RELEASE_KEY)' $(DIST),echo 'not signed: make release KEY=FILE RELEASE_KEY=RW…')
+	@$(if $(KEY),$(GO) run ./installer/release/build sign -key '$(KEY)' -expect '$(RELEASE_KEY)' $(DIST),rm -f $(DIST)/manifest.json.minisig; echo 'not signed: KEY=FILE RELEASE_KEY=RW… signs')
 
 # The release again, twice, in two directories and with nothing from a cache, and compared byte by byte. An hour; WHAT=dist SYSTEMS=linux/amd64 less.
 WHAT ?= release

@@ -6,18 +6,18 @@ import (
 	"path/filepath"
 )
 
-// Same compares all files of two releases, byte by byte, and names the first ones that differ or are in one of them alone.
-func Same(one, other string) error {
+// Same compares all files of two releases, by their hashes, says how many there are, and names those that differ or are in one of them alone.
+func Same(one, other string) (files int, err error) {
 	a, err := hashes(one)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	b, err := hashes(other)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if len(a) == 0 {
-		return fmt.Errorf("%s is empty", one)
+		return 0, fmt.Errorf("%s is empty", one)
 	}
 	both := keys(a)
 	for name := range b {
@@ -34,7 +34,7 @@ func Same(one, other string) error {
 			found = append(found, fmt.Errorf("%s differs", name))
 		}
 	}
-	return errors.Join(found...)
+	return len(both), errors.Join(found...)
 }
 
 func hashes(dist string) (map[string]string, error) {

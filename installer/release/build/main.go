@@ -3,7 +3,7 @@
 //	build notice                                            NOTICE: the licences of what the programs link
 //	build finish -version 1.2.3 [-days N] [-minimum V] DIST bill of materials, manifest and checksums, beside programs and packages
 //	build sign -key FILE [-expect KEY] DIST                 the manifest's signature
-//	build compare ONE OTHER                                 are two releases the same, byte by byte
+//	build compare ONE OTHER                                 are two releases the same
 //
 // SOURCE_DATE_EPOCH is the time of the release.
 package main
@@ -80,7 +80,12 @@ func run(args []string, env func(string) string) error {
 		if err != nil {
 			return err
 		}
-		return release.Same(at[0], at[1])
+		n, err := release.Same(at[0], at[1])
+		if err != nil {
+			return err
+		}
+		fmt.Printf("all %d files are the same\n", n)
+		return nil
 	}
 	return fmt.Errorf("there is no %s; there is notice, finish, sign and compare", args[0])
 }
