@@ -30,6 +30,19 @@ type Status struct {
 	Policy      *Policy      `json:"policy,omitempty"` // nil: nothing is managed
 }
 
+// Named are the connections that the service shows with their profile's name: the caller's own, and those of managed profiles.
+// To root the service shows all, unless it asks AsUser. Owner is no help there: the service may know an account by a number
+// that the caller has a name for.
+func (s Status) Named() []Connection {
+	var out []Connection
+	for _, c := range s.Connections {
+		if c.Profile != "" {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // Policy is what the administrator of the machine decides, as far as everybody may know.
 type Policy struct {
 	Source   string      `json:"source"`    // the policy's file; empty: there are managed profiles only

@@ -160,9 +160,9 @@ func (a *app) awaitUp(ctx context.Context, c *api.Client, name string, q *asker)
 	var up api.Connection
 	said := "" // the newest cause of another try that was shown
 	done := errors.New("done")
-	err := c.Watch(ctx, func(s api.Status) error {
+	err := c.AsUser().Watch(ctx, func(s api.Status) error {
 		mine := api.Connection{State: api.Disconnected}
-		for _, c := range own(s.Connections) {
+		for _, c := range s.Named() {
 			if c.Profile == name {
 				mine = c
 			}

@@ -40,11 +40,11 @@ only tunnel there is.`,
 		if len(args) == 1 {
 			name = args[0]
 		} else {
-			s, err := c.Status(cmd.Context())
+			s, err := c.AsUser().Status(cmd.Context())
 			if err != nil {
 				return err
 			}
-			mine := slices.DeleteFunc(own(s.Connections), func(c api.Connection) bool { return c.State == api.Disconnected })
+			mine := slices.DeleteFunc(s.Named(), func(c api.Connection) bool { return c.State == api.Disconnected })
 			switch len(mine) {
 			case 0:
 				a.out.note("nothing is connected")
@@ -71,11 +71,11 @@ only tunnel there is.`,
 
 // stillBlocked says which of the caller's profiles, or the named one, keep traffic blocked without a tunnel.
 func (a *app) stillBlocked(ctx context.Context, c *api.Client, name string) error {
-	s, err := c.Status(ctx)
+	s, err := c.AsUser().Status(ctx)
 	if err != nil {
 		return err
 	}
-	for _, conn := range own(s.Connections) {
+	for _, conn := range s.Named() {
 		if conn.State == api.Blocked && (name == "" || conn.Profile == name) {
 			a.out.note("traffic stays blocked: %s has guard=%s; to open it: adit set %s guard=auto", conn.Profile, conn.Guard, quoted(conn.Profile))
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os/user"
 
 	"github.com/spf13/cobra"
 
@@ -68,22 +67,6 @@ func (a *app) watchStatus(ctx context.Context, c *api.Client, asJSON bool) error
 		return nil
 	}
 	return err
-}
-
-// own keeps the connections that belong to this user or that are managed; all of them where
-// the system does not know the user's name.
-func own(all []api.Connection) []api.Connection {
-	me, err := user.Current()
-	if err != nil {
-		return all
-	}
-	var mine []api.Connection
-	for _, c := range all {
-		if c.Owner == me.Username || c.Managed || c.Owner == "" {
-			mine = append(mine, c)
-		}
-	}
-	return mine
 }
 
 func isNotConnected(err error) bool { return api.IsCode(err, api.CodeNotConnected) }

@@ -33,6 +33,9 @@ type fake struct {
 	changed chan struct{} // closed and replaced at each change
 }
 
+// unnamed is the owner of connections: how the service calls an account that it has no name for, while the caller has one (sssd, LDAP).
+const unnamed = "61001"
+
 var then = time.Date(2026, 7, 24, 15, 50, 36, 0, time.UTC)
 
 func me(t *testing.T) string {
@@ -136,7 +139,7 @@ func (f *fake) Connect(c api.Caller, r api.ConnectRequest) error {
 			return problem(api.CodeAlreadyConnected, r.Profile)
 		}
 	}
-	conn := api.Connection{Profile: r.Profile, Owner: c.Name, State: api.Connected, Since: then, Counters: api.Counters{RxBytes: 5, TxBytes: 7}}
+	conn := api.Connection{Profile: r.Profile, Owner: unnamed, State: api.Connected, Since: then, Counters: api.Counters{RxBytes: 5, TxBytes: 7}}
 	wrong := api.NewProblem(api.CodePasswordRefused, map[string]string{"what": "user name and password"})
 	switch {
 	case r.Profile == "down":
@@ -305,12 +308,12 @@ func TestConversation(t *testing.T) {
 	b.fails("Profile not found", "connect", "--profile-name", "nonexistent")
 	b.says("{\n  \"status\": \"Connected\"\n}\n", "connect", "--profile-name", "Production-VPN")
 	b.fails("Already connected to profile", "connect", "--profile-name", "Production-VPN")
-	attempt := "{\n  \"connection-status\": \"Connected\",\n  \"latest-connection-attempt\": {\n    \"initiated-by\": \"" + user + "\",\n    \"updated-at\": \"2026-07-24T08:50:36-07:00\""
+	attempt := "{\n  \"connection-status\": \"Connected\",\n  \"latest-connection-attempt\": {\n    \"initiated-by\": \"" + unnamed + "\",\n    \"updated-at\": \"2026-07-24T08:50:36-07:00\""
 	b.says(attempt+"\n  }\n}\n", "get-connection-status", "--profile-name", "Production-VPN")
 	b.says(attempt+",\n    \"details\": {\n      \"tunnel-bytes-in\": 5,\n      \"tunnel-bytes-out\": 7,\n      \"transport-bytes-in\": 5,\n      \"transport-bytes-out\": 7\n    }\n  }\n}\n",
 		"get-connection-status", "--profile-name", "Production-VPN", "--show-details")
 	b.fails("Profile not found", "get-connection-status", "--profile-name", "nonexistent")
-	b.says("[\n  {\n    \"profile-name\": \"Production-VPN\",\n    \"initiated-by\": \""+user+"\",\n    \"connection-status\": \"Connected\",\n    \"last-updated-at\": \"2026-07-24T08:50:36-07:00\"\n  }\n]\n", "list-connections")
+	b.says("[\n  {\n    \"profile-name\": \"Production-VPN\",\n    \"initiated-by\": \""+unnamed+"\",\n    \"connection-status\": \"Connected\",\n    \"last-updated-at\": \"2026-07-24T08:50:36-07:00\"\n  }\n]\n", "list-connections")
 	b.says("", "disconnect", "--profile-name", "Production-VPN")
 	b.says("", "delete-profile", "--profile-name", "Production-VPN")
 	b.fails("Profile not found", "delete-profile", "--profile-name", "Production-VPN")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os/user"
 
 	"github.com/spf13/cobra"
 
@@ -74,7 +73,7 @@ func newListConnections(a *app) *cobra.Command {
 			return err
 		}
 		list := []listed{}
-		for _, conn := range own(s.Connections) {
+		for _, conn := range s.Named() {
 			if state := stateName(conn.State); state != notConnected {
 				list = append(list, listed{conn.Profile, conn.Owner, state, a.moment(conn.Since)})
 			}
@@ -102,22 +101,9 @@ func stateName(s api.State) string {
 	return notConnected
 }
 
-// own keeps the connections that belong to this user or that are managed; all that are shown with a name where the
-// system does not know the user's.
-func own(all []api.Connection) []api.Connection {
-	me, err := user.Current()
-	var mine []api.Connection
-	for _, c := range all {
-		if c.Profile != "" && (err != nil || c.Managed || c.Owner == "" || c.Owner == me.Username) {
-			mine = append(mine, c)
-		}
-	}
-	return mine
-}
-
 // connectionOf is the caller's connection with a profile, or nil.
 func connectionOf(s api.Status, name string) *api.Connection {
-	for _, c := range own(s.Connections) {
+	for _, c := range s.Named() {
 		if c.Profile == name {
 			return &c
 		}
