@@ -33,8 +33,8 @@ PACKAGES += rpm minisign
 PACKAGES += msitools gcab nsis osslsigncode wine wine64
 # The role for Ansible.
 PACKAGES += ansible-core python3-apt
-# What checks the packages of Linux: manual pages, the app's entries, Debian's policy.
-PACKAGES += lintian mandoc desktop-file-utils appstream shared-mime-info
+# What checks the packages of Linux: manual pages, the app's entries, Debian's policy; the other processor.
+PACKAGES += lintian mandoc desktop-file-utils appstream shared-mime-info qemu-user-static
 # Packages of macOS: what reads them beside our own code.
 PACKAGES += python3 cpio p7zip-full libarchive-tools
 # Programs that keep resolv.conf, with libraries that may be missing: downloaded for the lab, which unpacks them, and never

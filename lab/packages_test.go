@@ -17,7 +17,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 )
 
-// linuxPackages is the directory with deb and tarball of two versions, which are made once out of programs that say so.
+// linuxPackages is the directory with deb, rpm and tarball of two versions, which are made once out of programs that say so.
 var linuxPackages = sync.OnceValues(func() (dir string, err error) {
 	if _, err := binaries(); err != nil { // has the compiler's cache filled
 		return "", err
@@ -45,7 +45,7 @@ var linuxPackages = sync.OnceValues(func() (dir string, err error) {
 			}
 		}
 		if err := run("go", "run", "./installer/linux/build", "-quick", "-version", version, "-bin", filepath.Dir(to), "-out", dir,
-			"-arch", runtime.GOARCH, "-formats", "deb,tar", "-packages", "adit,adit-endpoint"); err != nil {
+			"-arch", runtime.GOARCH, "-formats", "deb,rpm,tar", "-packages", "adit,adit-endpoint"); err != nil {
 			return "", err
 		}
 	}
@@ -218,3 +218,98 @@ func TestInstallPage(t *testing.T) {
 // kernelExample makes of the packaged example what an administrator makes who wants the system's own network.
 var kernelExample = strings.NewReplacer("network: userspace", "network: kernel", "10.98.0.0/24", "192.168.10.0/24",
 	"{id: demo, ", "{id: office, address: 192.168.10.2, interface: eth0, ", "subnet: demo", "subnet: office")
+
+// TestRPMPackage: rpm itself, which Debian has, too, runs the scripts of the rpm: at the first installation, at an upgrade while
+// connected, and at the removal.
+func TestRPMPackage(t *testing.T) {
+	t.Parallel()
+	needs(t, "rpm", "ldd")
+	b := debBox(t)
+	b.rpmTool()
+	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+	b.has("adit-1.2.3-1."+arch+".rpm", "adit-1.3.0-1."+arch+".rpm")
+	before, machine := b.files(), b.machine()
+	// Its dependencies are libraries of a system of rpms, which this is not.
+	b.in(b.box, "rpm", "-i", "--nodeps", "/root/adit-1.2.3-1."+arch+".rpm")
+	if state, enabled := b.property("ActiveState"), b.property("UnitFileState"); state != "active" || enabled != "enabled" {
+		t.Fatalf("the unit is %s, %s", state, enabled)
+	}
+	b.in(b.box, "getent", "group", "adit")
+	b.connectLab()
+	b.seen(webAddr, endpointSeen)
+	pid, gap := b.property("MainPID"), b.gaps()
+	b.in(b.box, "rpm", "-U", "--nodeps", "/root/adit-1.3.0-1."+arch+".rpm")
+	b.until(soon, "the new service is connected", func() bool { return b.property("MainPID") != pid && b.lab().State == api.Connected })
+	b.seen(webAddr, endpointSeen)
+	if lost := gap(); lost > 5*time.Second {
+		t.Errorf("the tunnel was away for %v", lost)
+	}
+	if v := b.in(b.box, "adit", "version"); !strings.Contains(v, "aditd  1.3.0 ") {
+		t.Errorf("the service is another one: %s", v)
+	}
+	b.in(b.box, "rpm", "-e", "adit")
+	b.same("after the removal", machine, b.machine())
+	b.seen(webAddr, clientSeen)
+	b.in(b.box, "rm", "-r", "/var/lib/adit") // as docs/install/linux.md says
+	d := slices.DeleteFunc(different(before, b.files()), func(f string) bool {
+		return strings.HasPrefix(f, "new: d ") && !strings.Contains(f, "adit") // of the system, where it has rpm: /usr/share/fish
+	})
+	if len(d) > 0 {
+		t.Errorf("removed, the machine differs:\n%s", strings.Join(d, "\n"))
+	}
+}
+
+// rpmTool puts this machine's rpm into the box, which is the same Debian.
+func (b *boxed) rpmTool() {
+	b.t.Helper()
+	tool, err := exec.LookPath("rpm")
+	b.ok(err)
+	libraries, err := exec.Command("ldd", tool).Output()
+	b.ok(err)
+	b.ok(b.box.Copy(tool, "/usr/bin/rpm", 0o755))
+	for line := range strings.Lines(string(libraries)) {
+		_, path, _ := strings.Cut(line, "=> ")
+		path, _, _ = strings.Cut(path, " ")
+		if !strings.HasPrefix(path, "/") {
+			continue
+		}
+		if _, err := b.box.Read(path); err != nil {
+			b.ok(b.box.Copy(path, path, 0o755))
+		}
+	}
+	for _, name := range []string{"rpmrc", "macros"} {
+		b.ok(b.box.Copy("/usr/lib/rpm/"+name, "/usr/lib/rpm/"+name, 0o644))
+	}
+}
+
+// TestARM64: the programs for the other processor are programs, one of which opens a tunnel in user space, under an emulator.
+func TestARM64(t *testing.T) {
+	t.Parallel()
+	needs(t, "qemu-aarch64-static", "curl")
+	if runtime.GOARCH == "arm64" {
+		t.Skip("every other test is for arm64 here")
+	}
+	s := &site{t: t, net: newNet(t)}
+	n := s.node("machine")
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-ldflags=-X main.version=1.2.3", "-o", dir+"/", "../cmd/adit")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=arm64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	arm := func(args ...string) []string {
+		return append([]string{"qemu-aarch64-static", filepath.Join(dir, "adit")}, args...)
+	}
+	if v := s.run(n, arm("version")...); !strings.Contains(v, "adit   1.2.3 (go") || !strings.Contains(v, "linux/arm64") {
+		t.Errorf("it says %q", v)
+	}
+	endpoint := s.start(n, "adit-endpoint", bin(t, "adit-endpoint"), "up", "--data", filepath.Join(n.Dir, "data"))
+	s.until(soon, "the endpoint is up", func() bool { return strings.Contains(endpoint.Out.String(), "listening on ") })
+	client := s.start(n, "adit for arm64", arm("connect", filepath.Join(n.Dir, "data", "client.ovpn"), "--userspace", "--socks5", "127.0.0.1:1080")...)
+	s.until(6*soon, "it is connected", func() bool { return strings.Contains(client.Out.String(), "connected ") })
+	if page := s.run(n, "curl", "-sS", "--max-time", "30", "--socks5-hostname", "127.0.0.1:1080", "http://10.98.0.1/"); !strings.Contains(page, "10.64.0.") {
+		t.Errorf("the page through the tunnel: %q", page)
+	}
+	s.terminate(client)
+	s.terminate(endpoint)
+}

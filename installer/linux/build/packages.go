@@ -225,6 +225,13 @@ func (j *job) papers(p *pack, kind string) error {
 		}
 	} else {
 		p.add(path.Join("/usr/share/licenses", p.name, "LICENSE"), "LICENSE", "license")
+		// rpm removes no folder that the package does not name.
+		for _, dir := range []string{"/usr/lib/adit", doc, path.Join("/usr/share/licenses", p.name)} {
+			p.add(dir, "", "dir")
+		}
+		if p.name == "adit" {
+			p.add(doc+"/examples", "", "dir")
+		}
 	}
 	changes, err := os.ReadFile("CHANGELOG.md")
 	if err == nil {
