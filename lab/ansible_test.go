@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -62,6 +64,9 @@ rm -f view/root/usr/sbin/init && mkdir -p view/root/etc/adit/profiles && echo cl
 for run in 1 2; do chroot view/root sh -c '` + play + `'; done
 chroot view/root sh -c "` + play + ` -e '{\"adit_policy\": {\"Gard\": \"off\"}}'" || echo refused
 chroot view/root dpkg-query -W adit-stand-in
+for at in $(find view/upper -name '*.deb'); do
+while [ "$at" != view/upper ]; do at=$(dirname "$at") && stat -c 'above the package: %u %a' "$at"; done
+done
 cp -a view/root/etc/adit result`
 	c := exec.CommandContext(t.Context(), "unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script)
 	c.Dir = dir
@@ -74,6 +79,16 @@ cp -a view/root/etc/adit result`
 	if len(recap) != 4 || strings.Contains(recap[1], "changed=0 ") || !strings.Contains(recap[2], "changed=0 ") || !strings.Contains(recap[3], "refused") ||
 		!strings.Contains(string(out), "There are no such keys: Gard") || !strings.Contains(string(out), "adit-stand-in\t1.0") {
 		t.Errorf("%s", out)
+	}
+	// What root installs: nobody else can have made it, nor can put another in its place.
+	above := regexp.MustCompile(`(?m)^above the package: (\d+) (\d+)$`).FindAllStringSubmatch(string(out), -1)
+	if len(above) == 0 || above[0][2] != "700" {
+		t.Errorf("the package is in no folder of root alone: %q\n%s", above, out)
+	}
+	for _, folder := range above {
+		if mode, err := strconv.ParseUint(folder[2], 8, 32); err != nil || folder[1] != "0" || mode&0o022 != 0 {
+			t.Errorf("a folder above the package is of user %s, mode %s", folder[1], folder[2])
+		}
 	}
 	read := func(name string) client.Policy {
 		t.Helper()
