@@ -116,7 +116,8 @@ package-linux: export SOURCE_DATE_EPOCH := $(EPOCH)
 package-linux: dist
 	@if [ "$$(uname -s)" = Linux ] && command -v gcc >/dev/null; then set -x; \
 	  CGO_ENABLED=1 $(GO) build -tags $(GUI_TAGS),gles $(DISTFLAGS) -o $(DIST)/bin/linux-$$($(GO) env GOARCH)/ ./cmd/adit-gui; fi
-	$(GO) run ./installer/linux/build -version '$(VERSION)' -bin $(DIST)/bin -out $(DIST)/packages
+	$(GO) run ./installer/linux/build -version '$(VERSION)' -bin $(DIST)/bin -out $(DIST)/packages \
+	  -arch "$$(echo $(patsubst linux/%,%,$(filter linux/%,$(SYSTEMS))) | tr ' ' ,)"
 
 # With the desktop app where "make gui-windows" has made it, which takes a quarter of an hour and is not done here. WINTUN is
 # wintun-0.14.1.zip from wintun.net, SIGN a program that signs the file which it is given (docs/install/windows.md).
