@@ -59,7 +59,7 @@ func (f *finder) aws(at string) {
 
 // awsFile reads the list, or a profile alone.
 func (f *finder) awsFile(file string) {
-	text, err := f.s.read(file)
+	text, err := f.read(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return
@@ -77,11 +77,14 @@ func (f *finder) awsFile(file string) {
 		return
 	}
 	for _, x := range list.ConnectionProfiles {
+		if f.full() {
+			return
+		}
 		own := f.s.name(x.OvpnConfigFilePath)
-		text, err := f.s.read(own)
+		text, err := f.read(own)
 		if err != nil && !errors.Is(err, fs.ErrPermission) { // the folder was copied from another place
 			base := path.Base(strings.ReplaceAll(x.OvpnConfigFilePath, `\`, "/"))
-			if moved, e := f.s.read(path.Join(path.Dir(file), awsFolder, base)); e == nil {
+			if moved, e := f.read(path.Join(path.Dir(file), awsFolder, base)); e == nil {
 				own, text, err = path.Join(path.Dir(file), awsFolder, base), moved, nil
 			}
 		}

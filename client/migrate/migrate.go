@@ -18,7 +18,8 @@ import (
 
 // What is read at most: a folder that somebody names may be any.
 const (
-	maxFile     = 4 << 20 // bytes of one file
+	maxFile     = 4 << 20  // bytes of one file
+	maxBytes    = 64 << 20 // of all files of one search
 	maxProfiles = 500
 	maxEntries  = 5000 // files and folders of one search
 	maxDepth    = 6    // folders below the first
@@ -116,6 +117,20 @@ type finder struct {
 	looked  []string
 	found   []Profile
 	entries int
+	bytes   int // that were read
+}
+
+// full says that add takes no more.
+func (f *finder) full() bool { return len(f.found) > maxProfiles }
+
+// read reads a plain file, up to the limit of them all.
+func (f *finder) read(name string) ([]byte, error) {
+	if f.bytes >= maxBytes {
+		return nil, fmt.Errorf("it and those before have more than %d MiB: name a folder with fewer", maxBytes>>20)
+	}
+	b, err := f.s.read(name)
+	f.bytes += len(b)
+	return b, err
 }
 
 // add takes a profile, up to the limit.
@@ -130,7 +145,10 @@ func (f *finder) add(p Profile) {
 
 // plain takes a file that is an .ovpn profile already.
 func (f *finder) plain(name, file string) {
-	text, err := f.s.read(file)
+	if f.full() {
+		return
+	}
+	text, err := f.read(file)
 	f.add(Profile{Name: name, Path: f.s.native(file), Text: text, Files: f.s.beside(path.Dir(file)), Err: err})
 }
 

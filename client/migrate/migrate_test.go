@@ -114,6 +114,23 @@ func TestAWS(t *testing.T) {
 	}), AWS, "")[:1], `Production <- C:\Users\ann\AppData\Roaming\AWSVPNClient\OpenVpnConfigs\Production: remote w.example`)
 }
 
+// TestAWSLimits: a list may name one large file many times.
+func TestAWSLimits(t *testing.T) {
+	large := file("remote a.example\n" + strings.Repeat("#", maxFile-100))
+	entries := strings.TrimSuffix(strings.Repeat(`{"ProfileName":"p","OvpnConfigFilePath":"/large","FederatedAuthType":1},`, 3000), ",")
+	found, err := linux(fstest.MapFS{"x/ConnectionProfiles": file(`{"ConnectionProfiles":[` + entries + `]}`), "large": large}).Find(AWS, "/x")
+	if err != nil || len(found) != maxProfiles+1 || found[maxProfiles].Err == nil {
+		t.Fatalf("%d profiles, %v", len(found), err)
+	}
+	sum := 0
+	for _, p := range found {
+		sum += len(p.Text)
+	}
+	if last := found[maxProfiles-1]; sum > maxBytes+maxFile || last.Err == nil || !strings.Contains(last.Err.Error(), "more than 64 MiB") {
+		t.Errorf("%d bytes; the last is %v", sum, last.Err)
+	}
+}
+
 func TestOpenVPN(t *testing.T) {
 	connect := `{"persist:root":"{\"status\":\"{\\\"profiles\\\":{\\\"1709661473394\\\":{\\\"profileDisplayName\\\":\\\"ann@vpn.example [office]\\\",\\\"name\\\":\\\"x\\\"}}}\"}","other":1}`
 	expect(t, shown(t, windows(fstest.MapFS{

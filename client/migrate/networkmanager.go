@@ -40,7 +40,7 @@ func (f *finder) networkManager(at string) {
 	f.looked = append(f.looked, f.s.native(dir))
 	closed := 0
 	f.walk(dir, maxDepth, func(file string, folder bool) bool {
-		if folder || strings.HasPrefix(path.Base(file), ".") {
+		if folder || strings.HasPrefix(path.Base(file), ".") || f.full() {
 			return false
 		}
 		switch p := f.nmProfile(file); {
@@ -59,7 +59,7 @@ func (f *finder) networkManager(at string) {
 // nmProfile reads one keyfile.
 func (f *finder) nmProfile(file string) Profile {
 	p := Profile{Name: bare(file, ".nmconnection"), Path: f.s.native(file)}
-	text, err := f.s.read(file)
+	text, err := f.read(file)
 	if err != nil {
 		p.Err = err
 		return p
@@ -111,14 +111,17 @@ var nmKnown = map[string][]string{
 	"vpn": {
 		"service-type", "connection-type", "remote", "port", "proto-tcp", "ca", "cert", "key", "static-key", "static-key-direction", "ta", "ta-dir", "tls-remote",
 		"verify-x509-name", "tls-version-min", "tls-version-min-or-highest", "crl-verify-dir", "comp-lzo", "compress", "mssfix", "dev", "tap-dev", "local-ip", "remote-ip",
-		"reneg-seconds", "username", "proxy-type", "proxy-server", "proxy-port", "proxy-retry", "http-proxy-username",
+		"reneg-seconds", "username", "proxy-type", "proxy-server", "proxy-port", "http-proxy-username",
 		"password-flags", "cert-pass-flags", "http-proxy-password-flags", "challenge-response-flags", "no-secret", "user-name", "timeout",
 	},
 	"vpn-secrets": {"password", "cert-pass", "http-proxy-password", "challenge-response", "no-secret"},
-	"connection":  {"id", "uuid", "type", "timestamp", "permissions", "read-only", "autoconnect"},
-	"ipv4":        {"method", "never-default", "ignore-auto-routes", "ignore-auto-dns", "dns", "dns-search", "route-metric", "may-fail"},
-	"ipv6":        {"method", "never-default", "ignore-auto-routes", "ignore-auto-dns", "dns", "dns-search", "may-fail", "addr-gen-mode", "ip6-privacy"},
+	"connection":  {"id", "uuid", "type", "timestamp", "read-only", "autoconnect"},
+	"ipv4":        {"method", "never-default", "ignore-auto-routes", "ignore-auto-dns", "dns", "dns-search", "route-metric"},
+	"ipv6":        {"method", "never-default", "ignore-auto-routes", "ignore-auto-dns", "dns", "dns-search", "addr-gen-mode", "ip6-privacy"},
 }
+
+// nmUsual are values that say what is so here anyway.
+var nmUsual = map[string]string{"vpn.proxy-retry": "no", "connection.permissions": "", "ipv4.may-fail": "true", "ipv6.may-fail": "true"}
 
 // convert writes a keyfile as a profile, with what NetworkManager adds when it starts openvpn, and notes what cannot be
 // said in one. Source: the plugin's keys, its export, and what it starts openvpn with.
@@ -534,7 +537,7 @@ func (c *converter) leftOver() {
 					known = known || x.key == key
 				}
 			}
-			if !known {
+			if usual, ok := nmUsual[group+"."+key]; !known && (!ok || c.k.text(group, key) != usual) {
 				c.note("no counterpart here: %s.%s", group, key)
 			}
 		}

@@ -13,7 +13,7 @@ import (
 
 // keyfileOf wraps the [vpn] section of a connection; more is what follows it.
 func keyfileOf(vpn, more string) string {
-	return "[connection]\nid=Office\nuuid=ab39dfb7-c5d1-4b6a-9f3c-111111111111\ntype=vpn\npermissions=user:ann:;\ntimestamp=1700000000\n\n[vpn]\n" + vpn +
+	return "[connection]\nid=Office\nuuid=ab39dfb7-c5d1-4b6a-9f3c-111111111111\ntype=vpn\npermissions=\ntimestamp=1700000000\n\n[vpn]\n" + vpn +
 		"service-type=org.freedesktop.NetworkManager.openvpn\n\n" + more + "\n[proxy]\n"
 }
 
@@ -43,10 +43,15 @@ func TestNetworkManager(t *testing.T) {
 				"tls-version-min 1.2 or-highest\nverify-x509-name old name\nreneg-sec 3600\npkcs12 /etc/vpn/ann.p12\nauth-user-pass\nauth-retry interact\n" + tail,
 			notes: []string{"no counterpart here: vpn.mystery"}},
 		"proxy": {vpn: "connection-type=tls\nremote=a.example\nproto-tcp=yes\nproxy-type=http\nproxy-server=proxy.example\nproxy-port=3128\nhttp-proxy-username=bob\nproxy-retry=yes\n",
-			more: "[vpn-secrets]\nhttp-proxy-password=pw\n" + split,
-			want: "client\nremote a.example 1194 tcp-client\ndev tun\nreneg-sec 0\nhttp-proxy proxy.example 3128 auto\n<http-proxy-user-pass>\nbob\npw\n</http-proxy-user-pass>\n" + tail},
+			more:  "[vpn-secrets]\nhttp-proxy-password=pw\n" + split,
+			want:  "client\nremote a.example 1194 tcp-client\ndev tun\nreneg-sec 0\nhttp-proxy proxy.example 3128 auto\n<http-proxy-user-pass>\nbob\npw\n</http-proxy-user-pass>\n" + tail,
+			notes: []string{"no counterpart here: vpn.proxy-retry"}},
 		"socks": {vpn: "connection-type=tls\nremote=a.example\nproxy-type=socks\nproxy-server=proxy.example\n", more: split,
 			want: "client\nremote a.example 1194 udp\nexplicit-exit-notify\ndev tun\nreneg-sec 0\nsocks-proxy proxy.example 1080\n" + tail},
+		"what has no counterpart": {vpn: "connection-type=tls\nremote=a.example\nproxy-retry=no\n",
+			more:  "[ipv4]\nmethod=auto\nnever-default=true\nmay-fail=false\n[ipv6]\nmethod=disabled\nmay-fail=true\n[connection]\npermissions=user:ann:;\n",
+			want:  "client\nremote a.example 1194 udp\nexplicit-exit-notify\ndev tun\nreneg-sec 0\n" + tail,
+			notes: []string{"no counterpart here: connection.permissions", "no counterpart here: ipv4.may-fail"}},
 		"static key": {vpn: "connection-type=static-key\nstatic-key=/etc/vpn/s.key\nstatic-key-direction=1\nremote=a.example\nlocal-ip=10.0.0.2\nremote-ip=10.0.0.1\n", more: split,
 			want: "remote a.example 1194 udp\nexplicit-exit-notify\ndev tun\nifconfig 10.0.0.2 10.0.0.1\nsecret /etc/vpn/s.key 1\n" + tail},
 		"networks": {vpn: "connection-type=tls\nremote=a.example\n",

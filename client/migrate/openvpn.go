@@ -60,7 +60,7 @@ func (f *finder) connectNames(dir string) map[string]string {
 	if path.Base(dir) != "profiles" {
 		return nil
 	}
-	text, err := f.s.read(path.Join(path.Dir(dir), "config.json"))
+	text, err := f.read(path.Join(path.Dir(dir), "config.json"))
 	if err != nil {
 		return nil // they are called by their numbers then
 	}
