@@ -5,11 +5,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +29,7 @@ import (
 type fake struct {
 	api.Backend // nil: what is not here is not called
 	managed     string
+	refusal     error // of Profiles
 	policy      string
 
 	mu      sync.Mutex
@@ -64,6 +69,9 @@ func (f *fake) Import(c api.Caller, r api.ImportRequest) (api.Profile, error) {
 func (f *fake) Profiles(c api.Caller) ([]api.Profile, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.refusal != nil {
+		return nil, f.refusal
+	}
 	var list []api.Profile
 	for name := range f.own {
 		list = append(list, api.Profile{Name: name, Owner: c.Name, Auth: "certificate", Imported: then})
@@ -454,11 +462,86 @@ func TestWithKey(t *testing.T) {
 	for text, want := range map[string]string{
 		"{}":                          "{\n  \"K\": 1\n}\n",
 		`{"b":[1, 2],"K":"x","a":{}}`: "{\n  \"b\": [\n    1,\n    2\n  ],\n  \"K\": 1,\n  \"a\": {}\n}\n",
-		`[]`:                          "", `{"a":1,"a":2}`: "", `{} {}`: "", `{"a"`: "", ``: "", `{"a":1`: "",
+		`[]`:                          "", `{"a":1,"a":2}`: "", `{} {}`: "", `{"a":1}}`: "", `{} x`: "", `{"a"`: "", ``: "", `{"a":1`: "",
 	} {
 		if got, err := withKey([]byte(text), "K", 1); string(got) != want || (err == nil) != (want != "") {
 			t.Errorf("%s: %q, %v", text, got, err)
 		}
+	}
+}
+
+// TestSetPolicy: whoever sets a key keeps those of others, and who may read the file.
+func TestSetPolicy(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "policy.json")
+	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			if err := setPolicy(file, fmt.Sprint(i), i); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	var keys map[string]int
+	text, err := os.ReadFile(file)
+	if err != nil || json.Unmarshal(text, &keys) != nil || len(keys) != 20 {
+		t.Errorf("%s, %v", text, err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestRefusedGlobal: what the service does not take is not left where it would be in the way.
+func TestRefusedGlobal(t *testing.T) {
+	b := newBench(t)
+	good := "client\nremote vpn.example 443\nremote-cert-tls server\nauth-user-pass\n<ca>\n" + testCA + "</ca>\n"
+	file := filepath.Join(b.app.places.profiles, "Corp.ovpn")
+	add := func(text string) []string {
+		return []string{"import-profile", "--profile-name", "Corp", "--config-path", b.write("corp.ovpn", text), "--global"}
+	}
+	b.fails("", add(strings.Replace(good, "remote vpn", "dev tap\nremote vpn", 1))...)
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a profile with tap: %v", err)
+	}
+	b.f.refusal = problem(api.CodeInternal, "")
+	b.fails("", add(good)...)
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a profile that the service refuses: %v", err)
+	}
+	b.f.refusal = nil
+	b.says("{\n  \"status\": \"Success\"\n}\n", add(good)...)
+	// One that somebody else left there, and that the service does not show.
+	b.f.managed = filepath.Join(b.dir, "elsewhere")
+	b.says("", "delete-profile", "--profile-name", "Corp")
+	b.fails("Profile not found", "delete-profile", "--profile-name", "Corp")
+	b.fails("Profile not found", "delete-profile", "--profile-name", "../adit/profiles/Corp")
+}
+
+// TestHints: they name no flag of another program, unless they name the program.
+func TestHints(t *testing.T) {
+	flag := regexp.MustCompile(`--[a-z-]+`)
+	for _, code := range api.Codes() {
+		_, hint, _ := api.Template(code)
+		for line := range strings.Lines(hint) {
+			line = here.Replace(line)
+			if at := flag.FindStringIndex(line); at != nil && line[at[0]:at[1]] != "--profile-name" && !strings.Contains(line[:at[0]], ": adit") {
+				t.Errorf("%s: %s", code, line)
+			}
+		}
+	}
+	b := newBench(t)
+	b.f.own["a"] = "client\n"
+	config := b.write("a.ovpn", "client\nremote vpn.example 443\nremote-cert-tls server\nauth-user-pass\n<ca>\n"+testCA+"</ca>\n")
+	if _, _, errs := b.run("import-profile", "--profile-name", "a", "--config-path", config); errs != "hint: choose another --profile-name, or remove it first with: aws-vpn-client delete-profile\n" {
+		t.Errorf("%q", errs)
 	}
 }
 

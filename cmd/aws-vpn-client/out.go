@@ -54,7 +54,7 @@ func (a *app) failure(err error) int {
 	case errors.As(err, &problem):
 		text = problem.Message
 		for h := range strings.SplitSeq(problem.Hint, "\n") {
-			if h != "" {
+			if h = here.Replace(h); h != "" {
 				fmt.Fprintf(a.err, "hint: %s\n", clean(h))
 			}
 		}
@@ -82,6 +82,14 @@ func worded(err error) error {
 	}
 	return err
 }
+
+// here says with this program's flags what hints say with adit's.
+var here = strings.NewReplacer(
+	"choose another --name, or overwrite it with --replace", "choose another --profile-name, or remove it first with: aws-vpn-client delete-profile",
+	"import the profile again with --replace", "import the profile again, after: aws-vpn-client delete-profile",
+	"with --socket or ADIT_SOCKET", "with ADIT_SOCKET",
+	"try a longer --timeout, and see", "see",
+)
 
 // clean keeps foreign text to one line without control characters, in the order that it is read in.
 func clean(s string) string {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/platform/durable"
+	"github.com/adit-vpn/adit/platform/lock"
 )
 
 // The preferences of AWS's client, and the policy's keys that two of them are here. Nothing is sent anywhere, whatever
@@ -113,18 +115,7 @@ func (a *app) writePolicy(ctx context.Context, key string, value any, holds func
 	if a.places.policy == "" {
 		return fmt.Errorf("on this system the policy is in %s: set %s there", a.places.instead, key)
 	}
-	before, err := readPolicy(a.places.policy)
-	if err != nil {
-		return err
-	}
-	after, err := withKey(before, key, value)
-	if err != nil {
-		return fmt.Errorf("%s: %w", a.places.policy, err)
-	}
-	if err = os.MkdirAll(filepath.Dir(a.places.policy), 0o755); err == nil {
-		err = durable.Write(a.places.policy, after, 0o644)
-	}
-	if err != nil {
+	if err := setPolicy(a.places.policy, key, value); err != nil {
 		return forAdministrators(err)
 	}
 	c := a.service()
@@ -135,22 +126,40 @@ func (a *app) writePolicy(ctx context.Context, key string, value any, holds func
 	})
 }
 
-// readPolicy reads the file; without one it is empty.
-func readPolicy(file string) ([]byte, error) {
+// setPolicy sets one key in the file, which is made where it is missing, and waits for others of this program that do the same.
+func setPolicy(file, key string, value any) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	l, err := lock.Wait(file + ".lock")
+	if err != nil {
+		return err
+	}
+	text, mode, err := readPolicy(file)
+	if err == nil {
+		if text, err = withKey(text, key, value); err != nil {
+			err = fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	if err == nil {
+		err = durable.Write(file, text, mode)
+	}
+	return errors.Join(err, l.Remove())
+}
+
+// readPolicy reads the file, and who may read it; without one it is empty, and for everybody.
+func readPolicy(file string) ([]byte, fs.FileMode, error) {
 	info, err := os.Lstat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return []byte("{}"), nil
+		return []byte("{}"), 0o644, nil
 	case err != nil:
-		return nil, forAdministrators(err)
+		return nil, 0, err
 	case !info.Mode().IsRegular() || info.Size() > maxPolicy:
-		return nil, fmt.Errorf("%s is not a policy's file", file)
+		return nil, 0, fmt.Errorf("%s is not a policy's file", file)
 	}
 	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, forAdministrators(err)
-	}
-	return b, nil
+	return b, info.Mode().Perm(), err
 }
 
 // withKey sets one key of a JSON object; the others keep their values and their order.
@@ -180,8 +189,10 @@ func withKey(text []byte, key string, value any) ([]byte, error) {
 	if err == nil {
 		_, err = d.Token()
 	}
-	if err == nil && d.More() {
-		err = errors.New("more than one value")
+	if err == nil {
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("more than one value")
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("it is not a JSON object (%w): mend it first", err)

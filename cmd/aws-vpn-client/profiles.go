@@ -54,16 +54,16 @@ func newImportProfile(a *app) *cobra.Command {
 	var name, file *string
 	var global *bool
 	cmd := command("import-profile", "Import a profile", func(ctx context.Context) error {
-		text, err := readProfile(ctx, *file)
+		p, err := readProfile(ctx, *file)
 		if err != nil {
 			return err
 		}
 		c := a.service()
 		defer c.Close()
 		if *global {
-			err = a.importGlobal(ctx, c, *name, text)
+			err = a.importGlobal(ctx, c, *name, p)
 		} else {
-			_, err = c.Import(ctx, api.ImportRequest{Name: *name, Text: text})
+			_, err = c.Import(ctx, api.ImportRequest{Name: *name, Text: p.Text()})
 		}
 		if err != nil {
 			return err
@@ -77,19 +77,19 @@ func newImportProfile(a *app) *cobra.Command {
 }
 
 // readProfile reads a profile with what it refers to, as the user.
-func readProfile(ctx context.Context, file string) (string, error) {
+func readProfile(ctx context.Context, file string) (*profile.Profile, error) {
 	// As a path: an address of the web is none.
 	path, err := filepath.Abs(file)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	src, err := source.Read(ctx, http.DefaultClient, path)
 	const prefix = "Failed to read OpenVPN config file: "
 	switch {
 	case api.IsCode(err, api.CodeFileNotFound):
-		return "", errors.New(prefix + "No such file or directory (os error 2)")
+		return nil, errors.New(prefix + "No such file or directory (os error 2)")
 	case err != nil:
-		return "", fmt.Errorf(prefix+"%w", err)
+		return nil, fmt.Errorf(prefix+"%w", err)
 	}
 	p, err := profile.Parse(src.Title, src.Text, src.Files)
 	if err == nil && p.Locked() {
@@ -98,9 +98,9 @@ func readProfile(ctx context.Context, file string) (string, error) {
 		}
 	}
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return p.Text(), nil
+	return p, nil
 }
 
 // profileFile is where a managed profile lies.
@@ -114,10 +114,14 @@ func (a *app) profileFile(name string) (string, error) {
 	return filepath.Join(a.places.profiles, name+".ovpn"), nil
 }
 
-// importGlobal puts a profile into the folder of managed ones, and waits until the service has seen it.
-func (a *app) importGlobal(ctx context.Context, c *api.Client, name, text string) error {
+// importGlobal puts a profile into the folder of managed ones, and waits until the service has seen it. One that the
+// service does not take is not left there.
+func (a *app) importGlobal(ctx context.Context, c *api.Client, name string, p *profile.Profile) error {
 	file, err := a.profileFile(name)
 	if err != nil {
+		return err
+	}
+	if err := p.Unsupported(); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(file); err == nil {
@@ -128,18 +132,22 @@ func (a *app) importGlobal(ctx context.Context, c *api.Client, name, text string
 	}
 	err = os.MkdirAll(a.places.profiles, 0o755)
 	if err == nil {
-		err = durable.Write(file, []byte(text), 0o600)
+		err = durable.Write(file, []byte(p.Text()), 0o600)
 	}
 	if err != nil {
 		return forAdministrators(err)
 	}
-	return a.settle(ctx, c, name+".ovpn", func() (bool, error) {
+	err = a.settle(ctx, c, name+".ovpn", func() (bool, error) {
 		p, err := find(ctx, c, name)
 		if errors.Is(err, errNotFound) {
 			return false, nil
 		}
 		return p.Managed, err
 	})
+	if err != nil {
+		return errors.Join(err, os.Remove(file))
+	}
+	return nil
 }
 
 // forAdministrators words what people without rights meet.
@@ -193,6 +201,9 @@ func newDeleteProfile(a *app) *cobra.Command {
 		c := a.service()
 		defer c.Close()
 		p, err := find(ctx, c, *name)
+		if errors.Is(err, errNotFound) {
+			return a.removeRefused(*name)
+		}
 		if err != nil {
 			return err
 		}
@@ -216,6 +227,18 @@ func newDeleteProfile(a *app) *cobra.Command {
 	})
 	name = required(cmd, "profile-name", "name of the profile")
 	return cmd
+}
+
+// removeRefused removes a file from the folder of managed profiles that the service does not take for one.
+func (a *app) removeRefused(name string) error {
+	file, err := a.profileFile(name)
+	if err != nil {
+		return errNotFound
+	}
+	if _, err := os.Lstat(file); err != nil {
+		return errNotFound
+	}
+	return forAdministrators(os.Remove(file))
 }
 
 func newGetConfig(a *app) *cobra.Command {
