@@ -56,14 +56,16 @@ func (a *app) importFrom(cmd *cobra.Command, f importFlags, args []string) error
 	c := a.service()
 	defer c.Close()
 	var results []taken
+	var stopped error // what would stop all that follow, too
 	failed, closed := 0, false
 	for _, p := range found {
-		if err := cmd.Context().Err(); err != nil {
-			return err
+		if stopped = cmd.Context().Err(); stopped != nil {
+			break
 		}
 		t, err := a.take(cmd, c, p, f)
-		if api.IsCode(err, api.CodeServiceUnreachable) { // so it would be for all of them
-			return err
+		if api.IsCode(err, api.CodeServiceUnreachable) {
+			stopped = err
+			break
 		}
 		closed = closed || errors.Is(err, fs.ErrPermission)
 		if err != nil {
@@ -73,10 +75,13 @@ func (a *app) importFrom(cmd *cobra.Command, f importFlags, args []string) error
 			a.out.taken(t)
 		}
 	}
-	if f.json {
+	if f.json && (stopped == nil || len(results) > 0) {
 		if err := a.out.json(results); err != nil {
 			return err
 		}
+	}
+	if stopped != nil {
+		return stopped
 	}
 	if failed == 0 {
 		return nil

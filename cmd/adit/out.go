@@ -504,6 +504,9 @@ func (p printer) release(r checkedRelease) {
 		p.line("no files are compared: the manifest has none of this version and system")
 	} else {
 		p.line("in %s:", r.Directory)
+		if r.Service != "" {
+			p.line("aditd is %s", r.Service)
+		}
 	}
 	rows = nil
 	for _, f := range r.Programs {

@@ -25,8 +25,8 @@ func newVersion(a *app) *cobra.Command {
 		Long: `Print the versions of adit and of the service.
 
 With --check, compare them with the manifest of a release, a file or an https URL, whose signature is beside
-it (.minisig): whether they are as new, and, if they are, whether the programs beside this one are the
-released files. The exit code is 1 when something is older or altered. Nothing is asked of anybody but the URL that
+it (.minisig): whether they are as new, and, if they are, whether the programs beside this one, and the
+service's, are the released files. The exit code is 1 when something is older or altered. Nothing is asked of anybody but the URL that
 you name. An adit that was altered may say what it likes: where that matters, run one from elsewhere.`,
 		Example: `  adit version
   adit version --check manifest.json --key adit.pub

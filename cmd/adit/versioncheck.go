@@ -14,11 +14,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/client/source"
 	"github.com/adit-vpn/adit/installer/manifest"
+	"github.com/adit-vpn/adit/platform/svc/manage"
 )
 
 // releaseKey is the public key of the project's releases, set when one is linked (-ldflags "-X main.releaseKey=RW…").
@@ -34,8 +36,10 @@ type checkedRelease struct {
 	Key      string     `json:"key"`     // minisign's name of the key that signed
 	Adit     string     `json:"adit"`    // a state of package manifest
 	Aditd    string     `json:"aditd"`   // the same; empty when the service is not reached
-	// Directory has the installed programs. They are compared when their version is the release's.
+	// Directory has the installed programs. They are compared when their version is the release's. Service is the file
+	// that the system runs as aditd; empty when it does not tell: then the one in Directory is compared.
 	Directory string        `json:"directory"`
+	Service   string        `json:"service"`
 	Programs  []programFile `json:"programs"`
 	OK        bool          `json:"ok"`
 	Problems  []string      `json:"problems"`
@@ -71,7 +75,11 @@ func checkRelease(ctx context.Context, arg, keyFile string, v versions) (checked
 	if err != nil {
 		return checkedRelease{}, err
 	}
-	r := compare(m, v, dir, time.Now())
+	program := ""
+	if v.Aditd != nil {
+		program = serviceProgram(ctx)
+	}
+	r := compare(m, v, dir, program, time.Now())
 	r.Manifest, r.Key = arg, key.ID()
 	return r, nil
 }
@@ -122,7 +130,9 @@ func openManifest(ctx context.Context, client *http.Client, arg string, key mani
 		}
 		arg = u.String()
 		u.Path += manifest.Suffix // before a query
-		u.RawPath = ""
+		if u.RawPath != "" {
+			u.RawPath += manifest.Suffix
+		}
 		signature = u.String()
 	}
 	text, err := read(arg, manifest.MaxSize)
@@ -169,9 +179,23 @@ func ownDirectory() (string, error) {
 	return filepath.Dir(own), err
 }
 
-// compare judges what runs, and what is installed in dir.
-func compare(m manifest.Manifest, v versions, dir string, now time.Time) checkedRelease {
-	r := checkedRelease{Version: m.Version, Released: m.Released, Minimum: m.Minimum, Directory: dir, Programs: []programFile{}, Problems: []string{}}
+// serviceProgram is the file that the system's service manager runs as the service; empty when it does not tell.
+func serviceProgram(ctx context.Context) string {
+	m, done, err := manage.System(ctx, managed)
+	if err != nil {
+		return ""
+	}
+	defer done()
+	s, err := m.Status(ctx)
+	if err != nil || s.State != manage.Running {
+		return ""
+	}
+	return s.Program
+}
+
+// compare judges what runs, and what is installed: in dir, and the service's program where it is known.
+func compare(m manifest.Manifest, v versions, dir, service string, now time.Time) checkedRelease {
+	r := checkedRelease{Version: m.Version, Released: m.Released, Minimum: m.Minimum, Directory: dir, Service: service, Programs: []programFile{}, Problems: []string{}}
 	problem := func(hint, format string, args ...any) {
 		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
 		r.hint = cmp.Or(r.hint, hint)
@@ -201,10 +225,15 @@ func compare(m manifest.Manifest, v versions, dir string, now time.Time) checked
 	}
 	if r.Adit == manifest.Current {
 		for _, name := range m.Names(v.Adit.OS, v.Adit.Arch) {
-			path := filepath.Join(dir, name)
+			path, isService := filepath.Join(dir, name), strings.TrimSuffix(name, ".exe") == "aditd"
+			if isService && service != "" {
+				path = service
+			}
 			state, err := fileState(path, m.Hashes(name, v.Adit.OS, v.Adit.Arch))
 			r.Programs = append(r.Programs, programFile{name, state})
 			switch {
+			case state == notInstalled && isService && v.Aditd != nil:
+				problem("compare it with the adit that lies beside the service's program", "a service runs, and its program is not compared: there is no %s", path)
 			case err != nil:
 				problem("", "%s cannot be compared: %v", name, err)
 			case state == altered:

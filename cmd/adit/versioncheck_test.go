@@ -112,7 +112,7 @@ func TestCompare(t *testing.T) {
 		{"no files listed", bare, running("1.2.3", ""), "current", "", "", "", ""},
 		{"no version", whole, running("custom", ""), "unknown", "", "", "the version of adit, custom, cannot be compared", "install 1.2.3"},
 	} {
-		r := compare(tt.m, tt.v, dir, now)
+		r := compare(tt.m, tt.v, dir, "", now)
 		files := make([]string, len(r.Programs))
 		for i, f := range r.Programs {
 			files[i] = f.Name + ": " + f.State
@@ -128,6 +128,39 @@ func TestCompare(t *testing.T) {
 				t.Errorf("%s: %v, hints %q", tt.name, err, h.hints)
 			}
 		}
+	}
+}
+
+// TestCompareService: the service's own program counts, wherever it is.
+func TestCompareService(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	own, apart := t.TempDir(), t.TempDir()
+	write := func(dir, name, content string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	write(own, "adit", "adit")
+	released, changed := write(apart, "aditd", "aditd"), write(apart, "other", "altered")
+	m := manifest.Manifest{Version: "1.2.3", Released: now}
+	for _, name := range []string{"adit", "aditd"} {
+		m.Programs = append(m.Programs, manifest.File{Name: name, OS: "linux", Arch: "amd64", Size: int64(len(name)), SHA256: hash([]byte(name))})
+	}
+	v := versions{Adit: api.Version{Version: "1.2.3", OS: "linux", Arch: "amd64"}, Aditd: &api.Version{Version: "1.2.3"}}
+	for service, want := range map[string]string{
+		released: "",
+		changed:  changed + " is not the file that was released",
+		"":       "a service runs, and its program is not compared: there is no " + filepath.Join(own, "aditd"),
+	} {
+		if r := compare(m, v, own, service, now); r.OK != (want == "") || strings.Join(r.Problems, "") != want {
+			t.Errorf("%q: %q", service, r.Problems)
+		}
+	}
+	v.Aditd = nil
+	if r := compare(m, v, own, "", now); !r.OK {
+		t.Errorf("no service: %q", r.Problems)
 	}
 }
 
@@ -155,6 +188,10 @@ func TestFetchRelease(t *testing.T) {
 	m, err := openManifest(t.Context(), server.Client(), server.URL+"/adit/manifest.json?v=1", key)
 	if err != nil || m.Version != "1.2.3" || !slices.Equal(asked, []string{"/adit/manifest.json?v=1", "/adit/manifest.json.minisig?v=1"}) {
 		t.Errorf("%v, %v, asked for %v", m.Version, err, asked)
+	}
+	asked = nil
+	if _, err := openManifest(t.Context(), server.Client(), server.URL+"/%61dit%2Fmanifest.json", key); err != nil || !slices.Equal(asked, []string{"/%61dit%2Fmanifest.json", "/%61dit%2Fmanifest.json.minisig"}) {
+		t.Errorf("%v, asked for %v", err, asked)
 	}
 	for path, want := range map[string]string{"/large": "too large for a release's manifest", "/other": "404"} {
 		if _, err := openManifest(t.Context(), server.Client(), server.URL+path, key); err == nil || !strings.Contains(err.Error(), want) {
