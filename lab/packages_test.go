@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	unit "github.com/adit-vpn/adit/installer/linux"
 )
 
 // linuxPackages is the directory with deb, rpm and tarball of two versions, which are made once out of programs that say so.
@@ -100,7 +101,8 @@ func debBox(t *testing.T) *boxed {
 }
 
 // TestDebPackage: installed, the service runs by its unit; replaced by a newer version while connected, and by the older one
-// again, it connects again at once and has its profiles; purged, nothing is left.
+// again, it connects again at once and has its profiles, and so where it had failed; removed and installed again, it runs again;
+// purged, nothing is left.
 func TestDebPackage(t *testing.T) {
 	t.Parallel()
 	b := debBox(t)
@@ -117,6 +119,7 @@ func TestDebPackage(t *testing.T) {
 	b.connectLab()
 	b.seen(webAddr, endpointSeen)
 
+	plain := b.plainly()
 	for _, version := range []string{"1.3.0", "1.2.3"} {
 		pid := b.property("MainPID")
 		gap := b.gaps()
@@ -136,19 +139,48 @@ func TestDebPackage(t *testing.T) {
 		}
 	}
 
+	b.failed()
+	b.in(b.box, "dpkg", "-i", "/root/adit_1.3.0_"+arch+".deb")
+	b.until(soon, "the new service is connected, where the old one had failed", func() bool { return b.lab().State == api.Connected })
+	b.seen(webAddr, endpointSeen)
+	if n := plain(); n > 0 {
+		t.Errorf("%d packets left beside the tunnel while versions changed", n)
+	}
+
 	b.in(b.box, "dpkg", "--remove", "adit")
 	b.same("after the removal", machine, b.machine())
 	b.seen(webAddr, clientSeen)
 	if _, err := b.tryIn(b.box, "test", "-d", "/var/lib/adit/users"); err != nil {
 		t.Errorf("the removal took the profiles: %s", b.in(b.box, "find", "/var/lib/adit"))
 	}
+	b.in(b.box, "dpkg", "-i", "/root/adit_1.2.3_"+arch+".deb")
+	if state, enabled := b.property("ActiveState"), b.property("UnitFileState"); state != "active" || enabled != "enabled" {
+		t.Errorf("installed again, the unit is %s, %s", state, enabled)
+	}
+	b.until(soon, "it is connected again", func() bool { return b.lab().State == api.Connected })
+	b.in(b.box, "systemctl", "disable", "--now", unit.UnitName)
+	b.in(b.box, "dpkg", "-i", "/root/adit_1.3.0_"+arch+".deb")
+	if state, enabled := b.property("ActiveState"), b.property("UnitFileState"); state != "inactive" || enabled != "disabled" {
+		t.Errorf("what an administrator has disabled is %s, %s after an upgrade", state, enabled)
+	}
 	b.in(b.box, "dpkg", "--purge", "adit")
+	b.same("after the purge", machine, b.machine())
 	if d := different(before, b.files()); len(d) > 0 {
 		t.Errorf("purged, the machine differs:\n%s", strings.Join(d, "\n"))
 	}
 	if failed := b.in(b.box, "systemctl", "--failed", "--plain", "--no-legend"); failed != "" {
 		t.Errorf("failed: %s", failed)
 	}
+}
+
+// failed has the service fail, and systemd leave it so.
+func (b *boxed) failed() {
+	b.t.Helper()
+	const dir = "/run/systemd/system/" + unit.UnitName + ".d"
+	b.in(b.box, "sh", "-c", "mkdir -p "+dir+" && printf '[Service]\nRestart=no\n' >"+dir+"/fails.conf && systemctl daemon-reload")
+	b.in(b.box, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit.UnitName)
+	b.until(soon, "it has failed", func() bool { return b.property("ActiveState") == "failed" })
+	b.in(b.box, "rm", "-r", dir)
 }
 
 // gaps asks the host behind the tunnel all the time, and returns what ends that and says for how long nothing came back at most.
@@ -247,6 +279,9 @@ func TestRPMPackage(t *testing.T) {
 	if v := b.in(b.box, "adit", "version"); !strings.Contains(v, "aditd  1.3.0 ") {
 		t.Errorf("the service is another one: %s", v)
 	}
+	b.failed()
+	b.in(b.box, "rpm", "-U", "--oldpackage", "--nodeps", "/root/adit-1.2.3-1."+arch+".rpm")
+	b.until(soon, "the other service is connected, where one had failed", func() bool { return b.lab().State == api.Connected })
 	b.in(b.box, "rpm", "-e", "adit")
 	b.same("after the removal", machine, b.machine())
 	b.seen(webAddr, clientSeen)
