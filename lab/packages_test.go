@@ -240,6 +240,27 @@ func TestInstallPage(t *testing.T) {
 			b.ok(b.box.Write("/etc/adit-endpoint/endpoint.yaml", []byte(kernelExample.Replace(string(yaml))), 0o644))
 		}
 	}
+
+	// What the page does not tell: an installation goes, whatever has become of its service, which may be another's.
+	install := func(args string) {
+		t.Helper()
+		b.in(b.box, "sh", "-c", "/root/adit-1.2.3-linux-"+arch+"/install.sh "+args)
+	}
+	install("")
+	install("--no-service --prefix /opt/other")
+	install("--prefix /opt/other --uninstall")
+	if state := b.property("ActiveState"); state != "active" {
+		t.Errorf("the service of another installation is %s", state)
+	}
+	b.in(b.box, "/usr/local/bin/adit", "service", "uninstall")
+	install("--uninstall")
+	install("")
+	install("--prefix /usr/local/ --uninstall")
+	if state := b.property("LoadState"); state != "not-found" {
+		t.Errorf("the service is %s after its removal", state)
+	}
+	install("--no-service")
+	b.in(b.box, "unshare", "--mount", "sh", "-c", "mount -t tmpfs run /run && /root/adit-1.2.3-linux-"+arch+"/install.sh --uninstall") // as if without systemd
 	for f := range b.files() {
 		if strings.Contains(f, "/usr/local/") && strings.Contains(f, "adit") {
 			t.Errorf("left: %s", f)

@@ -22,16 +22,46 @@ case "$prefix" in /*) ;; *) fail "--prefix $prefix is not an absolute path" "wri
 [ "$(id -u)" = 0 ] || [ "$service" = no ] || fail "needs root, to install the service" "run it with sudo, or with --no-service --prefix \$HOME/.local"
 list=$prefix/lib/adit/installed
 
+# ours says that the name is free or a link of ours, not another program's.
+ours() {
+	case "$(readlink "$prefix/$1")" in ../lib/adit/*) return 0 ;; esac
+	[ ! -e "$prefix/$1" ] && [ ! -L "$prefix/$1" ]
+}
+
+# link makes the name $1 for the program $2.
+link() {
+	if ours "$1"; then
+		ln -sfn "../lib/adit/$2" "$prefix/$1"
+		echo "$1" >>"$new"
+	else
+		echo "install.sh: $prefix/$1 is another program's, and stays as it is; Adit's is $prefix/lib/adit/$2" >&2
+	fi
+}
+
+# delete deletes a file of the list.
+delete() {
+	case "$1" in bin/*|sbin/*) ours "$1" || return 0 ;; esac
+	rm -f "$prefix/$1"
+}
+
 # remove deletes what is in the list, and folders that are empty then.
 remove() {
-	while IFS= read -r file; do rm -f "$prefix/$file"; done <"$list"
+	while IFS= read -r file; do delete "$file"; done <"$list"
 	rm -f "$list"
 	for dir in lib/adit share/doc/adit; do rmdir "$prefix/$dir" 2>/dev/null || true; done
 }
 
 if [ "$what" = uninstall ]; then
 	[ -f "$list" ] || fail "nothing is installed in $prefix" "name the --prefix of the installation"
-	[ "$service" = no ] || "$prefix/lib/adit/adit" service uninstall
+	if [ "$service" = yes ] && [ -d /run/systemd/system ]; then
+		said=$("$prefix/lib/adit/adit" service status)
+		at=$(cd "$prefix/lib/adit" && pwd -P)
+		case "$said" in # a service of other programs goes on
+		*"  program  $at/aditd"*) "$prefix/lib/adit/adit" service uninstall ;;
+		esac
+	elif [ "$service" = yes ]; then
+		"$prefix/lib/adit/aditd" cleanup >/dev/null || true # what a crashed one has left, while the program for that is there
+	fi
 	remove
 	echo "removed Adit from $prefix; profiles and settings stay in /var/lib/adit"
 	exit 0
@@ -48,14 +78,11 @@ new=$list.new
 	mv -f "$prefix/$file.new" "$prefix/$file"
 	echo "$file" >>"$new"
 done
-for name in adit adit-endpoint; do
-	ln -sfn ../lib/adit/$name "$prefix/bin/$name"
-	echo "bin/$name" >>"$new"
-done
-ln -sfn ../lib/adit/aditd "$prefix/sbin/aditd"
-echo sbin/aditd >>"$new"
+link bin/adit adit
+link bin/adit-endpoint adit-endpoint
+link sbin/aditd aditd
 if [ -f "$list" ]; then # what the version before had, and this one has not
-	while IFS= read -r file; do grep -qxF "$file" "$new" || rm -f "$prefix/$file"; done <"$list"
+	while IFS= read -r file; do grep -qxF "$file" "$new" || delete "$file"; done <"$list"
 fi
 mv -f "$new" "$list"
 echo "installed Adit in $prefix"

@@ -359,6 +359,36 @@ func TestInstaller(t *testing.T) {
 	if got := tree(); !maps.Equal(got, map[string]string{"bin/other": "another program's"}) {
 		t.Errorf("left: %q", got)
 	}
+
+	// Names that are another program's stay its own.
+	theirs := map[string]string{"bin/adit": "another program's", "sbin/aditd": "-> /usr/lib/adit/aditd", "bin/other": "another program's"}
+	if err := os.WriteFile(filepath.Join(prefix, "bin", "adit"), []byte(theirs["bin/adit"]), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/usr/lib/adit/aditd", filepath.Join(prefix, "sbin", "aditd")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		out := says(t, "sh", install, "--no-service", "--prefix", prefix)
+		for _, name := range []string{"bin/adit", "sbin/aditd"} {
+			if !strings.Contains(out, "install.sh: "+prefix+"/"+name+" is another program's, and stays as it is; ") {
+				t.Errorf("it does not say whose %s is: %s", name, out)
+			}
+		}
+		if got := tree(); got["bin/adit"] != theirs["bin/adit"] || got["sbin/aditd"] != theirs["sbin/aditd"] || got["bin/adit-endpoint"] != want["bin/adit-endpoint"] {
+			t.Errorf("beside another program: %q", got)
+		}
+	}
+	// A link of ours that became another's since.
+	endpoint := filepath.Join(prefix, "bin", "adit-endpoint")
+	theirs["bin/adit-endpoint"] = "-> /opt/endpoint"
+	if err := errors.Join(os.Remove(endpoint), os.Symlink("/opt/endpoint", endpoint)); err != nil {
+		t.Fatal(err)
+	}
+	says(t, "sh", install, "--no-service", "--prefix", prefix, "--uninstall")
+	if got := tree(); !maps.Equal(got, theirs) {
+		t.Errorf("of others is left: %q", got)
+	}
 	for _, wrong := range [][]string{{"--what"}, {"--prefix"}, {"--prefix", "relative"}, {"--no-service", "--prefix", prefix, "--uninstall"}} {
 		out, err := exec.Command("sh", append([]string{install}, wrong...)...).CombinedOutput()
 		if err == nil || !strings.HasPrefix(string(out), "install.sh: ") || !strings.Contains(string(out), "\nhint: ") {
