@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -28,7 +27,13 @@ type unknown map[string]json.RawMessage
 
 // wishes is the file of the wishes. Before versions were written it was the list alone.
 type wishes struct {
-	Wishes []wish `json:"wishes"`
+	Wishes []json.RawMessage `json:"wishes"` // a wish each
+}
+
+// keptWishes is what this program does not know of the wishes.
+type keptWishes struct {
+	file unknown
+	each map[key]unknown
 }
 
 // decode reads an object into a struct, and returns what the struct has no field for.
@@ -104,22 +109,51 @@ func writeForm(path string, from any, kept unknown) error {
 	return durable.Write(path, text, 0o600)
 }
 
-func readWishes(path string) ([]wish, error) {
+func readWishes(path string) ([]wish, keptWishes, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, keptWishes{}, err
 	}
 	return parseWishes(text)
 }
 
-func parseWishes(text []byte) ([]wish, error) {
-	var old []wish
-	if json.Unmarshal(text, &old) == nil {
-		return old, nil
-	}
+// parseWishes reads the wishes, oldest first, and what it does not know of them.
+func parseWishes(text []byte) (list []wish, kept keptWishes, err error) {
 	var in wishes
-	_, err := decode(text, &in)
-	return slices.Clip(in.Wishes), err
+	if json.Unmarshal(text, &in.Wishes) != nil {
+		if kept.file, err = decode(text, &in); err != nil {
+			return nil, keptWishes{}, err
+		}
+	}
+	kept.each = map[key]unknown{}
+	for _, one := range in.Wishes {
+		var w wish
+		rest, err := decode(one, &w)
+		if err != nil {
+			return nil, keptWishes{}, err
+		}
+		list = append(list, w)
+		if len(rest) > 0 {
+			kept.each[w.key()] = rest
+		}
+	}
+	return list, kept, nil
+}
+
+func formatWishes(list []wish, kept keptWishes) ([]byte, error) {
+	out := wishes{Wishes: []json.RawMessage{}}
+	for _, w := range list {
+		all, err := merge(w, kept.each[w.key()])
+		if err != nil {
+			return nil, err
+		}
+		one, err := json.Marshal(all)
+		if err != nil {
+			return nil, err
+		}
+		out.Wishes = append(out.Wishes, one)
+	}
+	return encode(out, kept.file)
 }
 
 // sealed is a record as in its file, where it is sealed.

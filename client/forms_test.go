@@ -83,6 +83,7 @@ func TestFormsKeepWhatIsAdded(t *testing.T) {
 	dir := stateFiles(t, map[string]string{
 		"users/1000/profile-work.json": `{"version":1,"name":"work","notes":[],"colour":{"is":"red"},"settings":{"guard":"off","dns_over":"tls","list":[1,2]},"text":"client"}`,
 		"users/1000/managed.json":      `{"version":1,"save_password":[],"favourite":"office"}`,
+		"wishes.json":                  `{"version":1,"wishes":[{"owner":"1000","profile":"work","until":"noon"},{"owner":"1000","profile":"home","until":{"at":1}}],"paused":["home"]}`,
 	})
 	s, err := openStore(dir, nil, quiet())
 	if err != nil {
@@ -97,21 +98,34 @@ func TestFormsKeepWhatIsAdded(t *testing.T) {
 	if err := s.rename(k, "renamed"); err != nil {
 		t.Fatal(err)
 	}
+	// One wish is changed, one ends, one is new: of the name of the one that ended.
+	home := wish{Owner: "1000", Profile: "home"}
+	err1 = s.want(wish{Owner: "1000", Profile: "work", Person: "1001"}, true)
+	if err := errors.Join(err1, s.want(home, false), s.want(home, true)); err != nil {
+		t.Fatal(err)
+	}
 	object := func(name string) (o map[string]any) {
 		t.Helper()
-		if err := json.Unmarshal([]byte(fileText(t, dir, "users", "1000", name)), &o); err != nil {
+		if err := json.Unmarshal([]byte(fileText(t, dir, name)), &o); err != nil {
 			t.Fatal(err)
 		}
 		return o
 	}
-	r := object("profile-renamed.json")
+	r := object("users/1000/profile-renamed.json")
 	settings, _ := r["settings"].(map[string]any)
 	if !reflect.DeepEqual(r["colour"], map[string]any{"is": "red"}) || settings["dns_over"] != "tls" || !reflect.DeepEqual(settings["list"], []any{1.0, 2.0}) ||
 		settings["guard"] != "auto" || r["text"] != "another" || r["name"] != "renamed" {
 		t.Errorf("the profile: %v", r)
 	}
-	if p := object("managed.json"); p["favourite"] != "office" || !reflect.DeepEqual(p["save_password"], []any{"office"}) {
+	if p := object("users/1000/managed.json"); p["favourite"] != "office" || !reflect.DeepEqual(p["save_password"], []any{"office"}) {
 		t.Errorf("the choices: %v", p)
+	}
+	want := []any{
+		map[string]any{"owner": "1000", "owner_name": "", "profile": "work", "person": "1001", "until": "noon"},
+		map[string]any{"owner": "1000", "owner_name": "", "profile": "home"},
+	}
+	if w := object("wishes.json"); !reflect.DeepEqual(w["wishes"], want) || !reflect.DeepEqual(w["paused"], []any{"home"}) {
+		t.Errorf("the wishes: %v", w)
 	}
 }
 
@@ -172,9 +186,23 @@ func TestLaterForms(t *testing.T) {
 func FuzzParseRecord(f *testing.F) {
 	f.Add([]byte(`{"version":1,"name":"work","notes":[],"colour":{"is":"red"},"settings":{"guard":"off","dns_over":"tls"},"text":"client"}`))
 	f.Add([]byte(`{"version":2}`))
+	f.Add([]byte(`{"version":1,"wishes":[{"owner":"1000","profile":"work","until":"noon"},null],"paused":[]}`))
+	f.Add([]byte(`[{"owner":"1000","profile":"work"}]`))
 	f.Add([]byte(`{"NAME":"x","settings":null,"Version":1,"managed":false}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		_, _ = parseWishes(text)
+		if list, kept, err := parseWishes(text); err == nil {
+			out, err := formatWishes(list, kept)
+			if err != nil {
+				t.Fatalf("%+v: %v", list, err)
+			}
+			list, kept, err = parseWishes(out)
+			if err != nil {
+				t.Fatalf("%s: %v", out, err)
+			}
+			if twice, err := formatWishes(list, kept); err != nil || string(twice) != string(out) {
+				t.Errorf("%v\n%s\n%s", err, out, twice)
+			}
+		}
 		r, err := parseRecord(text)
 		if err != nil {
 			return

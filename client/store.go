@@ -72,9 +72,10 @@ func (w wish) key() key { return key{w.Owner, w.Profile} }
 //	users/<account>/managed.json          personal: what the user chose for managed profiles
 //	wishes.json                       wishes
 //
-// Each has the version of its form. What a later version has added to a form is kept; a form that is later than ours is neither read nor written. Files are replaced whole (write, fsync, rename, fsync of the directory). It
-// reads everything once; from then on memory is the truth and files follow it. With a sealer, records are sealed: one
-// that is not, of an older version, is read all the same.
+// Each has the version of its form. What a later version has added to a form is kept; a form that is later than ours is neither read nor
+// written, but for wishes, which are put aside. Files are replaced whole (write, fsync, rename, fsync of the directory). It reads
+// everything once; from then on memory is the truth and files follow it. With a sealer, records are sealed: one that is not, of an older
+// version, is read all the same.
 // Safe for concurrent use.
 type store struct {
 	dir    string
@@ -84,9 +85,10 @@ type store struct {
 	profiles map[key]record
 	saved    map[key]bool // owner and managed profile: the person wants the password to be saved
 	wishes   []wish
-	// Of later versions: profiles, and users whose personal is.
-	later    map[key]bool
-	personal map[string]unknown // of users; nil: it is later than ours
+	// Of later versions: profiles, and what we do not know of wishes and of users' personal.
+	later      map[key]bool
+	keptWishes keptWishes
+	personal   map[string]unknown // nil: the whole is later than ours
 }
 
 // openStore reads dir, making it when missing. A file that cannot be read is
@@ -153,7 +155,7 @@ func openStore(dir string, sealer seal.Sealer, log *slog.Logger) (*store, error)
 		}
 	}
 	path := filepath.Join(dir, "wishes.json")
-	if s.wishes, err = readWishes(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if s.wishes, s.keptWishes, err = readWishes(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		moveAside(log, path, err)
 	}
 	return s, nil
@@ -381,10 +383,17 @@ func (s *store) want(w wish, on bool) error {
 	if on {
 		next = append(next, w)
 	}
-	if err := writeForm(filepath.Join(s.dir, "wishes.json"), wishes{next}, nil); err != nil {
+	text, err := formatWishes(next, s.keptWishes)
+	if err == nil {
+		err = durable.Write(filepath.Join(s.dir, "wishes.json"), text, 0o600)
+	}
+	if err != nil {
 		return storeProblem(w.Profile, err)
 	}
 	s.wishes = next
+	if !on {
+		delete(s.keptWishes.each, w.key())
+	}
 	return nil
 }
 
