@@ -28,7 +28,9 @@ func newMac(t *testing.T, loaded bool) mac {
 	m.program("launchctl", `case "$1" in
 bootout) [ ! -e "$M/var/run/adit/restart" ] || echo "(to be started again)" >>"$M/calls"
 	if [ -e "$M/loaded" ]; then rm "$M/loaded"; touch "$M/ending"; else exit 3; fi ;;
-bootstrap) [ ! -e "$M/loaded" ] && [ ! -e "$M/ending" ] && touch "$M/loaded" ;;
+enable) rm "$M/disabled" ;;
+disable) touch "$M/disabled" ;;
+bootstrap) [ ! -e "$M/disabled" ] && [ ! -e "$M/loaded" ] && [ ! -e "$M/ending" ] && touch "$M/loaded" ;;
 print) if [ -e "$M/ending" ]; then rm "$M/ending"; else [ -e "$M/loaded" ]; fi ;;
 print-disabled) echo "disabled services = {"; [ ! -e "$M/disabled" ] || echo '	"com.adit.aditd" => disabled'; echo "}" ;;
 esac`)
@@ -121,7 +123,16 @@ func TestPostinstall(t *testing.T) {
 		m := newMac(t, false)
 		m.write("/disabled", "")
 		calls, said, err := install(m)
-		if err != nil || strings.Contains(calls, "bootstrap") || !strings.Contains(said, "sudo launchctl enable "+daemon) {
+		if err != nil || strings.Contains(calls, "bootstrap") || !strings.Contains(said, "sudo launchctl enable "+daemon) || !m.there("/disabled") {
+			t.Errorf("%v, %q, %s", err, said, calls)
+		}
+	})
+	t.Run("disabled and running", func(t *testing.T) {
+		m := newMac(t, true)
+		m.write("/disabled", "")
+		calls, said, err := install(m)
+		if err != nil || !strings.Contains(calls, "launchctl bootout "+daemon+"\n") || !strings.HasSuffix(calls, end+"launchctl disable "+daemon+"\n") ||
+			!strings.Contains(said, "stays disabled") || !m.there("/loaded") || !m.there("/disabled") {
 			t.Errorf("%v, %q, %s", err, said, calls)
 		}
 	})
@@ -160,6 +171,14 @@ func TestPostinstall(t *testing.T) {
 		}
 		if b, err := os.ReadFile(m.root + Links + "/adit"); err != nil || string(b) != "another's" {
 			t.Errorf("%q, %v", b, err)
+		}
+	})
+	t.Run("the name is taken meanwhile", func(t *testing.T) {
+		m := newMac(t, false)
+		m.program("ln", `PATH=/usr/bin:/bin; mkdir "$M/elsewhere"; ln -s "$M/elsewhere" "$M/usr/local/bin/adit"; ln "$@" 2>/dev/null`)
+		_, said, err := install(m)
+		if inside, _ := os.ReadDir(m.root + "/elsewhere"); err != nil || len(inside) != 0 || !strings.Contains(said, "is another's and stays") {
+			t.Errorf("%v, %q, in another directory: %v", err, said, inside)
 		}
 	})
 	t.Run("endpoint", func(t *testing.T) {
