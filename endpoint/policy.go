@@ -57,6 +57,16 @@ func (g *generation) loadPolicy(l Leaves) error {
 	return nil
 }
 
+// Policy is the text of the authorization policy that clients are judged by, and whether in shadow mode; ok is false when there is none.
+// What has been written into its file since does not count before a Reload. Any goroutine.
+func (s *Server) Policy() (text string, shadow, ok bool) {
+	a := s.gen.Load().policy
+	if a == nil {
+		return "", false, false
+	}
+	return a.text, a.shadow, true
+}
+
 // evaluation is one judgement of the policy, as the connection log has it.
 type evaluation struct {
 	Result  string         `json:"result"`          // of package cedar

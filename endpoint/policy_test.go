@@ -158,11 +158,18 @@ forbid(principal, action, resource) when { context has saml || context has "mutu
 	}
 
 	// One that cannot be read is refused with its line, and the old one stays.
+	before, shadow, ok := r.Policy()
+	if !strings.Contains(before, "principal") || shadow || !ok {
+		t.Errorf("in force: %q, shadow %v, %v", before, shadow, ok)
+	}
 	if err := os.WriteFile(filepath.Join(r.dir, "policy.cedar"), []byte(everybody+"permit(principal"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Reload(t.Context(), r.config(t, r.text)); err == nil || !strings.Contains(err.Error(), "policy.cedar: line 2") {
 		t.Errorf("a broken policy: %v", err)
+	}
+	if text, _, _ := r.Policy(); text != before {
+		t.Errorf("in force after it: %q", text)
 	}
 	wait[ovpn.AuthFailed](t, r.dial(t, cfg))
 }

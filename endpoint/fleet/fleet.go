@@ -369,6 +369,15 @@ func (f *Fleet) Config(id string) (cfg endpoint.Config, ok bool) {
 // Running says whether an endpoint runs.
 func (f *Fleet) Running(id string) bool { return f.member(id) != nil }
 
+// Policy is endpoint.Server.Policy of an endpoint; one that does not run has none.
+func (f *Fleet) Policy(id string) (text string, shadow, ok bool) {
+	m := f.member(id)
+	if m == nil {
+		return "", false, false
+	}
+	return m.opened.Server.Policy()
+}
+
 // IDs are those of the endpoints that run.
 func (f *Fleet) IDs() []string {
 	var out []string

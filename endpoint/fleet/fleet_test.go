@@ -192,6 +192,9 @@ func TestFleet(t *testing.T) {
 	if len(f.Connections("a")) != 0 || len(f.AllConnections()) != 0 || f.Connections("x") != nil {
 		t.Error("connections of a stopped endpoint")
 	}
+	if _, _, ok := f.Policy("a"); ok {
+		t.Error("the policy of a stopped endpoint")
+	}
 	if ids := f.Terminate("a", "x", ""); ids != nil {
 		t.Errorf("terminated %v", ids)
 	}

@@ -34,6 +34,8 @@ type Runtime interface {
 	Stop(ctx context.Context, id string) error
 	// Running says whether an endpoint runs: one may have ended by itself.
 	Running(id string) bool
+	// Policy is the authorization policy that an endpoint judges by now, and whether in shadow mode; ok is false when there is none.
+	Policy(id string) (text string, shadow, ok bool)
 	// Connections are the clients of an endpoint, ended ones of late included.
 	Connections(id string) []endpoint.Connection
 	// Terminate ends the connection of an id, or those of a user, and says which.

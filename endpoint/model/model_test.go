@@ -98,6 +98,13 @@ func (f *fleet) Running(id string) bool {
 	return ok
 }
 
+func (f *fleet) Policy(id string) (text string, shadow, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.running[id].AuthorizationPolicy
+	return a.Text, a.Shadow, a.Text != ""
+}
+
 func (f *fleet) Connections(string) []endpoint.Connection {
 	return []endpoint.Connection{{ID: "cvpn-connection-1", Client: "ann", Status: endpoint.StatusActive}, {ID: "cvpn-connection-2", Client: "bob", Status: endpoint.StatusTerminated}}
 }

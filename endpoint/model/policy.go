@@ -18,7 +18,12 @@ func (m *Model) Policy(id string) (Policy, error) {
 		return Policy{}, err
 	}
 	if r == nil {
-		return m.declaredPolicy(s, id)
+		// The file's endpoint: what it runs with, which its files may not say any more, or not yet.
+		text, shadow, ok := m.rt.Policy(id)
+		if !ok {
+			return Policy{}, policyNotFound(id)
+		}
+		return Policy{Endpoint: id, Document: text, Shadow: shadow, Status: Status{Code: Active}}, nil
 	}
 	p := r.Policy
 	if p == nil {
@@ -33,23 +38,6 @@ func (m *Model) Policy(id string) (Policy, error) {
 		status.Code = Updating
 	}
 	return Policy{Endpoint: id, Document: p.Document, Description: p.Description, Shadow: p.Shadow, Status: status}, nil
-}
-
-// declaredPolicy is that of the file's endpoint.
-func (m *Model) declaredPolicy(s *snapshot, id string) (Policy, error) {
-	a := s.declared.Config.AuthorizationPolicy
-	out := Policy{Endpoint: id, Document: a.Text, Shadow: a.Shadow, Status: Status{Code: Active}}
-	switch {
-	case a.File != "":
-		text, err := m.o.ReadFile(s.declared.Config.Path(a.File))
-		if err != nil {
-			return out, errorf(CodeInternal, "%s", said(err))
-		}
-		out.Document = string(text)
-	case a.Text == "":
-		return out, policyNotFound(id)
-	}
-	return out, nil
 }
 
 func policyNotFound(id string) *Error {

@@ -104,6 +104,13 @@ func (f *fleet) Running(id string) bool {
 	return ok
 }
 
+func (f *fleet) Policy(id string) (text string, shadow, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.configs[id].AuthorizationPolicy
+	return a.Text, a.Shadow, a.Text != ""
+}
+
 func (f *fleet) Connections(string) []endpoint.Connection {
 	f.mu.Lock()
 	defer f.mu.Unlock()
