@@ -317,7 +317,7 @@ func (s *Server) faultOf(err error) *fault {
 			status = http.StatusInternalServerError
 		case model.CodeNoSuchEntity:
 			status = http.StatusNotFound
-		case model.CodeAlreadyExists, model.CodeConflict:
+		case model.CodeAlreadyExists, model.CodeConflict, model.CodeQuota:
 			status = http.StatusConflict
 		}
 		return &fault{status, m.Code, m.Message}

@@ -74,6 +74,21 @@ func do(s *Server, r *http.Request) (int, string) {
 	return w.Code, w.Body.String()
 }
 
+// TestStatus: errors have the status that the API references give them.
+func TestStatus(t *testing.T) {
+	f := &fake{}
+	s := newServer(f, nil)
+	for code, want := range map[string]int{
+		model.CodeBadValue: 400, model.CodeInvalidInput: 400, model.CodeLimitExceeded: 400, model.CodeDryRun: 412,
+		model.CodeNoSuchEntity: 404, model.CodeAlreadyExists: 409, model.CodeQuota: 409, model.CodeInternal: 500,
+	} {
+		f.err = &model.Error{Code: code, Message: "no"}
+		if got, text := do(s, request(deletion)); got != want || !strings.Contains(text, code) {
+			t.Errorf("%s: %d, want %d\n%s", code, got, want, text)
+		}
+	}
+}
+
 // TestNoWebPageDrivesIt: whatever a browser can be made to send changes nothing.
 func TestNoWebPageDrivesIt(t *testing.T) {
 	local := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 8700}

@@ -27,6 +27,7 @@ const (
 	CodeAlreadyExists = "EntityAlreadyExists"
 	CodeNoSuchEntity  = "NoSuchEntity"
 	CodeConflict      = "DeleteConflict"
+	CodeQuota         = "LimitExceeded"
 )
 
 const maxProvidersSAML = 100 // IAM's quota for an account
@@ -91,7 +92,7 @@ func (m *Model) CreateSAMLProvider(ctx context.Context, name, metadata string, t
 		return "", errorf(CodeAlreadyExists, "SAML provider %s already exists", p.ARN)
 	}
 	if len(d.providers) >= maxProvidersSAML {
-		return "", errorf("LimitExceeded", "You have reached the limit of %d SAML providers", maxProvidersSAML)
+		return "", errorf(CodeQuota, "You have reached the limit of %d SAML providers", maxProvidersSAML)
 	}
 	var id [11]byte
 	rand.Read(id[:])

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,11 @@ func TestSAMLProvider(t *testing.T) {
 	if read() != first {
 		t.Error("it runs with other metadata")
 	}
+	full := *b.m.now.Load()
+	full.declared.providers = slices.Repeat([]*provider{full.declared.providers[0]}, maxProvidersSAML)
+	b.m.now.Store(&full)
+	_, err = b.m.CreateSAMLProvider(ctx, "one-more", first, nil)
+	fails(t, "one too many", err, CodeQuota)
 	fails(t, "one in use", b.m.DeleteSAMLProvider(ctx, arn), CodeConflict)
 
 	// A start finds it, and puts the file back.
