@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"golang.org/x/sys/windows/registry"
 )
@@ -76,14 +77,26 @@ func read(k registry.Key) (map[string]RegistryValue, error) {
 }
 
 // Write makes values all that is in the key. Their types are bool, int, string and []string. What is there under other names goes,
-// lists in keys of their own included.
+// lists in keys of their own included. Names ignore case: one that is there keeps its spelling.
 func (r Registry) Write(values map[string]any) error {
 	k, _, err := registry.CreateKey(registry.LOCAL_MACHINE, r.Path, registry.ALL_ACCESS|registry.WOW64_64KEY)
 	if err != nil {
 		return err
 	}
 	defer k.Close()
+	lists, err := k.ReadSubKeyNames(-1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
 	for name, value := range values {
+		// A list of that name first: a reader would find it twice.
+		for _, list := range lists {
+			if strings.EqualFold(list, name) {
+				if err := registry.DeleteKey(k, list); err != nil {
+					return fmt.Errorf("%s: %w", list, err)
+				}
+			}
+		}
 		switch v := value.(type) {
 		case bool:
 			n := uint32(0)
@@ -112,7 +125,7 @@ func (r Registry) Write(values map[string]any) error {
 		return err
 	}
 	for _, name := range names {
-		if _, stays := values[name]; stays {
+		if stays(values, name) {
 			continue
 		}
 		if err := k.DeleteValue(name); err != nil {
@@ -120,6 +133,15 @@ func (r Registry) Write(values map[string]any) error {
 		}
 	}
 	return removeKeys(k)
+}
+
+func stays(values map[string]any, name string) bool {
+	for wanted := range values {
+		if strings.EqualFold(wanted, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // Remove removes the key. Its error wraps fs.ErrNotExist where it is missing.
