@@ -69,9 +69,15 @@ func TestServiceCommands(t *testing.T) {
 	if groups, err := b.box.Read("/etc/group"); err != nil || !strings.Contains(string(groups), "\nadit:") {
 		t.Errorf("there is no group adit: %v %s", err, groups)
 	}
-	if out := b.adit("service", "install"); !strings.Contains(out, "runs already") {
+	if out := b.adit("service", "install"); !strings.Contains(out, "runs already") || b.serviceStatus() != running {
 		t.Errorf("a second install: %s", out)
 	}
+	// Programs of another version in the place of these are what runs then.
+	b.ok(b.box.Copy(bin(t, "aditd"), "/opt/adit/aditd", 0o755))
+	if out := b.adit("service", "install"); strings.Contains(out, "runs already") || b.serviceStatus().PID == running.PID {
+		t.Errorf("install of a replaced program: %s", out)
+	}
+	running = b.serviceStatus()
 	if out := b.adit("service", "start"); !strings.Contains(out, "runs already") || b.serviceStatus() != running {
 		t.Errorf("start of what runs: %s %+v", out, b.serviceStatus())
 	}

@@ -104,12 +104,15 @@ func TestLaunchd(t *testing.T) {
 	var ran []string
 	administrator := true
 	var untrusted error
+	replaced := false
 	m := &Manager{
 		sys: &launchd{label: "com.adit.aditd", plist: plist, word: word, pause: time.Millisecond, ctl: ctl.run, text: func(program string) (string, error) {
 			return "<plist>\n<string>com.adit.aditd</string>\n<array>\n\t<string>" + program + "</string>\n</array>\n", nil
 		}},
 		allowed: func() bool { return administrator },
 		check:   func(string) error { return untrusted },
+		// The last start has taken it.
+		replaced: func(int, string) bool { was := replaced; replaced = false; return was },
 		run: func(_ context.Context, program string, args ...string) (string, error) {
 			ran = append(ran, program+" "+strings.Join(args, " "))
 			return "nothing to undo", nil
@@ -159,6 +162,11 @@ func TestLaunchd(t *testing.T) {
 		t.Errorf("again: %v %v", already, err)
 	}
 	asked("enable system/com.adit.aditd")
+	replaced = true
+	if _, already, err = m.Install(ctx, program); already || err != nil {
+		t.Errorf("with another file in its place: %v %v", already, err)
+	}
+	asked("enable system/com.adit.aditd", "bootout system/com.adit.aditd (to be started again)", "bootstrap system "+plist)
 	if _, already, err = m.Install(ctx, "/Library/Adit2/aditd"); already || err != nil {
 		t.Errorf("another: %v %v", already, err)
 	}

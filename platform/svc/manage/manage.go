@@ -81,6 +81,8 @@ type Manager struct {
 	allowed func() bool
 	// check says why the service must not be this program.
 	check func(program string) error
+	// replaced says that a process of the service runs another file than the one that is at program now.
+	replaced func(pid int, program string) bool
 	// run runs the service's program for a moment, and returns what it said.
 	run func(ctx context.Context, program string, args ...string) (string, error)
 }
@@ -92,7 +94,7 @@ const wait = 90 * time.Second
 func (m *Manager) Status(ctx context.Context) (Status, error) { return m.sys.look(ctx) }
 
 // Install makes the service run the program, an absolute path, now and from each start of the machine on. It may be there already: then it is made what
-// it should be, and already says that nothing was to do.
+// it should be, and started again where its program was replaced; already says that nothing was to do.
 func (m *Manager) Install(ctx context.Context, program string) (now Status, already bool, err error) {
 	before, err := m.may(ctx)
 	if err != nil {
@@ -106,6 +108,9 @@ func (m *Manager) Install(ctx context.Context, program string) (now Status, alre
 	changed, err := m.sys.define(ctx, program)
 	if err != nil {
 		return before, false, fmt.Errorf("install the service: %w", err)
+	}
+	if before.State == Running && !changed {
+		changed = m.replaced(before.PID, before.Program)
 	}
 	start := m.sys.start
 	if changed && before.State == Running {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 	"unsafe"
@@ -19,8 +20,38 @@ func System(_ context.Context, s Service) (m *Manager, done func() error, err er
 	return &Manager{
 		sys:     &scm{name: s.Name},
 		allowed: func() bool { return windows.GetCurrentProcessToken().IsElevated() },
-		check:   sound, run: command,
+		check:   sound, run: command, replaced: replaced,
 	}, func() error { return nil }, nil
+}
+
+// fileBasicInfo is FILE_BASIC_INFO (winbase.h).
+type fileBasicInfo struct {
+	Created, Accessed, Written, Changed int64 // 100 ns since 1601
+	Attributes                          uint32
+}
+
+// replaced says that the file has changed since the process began: while it runs, another can only be put in its place. What cannot be
+// told was not replaced.
+func replaced(pid int, program string) bool {
+	process, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
+	if err != nil {
+		return false
+	}
+	defer windows.CloseHandle(process)
+	var began, exited, kernel, user windows.Filetime
+	if err := windows.GetProcessTimes(process, &began, &exited, &kernel, &user); err != nil {
+		return false
+	}
+	f, err := os.Open(program)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var info fileBasicInfo
+	if err := windows.GetFileInformationByHandleEx(windows.Handle(f.Fd()), windows.FileBasicInfo, (*byte)(unsafe.Pointer(&info)), uint32(unsafe.Sizeof(info))); err != nil {
+		return false
+	}
+	return info.Changed > int64(began.HighDateTime)<<32|int64(began.LowDateTime)
 }
 
 // scm is Windows' service control manager.

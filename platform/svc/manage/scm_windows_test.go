@@ -70,7 +70,7 @@ func TestSCM(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	manager := &scm{name: "AditManageTest", lacks: windows.ERROR_INVALID_LEVEL}
-	m := &Manager{sys: manager, allowed: func() bool { return true }, check: func(string) error { return nil }, run: command}
+	m := &Manager{sys: manager, allowed: func() bool { return true }, check: func(string) error { return nil }, run: command, replaced: replaced}
 	t.Cleanup(func() { manager.stop(ctx); manager.undefine(ctx) })
 
 	if s, err := m.Status(ctx); err != nil || s != (Status{Manager: "Windows", State: NotInstalled}) {
@@ -100,6 +100,16 @@ func TestSCM(t *testing.T) {
 	service.Close()
 	if _, already, err := m.Install(ctx, program); err != nil || !already {
 		t.Errorf("install again: %v %v", already, err)
+	}
+	// A program that is put in its place is not what runs.
+	if err := errors.Join(os.Rename(program, program+".old"), os.WriteFile(program, content, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if again, already, err := m.Install(ctx, program); err != nil || already || again.State != Running || again.PID == s.PID {
+		t.Errorf("install of a replaced program: %+v %v %v", again, already, err)
+	}
+	if _, already, err := m.Install(ctx, program); err != nil || !already {
+		t.Errorf("install after that: %v %v", already, err)
 	}
 	if _, _, err := m.Install(ctx, filepath.Join(dir, "other.exe")); err == nil || !strings.Contains(err.Error(), "of another program") {
 		t.Errorf("install of another: %v", err)

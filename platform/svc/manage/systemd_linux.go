@@ -32,8 +32,18 @@ func System(ctx context.Context, s Service) (m *Manager, done func() error, err 
 			group: func(ctx context.Context) error { return makeGroup(ctx, command) },
 		},
 		allowed: func() bool { return os.Geteuid() == 0 },
-		check:   sound, run: command,
+		check:   sound, run: command, replaced: replaced,
 	}, conn.Close, nil
+}
+
+// replaced compares with the file that the kernel has open for the process (proc(5)). What cannot be told was not replaced.
+func replaced(pid int, program string) bool {
+	runs, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return false
+	}
+	is, err := os.Stat(program)
+	return err == nil && !os.SameFile(runs, is)
 }
 
 // makeGroup makes the group, where it is missing.
