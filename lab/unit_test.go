@@ -142,19 +142,21 @@ func TestUnit(t *testing.T) {
 				t.Errorf("the sandbox is in the way:\n%s", journal)
 			}
 
-			// Killed, it comes back by itself. Nothing leaves beside the tunnel meanwhile.
-			plain := b.plainly()
-			pid := b.property("MainPID")
-			killed := time.Now()
-			b.in(b.box, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit.UnitName)
-			b.until(soon, "systemd starts it again, and it connects again", func() bool {
-				return b.property("MainPID") != pid && b.lab().State == api.Connected
-			})
-			t.Logf("connected again %v after kill -9", time.Since(killed).Round(10*time.Millisecond))
-			if n := plain(); n > 0 {
-				t.Errorf("%d packets left beside the tunnel while the service was away", n)
+			// Killed or crashed, it comes back by itself. Nothing leaves beside the tunnel meanwhile.
+			for _, signal := range []string{"KILL", "QUIT"} { // QUIT ends a program of Go's as a crash of its own does, with 2
+				plain := b.plainly()
+				pid := b.property("MainPID")
+				killed := time.Now()
+				b.in(b.box, "systemctl", "kill", "--kill-whom=main", "--signal="+signal, unit.UnitName)
+				b.until(soon, "systemd starts it again after "+signal+", and it connects again", func() bool {
+					return b.property("MainPID") != pid && b.lab().State == api.Connected
+				})
+				t.Logf("connected again %v after %s", time.Since(killed).Round(10*time.Millisecond), signal)
+				if n := plain(); n > 0 {
+					t.Errorf("%d packets left beside the tunnel while the service was away after %s", n, signal)
+				}
+				b.seen(webAddr, endpointSeen)
 			}
-			b.seen(webAddr, endpointSeen)
 
 			b.in(b.box, "systemctl", "stop", unit.UnitName)
 			b.same("after systemctl stop", before, b.machine())

@@ -41,7 +41,7 @@ const usage = `usage: aditd [--socket PATH] [--state DIR] [--policy FILE]   run 
 const (
 	exitDone   = 0
 	exitFailed = 1
-	exitUsage  = 2
+	exitUsage  = 64 // EX_USAGE (sysexits.h); 2 is that of a crash, after which the unit starts it again
 )
 
 // version is set when a release is linked (-ldflags "-X main.version=1.2.3").
