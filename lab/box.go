@@ -48,7 +48,7 @@ var boxBusy = []string{"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-ba
 
 // boxTree is the tree below all boxes, in the user's cache ("adit-tests"), which make clean removes: making it takes half a
 // minute.
-func boxTree() (string, error) {
+func boxTree(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -75,9 +75,11 @@ func boxTree() (string, error) {
 	if err := os.Chmod(making, 0o755); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--include="+boxPackages,
+	cmd := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--include="+boxPackages,
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
 		boxSuite, making)
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // it unmounts what it has mounted
+	cmd.WaitDelay = 10 * time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("mmdebstrap: %w: %s", err, out)
 	}
@@ -86,11 +88,17 @@ func boxTree() (string, error) {
 
 // NewBox starts a machine on the node's network, and returns when systemd says that it runs. It ends with the node, or with Close.
 func NewBox(ctx context.Context, n *Node) (*Box, error) {
-	tree, err := boxTree()
+	tree, err := boxTree(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the tree of a box: %w", err)
 	}
 	b := &Box{Node: n, root: filepath.Join(n.Dir, "box", "root"), cgroup: filepath.Join(n.Dir, "box", "cgroup", "adit-box-"+machineID())}
+	started := false
+	defer func() {
+		if !started {
+			b.Close()
+		}
+	}()
 	if err := n.Do(func() error { return b.mount(tree) }); err != nil {
 		return nil, err
 	}
@@ -102,9 +110,9 @@ env -i container=adit PATH=/usr/sbin:/usr/bin:/sbin:/bin /bin/sh -c \
 		return nil, err
 	}
 	if err := b.booted(ctx); err != nil {
-		b.Close()
 		return nil, fmt.Errorf("the box %s does not start: %w: %s", n.Name, err, b.Systemd.Out)
 	}
+	started = true
 	return b, nil
 }
 
@@ -286,7 +294,9 @@ func (b *Box) path(path string) (string, error) {
 
 // Close ends all that runs in the box, and removes what of it is outside the node.
 func (b *Box) Close() {
-	b.Systemd.Stop(unix.SIGKILL, time.Second) // the error is that it was killed
+	if b.Systemd != nil {
+		b.Systemd.Stop(unix.SIGKILL, time.Second) // the error is that it was killed
+	}
 	deadline := time.Now().Add(5 * time.Second)
 	_ = b.Node.Do(func() error {
 		for b.removeGroups() != nil && time.Now().Before(deadline) {

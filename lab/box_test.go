@@ -67,7 +67,7 @@ func TestBox(t *testing.T) {
 	if _, err := b.Read("/etc/made-inside"); err != nil {
 		t.Error(err)
 	}
-	tree, err := boxTree()
+	tree, err := boxTree(t.Context())
 	s.ok(err)
 	if _, err := os.Stat(filepath.Join(tree, "etc", "made-inside")); err == nil {
 		t.Error("a box writes into the tree of all")
