@@ -139,7 +139,7 @@ func TestServiceCommands(t *testing.T) {
 	const theirs = "/usr/lib/systemd/system/" + unit.UnitName
 	b.ok(b.box.Write(theirs, []byte(packaged+"# of a package\n"), 0o644))
 	b.in(b.box, "systemctl", "daemon-reload")
-	if out := b.in(b.box, "/opt/adit2/adit", "service", "install"); !strings.Contains(out, "a package has installed the service: it is /opt/adit/aditd") {
+	if out := b.in(b.box, "/opt/adit2/adit", "service", "install"); !strings.Contains(out, "/systemd/system/"+unit.UnitName+": it is /opt/adit/aditd") {
 		t.Errorf("beside a package: %s", out)
 	}
 	if s := b.serviceStatus(); !s.Packaged || !s.Automatic || s.State != manage.Running || s.Program != "/opt/adit/aditd" {

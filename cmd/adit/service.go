@@ -52,8 +52,8 @@ func newServiceInstall(a *app) *cobra.Command {
 		Use:   "install",
 		Short: "Start the service now and whenever the machine starts",
 		Long: `Start aditd now and whenever the machine starts. It is the one beside this adit, and
-must be where nobody but an administrator can replace it. Where a package has
-installed the service, it is that one.`,
+must be where nobody but an administrator can replace it. Where a package or
+an administrator's own unit has installed the service, it is that one.`,
 		Args: wants(0, 0, ""),
 		RunE: managing(func(cmd *cobra.Command, m *manage.Manager) error {
 			program, err := beside("aditd", "is the service")
@@ -68,7 +68,7 @@ installed the service, it is that one.`,
 				a.out.note("the service is installed and runs already")
 			}
 			if now.Packaged && now.Program != program {
-				a.out.note("a package has installed the service: it is %s", now.Program)
+				a.out.note("the service is installed already, by %s: it is %s", now.Unit, now.Program)
 			}
 			a.out.serviceStatus(now)
 			return nil
@@ -82,12 +82,17 @@ func newServiceUninstall(a *app) *cobra.Command {
 		Short: "Stop the service for good, and undo what it did to this machine",
 		Long: `Stop aditd, put routes and DNS back, open every guard, and have the system forget the
 service. Programs, profiles and settings stay; --purge removes everybody's profiles
-and settings, too. What a package has installed is removed with the package.`,
+and settings, too, also where no service is installed. What a package of Linux has
+installed is removed with the package.`,
 		Args: wants(0, 0, ""),
 	}
 	purge := cmd.Flags().Bool("purge", false, "remove all profiles, settings and wishes, of every user")
 	cmd.RunE = managing(func(cmd *cobra.Command, m *manage.Manager) error {
-		before, said, err := m.Uninstall(cmd.Context(), *purge)
+		spare, err := beside("aditd", "is the service")
+		if err != nil {
+			spare = "" // the installed one does it
+		}
+		before, said, err := m.Uninstall(cmd.Context(), *purge, spare)
 		if errors.Is(err, manage.ErrNotInstalled) && !*purge {
 			a.out.note("the service is not installed")
 			return nil
@@ -98,11 +103,14 @@ and settings, too. What a package has installed is removed with the package.`,
 		for line := range strings.Lines(said) {
 			a.out.line("%s", strings.TrimSpace(line))
 		}
-		if before.Packaged {
-			a.out.line("the service is stopped, and does not start with the machine; its package has its files")
-			return nil
+		switch {
+		case before.State == manage.NotInstalled:
+			a.out.note("the service is not installed")
+		case before.Packaged:
+			a.out.line("the service is stopped, and does not start with the machine; %s stays", before.Unit)
+		default:
+			a.out.line("the service is uninstalled")
 		}
-		a.out.line("the service is uninstalled")
 		return nil
 	})
 	return cmd
@@ -188,7 +196,7 @@ func (p printer) serviceStatus(s manage.Status) {
 		p.line("  it does not start with the machine; adit service install changes that")
 	}
 	if s.Packaged {
-		p.line("  installed by a package")
+		p.line("  installed by %s, not by adit service install", s.Unit)
 	}
 }
 
@@ -201,6 +209,8 @@ func advise(err error) error {
 		return hinted(err, "run it with sudo")
 	case errors.Is(err, manage.ErrNotInstalled):
 		return hinted(err, "install it with: adit service install")
+	case errors.Is(err, manage.ErrGone):
+		return hinted(err, "put aditd beside this adit, or install its package again")
 	case errors.Is(err, manage.ErrNoManager):
 		return hinted(err, "have your system's init run aditd as root, in the foreground; SIGTERM ends it in order", "undo what a crashed one left behind with: aditd cleanup")
 	case errors.Is(err, manage.ErrUntrusted), errors.Is(err, manage.ErrPlace):

@@ -136,7 +136,7 @@ func TestLaunchd(t *testing.T) {
 	if _, err := m.Stop(ctx); !errors.Is(err, ErrNotInstalled) {
 		t.Errorf("stop: %v", err)
 	}
-	if _, _, err := m.Uninstall(ctx, false); !errors.Is(err, ErrNotInstalled) {
+	if _, _, err := m.Uninstall(ctx, false, ""); !errors.Is(err, ErrNotInstalled) {
 		t.Errorf("uninstall: %v", err)
 	}
 	administrator = false
@@ -199,7 +199,7 @@ func TestLaunchd(t *testing.T) {
 	asked("bootstrap system " + plist)
 
 	// Uninstalling forgets the service last: if the clean-up fails, it can be repeated.
-	if before, said, err := m.Uninstall(ctx, true); err != nil || said != "nothing to undo" || before.State != Running {
+	if before, said, err := m.Uninstall(ctx, true, ""); err != nil || said != "nothing to undo" || before.State != Running {
 		t.Errorf("uninstall: %+v %q %v", before, said, err)
 	}
 	asked("bootout system/com.adit.aditd")

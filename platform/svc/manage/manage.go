@@ -1,12 +1,14 @@
 // Package manage has the system's service manager install, start and stop Adit's service: systemd, launchd, or Windows' service control
-// manager. It is for a command that an administrator gives, not for the service itself. What a package has installed it starts and stops, but
-// never changes. It starts no goroutine.
+// manager. It is for a command that an administrator gives, not for the service itself. A unit that it has not written, of a package or of the
+// administrator, it starts, stops, enables and disables, but never changes; launchd and Windows do not tell who has installed a service, so that there
+// Uninstall removes also what a package has installed. It starts no goroutine.
 package manage
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +25,7 @@ var (
 	ErrNoManager    = errors.New("there is no service manager that Adit knows")
 	ErrUntrusted    = errors.New("others than the administrator could replace the program")
 	ErrPlace        = errors.New("the service could not start a program there")
+	ErrGone         = errors.New("the service's program, which undoes what it did, is gone")
 )
 
 // The states of a service.
@@ -41,12 +44,16 @@ type Status struct {
 	State   string `json:"state"`
 	// Automatic says that it starts with the machine.
 	Automatic bool `json:"automatic"`
-	// Packaged says that a package has installed it. launchd and Windows do not tell.
+	// Packaged says that another than Install has installed it: a package, or an administrator with a unit of his own. launchd and Windows
+	// do not tell.
 	Packaged bool   `json:"packaged"`
+	Unit     string `json:"unit,omitempty"` // the file of such a unit
 	Program  string `json:"program,omitempty"`
 	PID      int    `json:"pid,omitempty"`
 	// Result is the manager's word for how it ended last, where it failed.
 	Result string `json:"result,omitempty"`
+
+	obstacle error // why it can neither be installed nor uninstalled
 }
 
 // Service is what this package manages.
@@ -126,32 +133,57 @@ func (m *Manager) Install(ctx context.Context, program string) (now Status, alre
 }
 
 // Uninstall stops the service, has it undo what it may have left behind, and removes it from the manager; with purge also its
-// profiles, settings and wishes. The programs stay. It returns what undoing said.
-func (m *Manager) Uninstall(ctx context.Context, purge bool) (before Status, said string, err error) {
+// profiles, settings and wishes. The programs stay. It returns what undoing said. spare is the path of a program that undoes the same where the
+// service's own is gone, or where only the state of one that is not installed is to be purged; empty: there is none.
+func (m *Manager) Uninstall(ctx context.Context, purge bool, spare string) (before Status, said string, err error) {
 	before, err = m.installed(ctx)
-	if err != nil {
+	alone := errors.Is(err, ErrNotInstalled) && purge && spare != ""
+	if err != nil && !alone {
 		return before, "", err
 	}
-	if before.State != Stopped && before.State != Failed {
+	if before.obstacle != nil {
+		return before, "", fmt.Errorf("uninstall the service: %w", before.obstacle)
+	}
+	// Before anything is changed: a service that is stopped and not undone is worse than one that runs.
+	program, err := m.undoing(before.Program, spare)
+	if err != nil {
+		return before, "", fmt.Errorf("clean up: %w", err)
+	}
+	if before.State != NotInstalled && before.State != Stopped && before.State != Failed {
 		if err := m.sys.stop(ctx); err != nil {
 			return before, "", fmt.Errorf("stop the service: %w", err)
 		}
-	}
-	// While the service is still known: whoever has to repeat this can.
-	if err := m.check(before.Program); err != nil {
-		return before, "", fmt.Errorf("clean up: %w", err)
 	}
 	args := []string{"cleanup"}
 	if purge {
 		args = append(args, "--purge")
 	}
-	if said, err = m.run(ctx, before.Program, args...); err != nil {
+	// While the service is still known: whoever has to repeat this can.
+	if said, err = m.run(ctx, program, args...); err != nil {
 		return before, said, fmt.Errorf("clean up: %w", err)
+	}
+	if alone {
+		return before, said, nil
 	}
 	if err := m.sys.undefine(ctx); err != nil {
 		return before, said, fmt.Errorf("remove the service: %w", err)
 	}
 	return before, said, nil
+}
+
+// undoing is the program that undoes: the service's own, or the spare one where that is gone.
+func (m *Manager) undoing(own, spare string) (program string, err error) {
+	err = fs.ErrNotExist
+	if own != "" {
+		err = m.check(own)
+	}
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
+		return own, err
+	case spare != "":
+		return spare, m.check(spare)
+	}
+	return "", fmt.Errorf("%w: %s", ErrGone, own)
 }
 
 // Start starts it; already says that it ran.

@@ -134,7 +134,7 @@ func TestSCM(t *testing.T) {
 			t.Errorf("the program of %s: %s", command, got)
 		}
 	}
-	if before, said, err := m.Uninstall(ctx, true); err != nil || said != "nothing to undo" || before.State != Running {
+	if before, said, err := m.Uninstall(ctx, true, ""); err != nil || said != "nothing to undo" || before.State != Running {
 		t.Errorf("uninstall: %+v %q %v", before, said, err)
 	}
 	if s, err := m.Status(ctx); err != nil || s.State != NotInstalled {

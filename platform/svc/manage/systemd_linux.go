@@ -115,7 +115,7 @@ func (s systemdConn) Unit(ctx context.Context, name string) (u systemdUnit, err 
 	}
 	text := func(from map[string]dbus.Variant, name string) string { s, _ := from[name].Value().(string); return s }
 	u = systemdUnit{
-		Load: text(unit, "LoadState"), Active: text(unit, "ActiveState"), File: text(unit, "UnitFileState"),
+		Load: text(unit, "LoadState"), Active: text(unit, "ActiveState"), Sub: text(unit, "SubState"), File: text(unit, "UnitFileState"),
 		Fragment: text(unit, "FragmentPath"), Result: text(service, "Result"),
 	}
 	if pid, ok := service["MainPID"].Value().(uint32); ok {
