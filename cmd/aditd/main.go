@@ -212,8 +212,12 @@ func cleanup(ctx context.Context, o options, to surroundings) error {
 		return nil
 	}
 	held.Close() // Windows removes no file that is open
-	if err := purge(o.state, forgetPolicy); err != nil {
+	stays, err := purge(o.state, forgetPolicy)
+	if err != nil {
 		return err
+	}
+	if stays {
+		fmt.Fprintln(to.stdout, "the policy stays: it is not, or no longer, what was given with the installation")
 	}
 	fmt.Fprintf(to.stdout, "removed %s\n", o.state)
 	return nil

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -119,15 +121,67 @@ func readPolicy(path string) (*client.Policy, error) {
 	return &p, nil
 }
 
-// purge removes the service's state, and what provision has put elsewhere.
-func purge(state string, forget func() error) error {
+// values are where group policies are: managed.Registry.
+type values interface {
+	Values() (map[string]any, error)
+	Write(map[string]any) error
+	Remove() error
+}
+
+// givenFile, in the state directory, is the policy as provision has written it. Management tools write to the same place.
+const givenFile = "policy-given.json"
+
+// give puts a policy in place of the one that is there, and keeps how it looks.
+func give(to values, state string, p client.Policy) error {
+	if err := to.Write(p.Written()); err != nil {
+		return err
+	}
+	there, err := to.Values()
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(there) // with its keys in order
+	if err != nil {
+		return err
+	}
+	return durable.Write(filepath.Join(state, givenFile), text, 0o600)
+}
+
+// takeBack removes the policy if it is still as give wrote it, and says whether one stays. What somebody else has written stays: group
+// policies are not written again as long as they do not change.
+func takeBack(from values, state string) (stays bool, err error) {
+	there, err := from.Values()
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil { // one that provision would not have written
+		return true, nil
+	}
+	text, err := json.Marshal(there)
+	if err != nil {
+		return true, err
+	}
+	given, err := os.ReadFile(filepath.Join(state, givenFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return true, nil
+	case err != nil:
+		return true, err
+	case !bytes.Equal(text, given):
+		return true, nil
+	}
+	return false, from.Remove()
+}
+
+// purge removes what provision has put elsewhere, and the service's state. It says whether a policy stays that is not provision's.
+func purge(state string, forget func(state string) (bool, error)) (stays bool, err error) {
+	if stays, err = forget(state); err != nil {
+		return stays, fmt.Errorf("policy: %w", err)
+	}
 	if err := removeTree(state); err != nil {
-		return fmt.Errorf("state directory: %w", err)
+		return stays, fmt.Errorf("state directory: %w", err)
 	}
-	if err := forget(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("policy: %w", err)
-	}
-	return nil
+	return stays, nil
 }
 
 // removeTree is os.RemoveAll by the calls that wine has, too. It follows no links; nobody else changes the tree meanwhile.

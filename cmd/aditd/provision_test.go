@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -86,6 +87,50 @@ func TestProvision(t *testing.T) {
 	}
 }
 
+// key is a registry's key.
+type key struct{ held map[string]any }
+
+func (k *key) Write(v map[string]any) error { k.held = maps.Clone(v); return nil }
+func (k *key) Remove() error                { k.held = nil; return nil }
+func (k *key) Values() (map[string]any, error) {
+	if k.held == nil {
+		return nil, fs.ErrNotExist
+	}
+	return k.held, nil
+}
+
+// TestTakeBack: a policy goes again only as long as it is what was given, and nothing else was added or changed.
+func TestTakeBack(t *testing.T) {
+	policy, err := client.ParsePolicy([]byte(`{"AlwaysOn": true, "AutoConnect": "corp", "AllowedServers": ["a.example.com", "b.example.com"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		change func(*key)
+		stays  bool
+	}{
+		"as it was given":  {func(*key) {}, false},
+		"gone already":     {func(k *key) { k.held = nil }, false},
+		"one key added":    {func(k *key) { k.held["MaxConnections"] = uint64(2) }, true},
+		"one key changed":  {func(k *key) { k.held["AlwaysOn"] = false }, true},
+		"one key gone":     {func(k *key) { delete(k.held, "AlwaysOn") }, true},
+		"another list":     {func(k *key) { k.held["AllowedServers"] = []string{"a.example.com"} }, true},
+		"written in place": {func(k *key) { k.held = map[string]any{"Guard": "lockdown"} }, true},
+	} {
+		at, state := &key{map[string]any{"Guard": "lockdown"}}, t.TempDir()
+		if stays, err := takeBack(at, state); err != nil || !stays || at.held == nil {
+			t.Errorf("%s: what nobody gave: %v, %v, %v", what, stays, err, at.held)
+		}
+		if err := give(at, state, policy); err != nil {
+			t.Fatal(err)
+		}
+		c.change(at)
+		if stays, err := takeBack(at, state); err != nil || stays != c.stays || (at.held != nil) != c.stays {
+			t.Errorf("%s: %v, %v, %v", what, stays, err, at.held)
+		}
+	}
+}
+
 // TestPurge: the state goes with all that is in it, and a state directory that somebody names does not.
 func TestPurge(t *testing.T) {
 	dir := t.TempDir()
@@ -93,9 +138,9 @@ func TestPurge(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(state, "journal", "a"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	forgot := 0
-	if err := purge(state, func() error { forgot++; return fs.ErrNotExist }); err != nil || forgot != 1 {
-		t.Errorf("%v, %d", err, forgot)
+	forgot := ""
+	if stays, err := purge(state, func(at string) (bool, error) { forgot = at; _, err := os.Stat(at); return true, err }); err != nil || !stays || forgot != state {
+		t.Errorf("%v, %v, %q", stays, err, forgot)
 	}
 	if _, err := os.Stat(state); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the state is there: %v", err)

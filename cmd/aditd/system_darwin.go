@@ -35,7 +35,7 @@ func provisioning(string) (target, error) {
 }
 
 // forgetPolicy leaves managed preferences to whoever manages them.
-func forgetPolicy() error { return nil }
+func forgetPolicy(string) (stays bool, err error) { return false, nil }
 
 // restarting says whether the script of a package (installer/darwin) stops the service to start it again at once. launchd does
 // not tell.

@@ -27,7 +27,7 @@ func provisioning(string) (target, error) {
 }
 
 // forgetPolicy leaves /etc/adit to whoever wrote it.
-func forgetPolicy() error { return nil }
+func forgetPolicy(string) (stays bool, err error) { return false, nil }
 
 // restarting says whether the service that is told to end will be started again at once.
 func restarting(ctx context.Context) bool { return svc.Restarting(ctx) }

@@ -50,12 +50,19 @@ func provisioning(state string) (target, error) {
 			dir := filepath.Join(state, "Profiles")
 			return dir, os.MkdirAll(dir, 0o700)
 		},
-		policy: func(p client.Policy) error { return registry.Registry{Path: policyKey}.Write(p.Written()) },
+		policy: func(p client.Policy) error {
+			if err := lock.Folder(state); err != nil {
+				return err
+			}
+			return give(registry.Registry{Path: policyKey}, state, p)
+		},
 	}, nil
 }
 
-// forgetPolicy removes the policy, whoever wrote it: group policies write theirs again.
-func forgetPolicy() error { return registry.Registry{Path: policyKey}.Remove() }
+// forgetPolicy removes the policy if provision wrote it.
+func forgetPolicy(state string) (stays bool, err error) {
+	return takeBack(registry.Registry{Path: policyKey}, state)
+}
 
 // managed runs this as a service where the service control manager has started it.
 func managed(args []string) (code int, was bool) {
