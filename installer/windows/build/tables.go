@@ -152,8 +152,8 @@ func (p product) tables(cab string) []table {
 
 	conditions := [][]any{
 		{"Installed OR WINDOWSMAJOR", "Adit needs Windows 10, Windows Server 2016 or newer."},
-		{"NOT NEWERFOUND OR DOWNGRADE", "A newer version of Adit is installed. To go back to [ProductVersion], start this with DOWNGRADE=1."},
-		{"NOT SETUPINSTALLED", "Adit was installed by adit-setup.exe. Remove it first, under Settings, Apps; profiles stay."},
+		{`NOT NEWERFOUND OR DOWNGRADE = "1"`, "A newer version of Adit is installed. To go back to [ProductVersion], start this with DOWNGRADE=1."},
+		{"Installed OR NOT SETUPINSTALLED", "Adit was installed by adit-setup.exe. Remove it first, under Settings, Apps; profiles stay."},
 	}
 	if p.arch == "amd64" { // Wintun's driver is of the machine's own processor
 		conditions = append(conditions, []any{`Installed OR NATIVEPROCESSOR <> "ARM64"`, "This computer has an Arm processor: install adit's package for arm64."})
