@@ -21,7 +21,7 @@ func writeSetup(ctx context.Context, p product, out, sign string, at time.Time) 
 		return err
 	}
 	defer os.RemoveAll(dir)
-	var names []string
+	var names, programs []string
 	for _, f := range p.files {
 		staged := filepath.Join(dir, f.name)
 		err := copyFile(f.source, staged)
@@ -32,6 +32,9 @@ func writeSetup(ctx context.Context, p product, out, sign string, at time.Time) 
 			return err
 		}
 		names = append(names, f.name)
+		if ext := filepath.Ext(f.name); ext == ".exe" || ext == ".dll" {
+			programs = append(programs, f.name)
+		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "adit.ico"), icons(), 0o644); err != nil {
 		return err
@@ -49,9 +52,10 @@ func writeSetup(ctx context.Context, p product, out, sign string, at time.Time) 
 		return err
 	}
 	err = t.Execute(text, map[string]any{
-		"Version": p.version, "Number": p.number, "Out": whole, "Files": names, "Gui": has(p.files, "adit-gui.exe"), "Sign": sign,
+		"Version": p.version, "Number": p.number, "Out": whole, "Files": names, "Programs": programs, "Gui": has(p.files, "adit-gui.exe"), "Sign": sign,
 		"Service": serviceName, "Title": serviceTitle, "Text": serviceText, "Needs": serviceNeeds, "Recovery": recovery,
-		"Publisher": manufacturer, "Home": homePage,
+		"UpgradeCode": upgradeCode,
+		"Publisher":   manufacturer, "Home": homePage,
 	})
 	if e := text.Close(); err == nil {
 		err = e

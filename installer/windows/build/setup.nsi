@@ -1,8 +1,9 @@
 ; Adit's setup program, for people who have no use for Windows Installer. It does what the MSI does, and removes only what it has
-; installed. Silent: /S, with /AUTOSTART=1, /PROFILE=FILE and /POLICY=FILE; the uninstaller takes /S and /REMOVEDATA=1.
+; installed. Silent: /S, with /AUTOSTART=1, /PROFILE=FILE, /POLICY=FILE and /DOWNGRADE=1; the uninstaller takes /S and /REMOVEDATA=1.
 Target amd64-unicode
 !include LogicLib.nsh
 !include WinVer.nsh
+!include WordFunc.nsh
 !include x64.nsh
 
 Name "Adit"
@@ -11,6 +12,8 @@ Icon "${FILES}/adit.ico"
 UninstallIcon "${FILES}/adit.ico"
 RequestExecutionLevel admin
 SetCompressor /SOLID lzma
+; A file that cannot be written ends it: a silent setup would leave it out, and say that all is well.
+AllowSkipFiles off
 ShowInstDetails nevershow
 ShowUninstDetails nevershow
 BrandingText "Adit <<.Version>>"
@@ -38,6 +41,13 @@ UninstPage instfiles
   MessageBox MB_OK|MB_ICONSTOP "${text}" /SD IDOK
   SetErrorLevel 2
   Quit
+!macroend
+
+; The service runs again with what is there.
+!macro Undone text
+  nsExec::Exec `"$SYSDIR\net.exe" start <<.Service>>`
+  Pop $0
+  !insertmacro Fail "${text}"
 !macroend
 
 !macro System command
@@ -71,6 +81,28 @@ FunctionEnd
 !insertmacro Given ""
 !insertmacro Given "un."
 
+; $0 is "" if the program $2 can be replaced, which it cannot while it runs: programs take a moment to end.
+!macro Free un
+Function ${un}Free
+  StrCpy $0 ""
+  ${For} $1 1 20
+    ${IfNot} ${FileExists} "$2"
+      Return
+    ${EndIf}
+    ClearErrors
+    FileOpen $3 "$2" a
+    ${IfNot} ${Errors}
+      FileClose $3
+      Return
+    ${EndIf}
+    Sleep 500
+  ${Next}
+  StrCpy $0 "$2"
+FunctionEnd
+!macroend
+!insertmacro Free ""
+!insertmacro Free "un."
+
 ; Where others may not write: whatever /D= says.
 Function .onInit
   SetRegView 64
@@ -83,11 +115,23 @@ Function .onInit
   ${If} $0 == "ARM64"
     !insertmacro Fail "This computer has an Arm processor: install Adit's package for arm64."
   ${EndIf}
-  ReadRegStr $0 HKLM "${UNINSTALL}" "UninstallString"
-  ${If} $0 == ""
-  ${AndIf} ${FileExists} "$INSTDIR\aditd.exe"
+  System::Call 'msi::MsiEnumRelatedProductsW(w "<<.UpgradeCode>>", i 0, i 0, w .r1) i .r0'
+  ${If} $0 == "0"
     !insertmacro Fail "Adit was installed by its MSI package. Remove it first, under Settings, Apps; profiles stay."
   ${EndIf}
+  StrCpy $2 "/DOWNGRADE="
+  Call Given
+  ReadRegStr $0 HKLM "${UNINSTALL}" "Number"
+  ${VersionCompare} "$0" "<<.Number>>" $1
+  ${If} $1 == "1"
+  ${AndIf} $3 != "1"
+    !insertmacro Fail "A newer version of Adit is installed. To go back to <<.Version>>, start this with /DOWNGRADE=1."
+  ${EndIf}
+FunctionEnd
+
+; After a file that cannot be written.
+Function .onInstFailed
+  !insertmacro System `"$SYSDIR\net.exe" start <<.Service>>`
 FunctionEnd
 
 !macro Stop
@@ -98,13 +142,61 @@ FunctionEnd
   !insertmacro System `"$SYSDIR\net.exe" stop <<.Service>>`
 !macroend
 
+; What was given behind an option is looked at while the tunnels are still there.
+!macro Check option flag what
+  StrCpy $2 "${option}="
+  Call Given
+  ${If} $3 != ""
+    !insertmacro System `"$PLUGINSDIR\aditd.exe" provision ${flag} "$3" --check`
+    ${If} $0 != 0
+      !insertmacro Fail "The ${what} $3 cannot be used. To see why: aditd provision ${flag} FILE --check"
+    ${EndIf}
+  ${EndIf}
+!macroend
+
+!macro Provide option flag what
+  StrCpy $2 "${option}="
+  Call Given
+  ${If} $3 != ""
+    !insertmacro System `"$INSTDIR\aditd.exe" provision ${flag} "$3"`
+    ${If} $0 != 0
+      !insertmacro Undone "The ${what} $3 cannot be used. To see why: aditd provision ${flag} FILE"
+    ${EndIf}
+  ${EndIf}
+!macroend
+
 Section
+  InitPluginsDir
+  File "/oname=$PLUGINSDIR\aditd.exe" "${FILES}/aditd.exe"
+  !insertmacro Check "/PROFILE" "--profile" "profile"
+  !insertmacro Check "/POLICY" "--policy" "policy"
+
   !insertmacro Stop
+<<- range .Programs>>
+  StrCpy $2 "$INSTDIR\<<.>>"
+  Call Free
+  ${If} $0 != ""
+    !insertmacro Undone "$2 is in use. Nothing was changed: end it, and start this again."
+  ${EndIf}
+<<- end>>
+
+  ; First what removes the rest: whatever ends this in between, it can be started again, or undone.
   SetOutPath "$INSTDIR"
+  WriteUninstaller "$INSTDIR\uninstall.exe"
+  WriteRegStr HKLM "${UNINSTALL}" "DisplayName" "Adit"
+  WriteRegStr HKLM "${UNINSTALL}" "DisplayVersion" "<<.Version>>"
+  WriteRegStr HKLM "${UNINSTALL}" "Number" "<<.Number>>"
+  WriteRegStr HKLM "${UNINSTALL}" "Publisher" "<<.Publisher>>"
+  WriteRegStr HKLM "${UNINSTALL}" "URLInfoAbout" "<<.Home>>"
+  WriteRegStr HKLM "${UNINSTALL}" "DisplayIcon" "$INSTDIR\uninstall.exe"
+  WriteRegStr HKLM "${UNINSTALL}" "InstallLocation" "$INSTDIR"
+  WriteRegStr HKLM "${UNINSTALL}" "UninstallString" '"$INSTDIR\uninstall.exe"'
+  WriteRegStr HKLM "${UNINSTALL}" "QuietUninstallString" '"$INSTDIR\uninstall.exe" /S'
+  WriteRegDWORD HKLM "${UNINSTALL}" "NoModify" 1
+  WriteRegDWORD HKLM "${UNINSTALL}" "NoRepair" 1
 <<- range .Files>>
   File "${FILES}/<<.>>"
 <<- end>>
-  WriteUninstaller "$INSTDIR\uninstall.exe"
 
   WriteRegExpandStr HKLM "${EVENTS}" "EventMessageFile" "%SystemRoot%\System32\EventCreate.exe"
   WriteRegDWORD HKLM "${EVENTS}" "TypesSupported" 7
@@ -136,17 +228,6 @@ Section
   ${EndIf}
 <<- end>>
 
-  WriteRegStr HKLM "${UNINSTALL}" "DisplayName" "Adit"
-  WriteRegStr HKLM "${UNINSTALL}" "DisplayVersion" "<<.Version>>"
-  WriteRegStr HKLM "${UNINSTALL}" "Publisher" "<<.Publisher>>"
-  WriteRegStr HKLM "${UNINSTALL}" "URLInfoAbout" "<<.Home>>"
-  WriteRegStr HKLM "${UNINSTALL}" "DisplayIcon" "$INSTDIR\uninstall.exe"
-  WriteRegStr HKLM "${UNINSTALL}" "InstallLocation" "$INSTDIR"
-  WriteRegStr HKLM "${UNINSTALL}" "UninstallString" '"$INSTDIR\uninstall.exe"'
-  WriteRegStr HKLM "${UNINSTALL}" "QuietUninstallString" '"$INSTDIR\uninstall.exe" /S'
-  WriteRegDWORD HKLM "${UNINSTALL}" "NoModify" 1
-  WriteRegDWORD HKLM "${UNINSTALL}" "NoRepair" 1
-
   ; Fails where the service is there already, from an older version: its program is the same file.
   !insertmacro System `"$SYSDIR\sc.exe" create <<.Service>> binPath= "\"$INSTDIR\aditd.exe\"" start= auto DisplayName= "<<.Title>>" depend= <<.Needs>>`
   !insertmacro System `"$SYSDIR\sc.exe" description <<.Service>> "<<.Text>>"`
@@ -154,22 +235,8 @@ Section
   !insertmacro System `"$SYSDIR\sc.exe" failureflag <<.Service>> 1`
   !insertmacro System `"$SYSDIR\sc.exe" sidtype <<.Service>> unrestricted`
 
-  StrCpy $2 "/PROFILE="
-  Call Given
-  ${If} $3 != ""
-    !insertmacro System `"$INSTDIR\aditd.exe" provision --profile "$3"`
-    ${If} $0 != 0
-      !insertmacro Fail "The profile $3 cannot be used. To see why: aditd provision --profile FILE"
-    ${EndIf}
-  ${EndIf}
-  StrCpy $2 "/POLICY="
-  Call Given
-  ${If} $3 != ""
-    !insertmacro System `"$INSTDIR\aditd.exe" provision --policy "$3"`
-    ${If} $0 != 0
-      !insertmacro Fail "The policy $3 cannot be used. To see why: aditd provision --policy FILE"
-    ${EndIf}
-  ${EndIf}
+  !insertmacro Provide "/PROFILE" "--profile" "profile"
+  !insertmacro Provide "/POLICY" "--policy" "policy"
   !insertmacro System `"$SYSDIR\net.exe" start <<.Service>>`
   ${If} $0 != 0
     !insertmacro Fail "The service does not start. The event log (Application, Adit) says why."
@@ -184,18 +251,30 @@ FunctionEnd
 
 Section Uninstall
   !insertmacro Stop
+  StrCpy $2 "$INSTDIR\aditd.exe"
+  Call un.Free
+  ${If} $0 != ""
+    !insertmacro Undone "$2 is in use. Nothing was removed."
+  ${EndIf}
   StrCpy $2 "/REMOVEDATA="
   Call un.Given
+  StrCpy $4 "cleanup"
   ${If} $3 == "1"
-    !insertmacro System `"$INSTDIR\aditd.exe" cleanup --purge`
-  ${Else}
-    !insertmacro System `"$INSTDIR\aditd.exe" cleanup`
+    StrCpy $4 "cleanup --purge"
+  ${EndIf}
+  ; Nothing else undoes what a crash has left of the guard. It is not there where a setup ended too early.
+  ${If} ${FileExists} "$INSTDIR\aditd.exe"
+    !insertmacro System `"$INSTDIR\aditd.exe" $4`
+    ${If} $0 != 0
+      !insertmacro Undone "What Adit has changed cannot be undone; the programs stay. To see why: aditd $4"
+    ${EndIf}
   ${EndIf}
   !insertmacro System `"$SYSDIR\sc.exe" delete <<.Service>>`
 <<- if .Gui>>
   Delete "$SMPROGRAMS\Adit.lnk"
   DeleteRegValue HKLM "SOFTWARE\RegisteredApplications" "Adit"
-  DeleteRegKey HKLM "SOFTWARE\Adit"
+  DeleteRegKey HKLM "SOFTWARE\Adit\Capabilities"
+  DeleteRegKey /ifempty HKLM "SOFTWARE\Adit"
   DeleteRegKey HKLM "SOFTWARE\Classes\Adit.Profile"
   DeleteRegKey HKLM "SOFTWARE\Classes\Adit.Link"
   DeleteRegValue HKLM "SOFTWARE\Classes\.ovpn\OpenWithProgids" "Adit.Profile"
