@@ -191,7 +191,7 @@ race:
 	else echo 'left out: race detector (needs gcc)'; fi
 
 lab: packages
-	@if [ "$$(id -u)" = 0 ]; then $(GO) test -count=1 -timeout 20m ./lab; \
+	@if [ "$$(id -u)" = 0 ]; then $(GO) test -count=1 -timeout 40m ./lab; \
 	elif [ "$$CI" = true ]; then echo 'the lab needs root' >&2; exit 1; \
 	else echo 'left out: lab (network namespaces and the real openvpn need root)'; fi
 

@@ -104,13 +104,23 @@ func (w *wine) server(arg string) {
 	_ = cmd.Run() // it may have ended already
 }
 
-// registry is what reg query says of a key and a value, or of all of it; empty when it is not there.
+// registry is what reg query says of a key and a value, or of all of it; empty when it is not there. Wine's reg sometimes says
+// nothing at all on a busy machine, and is asked again.
 func (w *wine) registry(key string, args ...string) string {
-	out, err := w.run("wine", append([]string{"reg", "query", `HKLM\` + key}, args...)...)
-	if err != nil {
-		return ""
+	w.t.Helper()
+	var out string
+	var err error
+	for range 3 {
+		out, err = w.run("wine", append([]string{"reg", "query", `HKLM\` + key}, args...)...)
+		switch {
+		case strings.Contains(out, "Unable to find the specified registry"):
+			return ""
+		case err == nil && out != "":
+			return out
+		}
 	}
-	return out
+	w.t.Fatalf("reg query HKLM\\%s %q: %v\n%s", key, args, err, out)
+	return ""
 }
 
 // files are all on disk C: that installers may have made. Windows' own copies of packages, and what is thrown away, are none.
