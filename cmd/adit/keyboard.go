@@ -19,6 +19,7 @@ var errStopped = errors.New("stopped at the terminal")
 // keyboard asks at the terminal, such that a prompt can be taken back while it waits. One
 // goroutine may ask.
 type keyboard struct {
+	in    *os.File
 	start sync.Once
 	typed chan []byte
 	rest  []byte // typed, and not read yet
@@ -29,7 +30,7 @@ func newKeyboard() *keyboard {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return nil
 	}
-	return &keyboard{typed: make(chan []byte)}
+	return &keyboard{in: os.Stdin, typed: make(chan []byte)}
 }
 
 // ask prompts for one line. What is typed shows with echo only. The error is errStopped, or ctx's. The
@@ -41,7 +42,7 @@ func (k *keyboard) ask(ctx context.Context, prompt string, echo bool) (push.Secr
 		go func() {
 			for {
 				b := make([]byte, 256)
-				n, err := os.Stdin.Read(b)
+				n, err := k.in.Read(b)
 				if n > 0 {
 					k.typed <- b[:n]
 				}
@@ -52,7 +53,7 @@ func (k *keyboard) ask(ctx context.Context, prompt string, echo bool) (push.Secr
 			}
 		}()
 	})
-	fd := int(os.Stdin.Fd())
+	fd := int(k.in.Fd())
 	state, err := term.MakeRaw(fd)
 	if err != nil {
 		return "", fmt.Errorf("cannot ask at the terminal: %w", err)
