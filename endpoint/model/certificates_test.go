@@ -123,16 +123,7 @@ func TestImportedCertificate(t *testing.T) {
 		t.Errorf("after a refusal: %q, %q", read(), b.files())
 	}
 
-	as, err := b.m.Associations(e.ID)
-	if err != nil || len(as) != 1 {
-		t.Fatal(as, err)
-	}
-	if _, err := b.m.Disassociate(ctx, Call{}, e.ID, as[0].ID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.m.DeleteEndpoint(ctx, Call{}, e.ID); err != nil {
-		t.Fatal(err)
-	}
+	b.remove(e.ID)
 	if err := b.m.DeleteCertificate(ctx, arn); err != nil {
 		t.Fatal(err)
 	}

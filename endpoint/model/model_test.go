@@ -190,6 +190,22 @@ func (b *bench) associate(id, subnet string) string {
 	return a.ID
 }
 
+// remove takes an endpoint away, with its one association.
+func (b *bench) remove(id string) {
+	b.t.Helper()
+	ctx := context.Background()
+	as, err := b.m.Associations(id)
+	if err != nil || len(as) != 1 {
+		b.t.Fatal(as, err)
+	}
+	if _, err := b.m.Disassociate(ctx, Call{}, id, as[0].ID); err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.m.DeleteEndpoint(ctx, Call{}, id); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func code(err error) string {
 	var e *Error
 	if errors.As(err, &e) {

@@ -106,16 +106,7 @@ func TestSAMLProvider(t *testing.T) {
 		t.Error(err)
 	}
 
-	aid, err := b.m.Associations(e.ID)
-	if err != nil || len(aid) != 1 {
-		t.Fatal(aid, err)
-	}
-	if _, err := b.m.Disassociate(ctx, Call{}, e.ID, aid[0].ID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.m.DeleteEndpoint(ctx, Call{}, e.ID); err != nil {
-		t.Fatal(err)
-	}
+	b.remove(e.ID)
 	if err := b.m.DeleteSAMLProvider(ctx, arn); err != nil {
 		t.Fatal(err)
 	}

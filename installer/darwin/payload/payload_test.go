@@ -226,7 +226,10 @@ func TestChecksum(t *testing.T) {
 	for text, want := range map[string]uint32{"": 4294967295, "123456789": 930766865, strings.Repeat("a", 1000): 0} {
 		if text != "" && want == 0 {
 			out, err := cksum(t, text)
-			if err != nil {
+			if err != nil { // every system of POSIX has it, and CI is one
+				if os.Getenv("CI") == "true" {
+					t.Fatal(err)
+				}
 				t.Skip("needs cksum")
 			}
 			want = out
