@@ -409,7 +409,6 @@ func TestKernelWaysRestored(t *testing.T) {
 	})
 }
 
-// What is not there, nor can be, need not be deleted.
 // TestKernelWaysKept: a rule or route that the kernel does not remove is not forgotten.
 func TestKernelWaysKept(t *testing.T) {
 	inNamespaces(t, func(t *testing.T) {
@@ -447,6 +446,7 @@ func TestKernelWaysKept(t *testing.T) {
 	})
 }
 
+// What is not there, nor can be, need not be deleted.
 func TestGone(t *testing.T) {
 	for _, err := range []error{nil, unix.ESRCH, unix.ENOENT, unix.ENODEV, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EPFNOSUPPORT, os.NewSyscallError("x", unix.ESRCH)} {
 		if got := gone(err); got != nil {
