@@ -41,6 +41,7 @@ var allowed = map[string][]string{
 	"platform/lock":      {"platform/acl"},
 	"platform/trusted":   {"platform/acl"},
 	"platform/durable":   {},
+	"platform/logfile":   {},
 	"platform/offload":   {},
 	"platform/nft":       {},
 	"platform/managed":   {},
@@ -113,7 +114,7 @@ var allowed = map[string][]string{
 	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "installer/darwin", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":           {"client", "client/api", "installer/darwin", "platform", "platform/confine", "platform/durable", "platform/ipc", "platform/lock", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},
+	"cmd/aditd":           {"client", "client/api", "installer/darwin", "platform", "platform/confine", "platform/durable", "platform/ipc", "platform/lock", "platform/logfile", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},
 	"cmd/aws-vpn-client":  {"client/api", "client/diagnose", "client/source", "ovpn/profile", "ovpn/push", "platform/durable", "platform/ipc", "platform/lock", "saml/signin"},
 	"cmd/adit-endpoint":   {"installer/linux/manual", "platform/svc", "endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }

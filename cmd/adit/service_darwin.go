@@ -10,6 +10,6 @@ const safePlace = darwin.Programs
 
 // managed is the service, for launchd.
 var managed = manage.Service{
-	Name: darwin.Label, Restart: darwin.Restart,
+	Name: darwin.Label, Restart: darwin.Restart, Logs: darwin.Logs(),
 	Definition: func(program string) (string, error) { return string(darwin.LaunchDaemon(program)), nil },
 }

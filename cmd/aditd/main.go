@@ -55,7 +55,7 @@ func main() {
 		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := execute(ctx, os.Args[1:], terminal(os.Stdout, os.Stderr, answers))
+	code := execute(ctx, os.Args[1:], terminal(os.Stdout, ownLog(os.Stderr), answers))
 	stop()
 	os.Exit(code)
 }

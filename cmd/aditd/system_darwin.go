@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
 	"github.com/adit-vpn/adit/client"
 	"github.com/adit-vpn/adit/installer/darwin"
+	"github.com/adit-vpn/adit/platform/logfile"
 	prefs "github.com/adit-vpn/adit/platform/managed"
 	"github.com/adit-vpn/adit/platform/trusted"
 )
@@ -40,3 +43,16 @@ func forgetPolicy(string) (stays bool, err error) { return false, nil }
 // restarting says whether the script of a package (installer/darwin) stops the service to start it again at once. launchd does
 // not tell.
 func restarting(context.Context) bool { return os.Remove(darwin.Restart) == nil }
+
+// ownLog keeps what launchd has opened for the log small, and away from all but administrators: launchd makes it readable for all, and names
+// of servers and users are in it.
+func ownLog(stderr *os.File) io.Writer {
+	l, err := logfile.Own(stderr, darwin.Log, logfile.Limits{Bytes: darwin.LogBytes, Old: darwin.OldLogs, Mode: 0o640, GID: darwin.Admin})
+	if err != nil {
+		fmt.Fprintln(stderr, "aditd: the log is not kept small:", err)
+	}
+	if l == nil { // a terminal, or whatever else somebody has given
+		return stderr
+	}
+	return l
+}

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
+	"os"
 
 	"github.com/adit-vpn/adit/client"
 	"github.com/adit-vpn/adit/platform/svc"
@@ -20,6 +22,9 @@ func managed([]string) (code int, was bool) { return 0, false }
 
 // answers tells systemd that the service does.
 func answers() error { return svc.Ready() }
+
+// ownLog is the journal's, which bounds itself.
+func ownLog(stderr *os.File) io.Writer { return stderr }
 
 // provisioning is for Windows' installers: here a package of one's own, or any tool, puts files into a folder.
 func provisioning(string) (target, error) {

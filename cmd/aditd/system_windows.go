@@ -74,5 +74,8 @@ func managed(args []string) (code int, was bool) {
 // answers tells nobody that a program in a terminal does.
 func answers() error { return nil }
 
+// ownLog is the terminal: a service has the event log.
+func ownLog(stderr *os.File) io.Writer { return stderr }
+
 // restarting says that nobody starts the service again at once: the service control manager does not tell.
 func restarting(context.Context) bool { return false }

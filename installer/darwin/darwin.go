@@ -5,6 +5,7 @@ package darwin
 import (
 	_ "embed"
 	"encoding/xml"
+	"fmt"
 	"strings"
 )
 
@@ -14,10 +15,27 @@ const (
 	Label    = "com.adit.aditd"                              // of the daemon, for launchctl: system/com.adit.aditd
 	Daemon   = "/Library/LaunchDaemons/com.adit.aditd.plist" // LaunchDaemon's text; root:wheel 0644, or launchd refuses it
 	Programs = "/Library/Adit"                               // adit, aditd and the others
-	Links    = "/usr/local/bin"                              // to the programs that people type
-	Log      = "/var/log/aditd.log"                          // what the daemon says
+	Shared   = Programs + "/share"                           // manual pages and completions, in the directories of /usr/local/share
+	Links    = "/usr/local/bin"                              // to the programs that people type; those to Shared are in /usr/local/share
+	Log      = "/var/log/aditd.log"                          // what the daemon says; it rotates the file itself
 	Restart  = "/var/run/adit/restart"                       // is there while a package stops the daemon to start it again
 )
+
+// Of the log: how long a file of it gets in bytes, how many full ones are kept beside it, and the group that may read them.
+const (
+	LogBytes = 4 << 20
+	OldLogs  = 3
+	Admin    = 80 // of administrators (admin in opendirectoryd's local node)
+)
+
+// Logs are all files of the log that there may be.
+func Logs() []string {
+	all := []string{Log}
+	for i := range OldLogs {
+		all = append(all, fmt.Sprintf("%s.%d", Log, i))
+	}
+	return all
+}
 
 //go:embed com.adit.aditd.plist
 var daemon string

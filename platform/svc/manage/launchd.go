@@ -23,6 +23,7 @@ type launchd struct {
 	ctl   func(ctx context.Context, args ...string) (said string, err error)
 	pause time.Duration // between two looks
 	word  string        // Service.Restart
+	logs  []string
 }
 
 func (l *launchd) target() string { return "system/" + l.label }
@@ -69,10 +70,13 @@ func (l *launchd) define(ctx context.Context, program string) (changed bool, err
 }
 
 func (l *launchd) undefine(context.Context) error {
-	if err := os.Remove(l.plist); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	var errs []error
+	for _, file := range append([]string{l.plist}, l.logs...) {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // start loads it, which starts it; loaded and not running it is started.

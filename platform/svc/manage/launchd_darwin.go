@@ -12,7 +12,7 @@ import (
 func System(_ context.Context, s Service) (m *Manager, done func() error, err error) {
 	return &Manager{
 		sys: &launchd{
-			label: s.Name, plist: "/Library/LaunchDaemons/" + s.Name + ".plist", text: s.Definition, word: s.Restart, pause: 100 * time.Millisecond,
+			label: s.Name, plist: "/Library/LaunchDaemons/" + s.Name + ".plist", text: s.Definition, word: s.Restart, logs: s.Logs, pause: 100 * time.Millisecond,
 			ctl: func(ctx context.Context, args ...string) (string, error) {
 				return command(ctx, "/bin/launchctl", args...)
 			},

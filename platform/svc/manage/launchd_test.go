@@ -100,13 +100,19 @@ func TestLaunchd(t *testing.T) {
 	ctx := context.Background()
 	plist := filepath.Join(t.TempDir(), "com.adit.aditd.plist")
 	word := filepath.Join(filepath.Dir(plist), "restart")
+	logs := []string{plist + ".log", plist + ".log.0", plist + ".log.1"}
+	for _, file := range logs[:2] {
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	ctl := &launchctl{word: word}
 	var ran []string
 	administrator := true
 	var untrusted error
 	replaced := false
 	m := &Manager{
-		sys: &launchd{label: "com.adit.aditd", plist: plist, word: word, pause: time.Millisecond, ctl: ctl.run, text: func(program string) (string, error) {
+		sys: &launchd{label: "com.adit.aditd", plist: plist, word: word, logs: logs, pause: time.Millisecond, ctl: ctl.run, text: func(program string) (string, error) {
 			return "<plist>\n<string>com.adit.aditd</string>\n<array>\n\t<string>" + program + "</string>\n</array>\n", nil
 		}},
 		allowed: func() bool { return administrator },
@@ -206,8 +212,8 @@ func TestLaunchd(t *testing.T) {
 	if want := []string{program + " cleanup --purge"}; !reflect.DeepEqual(ran, want) {
 		t.Errorf("ran %q, want %q", ran, want)
 	}
-	if _, err := os.Stat(plist); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the list is left: %v", err)
+	if left, err := filepath.Glob(plist + "*"); err != nil || len(left) != 0 {
+		t.Errorf("%q are left, %v", left, err)
 	}
 }
 

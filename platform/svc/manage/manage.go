@@ -64,6 +64,8 @@ type Service struct {
 	Definition func(program string) (string, error)
 	// Restart is a file whose presence tells a service that is stopped to be started again at once. Empty where the manager itself tells.
 	Restart string
+	// Logs are files that the service writes, and that go when it is uninstalled. Empty where the manager keeps them.
+	Logs []string
 }
 
 // system is one service manager. Its methods return when what they do is done.
