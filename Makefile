@@ -140,7 +140,9 @@ APP := $(DIST)/Adit.app
 package: package-darwin
 package-darwin: export SOURCE_DATE_EPOCH := $(EPOCH)
 package-darwin: dist
-	$(GO) run ./installer/darwin/build pkg -version '$(VERSION)' -bin $(DIST)/bin $$([ ! -d $(APP) ] || echo -app $(APP)) -o $(DIST)/packages LICENSE NOTICE
+	@pages=$$(mktemp -d) && trap "rm -rf $$pages" EXIT && for p in adit adit-endpoint; do \
+	  CGO_ENABLED=0 $(GO) run -tags manual ./cmd/$$p $$pages '$(VERSION)' $(EPOCH) || exit 1; done && set -x && \
+	$(GO) run ./installer/darwin/build pkg -version '$(VERSION)' -bin $(DIST)/bin -pages $$pages $$([ ! -d $(APP) ] || echo -app $(APP)) -o $(DIST)/packages LICENSE NOTICE
 $(APP)/Contents/MacOS/adit-gui: $(BIN)/adit-gui
 	$(GO) run ./installer/darwin/build app -version '$(VERSION)' -o $(APP) $(BIN)/adit-gui
 ifeq ($(shell uname),Darwin)

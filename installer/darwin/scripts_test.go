@@ -24,6 +24,12 @@ func newMac(t *testing.T, loaded bool) mac {
 			t.Fatal(err)
 		}
 	}
+	for _, file := range pagesOfMac {
+		if err := os.MkdirAll(filepath.Dir(m.root+file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		m.write(file, "")
+	}
 	// launchd forgets a service only when it is asked for the second time after bootout.
 	m.program("launchctl", `case "$1" in
 bootout) [ ! -e "$M/var/run/adit/restart" ] || echo "(to be started again)" >>"$M/calls"
@@ -35,13 +41,21 @@ print) if [ -e "$M/ending" ]; then rm "$M/ending"; else [ -e "$M/loaded" ]; fi ;
 print-disabled) echo "disabled services = {"; [ ! -e "$M/disabled" ] || echo '	"com.adit.aditd" => disabled'; echo "}" ;;
 esac`)
 	m.program("pkgutil", `[ "$2" != com.adit.gui ] || exit 1`)
-	m.program("chown", "")
 	m.program("id", "echo 0")
 	m.program("sleep", "")
 	if loaded {
 		m.write("/loaded", "")
 	}
 	return m
+}
+
+// pagesOfMac are the manual pages and completions of a package, by where people's programs look for them.
+var pagesOfMac = map[string]string{
+	"/usr/local/share/man/man1/adit.1":                     Shared + "/man/man1/adit.1",
+	"/usr/local/share/man/man8/aditd.8":                    Shared + "/man/man8/aditd.8",
+	"/usr/local/share/zsh/site-functions/_adit":            Shared + "/zsh/site-functions/_adit",
+	"/usr/local/share/bash-completion/completions/adit":    Shared + "/bash-completion/completions/adit",
+	"/usr/local/share/fish/vendor_completions.d/adit.fish": Shared + "/fish/vendor_completions.d/adit.fish",
 }
 
 // program puts one into the way of a script; it notes its arguments first.
@@ -83,7 +97,7 @@ func (m mac) run(scripts map[string][]byte, first string, args ...string) (calls
 func TestPostinstall(t *testing.T) {
 	const daemon = "system/com.adit.aditd"
 	install := func(m mac) (string, string, error) { return m.run(Scripts(), "postinstall", "/a.pkg", "/", "/") }
-	start := "chown root:admin " + Log + "\nlaunchctl print-disabled system\nlaunchctl bootout " + daemon + "\n"
+	start := "launchctl print-disabled system\nlaunchctl bootout " + daemon + "\n"
 	end := "launchctl bootstrap system " + Daemon + "\n"
 
 	t.Run("first", func(t *testing.T) {
@@ -95,8 +109,10 @@ func TestPostinstall(t *testing.T) {
 		if target, err := os.Readlink(m.root + "/usr/local/bin/adit"); err != nil || target != m.root+"/Library/Adit/adit" {
 			t.Errorf("adit is a link to %s, %v", target, err)
 		}
-		if info, err := os.Stat(m.root + Log); err != nil || info.Mode().Perm() != 0o640 {
-			t.Errorf("%v, %v", info, err)
+		for at, file := range pagesOfMac {
+			if target, err := os.Readlink(m.root + at); err != nil || target != m.root+file {
+				t.Errorf("%s is a link to %s, %v", at, target, err)
+			}
 		}
 	})
 	t.Run("upgrade", func(t *testing.T) {
@@ -104,16 +120,12 @@ func TestPostinstall(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(m.root+Restart), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		m.write(Log, "old\n")
 		calls, said, err := install(m)
 		if want := start + "(to be started again)\nlaunchctl print " + daemon + "\nsleep 0.2\nlaunchctl print " + daemon + "\n" + end; err != nil || said != "" || calls != want {
 			t.Errorf("%v, %q\ngot  %s\nwant %s", err, said, calls, want)
 		}
 		if !m.there("/loaded") || m.there(Restart) {
 			t.Error("the service does not run, or would think at each end that it is started again")
-		}
-		if b, err := os.ReadFile(m.root + Log); err != nil || string(b) != "old\n" {
-			t.Errorf("%q is the log, %v", b, err)
 		}
 		if _, said, err = install(m); err != nil || said != "" {
 			t.Errorf("once more: %v, %q", err, said)
@@ -166,7 +178,7 @@ func TestPostinstall(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.write(Links+"/adit", "another's")
-		if _, said, err := install(m); err != nil || said != "adit: /usr/local/bin/adit is another's and stays; call /Library/Adit/adit\n" {
+		if _, said, err := install(m); err != nil || said != "adit: /usr/local/bin/adit is another's and stays; ours is /Library/Adit/adit\n" {
 			t.Errorf("%v, %q", err, said)
 		}
 		if b, err := os.ReadFile(m.root + Links + "/adit"); err != nil || string(b) != "another's" {
@@ -175,9 +187,30 @@ func TestPostinstall(t *testing.T) {
 	})
 	t.Run("the name is taken meanwhile", func(t *testing.T) {
 		m := newMac(t, false)
-		m.program("ln", `PATH=/usr/bin:/bin; mkdir "$M/elsewhere"; ln -s "$M/elsewhere" "$M/usr/local/bin/adit"; ln "$@" 2>/dev/null`)
+		m.program("ln", `PATH=/usr/bin:/bin; [ -e "$M/elsewhere" ] || { mkdir "$M/elsewhere"; ln -s "$M/elsewhere" "$M/usr/local/bin/adit"; }; ln "$@" 2>/dev/null`)
 		_, said, err := install(m)
 		if inside, _ := os.ReadDir(m.root + "/elsewhere"); err != nil || len(inside) != 0 || !strings.Contains(said, "is another's and stays") {
+			t.Errorf("%v, %q, in another directory: %v", err, said, inside)
+		}
+	})
+	// /usr/local is a person's, who has put links where root goes.
+	t.Run("links in the way", func(t *testing.T) {
+		m := newMac(t, false)
+		for at, to := range map[string]string{"/usr/local/bin": "/elsewhere", "/usr/local/share/man": "/elsewhere/man", "/usr/local/share/zsh": "/missing"} {
+			for _, dir := range []string{filepath.Dir(at), "/elsewhere/man"} {
+				if err := os.MkdirAll(m.root+dir, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Symlink(m.root+to, m.root+at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, said, err := install(m)
+		inside, _ := filepath.Glob(m.root + "/elsewhere/*/*")
+		if err != nil || len(inside) != 0 || m.there("/elsewhere/adit") || m.there("/missing") || !m.there("/usr/local/share/bash-completion/completions/adit") ||
+			!strings.Contains(said, "adit: /usr/local/bin is a link or no directory: no adit there; it is /Library/Adit/adit\n") ||
+			!strings.Contains(said, "adit: /usr/local/share/zsh/site-functions is a link or no directory: no _adit there;") {
 			t.Errorf("%v, %q, in another directory: %v", err, said, inside)
 		}
 	})
@@ -197,7 +230,7 @@ func TestUninstall(t *testing.T) {
 		if err := os.Rename(m.root+"/fake/aditd", m.root+Programs+"/aditd"); err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range []string{Daemon, Log, "/var/db/adit/profile", "/Users/ann/Library/LaunchAgents/io.github.adit_vpn.Adit.plist"} {
+		for _, path := range []string{Daemon, Log, Log + ".0", "/var/db/adit/profile", "/Users/ann/Library/LaunchAgents/io.github.adit_vpn.Adit.plist"} {
 			m.write(path, "")
 		}
 		if _, said, err := m.run(map[string][]byte{"link": link}, "link", "adit"); err != nil {
@@ -206,13 +239,14 @@ func TestUninstall(t *testing.T) {
 		if err := os.Symlink("/opt/other", m.root+Links+"/adit-endpoint"); err != nil {
 			t.Fatal(err)
 		}
+		m.write("/usr/local/share/man/man1/other.1", "")
 		return m
 	}
 	uninstall := func(m mac, args ...string) (string, string, error) {
 		return m.run(map[string][]byte{"uninstall": Uninstaller()}, "uninstall", args...)
 	}
 	left := func(m mac) (all []string) {
-		for _, path := range []string{Programs, Daemon, Log, Links + "/adit", "/Applications/Adit.app", "/Users/ann/Library/LaunchAgents/io.github.adit_vpn.Adit.plist", "/loaded"} {
+		for _, path := range []string{Programs, Daemon, Log, Log + ".0", Links + "/adit", "/usr/local/share/man/man1/adit.1", "/usr/local/share/man/man8", "/usr/local/share/zsh", "/Applications/Adit.app", "/Users/ann/Library/LaunchAgents/io.github.adit_vpn.Adit.plist", "/loaded"} {
 			if m.there(path) {
 				all = append(all, path)
 			}
@@ -226,7 +260,7 @@ func TestUninstall(t *testing.T) {
 			args = []string{"--purge"}
 		}
 		calls, said, err := uninstall(m, args...)
-		if err != nil || len(left(m)) != 0 || !m.there(Links+"/adit-endpoint") || m.there("/var/db/adit") == purge {
+		if err != nil || len(left(m)) != 0 || !m.there(Links+"/adit-endpoint") || !m.there("/usr/local/share/man/man1/other.1") || m.there("/var/db/adit") == purge {
 			t.Errorf("purge %v: %v, %q; left: %q", purge, err, said, left(m))
 		}
 		if (said == "profiles and settings stay in /var/db/adit\n") == purge {

@@ -82,7 +82,7 @@ func TestSignedForMacOS(t *testing.T) {
 
 	for _, target := range [][]string{{"-o", "dist", "package-darwin"}, {"finish"}} {
 		out, err := command("../..", "make", append([]string{"-n"}, target...)...)
-		if err != nil || !strings.Contains(out, "go run ./installer/") || strings.Contains(out, "go build") || strings.Contains(out, "rm -rf") {
+		if err != nil || !strings.Contains(out, "go run ./installer/") || strings.Contains(out, "go build") || strings.Contains(out, "rm -rf dist") {
 			t.Errorf("make %q: %v: %s", target, err, out)
 		}
 	}

@@ -45,6 +45,17 @@ func programs(t *testing.T) string {
 	return dir
 }
 
+// pages are manual pages and completions where the programs with the tag manual write them.
+func pages(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"man1/adit.1", "man1/adit-connect.1", "man1/adit-endpoint.1", "man1/adit-endpoint-up.1",
+		"zsh/_adit", "zsh/_adit-endpoint", "bash/adit", "bash/adit-endpoint", "fish/adit.fish", "fish/adit-endpoint.fish"} {
+		write(t, filepath.Join(dir, name), []byte(name+"\n"))
+	}
+	return dir
+}
+
 func write(t *testing.T, file string, b []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -101,7 +112,7 @@ func made(t *testing.T) string {
 	if err := run([]string{"app", "-version", "1.2.3-rc.1", "-o", app, gui, intel}, "", nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := run([]string{"pkg", "-version", "1.2.3-rc.1", "-bin", programs(t), "-app", app, "-o", out, license}, epoch, nil); err != nil {
+	if err := run([]string{"pkg", "-version", "1.2.3-rc.1", "-bin", programs(t), "-pages", pages(t), "-app", app, "-o", out, license}, epoch, nil); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -140,16 +151,32 @@ func TestPackages(t *testing.T) {
 		t.Errorf("the package of all has\n%s\nits parts\n%s", all.String(), parts.String())
 	}
 	for _, line := range []string{
-		"com.adit.cli 1.2.3, 11 files,", "com.adit.gui 1.2.3, 10 files,", "com.adit.endpoint 1.2.3, 4 files,",
+		"com.adit.cli 1.2.3, 27 files,", "com.adit.gui 1.2.3, 10 files,", "com.adit.endpoint 1.2.3, 18 files,",
 		"runs or uses postinstall\n",
 		"drwxrwxr-x 0/80         0 /Applications\n", "-rw-r--r-- 0/0         8 /Applications/Adit.app/Contents/PkgInfo\n",
 		"drwxr-xr-x 0/0         0 /Library/Adit\n", "-rw-r--r-- 0/0         6 /Library/Adit/LICENSE\n",
 		"-rwxr-xr-x 0/0     32844 /Library/Adit/adit\n", " /Library/Adit/aditd\n", " /Library/Adit/aws-vpn-client\n", " /Library/Adit/adit-pkcs11\n", " /Library/Adit/uninstall\n",
 		" /Library/LaunchDaemons/com.adit.aditd.plist\n", " /Library/Adit/adit-endpoint\n",
+		"-rw-r--r-- 0/0        20 /Library/Adit/share/man/man1/adit-connect.1\n", " /Library/Adit/share/man/man8/aditd.8\n", " /Library/Adit/share/zsh/site-functions/_adit\n",
+		" /Library/Adit/share/bash-completion/completions/adit\n", " /Library/Adit/share/fish/vendor_completions.d/adit.fish\n",
+		" /Library/Adit/share/man/man1/adit-endpoint-up.1\n", " /Library/Adit/share/zsh/site-functions/_adit-endpoint\n",
 	} {
 		if !strings.Contains(all.String(), line) {
 			t.Errorf("no %q in\n%s", line, all.String())
 		}
+	}
+}
+
+// TestServicePage: the manual page of aditd is one, and its places are those of the packages.
+func TestServicePage(t *testing.T) {
+	for _, place := range []string{darwin.Programs, darwin.Daemon, darwin.Log} {
+		if !bytes.Contains(servicePage, []byte(place+"\n")) {
+			t.Errorf("%s is not in the page", place)
+		}
+	}
+	need(t, "mandoc", "mandoc")
+	if out := tool(t, servicePage, "mandoc", "-T", "lint", "-W", "warning"); out != "" {
+		t.Error(out)
 	}
 }
 
@@ -238,7 +265,7 @@ func TestRefuses(t *testing.T) {
 	write(t, filepath.Join(linux, "darwin-amd64", "adit"), []byte("\x7fELF and more"))
 	swapped := programs(t)
 	write(t, filepath.Join(swapped, "darwin-amd64", "adit"), thin(macho.CpuArm64, "adit", true))
-	empty, out := t.TempDir(), t.TempDir()
+	empty, out, texts := t.TempDir(), t.TempDir(), pages(t)
 	for _, c := range []struct {
 		args  []string
 		epoch string
@@ -251,14 +278,16 @@ func TestRefuses(t *testing.T) {
 		{[]string{"pkg", "-bin", empty, "-o", out}, epoch, true, `version ""`},
 		{[]string{"pkg", "-version", "1.2.3", "-bin", empty}, epoch, true, "-o is missing"},
 		{[]string{"pkg", "-version", "1.2.3", "-o", out}, epoch, true, "-bin is missing"},
-		{[]string{"pkg", "-version", "1.2.3", "-bin", empty, "-o", out}, "", true, "SOURCE_DATE_EPOCH"},
-		{[]string{"pkg", "-version", "1.2.3", "-bin", empty, "-o", out}, epoch, false, "adit is missing; make dist makes it"},
-		{[]string{"pkg", "-version", "1.2.3", "-bin", without, "-o", out}, epoch, false, "darwin-arm64/aditd is missing"},
-		{[]string{"pkg", "-version", "1.2.3", "-bin", unsigned, "-o", out}, epoch, false, "adit: its program for arm64 is not signed"},
-		{[]string{"pkg", "-version", "1.2.3", "-bin", linux, "-o", out}, epoch, false, "adit: no program of macOS"},
-		{[]string{"pkg", "-version", "1.2.3", "-bin", swapped, "-o", out}, epoch, false, "adit: two programs for arm64"},
-		{[]string{"pkg", "-version", "1.2.3", "-bin", programs(t), "-o", out, filepath.Join(empty, "NOTICE")}, epoch, false, "NOTICE"},
-		{[]string{"pkg", "-version", "1.2.3", "-bin", programs(t), "-app", empty, "-o", out}, epoch, false, "is no app"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", programs(t), "-o", out}, epoch, true, "-pages is missing"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", programs(t), "-pages", empty, "-o", out}, epoch, false, "make package-darwin makes them"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", empty, "-pages", texts, "-o", out}, "", true, "SOURCE_DATE_EPOCH"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", empty, "-pages", texts, "-o", out}, epoch, false, "adit is missing; make dist makes it"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", without, "-pages", texts, "-o", out}, epoch, false, "darwin-arm64/aditd is missing"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", unsigned, "-pages", texts, "-o", out}, epoch, false, "adit: its program for arm64 is not signed"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", linux, "-pages", texts, "-o", out}, epoch, false, "adit: no program of macOS"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", swapped, "-pages", texts, "-o", out}, epoch, false, "adit: two programs for arm64"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", programs(t), "-pages", texts, "-o", out, filepath.Join(empty, "NOTICE")}, epoch, false, "NOTICE"},
+		{[]string{"pkg", "-version", "1.2.3", "-bin", programs(t), "-app", empty, "-pages", texts, "-o", out}, epoch, false, "is no app"},
 		{[]string{"app", "-version", "1.2.3", "-o", filepath.Join(out, "a.app"), filepath.Join(empty, "adit-gui")}, "", false, "make gui makes it on a Mac"},
 		{[]string{"app", "-version", "1.2.3", "-o", out, "adit-gui"}, "", true, "-o NAME.app"},
 		{[]string{"list"}, "", true, "list takes one package"},

@@ -1,10 +1,11 @@
 // Command build makes the packages of macOS on any system, out of programs that are built already:
 //
 //	build app -version 1.2.3 -o dist/Adit.app bin/adit-gui          the app, out of its program
-//	build pkg -version 1.2.3 -bin dist/bin -o dist/packages LICENSE  every package; texts go beside the programs
+//	build pkg -version 1.2.3 -bin dist/bin -pages P -o dist/packages LICENSE   every package; texts go beside the programs
 //	build list dist/packages/Adit-1.2.3.pkg                         what is in a package, after checking it
 //
-// Programs are read from darwin-amd64 and darwin-arm64 below -bin, and joined. Files are dated SOURCE_DATE_EPOCH, so that the same
+// Programs are read from darwin-amd64 and darwin-arm64 below -bin, and joined; manual pages and completions from -pages, as the
+// programs write them with the tag manual. Files are dated SOURCE_DATE_EPOCH, so that the same
 // programs make the same packages.
 package main
 
@@ -26,7 +27,7 @@ import (
 )
 
 const usage = `usage: build app -version V -o APP PROGRAM...
-       build pkg -version V -bin DIRECTORY [-app APP] -o DIRECTORY [TEXT...]
+       build pkg -version V -bin DIRECTORY -pages DIRECTORY [-app APP] -o DIRECTORY [TEXT...]
        build list PACKAGE
 `
 
@@ -53,6 +54,7 @@ func run(args []string, epoch string, stdout io.Writer) error {
 	flags.Usage = func() { fmt.Fprint(flags.Output(), usage) }
 	text := flags.String("version", "", "of the programs")
 	bin := flags.String("bin", "", "where darwin-amd64 and darwin-arm64 are")
+	pages := flags.String("pages", "", "where the manual pages and completions are")
 	app := flags.String("app", "", "the app's directory, if there is one")
 	out := flags.String("o", "", "what to make")
 	if err := flags.Parse(args[1:]); err != nil {
@@ -85,6 +87,9 @@ func run(args []string, epoch string, stdout io.Writer) error {
 	if *bin == "" {
 		return wrongUsage{errors.New("-bin is missing: where make dist has put the programs")}
 	}
+	if *pages == "" {
+		return wrongUsage{errors.New("-pages is missing: where the manual pages and completions are")}
+	}
 	seconds, err := strconv.ParseUint(epoch, 10, 32)
 	if err != nil {
 		return wrongUsage{fmt.Errorf("SOURCE_DATE_EPOCH is %q, and not the seconds since 1970 that files are dated with", epoch)}
@@ -95,7 +100,7 @@ func run(args []string, epoch string, stdout io.Writer) error {
 			return err
 		}
 	}
-	return makePackages(input{version: v, bin: *bin, app: *app, texts: texts, at: time.Unix(int64(seconds), 0)}, *out)
+	return makePackages(input{version: v, bin: *bin, app: *app, pages: *pages, texts: texts, at: time.Unix(int64(seconds), 0)}, *out)
 }
 
 // makePackages writes the packages of the parts that there are, and one with all of them.

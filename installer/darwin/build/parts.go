@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +23,7 @@ import (
 type input struct {
 	version  version.Version
 	bin, app string // directories; app may be empty
+	pages    string // the directory of manual pages and completions, as installer/linux/manual writes them
 	texts    map[string][]byte
 	at       time.Time
 }
@@ -60,9 +62,6 @@ func join(name string, programs [][]byte) (program, error) {
 	return p, nil
 }
 
-// admin is the group of administrators, who may put apps into /Applications.
-const admin = 80
-
 // parts are all that there is to install.
 func (in input) parts() ([]flat.Part, error) {
 	client := flat.Part{
@@ -73,6 +72,10 @@ func (in input) parts() ([]flat.Part, error) {
 		darwin.Daemon:                  {Mode: 0o644, Data: darwin.LaunchDaemon(darwin.Programs + "/aditd")},
 		darwin.Programs + "/uninstall": {Mode: 0o755, Data: darwin.Uninstaller()},
 	}
+	if err := in.addPages(files, "adit"); err != nil {
+		return nil, err
+	}
+	files[darwin.Shared+"/man/man8/aditd.8"] = payload.Entry{Mode: 0o644, Data: servicePage}
 	for name, text := range in.texts {
 		files[darwin.Programs+"/"+name] = payload.Entry{Mode: 0o644, Data: text}
 	}
@@ -83,7 +86,11 @@ func (in input) parts() ([]flat.Part, error) {
 		ID: "com.adit.endpoint", Short: "adit-endpoint", Title: "Endpoint for tests",
 		Text: "adit-endpoint: a VPN server on this Mac, for those who test clients.", Scripts: darwin.EndpointScripts(),
 	}
-	if err := in.add(&endpoint, map[string]payload.Entry{}, "adit-endpoint"); err != nil {
+	files = map[string]payload.Entry{}
+	if err := in.addPages(files, "adit-endpoint"); err != nil {
+		return nil, err
+	}
+	if err := in.add(&endpoint, files, "adit-endpoint"); err != nil {
 		return nil, err
 	}
 	all := []flat.Part{client, endpoint}
@@ -98,6 +105,37 @@ func (in input) parts() ([]flat.Part, error) {
 		all = slices.Insert(all, 1, app)
 	}
 	return all, nil
+}
+
+//go:embed aditd.8
+var servicePage []byte
+
+// addPages puts the manual pages and completions of a program where darwin's script link finds them. Pages of adit-endpoint begin
+// with adit-, too.
+func (in input) addPages(files map[string]payload.Entry, program string) error {
+	from := map[string]string{ // what is in Shared: what is in pages
+		"zsh/site-functions/_" + program:                 "zsh/_" + program,
+		"bash-completion/completions/" + program:         "bash/" + program,
+		"fish/vendor_completions.d/" + program + ".fish": "fish/" + program + ".fish",
+		"man/man1/" + program + ".1":                     "man1/" + program + ".1",
+	}
+	all, err := os.ReadDir(filepath.Join(in.pages, "man1"))
+	if err != nil {
+		return fmt.Errorf("manual pages: %w; make package-darwin makes them", err)
+	}
+	for _, page := range all {
+		if strings.HasPrefix(page.Name(), "adit-endpoint") == (program == "adit-endpoint") {
+			from["man/man1/"+page.Name()] = "man1/" + page.Name()
+		}
+	}
+	for to, name := range from {
+		text, err := os.ReadFile(filepath.Join(in.pages, filepath.FromSlash(name)))
+		if err != nil {
+			return fmt.Errorf("manual pages: %w; make package-darwin makes them", err)
+		}
+		files[darwin.Shared+"/"+to] = payload.Entry{Mode: 0o644, Data: text}
+	}
+	return nil
 }
 
 // add puts files and programs into a part, with the directories above them.
@@ -188,8 +226,8 @@ func tree(files map[string]payload.Entry) []payload.Entry {
 				continue
 			}
 			all[dir] = payload.Entry{Mode: fs.ModeDir | 0o755}
-			if dir == "Applications" { // as it is on every Mac
-				all[dir] = payload.Entry{Mode: fs.ModeDir | 0o775, GID: admin}
+			if dir == "Applications" { // as it is on every Mac: administrators may put apps there
+				all[dir] = payload.Entry{Mode: fs.ModeDir | 0o775, GID: darwin.Admin}
 			}
 		}
 	}
