@@ -184,11 +184,11 @@ unit:
 	$(GO) test $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$)
 
 # endpoint/ec2/sdktest is AWS's SDK, which takes minutes to compile, around what endpoint/ec2 and endpoint/model test with -race;
-# installer/linux/build starts other programs, one after the other.
+# installer/linux/build starts other programs, one after the other. The detector would have each program wait a second at its end.
 race:
 	@if command -v gcc >/dev/null; then \
 	  echo 'CGO_ENABLED=1 go test -race (all but lab, bench, endpoint/ec2/sdktest and installer/linux/build)'; \
-	  CGO_ENABLED=1 $(GO) test -race $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$ -e /sdktest$$ -e /linux/build$$); \
+	  CGO_ENABLED=1 GORACE=atexit_sleep_ms=100 $(GO) test -race $$($(GO) list ./... | grep -v -e /lab$$ -e /bench$$ -e /sdktest$$ -e /linux/build$$); \
 	elif [ "$$CI" = true ]; then echo 'gcc is missing: the race detector cannot run' >&2; exit 1; \
 	else echo 'left out: race detector (needs gcc)'; fi
 
