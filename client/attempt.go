@@ -231,7 +231,7 @@ func (a *running) dial(ctx context.Context, r remote, behind netip.Addr) error {
 		if err != nil {
 			return err
 		}
-		a.link = newStreamLink(conn)
+		a.link = newStreamLink(conn, &a.c.traffic)
 		a.receive = func(in *inbound) error { return in.tcp(conn) }
 		return nil
 	}
@@ -239,7 +239,7 @@ func (a *running) dial(ctx context.Context, r remote, behind netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	l := newUDPLink(conn)
+	l := newUDPLink(conn, &a.c.traffic)
 	a.link = l
 	a.datagrams(l)
 	return nil
@@ -256,7 +256,7 @@ func (a *running) datagrams(l *udpLink) {
 func (a *running) start(ctx context.Context, data *ovpn.Data) {
 	a.c.count(data)
 	a.ended = make(chan struct{})
-	in := &inbound{data: data, inbox: a.inbox, bufs: a.c.bufs, sink: &a.c.sink, answered: &a.answered}
+	in := &inbound{data: data, inbox: a.inbox, bufs: a.c.bufs, sink: &a.c.sink, answered: &a.answered, traffic: &a.c.traffic}
 	a.loops.Go(func() {
 		err := a.receive(in)
 		a.gone.Store(true)

@@ -65,6 +65,7 @@ type connection struct {
 	outDone chan struct{} // closed when it ended
 	outErr  error
 	sink    atomic.Pointer[sink]
+	traffic traffic // of all attempts
 
 	plan    routes.Plan
 	outer   []routes.Endpoint // to which the attempt of the moment sends
@@ -353,6 +354,7 @@ func (c *connection) counters() api.Counters {
 
 func (c *connection) countersLocked() api.Counters {
 	sum := c.before
+	sum.WireRxBytes, sum.WireTxBytes = c.traffic.in.Load(), c.traffic.out.Load()
 	if c.data != nil {
 		n := c.data.Counters()
 		sum.RxBytes += n.RxBytes

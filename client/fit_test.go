@@ -15,7 +15,7 @@ func TestFit(t *testing.T) {
 		return profile.Mssfix{Set: true, Value: value, Mode: mode}
 	}
 	four, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
-	udp, tcp := link(newUDPLink(&sinkConn{})), link(newStreamLink(nil))
+	udp, tcp := link(newUDPLink(&sinkConn{}, nil)), link(newStreamLink(nil, nil))
 	for _, c := range []struct {
 		name          string
 		line          profile.Mssfix

@@ -60,6 +60,9 @@ type link interface {
 	close() error
 }
 
+// traffic counts bytes outside. Safe for concurrent use.
+type traffic struct{ in, out atomic.Uint64 }
+
 // outbound carries packets from one TUN to the path of the moment.
 type outbound struct {
 	tun  platform.TUN
@@ -132,6 +135,7 @@ type inbound struct {
 	sink *atomic.Pointer[sink]
 	// answered is set once anything came.
 	answered *atomic.Bool
+	traffic  *traffic
 }
 
 // sink is where opened packets go.
@@ -172,9 +176,10 @@ func (in *inbound) udp(l *udpLink, refused func() bool) error {
 			conn = next
 			continue
 		}
-		now := time.Now()
+		now, bytes := time.Now(), 0
 		for i := range ms[:n] {
 			rest := ms[i].Buf[:ms[i].N]
+			bytes += len(rest)
 			size := ms[i].Segment
 			if size <= 0 {
 				size = len(rest)
@@ -197,6 +202,7 @@ func (in *inbound) udp(l *udpLink, refused func() bool) error {
 				}
 			}
 		}
+		in.traffic.in.Add(uint64(bytes))
 		if err := in.flush(now); err != nil {
 			return err
 		}
@@ -215,12 +221,14 @@ func (in *inbound) tcp(conn net.Conn) error {
 	packets := make([][]byte, 0, inBatch)
 	for {
 		got, err := r.ReadBatch(packets)
-		now := time.Now()
+		now, bytes := time.Now(), 0
 		for _, p := range got {
+			bytes += framing.HeaderSize + len(p)
 			if err := in.take(now, p); err != nil {
 				return err
 			}
 		}
+		in.traffic.in.Add(uint64(bytes))
 		if err := in.flush(now); err != nil {
 			return err
 		}

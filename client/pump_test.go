@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -53,6 +54,8 @@ func (s *sinkConn) WriteBatch(ms []udp.Message) error {
 	return nil
 }
 
+func (s *sinkConn) WriteWhole(m udp.Message) error { return s.WriteBatch([]udp.Message{m}) }
+
 // TestPumpAllocatesNothing sends batches through a real session's keys, both ways.
 func TestPumpAllocatesNothing(t *testing.T) {
 	pki := ovpntest.NewPKI(t)
@@ -66,14 +69,14 @@ func TestPumpAllocatesNothing(t *testing.T) {
 	tun := &pipeTUN{}
 	out := &outbound{tun: tun}
 	conn := &sinkConn{}
-	out.path.Store(&path{data: client, link: newUDPLink(conn), mss: mss.New(1492, 52)})
+	out.path.Store(&path{data: client, link: newUDPLink(conn, new(traffic)), mss: mss.New(1492, 52)})
 	pkts := make([]offload.Packet, n)
 	for i := range pkts {
 		pkts[i].Bytes = append([]byte{0x45}, make([]byte, size-1)...)
 	}
 	var s atomic.Pointer[sink]
 	s.Store(&sink{tun: tun})
-	in := &inbound{data: server, bufs: newInBuffers(), sink: &s, answered: new(atomic.Bool), inbox: make(chan []byte)}
+	in := &inbound{data: server, bufs: newInBuffers(), sink: &s, answered: new(atomic.Bool), inbox: make(chan []byte), traffic: new(traffic)}
 	var sealed train
 	now := time.Now()
 	once := func() {
@@ -164,9 +167,12 @@ func TestTrainsStayTogether(t *testing.T) {
 	tun := &batchTUN{}
 	var s atomic.Pointer[sink]
 	s.Store(&sink{tun: tun})
-	in := &inbound{data: pair.Server.Session.Data(), bufs: newInBuffers(), sink: &s, answered: new(atomic.Bool), inbox: make(chan []byte)}
-	if err := in.udp(newUDPLink(conn), func() bool { return true }); !errors.Is(err, net.ErrClosed) {
+	in := &inbound{data: pair.Server.Session.Data(), bufs: newInBuffers(), sink: &s, answered: new(atomic.Bool), inbox: make(chan []byte), traffic: new(traffic)}
+	if err := in.udp(newUDPLink(conn, new(traffic)), func() bool { return true }); !errors.Is(err, net.ErrClosed) {
 		t.Fatal(err)
+	}
+	if n := in.traffic.in.Load(); n != trains*length*uint64(conn.segment) {
+		t.Errorf("counted %d bytes", n)
 	}
 	if want := []int{1, 2, 4, 4}; !slices.Equal(conn.offered, want) {
 		t.Errorf("buffers for %v messages, want %v", conn.offered, want)
@@ -176,5 +182,48 @@ func TestTrainsStayTogether(t *testing.T) {
 	}
 	if tun.written != trains*length*size {
 		t.Errorf("wrote %d bytes, want %d", tun.written, trains*length*size)
+	}
+}
+
+// TestTraffic: bytes outside are what the other side gets and gives, on datagrams and on a stream.
+func TestTraffic(t *testing.T) {
+	ours, theirs := net.Pipe()
+	var counted traffic
+	link := newStreamLink(ours, &counted)
+	go func() {
+		defer ours.Close()
+		gap := make([]byte, link.gap())
+		if err := link.write(slices.Concat(gap, []byte("one"), gap, []byte("three")), []int{3, 5}); err != nil {
+			t.Error(err)
+		}
+		if err := link.send([]byte("seven77")); err != nil {
+			t.Error(err)
+		}
+	}()
+	got, err := io.ReadAll(theirs)
+	if n := counted.out.Load(); err != nil || n != uint64(len(got)) || n != 3*2+3+5+7 {
+		t.Errorf("a stream: %d sent, %d counted, %v", len(got), n, err)
+	}
+
+	ours, theirs = net.Pipe()
+	go func() {
+		defer theirs.Close()
+		if _, err := theirs.Write([]byte("\x00\x02\x38a\x00\x03\x38bc")); err != nil { // two control packets
+			t.Error(err)
+		}
+	}()
+	in := &inbound{bufs: newInBuffers(), answered: new(atomic.Bool), inbox: make(chan []byte, 2), traffic: &counted}
+	if err := in.tcp(ours); !errors.Is(err, io.EOF) || counted.in.Load() != 9 {
+		t.Errorf("from a stream: %d counted, %v", counted.in.Load(), err)
+	}
+
+	conn := &sinkConn{}
+	counted = traffic{}
+	datagrams := newUDPLink(conn, &counted)
+	if err := errors.Join(datagrams.write([]byte("aaaabbbbcc"), []int{4, 4, 2}), datagrams.send([]byte("dddd")), datagrams.WriteWhole([]byte("ee"))); err != nil {
+		t.Fatal(err)
+	}
+	if n := counted.out.Load(); n != 16 {
+		t.Errorf("datagrams: %d counted", n)
 	}
 }

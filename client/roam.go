@@ -352,14 +352,15 @@ func (a *running) lookUpAgain(ctx context.Context) {
 // udpLink is a connected UDP socket, which may be exchanged for another one.
 type udpLink struct {
 	conn     atomic.Pointer[udp.Conn]
+	traffic  *traffic
 	ms       []udp.Message // of write
 	changing sync.Mutex    // held while conn is exchanged
 
 	payload func([]byte) []byte // nil, or takes a datagram out of what comes in
 }
 
-func newUDPLink(c udp.Conn) *udpLink {
-	l := &udpLink{ms: make([]udp.Message, 0, c.BatchSize())}
+func newUDPLink(c udp.Conn, t *traffic) *udpLink {
+	l := &udpLink{traffic: t, ms: make([]udp.Message, 0, c.BatchSize())}
 	l.conn.Store(&c)
 	return l
 }
@@ -368,15 +369,18 @@ func (*udpLink) gap() int { return 0 }
 
 func (l *udpLink) write(buf []byte, sizes []int) error {
 	l.ms = udp.AppendTrains(l.ms[:0], netip.AddrPort{}, buf, sizes)
+	l.traffic.out.Add(uint64(len(buf)))
 	return (*l.conn.Load()).WriteBatch(l.ms)
 }
 
 func (l *udpLink) send(packet []byte) error {
+	l.traffic.out.Add(uint64(len(packet)))
 	return (*l.conn.Load()).WriteBatch([]udp.Message{{Buf: packet, N: len(packet)}})
 }
 
 // WriteWhole and PathMTU implement pmtud.Path; safe beside write.
 func (l *udpLink) WriteWhole(packet []byte) error {
+	l.traffic.out.Add(uint64(len(packet)))
 	return (*l.conn.Load()).WriteWhole(udp.Message{Buf: packet, N: len(packet)})
 }
 

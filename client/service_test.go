@@ -50,7 +50,7 @@ func TestConnectAndDisconnect(t *testing.T) {
 				if !ping(t, h, "an inner packet, long enough to look like one") {
 					t.Error("the packet did not come back")
 				}
-				if n := st.Status(alice).Connections[0].Counters; n.TxPackets != 1 || n.RxPackets != 1 || n.TxBytes == 0 {
+				if n := st.Status(alice).Connections[0].Counters; n.TxPackets != 1 || n.RxPackets != 1 || n.TxBytes == 0 || n.WireTxBytes < n.TxBytes+1000 || n.WireRxBytes < n.RxBytes+1000 {
 					t.Errorf("counters %+v", n)
 				}
 				if err := st.Disconnect(t.Context(), alice, "work"); err != nil {

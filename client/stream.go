@@ -16,18 +16,20 @@ const writeTimeout = 20 * time.Second
 
 // streamLink is a TCP connection, where each packet has its length in front.
 type streamLink struct {
-	conn net.Conn
+	conn    net.Conn
+	traffic *traffic
 
 	mu   sync.Mutex
 	last bool // the deadline for writing is fixed
 }
 
-func newStreamLink(c net.Conn) *streamLink { return &streamLink{conn: c} }
+func newStreamLink(c net.Conn, t *traffic) *streamLink { return &streamLink{conn: c, traffic: t} }
 
 func (*streamLink) gap() int { return framing.HeaderSize }
 
 func (l *streamLink) write(buf []byte, sizes []int) error {
-	_, err := l.conn.Write(buf[:framing.PutEach(buf, sizes)]) // the net package lets one Write at a time through
+	n, err := l.conn.Write(buf[:framing.PutEach(buf, sizes)]) // the net package lets one Write at a time through
+	l.traffic.out.Add(uint64(n))
 	return err
 }
 
@@ -35,7 +37,8 @@ func (l *streamLink) write(buf []byte, sizes []int) error {
 // because a part of a packet may have gone out.
 func (l *streamLink) send(packet []byte) error {
 	l.deadline(time.Now().Add(writeTimeout), false)
-	_, err := l.conn.Write(framing.Append(make([]byte, 0, framing.HeaderSize+len(packet)), packet))
+	n, err := l.conn.Write(framing.Append(make([]byte, 0, framing.HeaderSize+len(packet)), packet))
+	l.traffic.out.Add(uint64(n))
 	l.deadline(time.Time{}, false)
 	return err
 }

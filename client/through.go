@@ -69,7 +69,7 @@ func (a *running) associate(ctx context.Context, r remote, behind netip.Addr) er
 	if err != nil {
 		return err
 	}
-	l := &relayLink{udpLink: newUDPLink(s.Conn), relay: s}
+	l := &relayLink{udpLink: newUDPLink(s.Conn, &a.c.traffic), relay: s}
 	l.payload = proxy.Payload
 	a.link, a.lost = l, s.Wait
 	a.datagrams(l.udpLink)

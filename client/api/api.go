@@ -152,12 +152,16 @@ type DNS struct {
 	Waits string `json:"waits,omitempty"`
 }
 
-// Counters count inner packets and their bytes, seen from this machine.
+// Counters count inner packets and their bytes, seen from this machine, and what passed outside for them.
 type Counters struct {
 	RxBytes   uint64 `json:"rx_bytes"`
 	TxBytes   uint64 `json:"tx_bytes"`
 	RxPackets uint64 `json:"rx_packets"`
 	TxPackets uint64 `json:"tx_packets"`
+	// WireRxBytes and WireTxBytes are of all that was exchanged with the server (or the proxy before it), control packets and
+	// keepalives too: the payload of UDP, or of the TCP connection, without the headers below.
+	WireRxBytes uint64 `json:"wire_rx_bytes"`
+	WireTxBytes uint64 `json:"wire_tx_bytes"`
 }
 
 // LoginKind is what a person is asked for.

@@ -351,7 +351,7 @@ func TestStatusShape(t *testing.T) {
 		FullTunnel: true,
 		Routes:     []api.Route{{Destination: netip.MustParsePrefix("0.0.0.0/1"), Via: "tun0", Reason: "all traffic"}},
 		DNS:        api.DNS{Servers: []string{"10.0.0.2"}, Search: []string{"corp.test"}, Split: []string{"corp.test"}},
-		Counters:   api.Counters{RxBytes: 1, TxBytes: 2, RxPackets: 3, TxPackets: 4},
+		Counters:   api.Counters{RxBytes: 1, TxBytes: 2, RxPackets: 3, TxPackets: 4, WireRxBytes: 5, WireTxBytes: 6},
 		Guard:      "auto", GuardClosed: true,
 		Login: &api.Login{ID: "q1", Kind: api.LoginOTP, Prompt: "Code", Echo: true, URL: "https://idp", Deadline: when,
 			User: "ann", NeedUser: true, Challenge: "PIN", ChallengeEcho: true, Callback: 35001},
