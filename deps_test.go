@@ -115,7 +115,7 @@ var allowed = map[string][]string{
 	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
 	"cmd/aditd":           {"client", "client/api", "installer/darwin", "platform", "platform/confine", "platform/durable", "platform/ipc", "platform/lock", "platform/logfile", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},
-	"cmd/aws-vpn-client":  {"client/api", "client/diagnose", "client/source", "ovpn/profile", "ovpn/push", "platform/durable", "platform/ipc", "platform/lock", "saml/signin"},
+	"cmd/aws-vpn-client":  {"client/api", "client/diagnose", "client/source", "ovpn/profile", "ovpn/push", "platform/durable", "platform/ipc", "platform/lock", "platform/managed", "saml/signin"},
 	"cmd/adit-endpoint":   {"installer/linux/manual", "platform/svc", "endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 

@@ -27,8 +27,9 @@ const (
 // managed is what the administrator decides, as of one reading. It does not change.
 type managed struct {
 	policy   Policy
-	written  bool // there is a policy
-	broken   bool // the policy cannot be read, and none could be before: nothing may connect
+	source   string // its place, as people know it
+	written  bool   // there is a policy
+	broken   bool   // the policy cannot be read, and none could be before: nothing may connect
 	profiles map[string]managedProfile
 	problems []string // what could not be read, or has no effect, in words
 }
@@ -226,10 +227,10 @@ func (s *Service) tell(m, before *managed) {
 		for _, k := range m.policy.shown() {
 			keys = append(keys, k.Name+"="+string(k.Value))
 		}
-		s.log.Info("the policy is in force", "file", s.policyPath(), "keys", strings.Join(keys, " "))
+		s.log.Info("the policy is in force", "file", m.source, "keys", strings.Join(keys, " "))
 	}
 	if before != nil && before.written && !m.written {
-		s.log.Warn("the policy is gone; nothing is decided by it any more", "file", s.policyPath())
+		s.log.Warn("the policy is gone; nothing is decided by it any more", "file", before.source)
 	}
 	if names := slices.Sorted(maps.Keys(m.profiles)); before == nil && len(names) > 0 || before != nil && !slices.Equal(names, slices.Sorted(maps.Keys(before.profiles))) {
 		s.log.Info("managed profiles", "names", strings.Join(names, ", "))
@@ -263,17 +264,9 @@ func (s *Service) shownPolicy(m *managed) *api.Policy {
 	out := &api.Policy{Keys: m.policy.shown(), Profiles: slices.Sorted(maps.Keys(m.profiles)), Problems: slices.Clone(m.problems), Broken: m.broken, AlwaysOn: s.alwaysOn()}
 	out.TrustedNetwork, _ = s.trust.network()
 	if m.written {
-		out.Source = s.policyPath()
+		out.Source = m.source
 	}
 	return out
-}
-
-// policyPath is where the policy is, as people know it.
-func (s *Service) policyPath() string {
-	if s.cfg.Policy == nil {
-		return ""
-	}
-	return s.cfg.Policy.name()
 }
 
 // rules is what the administrator decides now.
@@ -315,7 +308,7 @@ func (s *Service) permits(k key, r record) error {
 	m := s.rules()
 	switch {
 	case m.broken:
-		return api.NewProblem(api.CodePolicyUnreadable, map[string]string{"file": s.policyPath(), "detail": strings.Join(m.problems, "; ")})
+		return api.NewProblem(api.CodePolicyUnreadable, map[string]string{"file": m.source, "detail": strings.Join(m.problems, "; ")})
 	case k.owner != managedOwner && !m.policy.AllowUserProfiles:
 		return s.decided("AllowUserProfiles")
 	}
@@ -331,7 +324,7 @@ func (s *Service) permits(k key, r record) error {
 
 // decided is the Problem of a wish that a key of the policy stands against.
 func (s *Service) decided(policyKey string) error {
-	return api.NewProblem(api.CodeManaged, map[string]string{"key": policyKey, "file": s.policyPath()})
+	return api.NewProblem(api.CodeManaged, map[string]string{"key": policyKey, "file": s.rules().source})
 }
 
 // fixed is the Problem of a change of a managed profile.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/profile"
 )
 
@@ -28,7 +29,7 @@ func (s *Service) readManaged(before *managed) *managed {
 	}
 	err := fs.ErrNotExist
 	if s.cfg.Policy != nil {
-		m.policy, err = s.cfg.Policy.read()
+		m.policy, m.source, err = s.cfg.Policy.read()
 	}
 	switch {
 	case err == nil:
@@ -36,12 +37,12 @@ func (s *Service) readManaged(before *managed) *managed {
 	case errors.Is(err, fs.ErrNotExist) && !s.cfg.PolicyRequired:
 		m.policy, m.written = DefaultPolicy(), false
 	case before != nil && !before.broken:
-		m.policy, m.written = before.policy, before.written
-		trouble(s.policyPath(), err)
+		trouble(m.source, err)
+		m.policy, m.source, m.written = before.policy, before.source, before.written
 		m.problems = append(m.problems, "the policy of before stays in force")
 	default:
 		m.policy, m.written, m.broken = DefaultPolicy(), true, true
-		trouble(s.policyPath(), err)
+		trouble(m.source, err)
 		m.problems = append(m.problems, "nothing connects until the policy can be read")
 	}
 
@@ -132,7 +133,7 @@ func readProfile(files fs.FS, name string) (managedProfile, error) {
 }
 
 func readProfileFile(files fs.FS, file, name string) (managedProfile, error) {
-	if err := checkName(name); err != nil {
+	if err := api.CheckName(name); err != nil {
 		return managedProfile{}, err
 	}
 	text, err := readBounded(files, file, maxProfileText)
@@ -194,7 +195,7 @@ func markOf(files fs.FS, name string) mark {
 func (s *Service) marks() []mark {
 	var out []mark
 	if s.cfg.Policy != nil {
-		out = append(out, s.cfg.Policy.mark())
+		out = append(out, s.cfg.Policy.marks()...)
 	}
 	entries, err := readFolder(s.cfg.ManagedProfiles)
 	if err != nil {

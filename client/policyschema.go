@@ -1,5 +1,7 @@
 package client
 
+import "github.com/adit-vpn/adit/client/api"
+
 // PolicyKind is the type of a key's value.
 type PolicyKind string
 
@@ -66,9 +68,9 @@ func PolicySchema() []PolicyKey {
 			Title: PolicyWords{"Let people save passwords", "パスワードの保存を許可する"},
 			Meaning: PolicyWords{"Passwords may be kept in a person's keychain. False: none is kept or taken from there.",
 				"パスワードを利用者のキーチェーンに保存できます。false にすると、保存も、保存済みパスワードの使用もしません。"}},
-		{Name: "AutoConnect", Since: "1.0", Kind: PolicyString, Default: "", Most: maxProfileName, Example: `"corp"`,
+		{Name: "AutoConnect", Since: "1.0", Kind: PolicyString, Default: "", Most: api.MaxProfileName, Example: `"corp"`,
 			Pattern: `^[\p{L}\p{Nd}][\p{L}\p{Nd}\p{M} ._@+()-]*$`,
-			field:   func(p *Policy) any { return &p.AutoConnect }, check: checkName,
+			field:   func(p *Policy) any { return &p.AutoConnect }, check: api.CheckName,
 			Title: PolicyWords{"Connect a managed profile at sign-in", "サインイン時に管理プロファイルで接続する"},
 			Takes: PolicyWords{"name of a managed profile", "管理プロファイルの名前"}, Unset: none,
 			Meaning: PolicyWords{"It connects when a person signs in to the machine, at the screen, at a terminal or over ssh (accounts from number 1000 on), and when the key changes while one is. " +

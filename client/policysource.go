@@ -9,14 +9,35 @@ import (
 	"slices"
 )
 
-// PolicySource is where the administrator writes the policy: PolicyFile or PolicyValues.
+// PolicySource is where the administrator writes the policy: PolicyFile, PolicyValues or PolicyFirst.
 type PolicySource interface {
-	// read reads it anew. An error that wraps fs.ErrNotExist says that there is none.
-	read() (Policy, error)
-	// mark is how it looks, to see whether it is another one.
-	mark() mark
-	// name is the place as people know it.
-	name() string
+	// read reads it anew, and names the place as people know it, of an error, too. An error that wraps fs.ErrNotExist says that
+	// there is none.
+	read() (p Policy, place string, err error)
+	// marks are how it looks, to see whether it is another one.
+	marks() []mark
+}
+
+// PolicyFirst is the first of several places where there is a policy; the others do not count then. There has to be one.
+func PolicyFirst(places ...PolicySource) PolicySource { return policyFirst(places) }
+
+type policyFirst []PolicySource
+
+func (all policyFirst) read() (p Policy, place string, err error) {
+	for _, s := range all {
+		if p, place, err = s.read(); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return p, place, err
+}
+
+func (all policyFirst) marks() []mark {
+	var out []mark
+	for _, s := range all {
+		out = append(out, s.marks()...)
+	}
+	return out
 }
 
 // PolicyFile is a JSON file (ParsePolicy) in a folder that only the administrator can write (package trusted); path
@@ -28,16 +49,15 @@ type policyFile struct {
 	file, path string
 }
 
-func (f policyFile) name() string { return f.path }
+func (f policyFile) marks() []mark { return []mark{markOf(f.files, f.file)} }
 
-func (f policyFile) mark() mark { return markOf(f.files, f.file) }
-
-func (f policyFile) read() (Policy, error) {
+func (f policyFile) read() (Policy, string, error) {
 	text, err := readBounded(f.files, f.file, maxPolicyText)
 	if err != nil {
-		return Policy{}, err
+		return Policy{}, f.path, err
 	}
-	return ParsePolicy(text)
+	p, err := ParsePolicy(text)
+	return p, f.path, err
 }
 
 // PolicyStore is where management tools write one value for each key: the registry, managed preferences.
@@ -55,26 +75,25 @@ type policyValues struct {
 	place string
 }
 
-func (v policyValues) name() string { return v.place }
-
-func (v policyValues) mark() mark {
+func (v policyValues) marks() []mark {
 	values, err := v.store.Values()
 	if err != nil {
-		return mark{name: v.place, text: err.Error()}
+		return []mark{{name: v.place, text: err.Error()}}
 	}
 	text, err := json.Marshal(values) // with its keys in order
 	if err != nil {
-		return mark{name: v.place, text: err.Error()}
+		return []mark{{name: v.place, text: err.Error()}}
 	}
-	return mark{name: v.place, text: string(text)}
+	return []mark{{name: v.place, text: string(text)}}
 }
 
-func (v policyValues) read() (Policy, error) {
+func (v policyValues) read() (Policy, string, error) {
 	values, err := v.store.Values()
 	if err != nil {
-		return Policy{}, err
+		return Policy{}, v.place, err
 	}
-	return PolicyOf(values)
+	p, err := PolicyOf(values)
+	return p, v.place, err
 }
 
 // PolicyOf makes a policy of what a PolicyStore returns, by the same schema as ParsePolicy: its errors (*PolicyError) have

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 // values is a store in memory.
@@ -32,7 +33,7 @@ func TestPolicyValues(t *testing.T) {
 		"preferences'": {"AllowUserProfiles": false, "AlwaysOn": true, "AutoConnect": "corp", "MaxConnections": uint64(2), "MinimumTLS": "1.3",
 			"AllowedServers": []any{"vpn.example.com"}, "SignInHosts": []any{}, "TrustedNetworks": []any{map[string]any{"url": "https://here.example.com", "cert_sha256": someSum}}},
 	} {
-		if got, err := PolicyValues(v, "place").read(); err != nil || !reflect.DeepEqual(got, want) {
+		if got, place, err := PolicyValues(v, "place").read(); err != nil || place != "place" || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", name, got, err, want)
 		}
 	}
@@ -55,18 +56,48 @@ func TestPolicyValues(t *testing.T) {
 		{values{"Guard": func() {}}, "Guard: it is of a type that no key has"},
 		{values{"AutoConnect": strings.Repeat("x", maxPolicyText)}, "AutoConnect: the policy has more than"},
 	} {
-		_, err := PolicyValues(c.v, "place").read()
+		_, _, err := PolicyValues(c.v, "place").read()
 		var p *PolicyError
 		if !errors.As(err, &p) || p.Line != 0 || !strings.HasPrefix(err.Error(), c.err) {
 			t.Errorf("%.80v: %v, want %s", c.v, err, c.err)
 		}
 	}
-	if _, err := PolicyValues(values(nil), "place").read(); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := PolicyValues(values(nil), "place").read(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no policy: %v", err)
 	}
-	a, b := PolicyValues(values{"A": []string{"x"}}, "p").mark(), PolicyValues(values{"A": []string{"y"}}, "p").mark()
-	if !a.equal(a) || a.equal(b) || a.equal(PolicyValues(values(nil), "p").mark()) {
+	marked := func(v values) mark { return PolicyValues(v, "p").marks()[0] }
+	a, b := marked(values{"A": []string{"x"}}), marked(values{"A": []string{"y"}})
+	if !a.equal(a) || a.equal(b) || a.equal(marked(nil)) {
 		t.Error("marks do not tell values apart")
+	}
+}
+
+// TestPolicyFirst: a later place counts only where nothing is in an earlier one, a bad policy included.
+func TestPolicyFirst(t *testing.T) {
+	file := func(text string) PolicySource {
+		return PolicyFile(fstest.MapFS{"policy.json": {Data: []byte(text)}}, "policy.json", "/file")
+	}
+	none := PolicyFile(fstest.MapFS{}, "policy.json", "/file")
+	for _, c := range []struct {
+		store values
+		file  PolicySource
+		place string
+		most  int // connections; 0: an error
+	}{
+		{values{"MaxConnections": 2}, file(`{"MaxConnections": 3}`), "store", 2},
+		{nil, file(`{"MaxConnections": 3}`), "/file", 3},
+		{values{"MaxConnections": 2}, none, "store", 2},
+		{values{"MaxConnections": 9}, file(`{"MaxConnections": 3}`), "store", 0},
+		{nil, none, "/file", 0},
+	} {
+		both := PolicyFirst(PolicyValues(c.store, "store"), c.file)
+		p, place, err := both.read()
+		if place != c.place || (err == nil) != (c.most > 0) || err == nil && p.MaxConnections != c.most {
+			t.Errorf("%v: %d at %s, %v", c, p.MaxConnections, place, err)
+		}
+		if n := len(both.marks()); n != 2 {
+			t.Errorf("%d marks", n)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ func (s *Service) Import(caller api.Caller, req api.ImportRequest) (api.Profile,
 		return api.Profile{}, api.NewProblem(api.CodeProfileInvalid,
 			map[string]string{"reason": fmt.Sprintf("it has more than %d bytes", maxProfileText)})
 	}
-	if err := checkName(req.Name); err != nil {
+	if err := api.CheckName(req.Name); err != nil {
 		return api.Profile{}, err
 	}
 	k := s.keyOf(caller, req.Name)

@@ -10,12 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/platform/durable"
@@ -27,7 +24,6 @@ import (
 const (
 	maxProfileText     = 1 << 20 // bytes of one profile
 	maxProfilesPerUser = 200
-	maxProfileName     = 64 // bytes
 )
 
 // key names one profile of one user: everything that the service keeps hangs on it.
@@ -144,7 +140,7 @@ func openStore(dir string, sealer seal.Sealer, log *slog.Logger) (*store, error)
 				s.later[key{u.Name(), name}] = true
 				continue
 			}
-			if err == nil && (r.Name != name || checkName(name) != nil) {
+			if err == nil && (r.Name != name || api.CheckName(name) != nil) {
 				err = fmt.Errorf("it holds profile %q", r.Name)
 			}
 			if err != nil {
@@ -216,34 +212,6 @@ func (s *store) save(k key, on bool) error {
 	return nil
 }
 
-// checkName says why name cannot be a profile's name, or nil.
-func checkName(name string) error {
-	invalid := func(detail string) error {
-		return api.NewProblem(api.CodeProfileNameInvalid, map[string]string{"profile": strconv.Quote(name), "detail": detail})
-	}
-	switch {
-	case name == "":
-		return invalid("it is empty")
-	case len(name) > maxProfileName:
-		return invalid(fmt.Sprintf("it has more than %d bytes", maxProfileName))
-	case !utf8.ValidString(name):
-		return invalid("it is not UTF-8")
-	}
-	for i, r := range name {
-		letter := unicode.IsLetter(r) || unicode.IsDigit(r)
-		if i == 0 && !letter {
-			return invalid("it must begin with a letter or a digit")
-		}
-		if !letter && !unicode.IsMark(r) && !strings.ContainsRune(" ._-@+()", r) {
-			return invalid(fmt.Sprintf("%q is not allowed", r))
-		}
-	}
-	if strings.HasSuffix(name, " ") || strings.HasSuffix(name, ".") {
-		return invalid("it ends in a space or a dot")
-	}
-	return nil
-}
-
 func notFound(name string) error {
 	return api.NewProblem(api.CodeProfileNotFound, map[string]string{"profile": name})
 }
@@ -296,7 +264,7 @@ func (s *store) list(owner string) []record {
 // put stores a new profile, or with replace another text in place of an old one, whose
 // settings stay.
 func (s *store) put(owner string, r record, replace bool) (record, error) {
-	if err := checkName(r.Name); err != nil {
+	if err := api.CheckName(r.Name); err != nil {
 		return record{}, err
 	}
 	s.mu.Lock()
@@ -331,7 +299,7 @@ func (s *store) update(k key, change func(*record) error) (record, error) {
 
 // rename gives a profile another name.
 func (s *store) rename(k key, to string) error {
-	if err := checkName(to); err != nil {
+	if err := api.CheckName(to); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -119,19 +119,6 @@ func TestStoreMovesBrokenFilesAside(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
-	for _, name := range []string{"work", "Work 2", "büro.de", "会社", "a-b_c@d+(e)"} {
-		if err := checkName(name); err != nil {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-	for _, name := range []string{"", ".", "..", "../x", "a/b", `a\b`, "-x", " x", "x ", "x.", "a\x00b", "a\nb", "a:b", "\xff", strings.Repeat("x", 65)} {
-		if err := checkName(name); !api.IsCode(err, api.CodeProfileNameInvalid) {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-}
-
 func TestSettings(t *testing.T) {
 	var s api.Settings
 	for _, c := range []string{"auto_connect=true", "guard=off", "guard=lockdown", "guard=auto", "route+=10.1.2.3/8", "route-=192.168.0.0/16", "route+=10.0.0.0/8", `pull_filter=ignore "dhcp-option DNS"`} {

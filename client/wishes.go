@@ -204,7 +204,7 @@ func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string
 		case k.owner != managedOwner:
 		case l.conn.personOf() != own && name == "":
 		case k.name == always:
-			refused = api.NewProblem(api.CodeAlwaysOn, map[string]string{"profile": k.name, "file": s.policyPath()})
+			refused = api.NewProblem(api.CodeAlwaysOn, map[string]string{"profile": k.name, "file": s.rules().source})
 		case l.conn.personOf() == own, caller.Root, l.conn.personOf() == "" && may(caller, k) == nil:
 			ending = append(ending, l)
 		default:

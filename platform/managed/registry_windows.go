@@ -89,35 +89,8 @@ func (r Registry) Write(values map[string]any) error {
 		return err
 	}
 	for name, value := range values {
-		// A list of that name first: a reader would find it twice.
-		for _, list := range lists {
-			if strings.EqualFold(list, name) {
-				if err := registry.DeleteKey(k, list); err != nil {
-					return fmt.Errorf("%s: %w", list, err)
-				}
-			}
-		}
-		switch v := value.(type) {
-		case bool:
-			n := uint32(0)
-			if v {
-				n = 1
-			}
-			err = k.SetDWordValue(name, n)
-		case int:
-			if v < 0 || v > math.MaxInt32 {
-				return fmt.Errorf("%s: %d is no number for the registry", name, v)
-			}
-			err = k.SetDWordValue(name, uint32(v))
-		case string:
-			err = k.SetStringValue(name, v)
-		case []string:
-			err = k.SetStringsValue(name, v)
-		default:
-			err = fmt.Errorf("a value of type %T is none that is written", v)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if err := set(k, lists, name, value); err != nil {
+			return err
 		}
 	}
 	names, err := k.ReadValueNames(-1)
@@ -142,6 +115,54 @@ func stays(values map[string]any, name string) bool {
 		}
 	}
 	return false
+}
+
+// Set makes value, of a type as Write takes them, the one of that name, and leaves the others. The key is made where it is missing.
+func (r Registry) Set(name string, value any) error {
+	k, _, err := registry.CreateKey(registry.LOCAL_MACHINE, r.Path, registry.ALL_ACCESS|registry.WOW64_64KEY)
+	if err != nil {
+		return err
+	}
+	defer k.Close()
+	lists, err := k.ReadSubKeyNames(-1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return set(k, lists, name, value)
+}
+
+// set writes one value. A list of its name, a key of its own, goes first: a reader would find it twice.
+func set(k registry.Key, lists []string, name string, value any) (err error) {
+	for _, list := range lists {
+		if strings.EqualFold(list, name) {
+			if err := registry.DeleteKey(k, list); err != nil {
+				return fmt.Errorf("%s: %w", list, err)
+			}
+		}
+	}
+	switch v := value.(type) {
+	case bool:
+		n := uint32(0)
+		if v {
+			n = 1
+		}
+		err = k.SetDWordValue(name, n)
+	case int:
+		if v < 0 || v > math.MaxInt32 {
+			return fmt.Errorf("%s: %d is no number for the registry", name, v)
+		}
+		err = k.SetDWordValue(name, uint32(v))
+	case string:
+		err = k.SetStringValue(name, v)
+	case []string:
+		err = k.SetStringsValue(name, v)
+	default:
+		err = fmt.Errorf("a value of type %T is none that is written", v)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }
 
 // Remove removes the key. Its error wraps fs.ErrNotExist where it is missing.

@@ -51,3 +51,34 @@ func TestRegistryWrite(t *testing.T) {
 		t.Errorf("removed: %v", err)
 	}
 }
+
+// TestRegistrySet: one value is another one, a list of its name goes, and the rest stays as it is.
+func TestRegistrySet(t *testing.T) {
+	if !windows.GetCurrentProcessToken().IsElevated() {
+		t.Skip("needs an administrator")
+	}
+	r := Registry{Path: `SOFTWARE\AditRegistryTestSet`}
+	t.Cleanup(func() { r.Remove() })
+	if err := r.Set("MaxConnections", 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Set("AllowedServers", []string{"a.example"}), r.Set("AutoConnect", "corp"), r.Set("maxconnections", 4)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Values()
+	want := map[string]any{"MaxConnections": int64(4), "AllowedServers": []string{"a.example"}, "AutoConnect": "corp"}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%#v, %v", got, err)
+	}
+	l, _, err := registry.CreateKey(registry.LOCAL_MACHINE, r.Path+`\SignInHosts`, registry.ALL_ACCESS|registry.WOW64_64KEY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.SetStringValue("1", "old.example"), l.Close(), r.Set("SignInHosts", []string{"new.example"})); err != nil {
+		t.Fatal(err)
+	}
+	want["SignInHosts"] = []string{"new.example"}
+	if got, err = r.Values(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%#v, %v", got, err)
+	}
+}
