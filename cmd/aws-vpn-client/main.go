@@ -48,10 +48,10 @@ type app struct {
 
 // places is what the administrator of the machine writes.
 type places struct {
-	profiles string // folder of managed profiles; empty: unknown
-	above    string // the folder above it that the service alone may make; empty: there is none
-	policy   string // the policy's file; empty: it is no file on this system
-	instead  string // of the last case: where the policy is
+	profiles string                            // folder of managed profiles; empty: unknown
+	above    string                            // the folder above it that the service alone may make; empty: there is none
+	policy   string                            // where the policy is, as the service names it
+	set      func(key string, value any) error // sets one key of it, and leaves the others
 }
 
 // service returns a client of the service; the caller closes it.

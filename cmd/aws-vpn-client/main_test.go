@@ -31,9 +31,12 @@ type fake struct {
 	managed     string
 	refusal     error // of Profiles
 	policy      string
+	problems    []string // that Status shows
+	later       string   // one more, once a managed profile was asked for; empty: none
 
 	mu      sync.Mutex
 	own     map[string]string // texts of the caller's profiles
+	asked   int               // how often for the profiles
 	conns   []api.Connection
 	changed chan struct{} // closed and replaced at each change
 }
@@ -69,6 +72,9 @@ func (f *fake) Import(c api.Caller, r api.ImportRequest) (api.Profile, error) {
 func (f *fake) Profiles(c api.Caller) ([]api.Profile, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.asked++; f.later != "" {
+		f.problems, f.later = append(f.problems, f.later), ""
+	}
 	if f.refusal != nil {
 		return nil, f.refusal
 	}
@@ -108,6 +114,9 @@ func (f *fake) Status(api.Caller) api.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := api.Status{Connections: slices.Clone(f.conns)}
+	if len(f.problems) > 0 {
+		s.Policy = &api.Policy{Problems: slices.Clone(f.problems)}
+	}
 	if text, err := os.ReadFile(f.policy); err == nil {
 		var keys map[string]json.RawMessage
 		if json.Unmarshal(text, &keys) == nil {
@@ -147,7 +156,7 @@ func (f *fake) Connect(c api.Caller, r api.ConnectRequest) error {
 			return problem(api.CodeAlreadyConnected, r.Profile)
 		}
 	}
-	conn := api.Connection{Profile: r.Profile, Owner: unnamed, State: api.Connected, Since: then, Counters: api.Counters{RxBytes: 5, TxBytes: 7}}
+	conn := api.Connection{Profile: r.Profile, Owner: unnamed, State: api.Connected, Since: then, Counters: api.Counters{RxBytes: 5, TxBytes: 7, WireRxBytes: 50, WireTxBytes: 70}}
 	wrong := api.NewProblem(api.CodePasswordRefused, map[string]string{"what": "user name and password"})
 	switch {
 	case r.Profile == "down":
@@ -214,6 +223,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, dir: dir, f: &fake{own: map[string]string{}, changed: make(chan struct{})}}
 	b.app = &app{socket: filepath.Join(dir, "s"), open: b.f.signIn, zone: time.FixedZone("", -7*60*60), // as in AWS's examples
 		places: places{profiles: filepath.Join(dir, "adit", "profiles"), policy: filepath.Join(dir, "adit", "policy.json")}}
+	b.app.places.set = inFile(b.app.places.policy)
 	b.f.managed, b.f.policy = b.app.places.profiles, b.app.places.policy
 	l, err := ipc.Listen(b.app.socket, 0o600)
 	if err != nil {
@@ -318,7 +328,7 @@ func TestConversation(t *testing.T) {
 	b.fails("Already connected to profile", "connect", "--profile-name", "Production-VPN")
 	attempt := "{\n  \"connection-status\": \"Connected\",\n  \"latest-connection-attempt\": {\n    \"initiated-by\": \"" + unnamed + "\",\n    \"updated-at\": \"2026-07-24T08:50:36-07:00\""
 	b.says(attempt+"\n  }\n}\n", "get-connection-status", "--profile-name", "Production-VPN")
-	b.says(attempt+",\n    \"details\": {\n      \"tunnel-bytes-in\": 5,\n      \"tunnel-bytes-out\": 7,\n      \"transport-bytes-in\": 5,\n      \"transport-bytes-out\": 7\n    }\n  }\n}\n",
+	b.says(attempt+",\n    \"details\": {\n      \"tunnel-bytes-in\": 5,\n      \"tunnel-bytes-out\": 7,\n      \"transport-bytes-in\": 50,\n      \"transport-bytes-out\": 70\n    }\n  }\n}\n",
 		"get-connection-status", "--profile-name", "Production-VPN", "--show-details")
 	b.fails("Profile not found", "get-connection-status", "--profile-name", "nonexistent")
 	b.says("[\n  {\n    \"profile-name\": \"Production-VPN\",\n    \"initiated-by\": \""+unnamed+"\",\n    \"connection-status\": \"Connected\",\n    \"last-updated-at\": \"2026-07-24T08:50:36-07:00\"\n  }\n]\n", "list-connections")
@@ -422,8 +432,13 @@ func TestGlobal(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.fails(b.app.places.policy+": it is not a JSON object", "put-preference", "--key", "max-connections", "--value", "2")
-	b.app.places.policy, b.app.places.instead = "", "the registry"
-	b.fails("on this system the policy is in the registry: set MaxConnections there", "put-preference", "--key", "max-connections", "--value", "2")
+	// A service with a policy of its own.
+	own := filepath.Join(b.dir, "own.json")
+	if err := os.WriteFile(own, []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b.f.policy = own
+	b.fails("the policy of this machine is in "+own+": set MaxConnections there", "put-preference", "--key", "max-connections", "--value", "2")
 }
 
 func TestDiagnostics(t *testing.T) {
@@ -517,6 +532,22 @@ func TestRefusedGlobal(t *testing.T) {
 		t.Errorf("a profile that the service refuses: %v", err)
 	}
 	b.f.refusal = nil
+	// What the service says against it is found at once, but not what it has said before.
+	b.f.managed, b.f.problems = filepath.Join(b.dir, "elsewhere"), []string{"profiles/Corp.ovpn: an old one"}
+	b.f.later = "profiles/Corp.ovpn: " + good[:6] + ": not trusted"
+	b.f.asked = 0
+	b.fails("profiles/Corp.ovpn: client: not trusted", add(good)...)
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) || b.f.asked > 5 {
+		t.Errorf("a profile with a problem, after %d questions: %v", b.f.asked, err)
+	}
+	for _, name := range []string{"!", "a:b", strings.Repeat("x", 65)} {
+		b.f.asked = 0
+		b.fails(fmt.Sprintf("%q cannot be a profile's name", name), "import-profile", "--profile-name", name, "--config-path", b.write("corp.ovpn", good), "--global")
+		if b.f.asked > 0 {
+			t.Errorf("the service was asked for %q", name)
+		}
+	}
+	b.f.managed, b.f.problems = b.app.places.profiles, nil
 	b.says("{\n  \"status\": \"Success\"\n}\n", add(good)...)
 	// One that somebody else left there, and that the service does not show.
 	b.f.managed = filepath.Join(b.dir, "elsewhere")

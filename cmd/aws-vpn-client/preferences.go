@@ -110,20 +110,32 @@ func valueOrKey(key string) error {
 	return errKey
 }
 
-// writePolicy sets one key in the policy's file, leaves the others, and waits until it holds.
+// writePolicy sets one key of the policy, leaves the others, and waits until it holds. Where the service reads another policy, such
+// as that of its flag --policy, nothing is written.
 func (a *app) writePolicy(ctx context.Context, key string, value any, holds func(preferred) bool) error {
-	if a.places.policy == "" {
-		return fmt.Errorf("on this system the policy is in %s: set %s there", a.places.instead, key)
-	}
-	if err := setPolicy(a.places.policy, key, value); err != nil {
-		return forAdministrators(err)
-	}
 	c := a.service()
 	defer c.Close()
-	return a.settle(ctx, c, filepath.Base(a.places.policy), func() (bool, error) {
+	old := a.problems(ctx, c)
+	if s, err := c.Status(ctx); err == nil && s.Policy != nil && s.Policy.Source != "" && s.Policy.Source != a.places.policy {
+		return elsewhere(s.Policy.Source, key)
+	}
+	if err := a.places.set(key, value); err != nil {
+		return forAdministrators(err)
+	}
+	return a.settle(ctx, c, old, a.places.policy, func() (bool, error) {
 		s, err := c.Status(ctx)
 		return err == nil && holds(preferences(s.Policy)), err
 	})
+}
+
+// elsewhere is the error of a policy that is not this program's to write.
+func elsewhere(place, key string) error {
+	return fmt.Errorf("the policy of this machine is in %s: set %s there", place, key)
+}
+
+// inFile sets keys of the policy in a file.
+func inFile(file string) func(key string, value any) error {
+	return func(key string, value any) error { return setPolicy(file, key, value) }
 }
 
 // setPolicy sets one key in the file, which is made where it is missing, and waits for others of this program that do the same.

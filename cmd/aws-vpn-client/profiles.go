@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,6 +118,9 @@ func (a *app) profileFile(name string) (string, error) {
 // importGlobal puts a profile into the folder of managed ones, and waits until the service has seen it. One that the
 // service does not take is not left there.
 func (a *app) importGlobal(ctx context.Context, c *api.Client, name string, p *profile.Profile) error {
+	if err := api.CheckName(name); err != nil {
+		return err
+	}
 	file, err := a.profileFile(name)
 	if err != nil {
 		return err
@@ -128,8 +132,9 @@ func (a *app) importGlobal(ctx context.Context, c *api.Client, name string, p *p
 		return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": name})
 	}
 	if _, err := os.Stat(a.places.above); a.places.above != "" && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("start the service first: it makes %s, for administrators alone", a.places.above)
+		return startFirst(a.places.above)
 	}
+	old := a.problems(ctx, c)
 	err = os.MkdirAll(a.places.profiles, 0o755)
 	if err == nil {
 		err = durable.Write(file, []byte(p.Text()), 0o600)
@@ -137,7 +142,7 @@ func (a *app) importGlobal(ctx context.Context, c *api.Client, name string, p *p
 	if err != nil {
 		return forAdministrators(err)
 	}
-	err = a.settle(ctx, c, name+".ovpn", func() (bool, error) {
+	err = a.settle(ctx, c, old, name+".ovpn", func() (bool, error) {
 		p, err := find(ctx, c, name)
 		if errors.Is(err, errNotFound) {
 			return false, nil
@@ -148,6 +153,11 @@ func (a *app) importGlobal(ctx context.Context, c *api.Client, name string, p *p
 		return errors.Join(err, os.Remove(file))
 	}
 	return nil
+}
+
+// startFirst is the error of a folder that is not there yet.
+func startFirst(folder string) error {
+	return fmt.Errorf("start the service first: it makes %s, for administrators alone", folder)
 }
 
 // forAdministrators words what people without rights meet.
@@ -161,9 +171,25 @@ func forAdministrators(err error) error {
 // settleTime is how long the service may take to see what the administrator wrote: it looks every two seconds.
 const settleTime = 6 * time.Second
 
+// problems is what the service has to say of what the administrator wrote; nothing where it cannot be asked.
+func (a *app) problems(ctx context.Context, c *api.Client) []string {
+	if s, err := c.Status(ctx); err == nil && s.Policy != nil {
+		return s.Policy.Problems
+	}
+	return nil
+}
+
 // settle waits until done, as the service sees it. Without the service there is nothing to wait for. What the service
-// says against the file is the error.
-func (a *app) settle(ctx context.Context, c *api.Client, file string, done func() (bool, error)) error {
+// says against the file is the error: at once where it is not among its old problems.
+func (a *app) settle(ctx context.Context, c *api.Client, old []string, file string, done func() (bool, error)) error {
+	against := func(ctx context.Context, known []string) error {
+		for _, p := range a.problems(ctx, c) {
+			if strings.Contains(p, file) && !slices.Contains(known, p) {
+				return errors.New(p)
+			}
+		}
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	for {
@@ -175,21 +201,16 @@ func (a *app) settle(ctx context.Context, c *api.Client, file string, done func(
 		case ok || err != nil && ctx.Err() == nil:
 			return err
 		}
+		if err := against(ctx, old); err != nil {
+			return err
+		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 			continue
 		case <-ctx.Done():
 		}
-		s, err := c.Status(context.WithoutCancel(ctx))
-		if err != nil {
+		if err := against(context.WithoutCancel(ctx), nil); err != nil {
 			return err
-		}
-		if s.Policy != nil {
-			for _, p := range s.Policy.Problems {
-				if strings.Contains(p, file) {
-					return errors.New(p)
-				}
-			}
 		}
 		return fmt.Errorf("the service does not take %s: adit status and adit logs may say why", file)
 	}
@@ -217,7 +238,7 @@ func newDeleteProfile(a *app) *cobra.Command {
 		if err := os.Remove(file); err != nil {
 			return forAdministrators(err)
 		}
-		return a.settle(ctx, c, *name+".ovpn", func() (bool, error) {
+		return a.settle(ctx, c, a.problems(ctx, c), *name+".ovpn", func() (bool, error) {
 			p, err := find(ctx, c, *name)
 			if errors.Is(err, errNotFound) {
 				return true, nil

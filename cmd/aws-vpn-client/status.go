@@ -20,7 +20,7 @@ type attempt struct {
 	Details *details `json:"details,omitempty"`
 }
 
-// details are bytes. What goes over the wire outside of the tunnel is not counted: transport repeats the tunnel's.
+// details are bytes: of packets in the tunnel, and of all that was exchanged with the server for them.
 type details struct {
 	TunnelIn     uint64 `json:"tunnel-bytes-in"`
 	TunnelOut    uint64 `json:"tunnel-bytes-out"`
@@ -54,7 +54,7 @@ func newGetConnectionStatus(a *app) *cobra.Command {
 			answer.Status = stateName(conn.State)
 			answer.Attempt = &attempt{By: conn.Owner, Updated: a.moment(conn.Since)}
 			if n := conn.Counters; *detailed && answer.Status != notConnected {
-				answer.Attempt.Details = &details{n.RxBytes, n.TxBytes, n.RxBytes, n.TxBytes}
+				answer.Attempt.Details = &details{n.RxBytes, n.TxBytes, n.WireRxBytes, n.WireTxBytes}
 			}
 		}
 		return a.json(answer)

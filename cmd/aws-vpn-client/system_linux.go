@@ -2,5 +2,6 @@ package main
 
 // administrators says where the administrator of the machine decides.
 func administrators() places {
-	return places{profiles: "/etc/adit/profiles", policy: "/etc/adit/policy.json"}
+	const policy = "/etc/adit/policy.json"
+	return places{profiles: "/etc/adit/profiles", policy: policy, set: inFile(policy)}
 }
