@@ -37,10 +37,7 @@ func TestCaptivePortal(t *testing.T) {
 	w.bus(w.client)
 	w.ok(w.client.Do(func() error { return w.link("../run/NetworkManager/resolv.conf") }))
 	w.startNM("\n[connectivity]\nuri=http://192.168.10.1:8081/check\ninterval=300\n")
-	connectivity := func() string {
-		return strings.TrimSpace(w.run(w.client, "/usr/bin/nmcli", "networking", "connectivity", "check"))
-	}
-	w.until(soon, "NetworkManager sees the portal", func() bool { return connectivity() == "portal" })
+	w.until(soon, "NetworkManager sees the portal", func() bool { return w.connectivity() == "portal" })
 
 	w.aditd()
 	e := w.endpointUp(w.worldYAML(false, nil, []string{"10.1.0.0/16"}))
@@ -57,7 +54,7 @@ func TestCaptivePortal(t *testing.T) {
 	})
 	signedIn.Store(true)
 	w.endpointUp(w.worldYAML(false, nil, []string{"10.1.0.0/16"}))
-	w.until(soon, "NetworkManager sees the internet", func() bool { return connectivity() == "full" })
+	w.until(soon, "NetworkManager sees the internet", func() bool { return w.connectivity() == "full" })
 	w.until(4*soon, "it connects", func() bool { return w.statusOf("lab").State == api.Connected })
 	<-c.Done()
 	w.ok(c.Err())
