@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -41,23 +42,22 @@ func (c *connection) underlay(ctx context.Context) (routes.Facts, error) {
 func (c *connection) bringUp(ctx context.Context, reply push.Reply, server netip.Addr, p *path) error {
 	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
 	defer cancel()
-	facts, err := c.underlay(ctx)
-	if err != nil {
-		return err
-	}
-	plan, err := routes.Build(reply, facts, c.policy(server))
-	if errors.Is(err, routes.ErrNoAddress) { // so does openvpn's server when its pool is empty
-		return fail(retry, api.CodeAddressPoolEmpty, nil, err)
-	}
-	if err != nil {
-		return fail(again, api.CodePushRejected, map[string]string{"option": "the routes", "detail": err.Error()}, err)
-	}
-	if c.out == nil {
-		if err := c.openTUN(plan.MTU); err != nil {
-			return err
+	_, err := c.adapt(ctx, func(facts routes.Facts) error {
+		plan, err := routes.Build(reply, facts, c.policy(server))
+		if errors.Is(err, routes.ErrNoAddress) { // so does openvpn's server when its pool is empty
+			return fail(retry, api.CodeAddressPoolEmpty, nil, err)
 		}
-	}
-	if err := c.apply(ctx, plan, facts); err != nil {
+		if err != nil {
+			return fail(again, api.CodePushRejected, map[string]string{"option": "the routes", "detail": err.Error()}, err)
+		}
+		if c.out == nil {
+			if err := c.openTUN(plan.MTU); err != nil {
+				return err
+			}
+		}
+		return c.apply(ctx, plan, facts)
+	})
+	if err != nil {
 		return err
 	}
 	c.reply, c.server = reply, server
@@ -135,25 +135,44 @@ func (c *connection) refreshFor(ctx context.Context, server netip.Addr) (routes.
 	}
 	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
 	defer cancel()
+	return c.adapt(ctx, func(facts routes.Facts) error {
+		if !tunnel {
+			c.server = server
+			return c.apply(ctx, routes.Shut(c.plan.Guard, facts, policy, c.plan.Guard.Web), facts)
+		}
+		plan, err := routes.Build(c.reply, facts, c.policy(server))
+		if err != nil {
+			// Such as: no way to the server at the moment. The old plan keeps traffic from leaking.
+			c.log.Warn("the plan stays as it is", errorKey, err)
+			return c.neighbours.claim(ctx, c, c.plan, c.facts.DNSManager) // unless what is always on has taken it
+		}
+		if err := c.apply(ctx, plan, facts); err != nil {
+			return err
+		}
+		c.server = server
+		return nil
+	})
+}
+
+// adapt reads the underlay and makes the system fit it by set. Where that fails, and the underlay is another one by then, such
+// as without the device of the server's route, it begins again: only a failure with nothing changed counts.
+func (c *connection) adapt(ctx context.Context, set func(routes.Facts) error) (routes.Facts, error) {
 	facts, err := c.underlay(ctx)
 	if err != nil {
 		return facts, err
 	}
-	if !tunnel {
-		c.server = server
-		return facts, c.apply(ctx, routes.Shut(c.plan.Guard, facts, policy, c.plan.Guard.Web), facts)
+	for {
+		err := set(facts)
+		if err == nil {
+			return facts, nil
+		}
+		now, lost := c.underlay(ctx)
+		if lost != nil || reflect.DeepEqual(now, facts) {
+			return facts, err
+		}
+		c.log.Info("the network changed meanwhile", errorKey, err)
+		facts = now
 	}
-	plan, err := routes.Build(c.reply, facts, c.policy(server))
-	if err != nil {
-		// Such as: no way to the server at the moment. The old plan keeps traffic from leaking.
-		c.log.Warn("the plan stays as it is", errorKey, err)
-		return facts, c.neighbours.claim(ctx, c, c.plan, c.facts.DNSManager) // unless what is always on has taken it
-	}
-	if err := c.apply(ctx, plan, facts); err != nil {
-		return facts, err
-	}
-	c.server = server
-	return facts, nil
 }
 
 // logChange tells what the step to plan changes.

@@ -3,17 +3,22 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/platform"
+	"github.com/adit-vpn/adit/platform/platformtest"
 	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
 )
@@ -173,6 +178,56 @@ func TestNoNetworkForAWhile(t *testing.T) {
 		st.stays(6 * time.Second)
 		if dialed, _ := st.reconnects(); dialed != 2 || !ping(t, st.host(0), "and on it goes, at last") {
 			t.Errorf("it does not go on: %d sockets", dialed)
+		}
+	})
+}
+
+// vanishing is a machine whose network goes between the look at it and the change: routes by its device are refused then.
+type vanishing struct {
+	*platformtest.Host
+	next *atomic.Pointer[routes.Facts] // nil: it stays
+}
+
+func (h vanishing) Apply(ctx context.Context, plan routes.Plan) error {
+	if len(plan.Around) > 0 {
+		if f := h.next.Swap(nil); f != nil {
+			h.SetFacts(*f)
+			return fmt.Errorf("add route: %w", syscall.ENETDOWN)
+		}
+	}
+	return h.Host.Apply(ctx, plan)
+}
+
+// TestNetworkGoesMeanwhile: a route that cannot be set because its device has just gone ends neither a tunnel nor an attempt,
+// and one that cannot be set for another reason does.
+func TestNetworkGoesMeanwhile(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		s.float = true
+		st := newStage(t, s, t.TempDir())
+		h := vanishing{platformtest.NewHost(underlay()), &atomic.Pointer[routes.Facts]{}}
+		st.cfg.Hosts = func(string, *slog.Logger) (platform.Host, error) { return h, nil }
+		st.add(alice, "work", s.profile(remoteUDP+"\nredirect-gateway def1"))
+		lan := underlay()
+		lan.Addresses = append(lan.Addresses, netip.MustParsePrefix("10.99.0.1/24"))
+		h.next.Store(&lan)
+		st.connect(alice, "work")
+		st.untilState(alice, "work", api.Connected, 5*time.Second)
+
+		h.next.Store(&routes.Facts{})
+		h.SetFacts(underlay())
+		st.stays(6 * time.Second)
+		s.set(func() { s.source = elsewhere().Addresses[0].Addr() })
+		h.SetFacts(elsewhere())
+		st.stays(6 * time.Second)
+		if around := h.Current().Around; len(around) != 1 || around[0].Gateway != netip.MustParseAddr("172.16.0.1") {
+			t.Errorf("the way around: %+v", around)
+		}
+
+		h.Fail("Apply", errors.New("no more routes"))
+		h.SetFacts(underlay())
+		if p := st.untilState(alice, "work", api.Blocked, 5*time.Second).Problem; p == nil || p.Code != api.CodeRoutesFailed {
+			t.Errorf("%+v", p)
 		}
 	})
 }
