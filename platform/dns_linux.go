@@ -5,16 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/platform/durable"
 	"github.com/adit-vpn/adit/routes"
@@ -24,9 +20,7 @@ import (
 const resolverTime = 5 * time.Second
 
 // resolver is the system's resolver configuration. All tunnels of one journal directory share it: what
-// they want, in which order, and what was there before is in one file beside their journals, and whoever
-// reads or changes it holds the lock of the directory. An entry is worth as much as its tunnel's journal
-// lock: it is undone by whoever gets that lock. Safe for concurrent use.
+// they want, in which order, and what was there before is in one dnsRecord. Safe for concurrent use.
 type resolver struct {
 	dir, etc, bus, resolvconf string
 	log                       *slog.Logger
@@ -34,26 +28,7 @@ type resolver struct {
 
 func (r *resolver) resolvConf() string { return filepath.Join(r.etc, "resolv.conf") }
 
-// stateName is no valid name of a tunnel, so that it meets no journal.
-const stateName = ".dns.state"
-
-const stateVersion = 1
-
-// tunnelDNS is what one tunnel wants.
-type tunnelDNS struct {
-	Name   string     `json:"name"` // the journal's
-	Device string     `json:"device,omitempty"`
-	Index  int        `json:"index,omitempty"`
-	Full   bool       `json:"full,omitempty"` // all traffic goes through it
-	DNS    routes.DNS `json:"dns"`
-}
-
-// all says that the tunnel's servers are for names of every domain.
-func (t tunnelDNS) all() bool { return len(t.DNS.Servers) > 0 && len(t.DNS.Split) == 0 }
-
-func (t tunnelDNS) equal(o tunnelDNS) bool {
-	return t.Name == o.Name && t.Device == o.Device && t.Index == o.Index && t.Full == o.Full && t.DNS.Equal(o.DNS)
-}
+func (r *resolver) record() dnsRecord[dnsState] { return dnsRecord[dnsState]{r.dir, r.log, parseState} }
 
 // dnsState is what all tunnels want, and what undoes it.
 type dnsState struct {
@@ -67,29 +42,13 @@ type dnsState struct {
 	Previous *globalDNS `json:"previous,omitempty"`
 	// Underlay are the servers outside the tunnels, where the manager does not show them meanwhile.
 	Underlay []netip.Addr `json:"underlay,omitempty"`
-	Tunnels  []tunnelDNS  `json:"tunnels"` // the newest first
-}
-
-// ordered are the tunnels, the one whose servers come first in front: those that take all traffic, then
-// the newest.
-func (s *dnsState) ordered() []tunnelDNS {
-	out := slices.Clone(s.Tunnels)
-	slices.SortStableFunc(out, func(a, b tunnelDNS) int {
-		switch {
-		case a.Full == b.Full:
-			return 0
-		case a.Full:
-			return -1
-		}
-		return 1
-	})
-	return out
+	Tunnels  tunnelsDNS   `json:"tunnels"`
 }
 
 // plain is what a resolv.conf says for all tunnels, which has room for the servers of one, and whose
 // they are. The search domains of tunnels without servers follow.
 func (s *dnsState) plain() (d routes.DNS, first string) {
-	for _, t := range s.ordered() {
+	for _, t := range s.Tunnels.ordered() {
 		switch {
 		case len(t.DNS.Servers) > 0 && first == "":
 			first, d.Servers, d.Search = t.Name, t.DNS.Servers, append(slices.Clone(t.DNS.Search), d.Search...)
@@ -98,10 +57,6 @@ func (s *dnsState) plain() (d routes.DNS, first string) {
 		}
 	}
 	return d, first
-}
-
-func (s *dnsState) index(name string) int {
-	return slices.IndexFunc(s.Tunnels, func(t tunnelDNS) bool { return t.Name == name })
 }
 
 // dnsManager is one way to configure the resolver. Its calls come from one goroutine at a time, the
@@ -128,88 +83,35 @@ func (r *resolver) manager(s *dnsState) (dnsManager, error) {
 	case dnsFile:
 		return &resolvFile{log: r.log}, nil
 	}
-	return nil, fmt.Errorf("%s names an unknown manager %q", filepath.Join(r.dir, stateName), s.Kind)
+	return nil, fmt.Errorf("%s names an unknown manager %q", r.record().path(), s.Kind)
 }
 
-// locked runs f on the state, while nobody else reads or changes it. Without a directory there is none.
-func (r *resolver) locked(f func(s *dnsState) error) error {
-	dir, err := os.Open(r.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return fmt.Errorf("journal directory: %w", err)
-	}
-	defer dir.Close()
-	for {
-		if err = unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != unix.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("lock the journal directory: %w", err)
-	}
-	s, err := r.load()
-	if err != nil {
-		return err
-	}
-	return f(s)
-}
-
-// load reads the state; a missing one is empty. What cannot be read is moved aside.
-func (r *resolver) load() (*dnsState, error) {
-	path := filepath.Join(r.dir, stateName)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(strings.Trim(string(text), "\x00")) == 0 {
-		return &dnsState{}, nil // empty: the machine stopped before the text of durable.Swap was on disk
-	} else if err != nil {
-		return nil, err
-	}
-	s, err := parseState(text)
-	if err != nil {
-		r.log.Warn("the record of DNS changes cannot be read and is moved aside; check DNS by hand", "file", path, "moved", path+".bad", "error", err)
-		return &dnsState{}, os.Rename(path, path+".bad")
-	}
-	return s, nil
-}
+// locked runs f on the state, while nobody else reads or changes it.
+func (r *resolver) locked(f func(s *dnsState) error) error { return r.record().locked(f) }
 
 func parseState(text []byte) (*dnsState, error) {
 	s := &dnsState{}
 	if err := json.Unmarshal(text, s); err != nil {
 		return nil, err
 	}
-	if s.Version != stateVersion {
+	if s.Version != dnsVersion {
 		return nil, fmt.Errorf("version %d is not known", s.Version)
 	}
-	for _, t := range s.Tunnels {
-		if err := validDNS(t.DNS); !validName(t.Name) || err != nil {
-			return nil, errors.Join(fmt.Errorf("tunnel %q is not valid", t.Name), err)
-		}
-	}
-	return s, nil
+	return s, s.Tunnels.check(func(routes.DNS) error { return nil }) // what is allowed depends on the manager
 }
 
 // save writes s so that it outlives what it names: a power cut, or with systemd-resolved, which
 // forgets then, this process.
 func (r *resolver) save(s *dnsState) error {
-	path := filepath.Join(r.dir, stateName)
 	if len(s.Tunnels) == 0 {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+		return r.record().remove()
 	}
-	s.Version = stateVersion
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return err
-	}
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
-		return nil
-	}
+	s.Version = dnsVersion
+	write := durable.Write
 	if s.Kind == dnsResolved {
-		return durable.Swap(path, text, 0o600)
+		write = durable.Swap
 	}
-	return durable.Write(path, text, 0o600)
+	return r.record().save(s, write)
 }
 
 // set makes t's wishes part of the resolver's configuration, or replaces them in their place. What is
@@ -221,7 +123,7 @@ func (r *resolver) set(ctx context.Context, t tunnelDNS) error {
 // again sets what name's tunnel wants, where it is not in force any more. It may be called beside set and remove.
 func (r *resolver) again(ctx context.Context, name string) error {
 	return r.locked(func(s *dnsState) error {
-		i := s.index(name)
+		i := s.Tunnels.index(name)
 		if i < 0 {
 			return nil
 		}
@@ -256,16 +158,12 @@ func (r *resolver) put(ctx context.Context, s *dnsState, t tunnelDNS) error {
 	if err != nil {
 		return err
 	}
-	i := s.index(t.Name)
+	i := s.Tunnels.index(t.Name)
 	same := i >= 0 && s.Tunnels[i].equal(t)
 	if same && m.inForce(ctx, s) {
 		return nil
 	}
-	if i >= 0 {
-		s.Tunnels[i] = t
-	} else {
-		s.Tunnels = slices.Insert(s.Tunnels, 0, t)
-	}
+	s.Tunnels = s.Tunnels.with(t)
 	// What was in force before may wait for a manager that is just starting anew: the watch sees it come.
 	later := func(err error) bool {
 		if same && unanswered(err) {
@@ -277,7 +175,9 @@ func (r *resolver) put(ctx context.Context, s *dnsState, t tunnelDNS) error {
 	if err := m.prepare(ctx, s); later(err) {
 		return nil
 	} else if err != nil {
-		s.Tunnels = slices.DeleteFunc(s.Tunnels, func(o tunnelDNS) bool { return i < 0 && o.Name == t.Name })
+		if i < 0 {
+			s.Tunnels = s.Tunnels.without(t.Name)
+		}
 		return undo(err)
 	}
 	if err := r.save(s); err != nil {
@@ -290,7 +190,7 @@ func (r *resolver) put(ctx context.Context, s *dnsState, t tunnelDNS) error {
 	}
 	r.log.Info("DNS set", "by", managerNames[kind], "servers", len(t.DNS.Servers))
 	if other := s.before(t, s.Kind == dnsResolved); other != "" {
-		r.log.Warn("another tunnel's DNS comes first", "device", s.Tunnels[s.index(other)].Device, "asked", r.asked(s, t))
+		r.log.Warn("another tunnel's DNS comes first", "device", s.Tunnels[s.Tunnels.index(other)].Device, "asked", r.asked(s, t))
 	}
 	return nil
 }
@@ -298,7 +198,7 @@ func (r *resolver) put(ctx context.Context, s *dnsState, t tunnelDNS) error {
 // before names the tunnel whose servers are asked instead of t's, by a manager that knows servers for each link or not;
 // "" = none.
 func (s *dnsState) before(t tunnelDNS, links bool) string {
-	i := s.index(t.Name)
+	i := s.Tunnels.index(t.Name)
 	if i < 0 {
 		return ""
 	}
@@ -328,7 +228,7 @@ func (r *resolver) leave(ctx context.Context, s *dnsState) error {
 	r.log.Info("another program manages DNS now", "was", managerNames[s.Kind])
 	old := *s
 	for _, t := range s.Tunnels {
-		old.Tunnels = slices.DeleteFunc(slices.Clone(old.Tunnels), func(o tunnelDNS) bool { return o.Name == t.Name })
+		old.Tunnels = old.Tunnels.without(t.Name)
 		if _, err := m.forget(ctx, &old, t); err != nil {
 			return err
 		}
@@ -348,7 +248,7 @@ func (r *resolver) remove(ctx context.Context, name string) (did bool, err error
 
 // takeOut is remove under the lock.
 func (r *resolver) takeOut(ctx context.Context, s *dnsState, name string) (bool, error) {
-	i := s.index(name)
+	i := s.Tunnels.index(name)
 	if i < 0 {
 		return false, nil
 	}
@@ -357,7 +257,7 @@ func (r *resolver) takeOut(ctx context.Context, s *dnsState, name string) (bool,
 		return false, err
 	}
 	t := s.Tunnels[i]
-	s.Tunnels = slices.Delete(slices.Clone(s.Tunnels), i, i+1)
+	s.Tunnels = s.Tunnels.without(name)
 	did, err := m.forget(ctx, s, t)
 	if err != nil {
 		return did, err
@@ -368,10 +268,7 @@ func (r *resolver) takeOut(ctx context.Context, s *dnsState, name string) (bool,
 // names are the tunnels that have an entry. What a killed writer left of the state is removed.
 func (r *resolver) names() (out []string, err error) {
 	err = r.locked(func(s *dnsState) error {
-		left, _ := filepath.Glob(filepath.Join(r.dir, "."+stateName+".adit-*"))
-		for _, path := range left {
-			os.Remove(path)
-		}
+		r.record().sweep()
 		for _, t := range s.Tunnels {
 			out = append(out, t.Name)
 		}
@@ -384,7 +281,7 @@ func (r *resolver) names() (out []string, err error) {
 // another one has the resolver now.
 func (r *resolver) lost(ctx context.Context, name string) (lost bool) {
 	err := r.locked(func(s *dnsState) error {
-		if s.index(name) < 0 {
+		if s.Tunnels.index(name) < 0 {
 			return nil
 		}
 		m, err := r.manager(s)

@@ -369,7 +369,7 @@ func TestResolved(t *testing.T) {
 	// After a kill the link is gone, and resolved forgets by itself; another link with
 	// its index must not lose anything.
 	must(t, h.Apply(ctx, routes.Plan{DNS: split}))
-	state, err := h.dns.load()
+	state, err := h.dns.record().load()
 	must(t, err)
 	tun.Close()
 	kill(h)

@@ -253,7 +253,7 @@ func FuzzDNSState(f *testing.F) {
 			return
 		}
 		d, first := s.plain()
-		if first != "" && s.index(first) < 0 {
+		if first != "" && s.Tunnels.index(first) < 0 {
 			t.Errorf("%q is first and not there", first)
 		}
 		for line := range strings.Lines(string(resolvConfText(d, nil))) {

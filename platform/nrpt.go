@@ -5,18 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/adit-vpn/adit/platform/durable"
-	"github.com/adit-vpn/adit/platform/lock"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -59,25 +55,11 @@ type nrpt struct {
 
 // nrptState is what all tunnels want. It is on disk before the rules, which outlive a restart of the system.
 type nrptState struct {
-	Version int          `json:"version"`
-	Tunnels []nrptTunnel `json:"tunnels"` // the newest first
+	Version int        `json:"version"`
+	Tunnels tunnelsDNS `json:"tunnels"`
 }
 
-// nrptTunnel is what one tunnel wants.
-type nrptTunnel struct {
-	Name string     `json:"name"` // the journal's
-	Link link       `json:"link"`
-	Full bool       `json:"full,omitempty"` // all traffic goes through it
-	DNS  routes.DNS `json:"dns"`
-}
-
-// all says that the tunnel's servers are for names of every domain.
-func (t nrptTunnel) all() bool { return len(t.DNS.Servers) > 0 && len(t.DNS.Split) == 0 }
-
-const (
-	nrptFile    = ".dns.state" // no valid name of a journal
-	nrptVersion = 1
-)
+func (n *nrpt) record() dnsRecord[nrptState] { return dnsRecord[nrptState]{n.dir, n.log, parseNRPT} }
 
 // nrptRule is one rule: the key's name and its values.
 type nrptRule struct {
@@ -85,21 +67,11 @@ type nrptRule struct {
 	values map[string]any
 }
 
-// rules are those that the tunnels want, in their order: those that take all traffic, then the newest.
+// rules are those that the tunnels want, in their order.
 func (s nrptState) rules() []nrptRule {
-	sorted := slices.Clone(s.Tunnels)
-	slices.SortStableFunc(sorted, func(a, b nrptTunnel) int {
-		switch {
-		case a.Full == b.Full:
-			return 0
-		case a.Full:
-			return -1
-		}
-		return 1
-	})
 	var out []nrptRule
 	taken := map[string]bool{}
-	for _, t := range sorted {
+	for _, t := range s.Tunnels.ordered() {
 		if len(t.DNS.Servers) == 0 {
 			continue
 		}
@@ -123,14 +95,14 @@ func (s nrptState) rules() []nrptRule {
 			add(d)
 		}
 		for i, part := range slices.Collect(slices.Chunk(names, nrptMost)) {
-			out = append(out, t.rule(i, part))
+			out = append(out, t.nrptRule(i, part))
 		}
 	}
 	return out
 }
 
-// rule is the tunnel's rule number i, for names.
-func (t nrptTunnel) rule(i int, names []string) nrptRule {
+// nrptRule is the tunnel's rule number i, for names.
+func (t tunnelDNS) nrptRule(i int, names []string) nrptRule {
 	servers := make([]string, 0, len(t.DNS.Servers))
 	for _, s := range t.DNS.Servers {
 		servers = append(servers, s.Addr().Unmap().String())
@@ -162,82 +134,37 @@ func expressible(d routes.DNS) error {
 	return nil
 }
 
-// locked runs f on the record, while nobody else reads or changes it or the rules. Without a directory there is none.
-func (n *nrpt) locked(f func(s *nrptState) error) error {
-	held, err := lock.Wait(filepath.Join(n.dir, ".dns"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return f(&nrptState{})
-	} else if err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	s, err := n.load()
-	if err == nil {
-		err = f(s)
-	}
-	return errors.Join(err, held.Remove())
-}
-
-func (n *nrpt) load() (*nrptState, error) {
-	path := filepath.Join(n.dir, nrptFile)
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &nrptState{}, nil
-	} else if err != nil {
-		return nil, err
-	}
-	s, err := parseNRPT(text)
-	if err != nil {
-		n.log.Warn("the record of DNS changes cannot be read and is moved aside", "file", path, "moved", path+".bad", "error", err)
-		return &nrptState{}, os.Rename(path, path+".bad")
-	}
-	return s, nil
-}
+// locked runs f on the record, while nobody else reads or changes it or the rules.
+func (n *nrpt) locked(f func(s *nrptState) error) error { return n.record().locked(f) }
 
 func parseNRPT(text []byte) (*nrptState, error) {
 	s := &nrptState{}
 	if err := json.Unmarshal(text, s); err != nil {
 		return nil, err
 	}
-	if s.Version != nrptVersion {
+	if s.Version != dnsVersion {
 		return nil, fmt.Errorf("version %d is not known", s.Version)
 	}
-	for _, t := range s.Tunnels {
-		if err := errors.Join(validDNS(t.DNS), expressible(t.DNS)); !validName(t.Name) || err != nil {
-			return nil, errors.Join(fmt.Errorf("tunnel %q is not valid", t.Name), err)
-		}
-	}
-	return s, nil
+	return s, s.Tunnels.check(expressible)
 }
 
 func (n *nrpt) save(s *nrptState) error {
-	path := filepath.Join(n.dir, nrptFile)
 	if len(s.Tunnels) == 0 {
-		return but(os.Remove(path), fs.ErrNotExist)
+		return n.record().remove()
 	}
-	s.Version = nrptVersion
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return err
-	}
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
-		return nil
-	}
-	return durable.Write(path, text, 0o600)
+	s.Version = dnsVersion
+	return n.record().save(s, durable.Write)
 }
 
 // set makes t's wishes part of the configuration, or replaces them in their place. What is in force already is left alone.
-func (n *nrpt) set(t nrptTunnel) error {
+func (n *nrpt) set(t tunnelDNS) error {
 	if err := expressible(t.DNS); err != nil {
 		return err
 	}
 	return n.locked(func(s *nrptState) error {
-		same := false
-		if i := s.index(t.Name); i < 0 {
-			s.Tunnels = slices.Insert(s.Tunnels, 0, t)
-		} else {
-			same = reflect.DeepEqual(s.Tunnels[i], t)
-			s.Tunnels[i] = t
-		}
+		i := s.Tunnels.index(t.Name)
+		same := i >= 0 && s.Tunnels[i].equal(t)
+		s.Tunnels = s.Tunnels.with(t)
 		if err := n.save(s); err != nil {
 			return err
 		}
@@ -246,8 +173,8 @@ func (n *nrpt) set(t nrptTunnel) error {
 		if !t.all() {
 			servers = nil // of one that is for some domains only, nobody shall ask for others
 		}
-		if !same || !n.deviceHas(t.Link, servers) {
-			if err := n.device(t.Link, servers, t.DNS.Search); err != nil {
+		if !same || !n.deviceHas(t.link(), servers) {
+			if err := n.device(t.link(), servers, t.DNS.Search); err != nil {
 				return err
 			}
 		}
@@ -262,12 +189,8 @@ func (n *nrpt) set(t nrptTunnel) error {
 	})
 }
 
-func (s *nrptState) index(name string) int {
-	return slices.IndexFunc(s.Tunnels, func(t nrptTunnel) bool { return t.Name == name })
-}
-
 // warn says what of t's wishes others keep from being in force.
-func (n *nrpt) warn(s *nrptState, t nrptTunnel) {
+func (n *nrpt) warn(s *nrptState, t tunnelDNS) {
 	if t.all() {
 		for _, r := range s.rules() {
 			if c := r.values["Comment"]; slices.Contains(r.values["Name"].([]string), ".") && c != nrptComment+t.Name {
@@ -437,20 +360,20 @@ func (n *nrpt) takeOut(name string) (did bool, err error) {
 		if err != nil {
 			return err
 		}
-		i := s.index(name)
+		i := s.Tunnels.index(name)
 		if did = i >= 0 || slices.Contains(names, name); !did {
 			return nil
 		}
 		var l link
 		if i >= 0 {
-			l = s.Tunnels[i].Link
-			s.Tunnels = slices.Delete(s.Tunnels, i, i+1)
+			l = s.Tunnels[i].link()
+			s.Tunnels = s.Tunnels.without(name)
 		}
 		if err := n.enforce(s, false); err != nil {
 			return err
 		}
 		// After a crash the device is gone, and its number may be that of another tunnel's by now.
-		if l.Index != 0 && n.there(l) && !slices.ContainsFunc(s.Tunnels, func(t nrptTunnel) bool { return t.Link.Index == l.Index }) {
+		if l.Index != 0 && n.there(l) && !slices.ContainsFunc(s.Tunnels, func(t tunnelDNS) bool { return t.Index == l.Index }) {
 			if err := but(n.device(l, nil, nil), errWinMissing); err != nil {
 				return err
 			}
@@ -520,7 +443,7 @@ func (n *nrpt) lost() (lost bool) {
 }
 
 func (m *winMachine) setDNS(_ context.Context, name string, l link, d routes.DNS, full bool) error {
-	return m.dns.set(nrptTunnel{Name: name, Link: l, Full: full, DNS: d})
+	return m.dns.set(tunnelDNS{Name: name, Device: l.Device, Index: l.Index, Full: full, DNS: d})
 }
 
 func (m *winMachine) removeDNS(_ context.Context, name string) (bool, error) {

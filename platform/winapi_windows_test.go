@@ -116,7 +116,7 @@ func TestWinSystemNames(t *testing.T) {
 	}
 	stop()
 	// As another run finds it, without the record.
-	if err := os.Remove(dir + `\` + nrptFile); err != nil {
+	if err := os.Remove(dir + `\` + stateName); err != nil {
 		t.Fatal(err)
 	}
 	if did, err := m.removeDNS(context.Background(), "adit-test"); !did || err != nil {

@@ -147,7 +147,7 @@ func TestWindowsCrash(t *testing.T) {
 	f.pristine(t, dir)
 	f.note("another one, whose records are lost")
 	begin()
-	for _, lost := range []string{"one.json", nrptFile} {
+	for _, lost := range []string{"one.json", stateName} {
 		if err := os.Remove(filepath.Join(dir, lost)); err != nil {
 			t.Fatal(err)
 		}
@@ -499,7 +499,7 @@ func TestWindowsNames(t *testing.T) {
 }
 
 func FuzzParseNRPT(f *testing.F) {
-	f.Add([]byte(`{"version":1,"tunnels":[{"name":"one","link":{"index":1,"device":"Adit"},"full":true,"dns":{"servers":["10.0.0.1:53"],"split":["a.example"]}}]}`))
+	f.Add([]byte(`{"version":1,"tunnels":[{"name":"one","index":1,"device":"Adit","full":true,"dns":{"servers":["10.0.0.1:53"],"split":["a.example"]}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := parseNRPT(text)
 		if err != nil {
