@@ -204,7 +204,10 @@ func (h *machineHost) Apply(ctx context.Context, plan routes.Plan) error {
 			errs = append(errs, err)
 		}
 	}
-	h.record.Device = h.link().Device
+	h.record.Device, h.record.Addresses = h.link().Device, nil
+	if t != nil {
+		h.record.Addresses = union(h.addrs, plan.Addresses)
+	}
 	if !plan.Guard.IsZero() {
 		if err := h.closeGuard(plan.Guard); err != nil {
 			return err // nothing that the guard ought to guard
@@ -217,6 +220,9 @@ func (h *machineHost) Apply(ctx context.Context, plan routes.Plan) error {
 			} else {
 				t.mtu.Store(int64(plan.MTU))
 			}
+		}
+		if err := h.journal.save(h.record); err != nil {
+			return errors.Join(append(errs, err)...) // other tunnels would take the device for the underlay's
 		}
 		fail(h.addAddresses(t, plan.Addresses))
 	}
@@ -237,11 +243,25 @@ func (h *machineHost) Apply(ctx context.Context, plan routes.Plan) error {
 	if plan.Guard.IsZero() {
 		fail(h.openGuard())
 	}
+	if t != nil {
+		h.record.Addresses = slices.Clone(h.addrs)
+	}
 	fail(h.journal.save(h.record))
 	if dnsErr != nil {
 		fail(fmt.Errorf("%w: %w", ErrDNS, dnsErr))
 	}
 	return errors.Join(errs...)
+}
+
+// union is a with what b has beside it.
+func union(a, b []netip.Prefix) []netip.Prefix {
+	out := slices.Clone(a)
+	for _, p := range b {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 func (h *machineHost) addAddresses(t *machineTUN, want []netip.Prefix) error {
@@ -358,6 +378,20 @@ func rowsOfOthers(dir, name string) map[row]bool {
 		}
 		for _, r := range (&journal{path: filepath.Join(dir, n+".json")}).peek().Routes {
 			out[sameRow(r)] = true
+		}
+	}
+	return out
+}
+
+// tunnels are the devices that the journals in dir name, with their addresses: another program's device may have the name of one
+// that is gone.
+func tunnels(dir string) map[string][]netip.Addr {
+	names, _ := journalNames(dir) // none is no harm: a device counts as the underlay's until the next look
+	out := map[string][]netip.Addr{}
+	for _, n := range names {
+		r := (&journal{path: filepath.Join(dir, n+".json")}).peek()
+		for _, p := range r.Addresses {
+			out[r.Device] = append(out[r.Device], p.Addr())
 		}
 	}
 	return out
@@ -489,6 +523,7 @@ func (j *journal) cleanMachine(ctx context.Context, m machine, closed []string, 
 			n++
 		}
 	}
+	r.Device, r.Addresses = "", nil // they ended with the run
 	var errs []error
 	did, err := m.removeDNS(ctx, j.name())
 	count(did)

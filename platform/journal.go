@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,14 +24,18 @@ const recordVersion = 1
 type record struct {
 	Version int    `json:"version"`
 	Device  string `json:"device,omitempty"`
-	Routes  []row  `json:"routes,omitempty"`
+	// Addresses are those on the device, which end with it: by them other Hosts know the device as a tunnel's. Not on Linux.
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	Routes    []row          `json:"routes,omitempty"`
 	// DNS says that names may be set; on Linux the resolver has a record of its own.
 	DNS bool `json:"dns,omitempty"`
 	// Guard is what the guard of the Host closes.
 	Guard *routes.Guard `json:"guard,omitempty"`
 }
 
-func (r record) empty() bool { return len(r.Routes) == 0 && !r.DNS && r.Guard == nil }
+func (r record) empty() bool {
+	return len(r.Addresses) == 0 && len(r.Routes) == 0 && !r.DNS && r.Guard == nil
+}
 
 // journal is one record's file, locked while its Host lives: a kill releases the
 // lock, and that is how CleanUp knows a crashed run from a live one.

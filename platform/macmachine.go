@@ -350,7 +350,8 @@ func (m *macMachine) removeRoute(r row) (did bool, err error) {
 	return err == nil, nil
 }
 
-// facts implements machine.
+// facts implements machine. The devices of all our tunnels are left out, those of other VPNs are not: macOS has no mark for a
+// device, so that the journals say which are ours.
 func (m *macMachine) facts(ctx context.Context, own link) (routes.Facts, error) {
 	links, err := m.calls.links()
 	if err != nil {
@@ -361,10 +362,11 @@ func (m *macMachine) facts(ctx context.Context, own link) (routes.Facts, error) 
 		return routes.Facts{}, fmt.Errorf("read routes: %w", err)
 	}
 	f := routes.Facts{DNSManager: "SystemConfiguration", OneRow: true}
-	byIndex := map[int]macLink{}
+	byIndex, ours, tunnels := map[int]macLink{}, map[int]bool{}, tunnels(m.dir)
 	for _, l := range links {
 		byIndex[l.Index] = l
-		if l.Index == own.Index && own.Index != 0 {
+		ours[l.Index] = l.Index == own.Index || slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return slices.Contains(tunnels[l.Name], p.Addr()) })
+		if ours[l.Index] {
 			continue
 		}
 		for _, a := range l.Addresses {
@@ -377,7 +379,7 @@ func (m *macMachine) facts(ctx context.Context, own link) (routes.Facts, error) 
 	// who ask for its device.
 	const not = rtfOurs | rtfReject | rtfBlackhole | rtfLinkInfo | rtfCloned | rtfLocal | rtfBroadcast | rtfMulticast | rtfScoped
 	for _, k := range rows {
-		if k.Flags&rtfUp == 0 || k.Flags&not != 0 || k.Index == own.Index && own.Index != 0 ||
+		if k.Flags&rtfUp == 0 || k.Flags&not != 0 || ours[k.Index] ||
 			k.Destination.Addr().IsLoopback() || k.Destination.Addr().IsMulticast() {
 			continue
 		}

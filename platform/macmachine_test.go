@@ -235,6 +235,80 @@ func TestMacFacts(t *testing.T) {
 	}
 }
 
+// What one tunnel takes for the network around it has no other tunnel of ours in it, but has other VPNs', also where one has the name
+// that a tunnel's device had.
+func TestMacFactsOfTwo(t *testing.T) {
+	f, dir := newFakeMac(), t.TempDir()
+	other := macLink{Index: 30, Name: "utun9", Addresses: []netip.Prefix{prefix("10.99.0.2/24")}}
+	f.devices = append(f.devices, other)
+	f.rows = append(f.rows, macRoute{prefix("10.99.0.0/16"), netip.Addr{}, other.Index, rtfUp})
+	a, _ := f.macHost(t, dir, "a")
+	b, _ := f.macHost(t, dir, "b")
+	tun := open(t, a, "")
+	own := tun.Name()
+	plan := macFull()
+	plan.Guard = routes.Guard{Closed: []netip.Prefix{prefix("10.1.0.0/16")}}
+	see := func(when string, want ...string) {
+		t.Helper()
+		facts, err := b.Facts(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range facts.Addresses {
+			got = append(got, p.String())
+		}
+		for _, r := range facts.Routes {
+			if strings.HasPrefix(r.Device, "utun") {
+				got = append(got, r.Destination.String()+" "+r.Device)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", when, got, want)
+		}
+	}
+	at := len(f.devices) - 1
+	alone, err := b.Facts(context.Background())
+	if err != nil || len(alone.Addresses) != 4 {
+		t.Fatalf("%+v, %v", alone.Addresses, err)
+	}
+	var usual []string
+	for _, p := range alone.Addresses {
+		usual = append(usual, p.String())
+	}
+	usual = append(usual, "10.99.0.0/16 utun9")
+
+	apply(t, a, plan)
+	if len(f.devices[at].Addresses) != 2 {
+		t.Fatalf("%+v has no addresses", f.devices[at])
+	}
+	f.rows = append(f.rows, macRoute{prefix("10.8.0.2/32"), netip.Addr{}, f.devices[at].Index, rtfUp | rtfHost}) // the kernel's
+	see("a tunnel", usual...)
+	plan.Addresses = []netip.Prefix{prefix("10.8.0.77/24")}
+	apply(t, a, plan)
+	see("with another address", usual...)
+	plan.Routes, plan.DNS, plan.Around, plan.Guard = nil, routes.DNS{}, nil, routes.Guard{}
+	apply(t, a, plan)
+	see("with nothing but an address", usual...)
+
+	plan.Guard = routes.Guard{Closed: []netip.Prefix{prefix("10.1.0.0/16")}}
+	apply(t, a, plan)
+	if err := tun.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.devices = append(f.devices, macLink{Index: 31, Name: own, Addresses: []netip.Prefix{prefix("172.16.0.2/30")}})
+	stranger := append(slices.Clone(usual[:4]), "172.16.0.2/30", usual[4])
+	see("its device is gone, and another's has the name", stranger...)
+	crash(t, a)
+	a.(*machineHost).stop()
+	a, _ = f.macHost(t, dir, "a")
+	see("after a crash that left the guard closed", stranger...)
+	if err := errors.Join(a.Close(), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	noJournal(t, dir)
+}
+
 // One destination has one way: somebody else's equal row is left to them, and another one is an error that names it.
 func TestMacForeignRoutes(t *testing.T) {
 	f, dir := newFakeMac(), t.TempDir()
