@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"debug/macho"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -208,6 +209,13 @@ func TestInstallPage(t *testing.T) {
 			for _, version := range []string{"1.2.3", "1.2.4"} {
 				released(t, version, filepath.Join(b.root, "Users/ann"))
 			}
+			homebrew := shell == "bash" // a person's /usr/local, as Homebrew makes it
+			if homebrew {
+				share := filepath.Join(b.root, "usr/local/share")
+				if err := errors.Join(os.MkdirAll(share, 0o755), os.Chown(share, 501, 80)); err != nil {
+					t.Fatal(err)
+				}
+			}
 			before := b.files()
 			as := func(block, version string) string { return strings.ReplaceAll(block, "VERSION", version) }
 
@@ -227,6 +235,9 @@ func TestInstallPage(t *testing.T) {
 			}
 			if out := b.must("cat /usr/local/share/man/man1/adit-connect.1 /usr/local/share/zsh/site-functions/_adit-endpoint"); out != "man1/adit-connect.1\nzsh/_adit-endpoint\n" {
 				t.Errorf("pages: %q", out)
+			}
+			if out, want := b.must("stat -c %u:%g /usr/local/share/man /usr/local/share/fish/vendor_completions.d"), "501:80\n501:80\n"; (out == want) != homebrew {
+				t.Errorf("directories of %q", out)
 			}
 			if _, err := b.do("[ -e /handed-over ]"); err == nil {
 				t.Error("the first installation is taken for an upgrade")
