@@ -46,7 +46,8 @@ TESTCACHE := $${XDG_CACHE_HOME:-$$HOME/.cache}/adit-tests
 
 help:
 	@echo 'make build     bin/adit with bin/adit-userspace, bin/aditd, bin/adit-endpoint, bin/adit-pkcs11, bin/aws-vpn-client (no cgo)'
-	@echo 'make gui       bin/adit-gui, the desktop app (cgo; a minute); make gui-windows bin/adit-gui.exe (a quarter of an hour at first)'
+	@echo 'make gui       bin/adit-gui, the desktop app (cgo; a minute); make gui-windows bin/adit-gui.exe (a quarter of an hour at first);'
+	@echo '               make gui-linux-arm64 dist/bin/linux-arm64/adit-gui'
 	@echo 'make dist      dist/bin/: the programs without cgo for all six systems, as they are released (SYSTEMS=linux/amd64 for one)'
 	@echo 'make package   dist/packages/: every package (after make dist)'
 	@echo 'make mdm       dist/mdm/: templates for group policies, Intune, macOS, Jamf, Ansible (POLICY=FILE: with that policy)'
@@ -88,6 +89,20 @@ gui-windows:
 	  echo 'build bin/adit-gui.exe' && \
 	  CGO_ENABLED=1 GOOS=windows GOARCH=amd64 CC=x86_64-w64-mingw32-gcc $(GO) build -tags $(GUI_TAGS) -ldflags '$(LDFLAGS) -H windowsgui' -o $(BIN)/ ./cmd/adit-gui
 
+# The desktop app for the other processor of Linux, in dist/bin, against the libraries of Debian 12. They are unpacked into a
+# folder, not installed: some of both processors exclude each other. Debian: gcc-aarch64-linux-gnu (or gcc-x86-64-linux-gnu) mmdebstrap
+CROSS_amd64 := x86_64-linux-gnu
+CROSS_arm64 := aarch64-linux-gnu
+GUI_LIBRARIES := libc6-dev,libgl-dev,libgles-dev,libx11-dev,libxcursor-dev,libxi-dev,libxinerama-dev,libxkbcommon-dev,libxrandr-dev,libxxf86vm-dev
+gui-linux-%: export SOURCE_DATE_EPOCH := $(EPOCH)
+gui-linux-%:
+	@tree=$(CURDIR)/$(BIN)/libraries-$* && rm -rf $$tree && mkdir -p $(BIN) $(DIST)/bin/linux-$* && trap "rm -rf $$tree" EXIT && \
+	  echo 'build $(DIST)/bin/linux-$*/adit-gui' && \
+	  mmdebstrap --quiet --arch=$* --variant=extract --include=$(GUI_LIBRARIES) bookworm $$tree && \
+	  CGO_ENABLED=1 GOOS=linux GOARCH=$* CC="$(CROSS_$*)-gcc --sysroot=$$tree" PKG_CONFIG_SYSROOT_DIR=$$tree \
+	  PKG_CONFIG_LIBDIR=$$tree/usr/lib/$(CROSS_$*)/pkgconfig:$$tree/usr/share/pkgconfig \
+	  $(GO) build -tags $(GUI_TAGS),gles $(DISTFLAGS) -o $(DIST)/bin/linux-$*/ ./cmd/adit-gui
+
 demo: build
 	$(GO) run ./lab/demo -bin $(BIN)
 
@@ -110,12 +125,18 @@ dist:
 # Every package, in dist/packages/. Each kind adds itself with a line "package: package-KIND", and gets SOURCE_DATE_EPOCH.
 package: dist
 
-# deb, rpm and tarballs. The desktop app is in there where a C compiler is, for this machine's processor.
+# deb, rpm and tarballs. The desktop app is in there for this machine's processor where a C compiler is, and for the other one where
+# "make gui-linux-PROCESSOR" has its tools.
 package: package-linux
 package-linux: export SOURCE_DATE_EPOCH := $(EPOCH)
 package-linux: dist
-	@if [ "$$(uname -s)" = Linux ] && command -v gcc >/dev/null; then set -x; \
-	  CGO_ENABLED=1 $(GO) build -tags $(GUI_TAGS),gles $(DISTFLAGS) -o $(DIST)/bin/linux-$$($(GO) env GOARCH)/ ./cmd/adit-gui; fi
+	@for p in $(patsubst linux/%,%,$(filter linux/%,$(SYSTEMS))); do \
+	  if [ "$$(uname -s)" = Linux ] && [ $$p = "$$($(GO) env GOHOSTARCH)" ] && command -v gcc >/dev/null; then \
+	    echo "build $(DIST)/bin/linux-$$p/adit-gui"; \
+	    CGO_ENABLED=1 GOOS=linux GOARCH=$$p $(GO) build -tags $(GUI_TAGS),gles $(DISTFLAGS) -o $(DIST)/bin/linux-$$p/ ./cmd/adit-gui || exit 1; \
+	  elif case $$p in arm64) c=$(CROSS_arm64);; *) c=$(CROSS_amd64);; esac; command -v $$c-gcc >/dev/null && command -v mmdebstrap >/dev/null; then \
+	    $(MAKE) gui-linux-$$p || exit 1; \
+	  else echo "package-linux: without the desktop app for $$p (Debian: gcc-$$(echo $$c | tr _ -) mmdebstrap)"; fi; done
 	$(GO) run ./installer/linux/build -version '$(VERSION)' -bin $(DIST)/bin -out $(DIST)/packages \
 	  -arch "$$(echo $(patsubst linux/%,%,$(filter linux/%,$(SYSTEMS))) | tr ' ' ,)"
 
