@@ -143,7 +143,8 @@ func handOver(path string, r Request) error {
 // importLinks is what links to profiles begin with, as OpenVPN Connect has them, and Adit's own.
 func importLinks() []string { return []string{"openvpn://import-profile/", "adit://import-profile/"} }
 
-// ToOpen makes an argument whole: a file's absolute name, or the https address behind a link.
+// ToOpen makes an argument whole: a file's absolute name, also where a file manager gives it as a file: address, or the https
+// address behind a link.
 func ToOpen(arg string) (string, error) {
 	link := false
 	for _, prefix := range importLinks() {
@@ -154,6 +155,9 @@ func ToOpen(arg string) (string, error) {
 	}
 	if i := strings.Index(arg, "://"); link || i > 0 {
 		u, err := url.Parse(arg)
+		if err == nil && !link && u.Scheme == "file" && (u.Host == "" || u.Host == "localhost") && filepath.IsAbs(u.Path) {
+			return filepath.Clean(u.Path), nil
+		}
 		if err != nil || u.Scheme != "https" || u.Host == "" {
 			return "", fmt.Errorf("%q is neither a file nor an https address of a profile", arg)
 		}

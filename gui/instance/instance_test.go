@@ -122,8 +122,18 @@ func TestToOpen(t *testing.T) {
 		"adit://import-profile/https://vpn.example.com/p":    "https://vpn.example.com/p",
 		"": "", "http://vpn.example.com/p": "", "openvpn://import-profile/http://vpn.example.com/p": "", "openvpn://connect/x": "", "https://": "",
 		"openvpn://import-profile/file:///etc/shadow": "", "openvpn://import-profile/": "", "openvpn://import-profile//etc/shadow": "", "adit://import-profile/a.ovpn": "",
+		"file://elsewhere/x/a.ovpn": "", "file://": "", "openvpn://import-profile/file://localhost/x/a.ovpn": "",
 	} {
 		got, err := ToOpen(arg)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q is %q, %v; want %q", arg, got, err, want)
+		}
+	}
+	for arg, want := range map[string]string{"file:///x/a%20b.ovpn": "/x/a b.ovpn", "file://localhost/x/../a.ovpn": "/a.ovpn"} {
+		got, err := ToOpen(arg)
+		if runtime.GOOS == "windows" { // where files have a drive, and the shell gives names
+			want = ""
+		}
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q is %q, %v; want %q", arg, got, err, want)
 		}
