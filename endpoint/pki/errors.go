@@ -16,6 +16,7 @@ var (
 	ErrBadName     = errors.New("bad name")
 	ErrBadOption   = errors.New("bad option")
 	ErrCorrupt     = errors.New("cannot be read")
+	ErrUnwritten   = errors.New("cannot be written")
 	ErrLocked      = errors.New("another program is using the PKI")
 )
 

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/adit-vpn/adit/platform/durable"
@@ -14,7 +15,7 @@ import (
 // lockWait is how long a call waits for another program before ErrLocked.
 const lockWait = 10 * time.Second
 
-// lock keeps other adit programs out until unlock, and finishes what an interrupted Replace left.
+// lock keeps other adit programs out until unlock, and finishes what an interrupted change left.
 func (p *PKI) lock() (unlock func(), err error) {
 	if unlock, err = p.hold(); err != nil {
 		return nil, err
@@ -26,13 +27,17 @@ func (p *PKI) lock() (unlock func(), err error) {
 	return unlock, nil
 }
 
-// hold is the lock alone. easy-rsa knows nothing of it. The OS frees it when its holder dies, so the file may stay behind.
+// hold is the lock alone, with no file half in its place. easy-rsa knows nothing of it. The OS frees it when its holder dies, so the file may stay behind.
 func (p *PKI) hold() (unlock func(), err error) {
 	path := filepath.Join(p.dir, ".adit.lock")
 	for deadline := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
 		held, err := lock.Take(path)
 		switch {
 		case err == nil:
+			if err := p.finishWrites(); err != nil {
+				held.Close()
+				return nil, err
+			}
 			return func() { held.Close() }, nil
 		case !errors.Is(err, lock.ErrHeld):
 			return nil, p.ioError(path, err)
@@ -46,6 +51,8 @@ func (p *PKI) hold() (unlock func(), err error) {
 func (p *PKI) ioError(path string, err error) error {
 	e := &Error{Kind: ErrCorrupt, What: path, Err: err}
 	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EDQUOT):
+		e.Kind, e.Hint = ErrUnwritten, "choose a directory with room where files can be written: --data DIR"
 	case errors.Is(err, fs.ErrPermission):
 		e.Hint = "run this as the owner of " + p.dir
 	case errors.Is(err, fs.ErrNotExist):

@@ -99,6 +99,14 @@ func splitEscaped(s string) []string {
 	return append(fields, cur.String())
 }
 
+func formatIndex(entries []entry) []byte {
+	var b []byte
+	for _, e := range entries {
+		b = appendIndex(b, e)
+	}
+	return b
+}
+
 // appendIndex appends e's line to b.
 func appendIndex(b []byte, e entry) []byte {
 	b = append(b, e.status, '\t')

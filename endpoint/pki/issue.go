@@ -30,11 +30,15 @@ func (p *PKI) Init(o Options) error {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return p.ioError(p.dir, err)
 	}
+	begun := p.beingWritten() && !exists(p.CAFile())
 	unlock, err := p.lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if begun && exists(p.CAFile()) { // this was asked for before, and is done now
+		return nil
+	}
 	if p.Exists() || exists(p.path("index.txt")) {
 		return &Error{Kind: ErrCAExists, What: p.dir, Hint: "use it as it is, replace it (adit-endpoint pki replace-ca), or choose another directory with --data DIR"}
 	}
@@ -197,23 +201,7 @@ func (p *PKI) Renew(name string, o Options) (Certificate, error) {
 	return p.describe(name)
 }
 
-type file struct {
-	path string
-	text []byte
-}
-
-func (p *PKI) writeAll(files []file) error {
-	for _, f := range files {
-		if err := write(f.path, f.text); err != nil {
-			return p.ioError(f.path, err)
-		}
-	}
-	return nil
-}
-
-// sign makes a key and a certificate, enters it into the index, and returns the
-// files to write, the certificate last. subject nil means o.CommonName. After a crash in between there is a line
-// in the index for a certificate that nobody has, which harms nothing.
+// sign makes a key and a certificate, and returns all that is to be written, the index among it. subject nil means o.CommonName.
 func (p *PKI) sign(kind Kind, name string, subject []byte, o Options) ([]file, error) {
 	ca, caKey, err := p.signer()
 	if err != nil {
@@ -260,16 +248,12 @@ func (p *PKI) sign(kind Kind, name string, subject []byte, o Options) ([]file, e
 	}
 	serial := formatSerial(cert.SerialNumber)
 	next := formatSerial(new(big.Int).Add(cert.SerialNumber, big.NewInt(1)))
-	// The serial file is for easy-rsa with EASYRSA_RAND_SN=no, which takes it as it is.
-	if err := write(p.path("serial"), []byte(next+"\n")); err != nil {
-		return nil, p.ioError(p.path("serial"), err)
-	}
-	entries = append(entries, entry{status: 'V', expires: cert.NotAfter, serial: cert.SerialNumber,
-		file: "unknown", subject: oneLine(cert.RawSubject)})
-	if err := p.writeIndex(entries); err != nil {
-		return nil, err
-	}
+	former, index := formatIndex(entries), formatIndex(append(entries, entry{status: 'V', expires: cert.NotAfter, serial: cert.SerialNumber,
+		file: "unknown", subject: oneLine(cert.RawSubject)}))
 	return []file{
+		{p.path("serial"), []byte(next + "\n")}, // for easy-rsa with EASYRSA_RAND_SN=no, which takes it as it is
+		{p.path("index.txt.old"), former},       // as openssl keeps it
+		{p.path("index.txt"), index},
 		{p.path("certs_by_serial", serial+".pem"), encodeCert(der)},
 		{p.reqFile(name), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: req})},
 		{p.KeyFile(name), keyText},

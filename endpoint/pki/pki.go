@@ -108,9 +108,9 @@ func OpenAt(dir string, now func() time.Time) (*PKI, error) {
 // Dir is the directory with ca.crt in it.
 func (p *PKI) Dir() string { return p.dir }
 
-// Exists tells whether there is a CA, or one that takes the place of another (Recover).
+// Exists tells whether there is a CA, or one whose making or replacing was interrupted when it could be finished (Recover).
 func (p *PKI) Exists() bool {
-	return exists(p.path("ca.crt")) || exists(p.path("private", "ca.key")) || p.beingReplaced()
+	return exists(p.path("ca.crt")) || exists(p.path("private", "ca.key")) || p.beingReplaced() || p.beingWritten()
 }
 
 // CAFile, CRLFile, CertFile and KeyFile are where things are, or would be.
@@ -149,6 +149,9 @@ func (p *PKI) CA() (*x509.Certificate, error) { return p.readCA() }
 
 func (p *PKI) readCA() (*x509.Certificate, error) {
 	text, err := os.ReadFile(p.CAFile())
+	if errors.Is(err, fs.ErrNotExist) && p.beingWritten() {
+		return nil, &Error{Kind: ErrNoCA, What: p.dir, Hint: "its making was interrupted, finish it: adit-endpoint pki init"}
+	}
 	if errors.Is(err, fs.ErrNotExist) && p.beingReplaced() {
 		return nil, &Error{Kind: ErrNoCA, What: p.dir, Hint: "its replacement was interrupted, finish it: adit-endpoint pki replace-ca"}
 	}
@@ -233,11 +236,7 @@ func (p *PKI) writeIndex(entries []entry) error {
 	if err := copyFile(path, path+".old"); err != nil {
 		return p.ioError(path, err)
 	}
-	var b []byte
-	for _, e := range entries {
-		b = appendIndex(b, e)
-	}
-	if err := write(path, b); err != nil {
+	if err := write(path, formatIndex(entries)); err != nil {
 		return p.ioError(path, err)
 	}
 	return nil
@@ -254,7 +253,7 @@ func find(entries []entry, serial *big.Int) *entry {
 
 // checkName refuses what cannot be a file's base name in easy-rsa's layout.
 func checkName(name string) error {
-	hint := "use up to 64 letters, digits, spaces and . _ - @ +, not starting with - or ."
+	hint := "use up to 64 of a-z, A-Z, 0-9, spaces and . _ - @ +, not starting with - or ."
 	bad := name == "" || len(name) > 64 || name[0] == '-' || name[0] == '.' || strings.TrimSpace(name) != name
 	for _, r := range name {
 		if (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && !strings.ContainsRune("._-@+ ", r) {

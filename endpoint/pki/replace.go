@@ -69,9 +69,9 @@ func (p *PKI) Replace(o Options) (aside string, servers []Certificate, err error
 	return aside, servers, nil
 }
 
-// Recover finishes a Replace that was interrupted. When there is none it does nothing.
+// Recover finishes a change that was interrupted. When there is none it does nothing.
 func (p *PKI) Recover() error {
-	if !p.beingReplaced() {
+	if !p.beingReplaced() && !p.beingWritten() {
 		return nil
 	}
 	unlock, err := p.lock()
