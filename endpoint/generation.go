@@ -161,6 +161,9 @@ func (g *generation) loadTLS(before *generation, l Leaves) error {
 // ErrServerCertificate wraps what is wrong with the endpoint's own certificate.
 var ErrServerCertificate = errors.New("cannot be used")
 
+// ErrServerUse is the ErrServerCertificate of a certificate for clients.
+var ErrServerUse = fmt.Errorf("%w: it is not a server certificate (extended key usage serverAuth)", ErrServerCertificate)
+
 // checkServerCertificate finds what every client would refuse.
 func checkServerCertificate(c *x509.Certificate, now time.Time) error {
 	switch {
@@ -169,7 +172,7 @@ func checkServerCertificate(c *x509.Certificate, now time.Time) error {
 	case now.Before(c.NotBefore):
 		return fmt.Errorf("%w: not valid before %s", ErrServerCertificate, c.NotBefore.Format(time.RFC3339))
 	case len(c.ExtKeyUsage) > 0 && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny):
-		return fmt.Errorf("%w: it is not a server certificate (extended key usage serverAuth)", ErrServerCertificate)
+		return ErrServerUse
 	}
 	return nil
 }

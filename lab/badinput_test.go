@@ -34,7 +34,7 @@ func (s *site) fails(n *Node, says string, argv ...string) string {
 	causes, hints := 0, 0
 	for line := range strings.Lines(out) {
 		switch {
-		case strings.HasPrefix(line, "adit: "), strings.HasPrefix(line, "aditd: "):
+		case strings.HasPrefix(line, "adit: "), strings.HasPrefix(line, "aditd: "), strings.HasPrefix(line, "adit-endpoint: "):
 			causes++
 			if !strings.Contains(line, says) {
 				s.t.Errorf("the cause is %q, expected %q in it", strings.TrimSpace(line), says)

@@ -75,7 +75,6 @@ func ReadPage(text string) (list []Command, err error) {
 // Fails is whether the page shows the command's own word of an error, "curl: …", or ours, "adit: …", or the AWS CLI's.
 func (c Command) Fails() bool {
 	name, _, _ := strings.Cut(c.Text, " ")
-	name, _, _ = strings.Cut(name, "-")
 	for _, begin := range []string{name + ": ", "An error occurred "} {
 		if strings.HasPrefix(c.Says, begin) || strings.Contains(c.Says, "\n"+begin) {
 			return true

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"syscall"
 
 	"github.com/adit-vpn/adit/endpoint"
@@ -17,7 +18,10 @@ func hints(err error) []string {
 	var config endpoint.ConfigErrors
 	var listen *endpoint.ListenError
 	var unread *endpoint.ConfigError
+	var file *fs.PathError
 	switch {
+	case errors.As(err, &file) && (file.Path == os.Stdout.Name() || file.Path == os.Stderr.Name()):
+		return nil // where the words go is not a matter of ours
 	case errors.As(err, &usage):
 		if usage.hint == "" {
 			return nil
@@ -38,6 +42,8 @@ func hints(err error) []string {
 		return []string{"see its clients: adit-endpoint connections; or give this one a directory of its own: --data DIR"}
 	case errors.Is(err, endpoint.ErrNotRunning):
 		return []string{"start it: adit-endpoint up; or name its directory: --data DIR"}
+	case errors.Is(err, endpoint.ErrServerUse):
+		return []string{"revoke it; the next start makes one: adit-endpoint pki revoke " + endpoint.ServerName}
 	case errors.Is(err, endpoint.ErrServerCertificate):
 		return []string{"renew it: adit-endpoint pki renew " + endpoint.ServerName}
 	case errors.Is(err, network.ErrUnsupported):
@@ -55,7 +61,7 @@ func hints(err error) []string {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return []string{"another program uses this port; stop it, or choose another one"}
 	case errors.Is(err, fs.ErrNotExist):
-		return []string{"check the name; adit-endpoint up makes what it needs in its data directory"}
+		return []string{"check the name; what belongs to the data directory adit-endpoint up makes"}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,7 @@ const (
 
 // run is the whole program but for signals and exit (start.go).
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root, a := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -34,9 +35,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "adit: %s\n", oneLine(err))
+	fmt.Fprintf(stderr, "adit-endpoint: %s\n", oneLine(err))
 	for _, h := range hints(err) {
-		fmt.Fprintf(stderr, "hint: %s\n", h)
+		fmt.Fprintf(stderr, "hint: %s\n", a.here(h))
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {
@@ -63,11 +64,26 @@ func usagef(hint, format string, args ...any) error {
 // app is what the subcommands share.
 type app struct{ data string }
 
-func newRoot() *cobra.Command {
+// here makes the commands of a hint act on the data directory of this call.
+func (a *app) here(hint string) string {
+	if a.data == endpoint.DefaultData || strings.Contains(hint, "--data") {
+		return hint
+	}
+	data := a.data
+	if !regexp.MustCompile(`^[\w./:@%+~-]+$`).MatchString(data) {
+		data = "'" + strings.ReplaceAll(data, "'", `'\''`) + "'"
+	}
+	return regexp.MustCompile(`adit-endpoint (pki|up|connections|reload|terminate|export|arns)\b`).ReplaceAllStringFunc(hint, func(command string) string {
+		return command + " --data " + data
+	})
+}
+
+func newRoot() (*cobra.Command, *app) {
 	a := &app{}
 	root := &cobra.Command{
 		Use:           "adit-endpoint",
 		Short:         "A VPN endpoint that behaves like AWS Client VPN",
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -88,7 +104,8 @@ func newRoot() *cobra.Command {
 		Use: "version", Short: "Print the version", Args: exactly(0),
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "adit-endpoint", version) },
 	})
-	return root
+	root.SetVersionTemplate("adit-endpoint {{.Version}}\n")
+	return root, a
 }
 
 // exactly is cobra.ExactArgs with our kind of error.

@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/adit-vpn/adit/endpoint"
@@ -33,35 +36,36 @@ func TestErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{"no command", nil, 2, "adit: no command given"},
-		{"unknown command", []string{"fly"}, 2, `adit: unknown command "fly"`},
-		{"unknown flag", []string{"up", "--fly"}, 2, "adit: unknown flag: --fly"},
-		{"unknown auth", []string{"up", "--auth", "kerberos"}, 2, `adit: --auth "kerberos" is not mutual, directory or federated`},
-		{"directory without users", []string{"up", "--auth", "directory"}, 2, "adit: --auth directory needs the users"},
-		{"users without directory", []string{"up", "--users", "u.yaml"}, 2, "adit: --users is for --auth directory and --idp demo"},
-		{"federated without a provider", []string{"up", "--auth", "federated"}, 2, "adit: --auth federated needs the identity provider"},
-		{"provider without federated", []string{"up", "--idp", "demo"}, 2, "adit: --idp is for --auth federated"},
-		{"auth beside a file", []string{"up", "--auth", "mutual", "--config", bad}, 2, "adit: --auth, --users and --idp are for an endpoint without a file"},
-		{"test users for the network", []string{"up", "--listen", "192.0.2.1:1194", "--auth", "directory", "--users", "u.yaml"}, 2, "adit: test users and --idp demo are not for the network"},
-		{"api without an address", []string{"up", "--api", ":1"}, 2, `adit: --api ":1" is not an address with a port`},
-		{"api for all", []string{"up", "--api", "192.0.2.1:1"}, 2, "adit: --api 192.0.2.1:1 is not loopback"},
-		{"names of no API", []string{"arns"}, 2, "adit: no endpoint runs on "},
-		{"bad metrics", []string{"up", "--metrics", ":1"}, 2, `adit: --metrics ":1" is not an address with a port`},
-		{"metrics for everybody", []string{"up", "--metrics", "192.0.2.1:9180"}, 2, "adit: anybody could read the metrics at 192.0.2.1:9180"},
-		{"bad listen", []string{"up", "--listen", "1194"}, 2, `adit: --listen "1194" is not an address with a port`},
-		{"bad proto", []string{"up", "--proto", "sctp"}, 2, `adit: --proto "sctp"`},
-		{"bad network", []string{"up", "--network", "x"}, 2, `adit: --network "x"`},
-		{"kernel without a file", []string{"up", "--network", "kernel"}, 2, "adit: --network kernel has no demo network"},
-		{"bad file", []string{"up", "--config", bad}, 1, "adit: " + bad + ":3: banana: unknown key"},
-		{"a directory for a file", []string{"up", "--config", dir}, 1, "adit: " + dir + ": read "},
-		{"no file", []string{"up", "--config", filepath.Join(dir, "none.yaml")}, 1, "adit: open "},
-		{"not running", []string{"connections"}, 1, "adit: no adit-endpoint runs on this data directory"},
-		{"terminate nothing", []string{"terminate"}, 2, "adit: terminate needs an id or a user"},
-		{"terminate both", []string{"terminate", "x", "--user", "y"}, 2, "adit: terminate needs an id or a user"},
-		{"check without a file", []string{"check"}, 2, "adit: adit-endpoint check got 0 arguments"},
-		{"export without an endpoint", []string{"export"}, 2, "adit: no endpoint runs on "},
-		{"pki alone", []string{"pki"}, 2, "adit: pki needs one of its commands"},
-		{"client without a CA", []string{"pki", "client", "x"}, 1, "adit: pki: "},
+		{"no command", nil, 2, "adit-endpoint: no command given"},
+		{"unknown command", []string{"fly"}, 2, `adit-endpoint: unknown command "fly"`},
+		{"unknown flag", []string{"up", "--fly"}, 2, "adit-endpoint: unknown flag: --fly"},
+		{"unknown auth", []string{"up", "--auth", "kerberos"}, 2, `adit-endpoint: --auth "kerberos" is not mutual, directory or federated`},
+		{"directory without users", []string{"up", "--auth", "directory"}, 2, "adit-endpoint: --auth directory needs the users"},
+		{"users without directory", []string{"up", "--users", "u.yaml"}, 2, "adit-endpoint: --users is for --auth directory and --idp demo"},
+		{"federated without a provider", []string{"up", "--auth", "federated"}, 2, "adit-endpoint: --auth federated needs the identity provider"},
+		{"provider without federated", []string{"up", "--idp", "demo"}, 2, "adit-endpoint: --idp is for --auth federated"},
+		{"auth beside a file", []string{"up", "--auth", "mutual", "--config", bad}, 2, "adit-endpoint: --auth, --users and --idp are for an endpoint without a file"},
+		{"test users for the network", []string{"up", "--listen", "192.0.2.1:1194", "--auth", "directory", "--users", "u.yaml"}, 2, "adit-endpoint: test users and --idp demo are not for the network"},
+		{"api without an address", []string{"up", "--api", ":1"}, 2, `adit-endpoint: --api ":1" is not an address with a port`},
+		{"api for all", []string{"up", "--api", "192.0.2.1:1"}, 2, "adit-endpoint: --api 192.0.2.1:1 is not loopback"},
+		{"names of no API", []string{"arns"}, 2, "adit-endpoint: no endpoint runs on "},
+		{"bad metrics", []string{"up", "--metrics", ":1"}, 2, `adit-endpoint: --metrics ":1" is not an address with a port`},
+		{"metrics for everybody", []string{"up", "--metrics", "192.0.2.1:9180"}, 2, "adit-endpoint: anybody could read the metrics at 192.0.2.1:9180"},
+		{"bad listen", []string{"up", "--listen", "1194"}, 2, `adit-endpoint: --listen "1194" is not an address with a port`},
+		{"bad proto", []string{"up", "--proto", "sctp"}, 2, `adit-endpoint: --proto "sctp"`},
+		{"bad network", []string{"up", "--network", "x"}, 2, `adit-endpoint: --network "x"`},
+		{"kernel without a file", []string{"up", "--network", "kernel"}, 2, "adit-endpoint: --network kernel has no demo network"},
+		{"bad file", []string{"up", "--config", bad}, 1, "adit-endpoint: " + bad + ":3: banana: unknown key"},
+		{"a directory for a file", []string{"up", "--config", dir}, 1, "adit-endpoint: " + dir + ": read "},
+		{"no file", []string{"up", "--config", filepath.Join(dir, "none.yaml")}, 1, "adit-endpoint: open "},
+		{"not running", []string{"connections"}, 1, "adit-endpoint: no adit-endpoint runs on this data directory"},
+		{"terminate nothing", []string{"terminate"}, 2, "adit-endpoint: terminate needs an id or a user"},
+		{"terminate both", []string{"terminate", "x", "--user", "y"}, 2, "adit-endpoint: terminate needs an id or a user"},
+		{"check without a file", []string{"check"}, 2, "adit-endpoint: adit-endpoint check got 0 arguments"},
+		{"export without an endpoint", []string{"export"}, 2, "adit-endpoint: no endpoint runs on "},
+		{"pki alone", []string{"pki"}, 2, "adit-endpoint: pki needs one of its commands"},
+		{"client with the server's name", []string{"pki", "client", "server"}, 2, "adit-endpoint: server is the name of the endpoint's own certificate"},
+		{"client without a CA", []string{"pki", "client", "x"}, 1, "adit-endpoint: pki: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			code, _, stderr := call(t, dir, tt.args...)
@@ -81,6 +85,23 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestHints: their commands act on the directory of the call, and nobody is sent to another one where the terminal is what fails.
+func TestHints(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a $HOME")
+	var out, errs strings.Builder
+	if code := run(context.Background(), []string{"pki", "list", "--data", dir}, &out, &errs); code != 1 || !strings.Contains(errs.String(), "hint: make one: adit-endpoint pki --data '"+dir+"' init\n") {
+		t.Errorf("exit %d: %s", code, errs.String())
+	}
+	if runtime.GOOS == "linux" {
+		if h := hints(&fs.PathError{Op: "write", Path: os.Stdout.Name(), Err: syscall.ENOSPC}); h != nil {
+			t.Errorf("hints %q", h)
+		}
+	}
+	if h := hints(endpoint.ErrServerUse); len(h) != 1 || !strings.Contains(h[0], "pki revoke server") {
+		t.Errorf("hints %q", h)
+	}
+}
+
 func TestCheckListsAllMistakes(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f.yaml")
@@ -88,7 +109,7 @@ func TestCheckListsAllMistakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr := call(t, dir, "check", file)
-	if code != 1 || strings.Count(stdout, "\n") != 3 || !strings.HasPrefix(stderr, "adit: f.yaml: 3 mistakes\n") {
+	if code != 1 || strings.Count(stdout, "\n") != 3 || !strings.HasPrefix(stderr, "adit-endpoint: f.yaml: 3 mistakes\n") {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 	if err := os.WriteFile(file, []byte(endpoint.BuiltinText(endpoint.DefaultListen(), "udp", "userspace")), 0o600); err != nil {

@@ -9,4 +9,7 @@ import (
 )
 
 // With the tag manual this program does nothing but write the manual pages and completions of adit-endpoint.
-func main() { os.Exit(manual.Main(newRoot(), os.Args[1:], "adit(1)")) }
+func main() {
+	root, _ := newRoot()
+	os.Exit(manual.Main(root, os.Args[1:], "adit(1)"))
+}

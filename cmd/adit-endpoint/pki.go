@@ -145,6 +145,9 @@ func (a *app) pkiClient() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "client NAME", Short: "Make a client certificate", Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] == endpoint.ServerName {
+				return usagef("choose another name", "%s is the name of the endpoint's own certificate", args[0])
+			}
 			p, err := a.openPKI()
 			if err != nil {
 				return err

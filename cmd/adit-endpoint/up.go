@@ -290,7 +290,7 @@ func greet(w io.Writer, cfg endpoint.Config, ownClient bool) {
 	if ownClient {
 		profile := filepath.Join(cfg.DataDir(), profileName)
 		fmt.Fprintf(w, "profile: %s\n", profile)
-		fmt.Fprintf(w, "connect: adit connect %s --userspace\n", profile)
+		fmt.Fprintf(w, "connect: adit connect %s --userspace --socks5 127.0.0.1:1080\n", profile)
 	}
 }
 
