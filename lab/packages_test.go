@@ -220,13 +220,13 @@ func TestInstallPage(t *testing.T) {
 	b.ok(err)
 	b.ok(b.box.Write("/root/office.ovpn", profile, 0o600))
 	b.in(b.box, "useradd", "alice")
-	p := b.page("../install/linux.md", map[string]*Node{"debian": b.client, "other": b.client})
+	p := follow(t, "../docs/install/linux.md", true)
+	p.site, p.machines = b.site, map[string]*Node{"debian": b.client, "other": b.client}
+	p.Apart = map[string]string{"dnf install ./adit-1.2.3-1.x86_64.rpm            # openSUSE: zypper install --allow-unsigned-rpm": "no system of rpms is here; TestRPMPackage runs rpm"}
 	p.Wrap = map[string]func([]string) []string{"": func(argv []string) []string {
 		return b.box.within([]string{"sh", "-c", "export DEBIAN_FRONTEND=noninteractive PATH=$PATH:/usr/local/sbin:/usr/local/bin; cd /root && " + argv[len(argv)-1]})
 	}}
-	for p.next < len(p.commands) {
-		c := p.commands[p.next]
-		p.step()
+	p.rest(func(c Command, _ string) {
 		switch {
 		case strings.HasPrefix(c.Text, "adit connect"):
 			b.seen(webAddr, endpointSeen)
@@ -239,7 +239,7 @@ func TestInstallPage(t *testing.T) {
 			b.ok(err)
 			b.ok(b.box.Write("/etc/adit-endpoint/endpoint.yaml", []byte(kernelExample.Replace(string(yaml))), 0o644))
 		}
-	}
+	})
 
 	// What the page does not tell: an installation goes, whatever has become of its service, which may be another's.
 	install := func(args string) {

@@ -6,31 +6,49 @@ import (
 	"strings"
 )
 
-// Command is one that a page of docs/walkthroughs shows: in an indented block, after the prompt of its
-// machine ("client$ ", "endpoint# ", or "$ " where there is one machine only), with what it prints below.
+// Command is one that a page of docs shows: in an indented block, after the prompt of its
+// machine ("client$ ", "endpoint# ", or "$ " where there is one machine only), with what it prints below. Or, in pages for
+// administrators, a line of a block without prompts, or all of a block that is a script or a file.
 type Command struct {
 	Line    int    // in the page, from 1
 	Section string // the heading above it
 	Machine string // of the prompt
-	Text    string // for a shell; with more lines after << or a backslash
+	Text    string // for a shell; with more lines after << or a backslash, and in a whole block
 	Says    string // a line each; "" when the page does not show it
 }
 
 var (
+	bare    = regexp.MustCompile(`^( {4})(\S.*)$`)
 	prompt  = regexp.MustCompile(`^( {4,})(?:([a-z][a-z0-9-]*)[$#]|\$) (\S.*)$`)
 	heading = regexp.MustCompile(`^##+ (.*)$`)
 	hereDoc = regexp.MustCompile(`<<'?([A-Z]+)'?`)
 )
 
-// ReadPage finds the commands of a page. An error names the line.
-func ReadPage(text string) (list []Command, err error) {
+// ReadPage finds the commands of a page that have prompts; with all, everything that stands in blocks. An error names the line.
+func ReadPage(text string, all bool) (list []Command, err error) {
 	section := ""
 	lines := strings.Split(text, "\n")
 	for i := 0; i < len(lines); i++ {
 		if m := heading.FindStringSubmatch(lines[i]); m != nil {
 			section = m[1]
 		}
-		m := prompt.FindStringSubmatch(lines[i])
+		if all && strings.HasPrefix(lines[i], "```") {
+			c := Command{Line: i + 2, Section: section}
+			for i++; i < len(lines) && lines[i] != "```"; i++ {
+				c.Text += lines[i] + "\n"
+			}
+			if i == len(lines) {
+				return nil, fmt.Errorf("line %d: the block does not end", c.Line)
+			}
+			list = append(list, c)
+			continue
+		}
+		m, plain := prompt.FindStringSubmatch(lines[i]), false
+		if m == nil && all {
+			if m = bare.FindStringSubmatch(lines[i]); m != nil {
+				m, plain = []string{m[0], m[1], "", m[2]}, true
+			}
+		}
 		if m == nil {
 			continue
 		}
@@ -43,7 +61,7 @@ func ReadPage(text string) (list []Command, err error) {
 			i++
 			return strings.TrimPrefix(lines[i], m[1]), true
 		}
-		for strings.HasSuffix(c.Text, `\`) {
+		for strings.HasSuffix(c.Text, ` \`) { // and not C:\Windows\
 			line, ok := more()
 			if !ok {
 				return nil, fmt.Errorf("line %d: the command goes on after its end", c.Line)
@@ -60,12 +78,19 @@ func ReadPage(text string) (list []Command, err error) {
 			}
 			c.Text += "\n"
 		}
-		for i+1 < len(lines) && !prompt.MatchString(lines[i+1]) {
-			line, ok := more()
-			if !ok {
-				break
+		switch {
+		case plain && strings.HasPrefix(c.Text, "#!"): // a script, with all that follows
+			for line, ok := more(); ok; line, ok = more() {
+				c.Text += "\n" + line
 			}
-			c.Says += line + "\n"
+		case !plain:
+			for i+1 < len(lines) && !prompt.MatchString(lines[i+1]) {
+				line, ok := more()
+				if !ok {
+					break
+				}
+				c.Says += line + "\n"
+			}
 		}
 		list = append(list, c)
 	}

@@ -19,8 +19,8 @@ import (
 
 const pages = "../docs/walkthroughs"
 
-// walk follows a page of docs/walkthroughs: it gives each command to a shell on the machine that the page names, in
-// the page's order, and compares what it prints. A command that is not executed fails the test.
+// walk follows a page of docs: it gives each command to a shell on the machine that the page names, in
+// the page's order, and compares what it prints. A command that is neither executed nor told why fails the test.
 type walk struct {
 	*site
 	name     string
@@ -33,7 +33,12 @@ type walk struct {
 	Stays []string
 	// Wrap changes how a shell is started for commands that begin so.
 	Wrap map[string]func(argv []string) []string
+	// Terminal takes what is typed without a prompt, and returns what that prints; the error is a failure.
+	Terminal func(command string) (printed string, err error)
+	// Apart are commands that are not executed here, with the reason: their first lines, as the page has them.
+	Apart map[string]string
 
+	apart   map[string]bool // of Apart, what was met
 	running map[string]*Proc
 	held    bool
 }
@@ -41,18 +46,45 @@ type walk struct {
 // page opens one of docs/walkthroughs; machines have the names of its prompts.
 func (s *site) page(name string, machines map[string]*Node) *walk {
 	s.t.Helper()
-	w := &walk{site: s, name: name, machines: machines, running: map[string]*Proc{}}
-	var err error
-	w.commands, err = ReadPage(s.read(filepath.Join(pages, name)))
-	if err != nil {
-		s.t.Fatalf("%s: %v", name, err)
+	w := follow(s.t, filepath.Join(pages, name), false)
+	w.site, w.machines = s, machines
+	return w
+}
+
+// follow opens a page. With all, everything in its blocks is a command, and has to be executed or to be told why not.
+func follow(t *testing.T, path string, all bool) *walk {
+	t.Helper()
+	w := &walk{site: &site{t: t}, name: filepath.Base(path), apart: map[string]bool{}, running: map[string]*Proc{}}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		w.commands, err = ReadPage(string(text), all)
 	}
-	s.t.Cleanup(func() {
-		if !s.t.Failed() && w.next < len(w.commands) {
-			s.t.Errorf("%s:%d: no test executes this command, nor those after it: %s", name, w.commands[w.next].Line, w.commands[w.next].Text)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			return
+		}
+		if w.next < len(w.commands) {
+			t.Errorf("%s:%d: no test executes this command, nor those after it: %s", w.name, w.commands[w.next].Line, w.commands[w.next].Text)
+		}
+		for c := range w.Apart {
+			if !w.apart[c] {
+				t.Errorf("%s does not show what is said to be apart: %s", w.name, c)
+			}
 		}
 	})
 	return w
+}
+
+// rest executes all commands that are left, and tells after each what it was and what it printed.
+func (w *walk) rest(after func(c Command, printed string)) {
+	w.t.Helper()
+	for w.next < len(w.commands) {
+		c := w.commands[w.next]
+		after(c, w.step())
+	}
 }
 
 // section executes the commands below a heading, which must be the next one with any, and returns what they print.
@@ -131,8 +163,21 @@ func (w *walk) step() string {
 	w.hold()
 	c := w.commands[w.next]
 	w.next++
+	first, _, _ := strings.Cut(c.Text, "\n")
+	if why := w.Apart[first]; why != "" {
+		w.apart[first] = true
+		w.t.Logf("%s:%d: not executed: %s: %s", w.name, c.Line, first, why)
+		return ""
+	}
 	for _, s := range w.Swap {
 		c.Text, c.Says = strings.ReplaceAll(c.Text, s[0], s[1]), strings.ReplaceAll(c.Says, s[0], s[1])
+	}
+	if w.Terminal != nil && c.Machine == "" {
+		printed, err := w.Terminal(c.Text)
+		if err != nil {
+			w.t.Fatalf("%s:%d: %s\n%v\n%s", w.name, c.Line, c.Text, err, printed)
+		}
+		return printed
 	}
 	n := w.machines[c.Machine]
 	if n == nil {
@@ -232,13 +277,18 @@ func TestEveryPageIsFollowed(t *testing.T) {
 			t.Errorf("no test follows %s", f)
 		}
 	}
+	for _, f := range []string{"../docs/install/linux.md", "../docs/install/mdm.md", "../docs/install/windows.md", "../docs/policy.md"} {
+		if !strings.Contains(all.String(), fmt.Sprintf("follow(t, %q", f)) {
+			t.Errorf("no test follows %s", f)
+		}
+	}
 }
 
 func TestReadPage(t *testing.T) {
 	const page = "# A page\n\nText $ not a command.\n\n    neither = this\n\n## 1. First\nText:\n\n" +
 		"    client$ adit connect lab\n    connected lab\n      address  ..., MTU 1500\n    ...\n    end\n    endpoint# cat >a <<'EOF'\n    one: 1\n    client$ two\n    EOF\n\n" +
 		"## 2. Second\n1. In a list:\n\n       $ adit a \\\n           b\n       adit: no\n"
-	list, err := ReadPage(page)
+	list, err := ReadPage(page, false)
 	if err == nil && len(list) != 3 {
 		t.Fatalf("%d commands: %+v", len(list), list)
 	}
@@ -272,8 +322,21 @@ func TestReadPage(t *testing.T) {
 	if !list[0].Matches("connected lab\n  address  , MTU 1500\nend\nmore\n", false) {
 		t.Error("more may come of a command that goes on")
 	}
+	everything := strings.Replace(page, "## 2. Second\n", "## 2. Second\n\n    make \\\n      all\n    make dist\n\nA script:\n\n    #!/bin/sh\n    run\n\n```json\n{\n\n}\n```\n", 1)
+	if list, err = ReadPage(everything, true); err != nil {
+		t.Fatal(err)
+	}
+	want = []Command{
+		{5, "", "", "neither = this", ""}, want[0], want[1],
+		{22, "2. Second", "", "make \\\n  all", ""}, {24, "2. Second", "", "make dist", ""},
+		{28, "2. Second", "", "#!/bin/sh\nrun", ""}, {32, "2. Second", "", "{\n\n}\n", ""},
+		{38, "2. Second", "", "adit a \\\n    b", "adit: no\n"},
+	}
+	if !slices.Equal(list, want) {
+		t.Errorf("%+v\nexpected %+v", list, want)
+	}
 	for _, bad := range []string{"    $ cat <<EOF\n    one\n\nEOF\n", "    $ adit \\\n"} {
-		if _, err := ReadPage(bad); err == nil {
+		if _, err := ReadPage(bad, false); err == nil {
 			t.Errorf("%q is read", bad)
 		}
 	}
