@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/netip"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,14 +152,14 @@ func (a *API) hash(name string) string {
 type ARN struct{ Partition, Service, Region, Account, Resource string }
 
 var (
-	arnPartition = regexp.MustCompile(`^aws(-[a-z]{2,4}(-[a-z])?)?$`)
-	arnRegion    = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
-	arnAccount   = regexp.MustCompile(`^[0-9]{12}$`)
-	arnResource  = regexp.MustCompile(`^[A-Za-z0-9._+=,@/:-]{1,512}$`)
-	directoryID  = regexp.MustCompile(`^d-[0-9a-f]{10}$`)
-	gatewayID    = regexp.MustCompile(`^tgw-[0-9a-f]{8,17}$`)
-	functionName = regexp.MustCompile(`^function:AWSClientVPN-[A-Za-z0-9_-]{1,51}(:[A-Za-z0-9$_-]{1,128})?$`)
-	keyID        = regexp.MustCompile(`^[A-Za-z0-9]{4,128}$`)
+	arnPartition = form(`^aws(-[a-z]{2,4}(-[a-z])?)?$`)
+	arnRegion    = form(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+	arnAccount   = form(`^[0-9]{12}$`)
+	arnResource  = form(`^[A-Za-z0-9._+=,@/:-]{1,512}$`)
+	directoryID  = form(`^d-[0-9a-f]{10}$`)
+	gatewayID    = form(`^tgw-[0-9a-f]{8,17}$`)
+	functionName = form(`^function:AWSClientVPN-[A-Za-z0-9_-]{1,51}(:[A-Za-z0-9$_-]{1,128})?$`)
+	keyID        = form(`^[A-Za-z0-9]{4,128}$`)
 )
 
 var errARN = errors.New("is not an ARN like arn:aws:acm:us-east-1:123456789012:certificate/…")
@@ -172,8 +171,8 @@ func ParseARN(text string) (ARN, error) {
 		return ARN{}, errARN
 	}
 	a := ARN{f[1], f[2], f[3], f[4], f[5]}
-	ok := arnPartition.MatchString(a.Partition) && a.Service != "" && len(a.Service) < 64 && arnAccount.MatchString(a.Account) && arnResource.MatchString(a.Resource) &&
-		(a.Region == "" || arnRegion.MatchString(a.Region)) && !strings.ContainsAny(a.Service, " \t\r\n")
+	ok := arnPartition().MatchString(a.Partition) && a.Service != "" && len(a.Service) < 64 && arnAccount().MatchString(a.Account) && arnResource().MatchString(a.Resource) &&
+		(a.Region == "" || arnRegion().MatchString(a.Region)) && !strings.ContainsAny(a.Service, " \t\r\n")
 	if !ok {
 		return ARN{}, errARN
 	}
@@ -187,7 +186,7 @@ func (a ARN) String() string {
 // IsHandlerARN says whether text is the ARN of a function that may be a connect handler.
 func IsHandlerARN(text string) bool {
 	a, err := ParseARN(text)
-	return err == nil && a.Service == "lambda" && functionName.MatchString(a.Resource)
+	return err == nil && a.Service == "lambda" && functionName().MatchString(a.Resource)
 }
 
 // ParsePorts reads a port, or a range like 20000-20999.
@@ -235,19 +234,19 @@ func (p *parsing) api(n *yaml.Node, path string) {
 		"hosts": func(n *yaml.Node, at string) {
 			p.list(n, at, func(n *yaml.Node, at string) {
 				var v string
-				if p.text(n, at, &v); v != "" && (len(v) > 253 || !hostName.MatchString(v)) {
+				if p.text(n, at, &v); v != "" && (len(v) > 253 || !hostName().MatchString(v)) {
 					p.fail(n, at, "%q is not a host name", v)
 				}
 				a.Hosts = append(a.Hosts, strings.ToLower(strings.TrimSuffix(v, ".")))
 			})
 		},
 		"region": p.set(func(n *yaml.Node, at string) {
-			if p.text(n, at, &a.Region); !arnRegion.MatchString(a.Region) {
+			if p.text(n, at, &a.Region); !arnRegion().MatchString(a.Region) {
 				p.fail(n, at, "%q is not a region like us-east-1", a.Region)
 			}
 		}),
 		"account": p.set(func(n *yaml.Node, at string) {
-			if p.text(n, at, &a.Account); !arnAccount.MatchString(a.Account) || n.Tag != "!!str" {
+			if p.text(n, at, &a.Account); !arnAccount().MatchString(a.Account) || n.Tag != "!!str" {
 				p.fail(n, at, "%q is not twelve digits in quotes", n.Value)
 			}
 		}),
@@ -264,7 +263,7 @@ func (p *parsing) api(n *yaml.Node, path string) {
 				var k APIKey
 				p.mapping(n, at, fields{
 					"id": p.set(func(n *yaml.Node, at string) {
-						if p.text(n, at, &k.ID); k.ID != "" && !keyID.MatchString(k.ID) {
+						if p.text(n, at, &k.ID); k.ID != "" && !keyID().MatchString(k.ID) {
 							p.fail(n, at, "an access key id has 4 to 128 letters and digits")
 						}
 						if slices.ContainsFunc(a.Keys, func(o APIKey) bool { return o.ID == k.ID }) {
@@ -295,7 +294,7 @@ func (p *parsing) api(n *yaml.Node, path string) {
 		"directories": p.handles(func(n *yaml.Node, at string) int {
 			var d APIDirectory
 			d.Directory = *p.directory(n, at, fields{"id": p.set(func(n *yaml.Node, at string) {
-				if p.text(n, at, &d.ID); d.ID != "" && !directoryID.MatchString(d.ID) {
+				if p.text(n, at, &d.ID); d.ID != "" && !directoryID().MatchString(d.ID) {
 					p.fail(n, at, "%q is not an id like d-0123456789", d.ID)
 				}
 				if slices.ContainsFunc(a.Directories, func(o APIDirectory) bool { return o.ID == d.ID }) {
@@ -343,7 +342,7 @@ func (p *parsing) transitGateway(n *yaml.Node, path string, a *API) TransitGatew
 	g := TransitGateway{VPC: VPC{Transit: true}}
 	p.mapping(n, path, fields{
 		"id": p.set(func(n *yaml.Node, at string) {
-			if p.text(n, at, &g.ID); g.ID != "" && !gatewayID.MatchString(g.ID) {
+			if p.text(n, at, &g.ID); g.ID != "" && !gatewayID().MatchString(g.ID) {
 				p.fail(n, at, "%q is not an id like tgw-0123456789abcdef0", g.ID)
 			}
 			if slices.ContainsFunc(a.TransitGateways, func(o TransitGateway) bool { return o.ID == g.ID }) {
@@ -351,7 +350,7 @@ func (p *parsing) transitGateway(n *yaml.Node, path string, a *API) TransitGatew
 			}
 		}),
 		"owner": p.set(func(n *yaml.Node, at string) {
-			if p.text(n, at, &g.Owner); !arnAccount.MatchString(g.Owner) || n.Tag != "!!str" {
+			if p.text(n, at, &g.Owner); !arnAccount().MatchString(g.Owner) || n.Tag != "!!str" {
 				p.fail(n, at, "%q is not twelve digits in quotes", n.Value)
 			}
 		}),

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -75,12 +76,18 @@ func (p *parsing) parse(text []byte) {
 	p.root(doc.Content[0])
 }
 
-var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
+// form is a pattern that is compiled when something is held against it: most are of keys that few configurations have, and
+// compiling all of them took most of the program's start.
+func form(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
+
+var yamlErrorLine = form(`^yaml: (?:line (\d+): )?(.*)`)
 
 // yamlLine takes the line out of the YAML library's text.
 func yamlLine(err error) (int, string) {
 	first, _, _ := strings.Cut(err.Error(), "\n")
-	m := yamlErrorLine.FindStringSubmatch(first)
+	m := yamlErrorLine().FindStringSubmatch(first)
 	if m == nil {
 		return 0, first
 	}
@@ -189,7 +196,7 @@ func (p *parsing) listen(n *yaml.Node, path string) {
 	}
 }
 
-var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?$`)
+var hostName = form(`^[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?$`)
 
 func (p *parsing) metrics(n *yaml.Node, path string) {
 	p.mapping(n, path, fields{"listen": func(n *yaml.Node, at string) {
@@ -226,9 +233,9 @@ func (p *parsing) connectionLog(n *yaml.Node, path string) {
 
 // What CloudWatch Logs takes for names ("CreateLogGroup", "CreateLogStream" in AWS's reference), and AWS for regions.
 var (
-	logGroupName  = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
-	logStreamName = regexp.MustCompile(`^[^:*\x00-\x1f\x7f]{1,512}$`)
-	regionName    = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+	logGroupName  = form(`^[.\-_/#A-Za-z0-9]{1,512}$`)
+	logStreamName = form(`^[^:*\x00-\x1f\x7f]{1,512}$`)
+	regionName    = form(`^[a-z0-9-]{1,63}$`)
 )
 
 func (p *parsing) cloudWatch(n *yaml.Node, path string) {
@@ -241,9 +248,9 @@ func (p *parsing) cloudWatch(n *yaml.Node, path string) {
 		}
 	}
 	p.mapping(n, path, fields{
-		"log_group":  name(&c.Group, logGroupName, "name of a log group: letters, digits and . - _ / #"),
-		"log_stream": name(&c.Stream, logStreamName, "name of a log stream: no : and *"),
-		"region":     name(&c.Region, regionName, "region, like eu-west-1"),
+		"log_group":  name(&c.Group, logGroupName(), "name of a log group: letters, digits and . - _ / #"),
+		"log_stream": name(&c.Stream, logStreamName(), "name of a log stream: no : and *"),
+		"region":     name(&c.Region, regionName(), "region, like eu-west-1"),
 		"endpoint_url": func(n *yaml.Node, at string) {
 			p.text(n, at, &c.URL)
 			u, err := url.Parse(c.URL)
@@ -297,7 +304,7 @@ func (p *parsing) remote(n *yaml.Node, path string) {
 		"host": func(n *yaml.Node, at string) {
 			var host string
 			p.text(n, at, &host)
-			if _, err := netip.ParseAddr(host); host != "" && err != nil && (len(host) > 253 || !hostName.MatchString(host)) {
+			if _, err := netip.ParseAddr(host); host != "" && err != nil && (len(host) > 253 || !hostName().MatchString(host)) {
 				p.fail(n, at, "%q is neither a host name nor an address", host)
 			}
 			p.c.Remote.Host = host
@@ -322,12 +329,12 @@ func (p *parsing) dnsServers(n *yaml.Node, path string) {
 	}
 }
 
-var identifier = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var identifier = form(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // id reads a name that other keys refer to.
 func (p *parsing) id(n *yaml.Node, path string, into *string) {
 	p.text(n, path, into)
-	if *into != "" && !identifier.MatchString(*into) {
+	if *into != "" && !identifier().MatchString(*into) {
 		p.fail(n, path, "%q: letters, digits, dots, dashes and underscores only", *into)
 	}
 }

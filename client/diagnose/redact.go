@@ -7,38 +7,50 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 const redacted = "[redacted]"
 
 // shapes are what secrets look like wherever they turn up; the group is what goes. What stands in front may be anything.
-// Where a secret ends is a guess, so the guess is long. Read-only.
-var shapes = []*regexp.Regexp{
+// Where a secret ends is a guess, so the guess is long.
+var shapes = compiled(
 	// PEM (RFC 7468) and OpenVPN's static keys; one without an end is a secret to the end of the text.
-	regexp.MustCompile(`(?s)(-----BEGIN [^-\n]*(?:PRIVATE KEY|OpenVPN|PKCS)[^\n]*?-----.*?(?:-----END [^-\n]*-----(?:[^-B]|\z)|\z))`),
+	`(?s)(-----BEGIN [^-\n]*(?:PRIVATE KEY|OpenVPN|PKCS)[^\n]*?-----.*?(?:-----END [^-\n]*-----(?:[^-B]|\z)|\z))`,
 	// OpenVPN's auth-token (auth-gen-token), and answers and states of challenges (management-notes.txt).
-	regexp.MustCompile(`(SESS_ID_[^\s"'<>,;&]*)`),
-	regexp.MustCompile(`(S?CRV1:[^\s"'<>]*)`),
-	regexp.MustCompile(`(?i:auth-token)["']?[ \t=:]+([^\r\n]+)`),
+	`(SESS_ID_[^\s"'<>,;&]*)`,
+	`(S?CRV1:[^\s"'<>]*)`,
+	`(?i:auth-token)["']?[ \t=:]+([^\r\n]+)`,
 	// Headers of HTTP (RFC 9110).
-	regexp.MustCompile(`(?i:authorization|cookie)["']?[ \t]*:([^\r\n]+)`),
+	`(?i:authorization|cookie)["']?[ \t]*:([^\r\n]+)`,
 	// User information, query and fragment of a URL (RFC 3986): a sign-in's request and answer, among others.
-	regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://([^\s"'<>]*)@`),
-	regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>?#]*[?#]([^\s"'<>]*)`),
+	`[A-Za-z][A-Za-z0-9+.-]*://([^\s"'<>]*)@`,
+	`[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>?#]*[?#]([^\s"'<>]*)`,
 	// What has such a name and a value.
-	regexp.MustCompile(`(?i:saml(?:request|response|art)|relaystate|passw(?:or)?d|passphrase|secret|token|api[-_]?key|otp|session[-_]?id)["']?[ \t]*=([^\r\n]+)`),
-}
+	`(?i:saml(?:request|response|art)|relaystate|passw(?:or)?d|passphrase|secret|token|api[-_]?key|otp|session[-_]?id)["']?[ \t]*=([^\r\n]+)`,
+)
 
 // long is a run that is a key rather than a word: base64 or hexadecimal.
-var long = regexp.MustCompile(`([A-Za-z0-9+/=_-]{80,})`)
+var long = compiled(`([A-Za-z0-9+/=_-]{80,})`)
+
+// compiled makes patterns when they are first asked for: adit has them, and most of its commands need none.
+func compiled(patterns ...string) func() []*regexp.Regexp {
+	return sync.OnceValue(func() []*regexp.Regexp {
+		var res []*regexp.Regexp
+		for _, p := range patterns {
+			res = append(res, regexp.MustCompile(p))
+		}
+		return res
+	})
+}
 
 // Redact takes out of a text whatever has the shape of a secret: private and static keys, auth-tokens, challenges, cookies,
 // passwords in URLs, the queries of URLs, and what is called password or token and has a value. It is the second line of
 // defence: what goes into a bundle has no secrets by its type, or went through profile.Redact.
-func Redact(text string) string { return without(text, shapes) }
+func Redact(text string) string { return without(text, shapes()) }
 
 // redactAll takes out long runs, too. Certificates have such, so profiles cannot go through it.
-func redactAll(text string) string { return without(text, append(slices.Clone(shapes), long)) }
+func redactAll(text string) string { return without(text, slices.Concat(shapes(), long())) }
 
 // without takes out what any of res finds in the text as it came: none hides from another what it looks for.
 func without(text string, res []*regexp.Regexp) string {

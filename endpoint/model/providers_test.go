@@ -36,6 +36,8 @@ func TestSAMLProvider(t *testing.T) {
 	first, second := metadataOf(t, "http://127.0.0.1:8081"), metadataOf(t, "http://127.0.0.1:8082")
 	for name, c := range map[string]struct{ name, metadata, want string }{
 		"an odd name":          {"a/b", first, CodeValidation},
+		"too long a name":      {strings.Repeat("a", 129), first, CodeValidation},
+		"no name":              {"", first, CodeValidation},
 		"no metadata":          {"idp", "<a/>", CodeInvalidInput},
 		"one of the file":      {"okta", first, CodeAlreadyExists},
 		"too large a document": {"idp", strings.Repeat(" ", sp.MaxMetadata) + first, CodeInvalidInput},

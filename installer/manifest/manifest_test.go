@@ -120,6 +120,23 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+func TestNames(t *testing.T) {
+	long := strings.Repeat("x", 200)
+	for name, want := range map[string]bool{
+		"adit": true, "Adit-1.2.3~rc.1+4.gabc_x64.msi": true, "0": true, "a.": true, long: true, long + "x": false,
+		"": false, ".adit": false, "-adit": false, "~": false, "a/b": false, `a\b`: false, "..": false, "a b": false, "ä": false, "a\n": false, "a\x00b": false,
+	} {
+		if fileName(name) != want {
+			t.Errorf("%q is a file's name: %t", name, !want)
+		}
+	}
+	for text, want := range map[string]bool{"": true, "linux": true, "amd64": true, long[:16]: true, long[:17]: false, "Linux": false, "a b": false, "a-b": false, "a\n": false} {
+		if word(text) != want {
+			t.Errorf("%q is a word: %t", text, !want)
+		}
+	}
+}
+
 func TestBeside(t *testing.T) {
 	m := sample()
 	m.Version = "1.2.3-4-gabc1234"

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Version is one version; the zero value is 0.0.0. What is older and newer: Compare.
@@ -32,9 +33,14 @@ const (
 var (
 	// described is a tag, and what git describe adds. A preliminary version has one word and one number, since that is what
 	// dpkg, rpm and semver.org order alike.
-	described = regexp.MustCompile(`^v?([0-9]{1,5})\.([0-9]{1,5})\.([0-9]{1,5})(?:-([a-z]{1,12})\.([0-9]{1,5}))?(?:-([0-9]{1,7})-g([0-9a-f]{4,40}))?(-dirty)?$`)
-	untagged  = regexp.MustCompile(`^([0-9a-f]{4,40})(-dirty)?$`)
+	described = form(`^v?([0-9]{1,5})\.([0-9]{1,5})\.([0-9]{1,5})(?:-([a-z]{1,12})\.([0-9]{1,5}))?(?:-([0-9]{1,7})-g([0-9a-f]{4,40}))?(-dirty)?$`)
+	untagged  = form(`^([0-9a-f]{4,40})(-dirty)?$`)
 )
+
+// form is a pattern that is compiled when the first version is read: most commands read none, and their start would pay for it.
+func form(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // Parse reads 1.2.3, v1.2.3-rc.1, either with what git describe adds (v1.2.3-4-gabc1234, v1.2.3-dirty), and what it says
 // without a tag (abc1234), which is 0.0.0 at that commit. "dev" and "devel", of programs that were linked without a version,
@@ -52,10 +58,10 @@ func Parse(s string) (Version, error) {
 	if len(s) > maxLength {
 		return bad("is too long")
 	}
-	if m := untagged.FindStringSubmatch(s); m != nil {
+	if m := untagged().FindStringSubmatch(s); m != nil {
 		return Version{Commit: m[1], Dirty: m[2] != ""}, nil
 	}
-	m := described.FindStringSubmatch(s)
+	m := described().FindStringSubmatch(s)
 	if m == nil {
 		return bad("is not like 1.2.3, 1.2.3-rc.1 or what git describe makes of them")
 	}

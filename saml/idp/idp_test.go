@@ -207,6 +207,9 @@ func TestRefusedRequests(t *testing.T) {
 	if w := ask(pack(t, good), ""); w.Code != http.StatusOK {
 		t.Fatalf("the good one: %d: %s", w.Code, w.Body)
 	}
+	if w := ask(pack(t, strings.ReplaceAll(good, `ID="_1"`, `ID="`+strings.Repeat("a", 256)+`"`)), ""); w.Code != http.StatusOK {
+		t.Fatalf("the longest ID: %d: %s", w.Code, w.Body)
+	}
 	for _, tc := range []struct{ name, packed, relay, want string }{
 		{"none", "", "", "begin at the VPN client"},
 		{"no base64", "?", "", "not base64"},
@@ -216,6 +219,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"a long state", pack(t, good), strings.Repeat("s", 2000), "too long"},
 		{"no XML", pack(t, "hello"), "", "no AuthnRequest"},
 		{"another message", pack(t, strings.ReplaceAll(good, "AuthnRequest", "LogoutRequest")), "", "no AuthnRequest"},
+		{"a long ID", pack(t, strings.ReplaceAll(good, `ID="_1"`, `ID="`+strings.Repeat("a", 257)+`"`)), "", "no ID"},
 		{"no ID", pack(t, strings.ReplaceAll(good, `ID="_1"`, `ID="&quot;"`)), "", "no ID"},
 		{"another provider", pack(t, strings.ReplaceAll(good, base, "https://idp.example.test")), "", "another identity provider"},
 		{"another service", pack(t, strings.ReplaceAll(good, sp.EntityID, "urn:evil")), "", "urn:evil"},
