@@ -40,10 +40,10 @@ var (
 	guardInside  = nftables.ChainPriorityRef(-310) // before connection tracking
 )
 
-// applyGuard puts g, which stops something, in place of what is there, journal first. The function that it returns waits
+// closeGuard puts g, which stops something, in place of what is there, journal first. The function that it returns waits
 // until that is done: closing the first time takes milliseconds, in which routes can be set. On an error what was there
 // stays.
-func (h *linuxHost) applyGuard(g routes.Guard) (wait func() error, err error) {
+func (h *linuxHost) closeGuard(g routes.Guard) (wait func() error, err error) {
 	nothing := func() error { return nil }
 	was := h.record.Guard
 	if was != nil && was.Equal(g) && h.guarded {

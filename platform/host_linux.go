@@ -132,64 +132,16 @@ func (h *linuxHost) deviceIndex() int {
 	return 0
 }
 
-// Apply adds before it deletes: while a plan changes, no packet finds a gap.
-func (h *linuxHost) Apply(ctx context.Context, plan routes.Plan) error {
-	if err := h.usable(ctx); err != nil {
-		return err
-	}
-	t := h.device()
-	if t == nil && !plan.IsZero() && (len(plan.Addresses) > 0 || slices.ContainsFunc(plan.Routes, func(r routes.Route) bool { return !r.Unreachable })) {
-		return errors.New("apply: no TUN device is open")
-	}
-	var errs []error
-	fail := func(err error) {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
-	h.record.Device = h.deviceName()
-	guarded := func() error { return nil }
-	if !plan.Guard.IsZero() {
-		var err error
-		if guarded, err = h.applyGuard(plan.Guard); err != nil {
-			return err // nothing that the guard ought to guard
-		}
-	}
-	if t != nil {
-		fail(h.setMTU(t, plan.MTU))
-		fail(h.addAddresses(t, plan.Addresses))
-	}
-	want, err := h.rows(plan)
-	fail(err)
-	fail(h.addRoutes(want))
-	dnsErr := h.applyDNS(ctx, plan.DNS, routes.FullTunnel(plan))
-	fail(h.removeRoutes(want))
-	if t != nil {
-		removed, err := h.removeAddresses(t, plan.Addresses)
-		fail(err)
-		if removed && len(plan.Addresses) > 0 {
-			// The kernel drops routes with a device's last address: put back what went.
-			fail(h.addAddresses(t, plan.Addresses))
-			fail(h.addRoutes(want))
-		}
-	}
-	if plan.Guard.IsZero() {
-		fail(h.openGuard())
-	}
-	fail(guarded())
-	fail(h.journal.save(h.record))
-	if dnsErr != nil {
-		fail(fmt.Errorf("%w: %w", ErrDNS, dnsErr))
-	}
-	return errors.Join(errs...)
-}
+// Apply implements Host.
+func (h *linuxHost) Apply(ctx context.Context, plan routes.Plan) error { return carryOut(ctx, h, plan) }
+
+func (h *linuxHost) begin(*linuxTUN, []netip.Prefix) { h.record.Device = h.deviceName() }
+
+func (h *linuxHost) save() error { return h.journal.save(h.record) }
 
 func (h *linuxHost) setMTU(t *linuxTUN, mtu int) error {
-	if mtu <= 0 || mtu == t.MTU() {
-		return nil
-	}
 	if err := h.nl.LinkSetMTU(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: t.index}}, mtu); err != nil {
-		return fmt.Errorf("set MTU %d of %s: %w", mtu, t.name, err)
+		return err
 	}
 	t.mtu.Store(int64(mtu))
 	return nil
