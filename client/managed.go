@@ -181,7 +181,7 @@ func (s *Service) openLeft(m *managed) {
 // hold closes the guard that is closed before anybody connects.
 func (s *Service) hold(m *managed) {
 	if w, ok := s.holder(m); ok && s.liveOf(w.key()) == nil {
-		s.resumeOne(w, true)
+		s.resumeOne(w, beginning{idle: true})
 	}
 }
 
@@ -201,15 +201,20 @@ func (s *Service) keepOn() {
 }
 
 // arouse begins a connection that nobody asked for, or makes one that is blocked try again.
-func (s *Service) arouse(w wish) {
+func (s *Service) arouse(w wish) { s.rekindle(w, false) }
+
+// goOn is arouse for a wish that was recorded: whoever has taken it back meanwhile is heeded.
+func (s *Service) goOn(w wish) { s.rekindle(w, true) }
+
+func (s *Service) rekindle(w wish, recorded bool) {
 	k := w.key()
 	l := s.liveOf(k)
 	if l == nil {
-		s.resumeOne(w, false)
+		s.resumeOne(w, beginning{recorded: recorded})
 		return
 	}
 	if l.conn.berth.isParked() {
-		if _, err := s.rouse(k, w, api.ConnectRequest{}); err != nil && !api.IsCode(err, api.CodeAlreadyConnected) && !errors.Is(err, errRests) {
+		if _, err := s.rouse(k, w, api.ConnectRequest{}, recorded); err != nil && !api.IsCode(err, api.CodeAlreadyConnected) && !errors.Is(err, errRests) && !errors.Is(err, errTakenBack) {
 			s.log.Warn("cannot connect", profileKey, k.name, ownerKey, k.owner, errorKey, err)
 		}
 	}

@@ -232,6 +232,7 @@ func hostOf(k key) string {
 type beginning struct {
 	unattended bool // nobody wishes it now
 	idle       bool // only its guard is wanted
+	recorded   bool // it goes on with a wish that is recorded, unless somebody has taken that back meanwhile
 }
 
 // start begins a connection, or says that it is there already; the caller closes its recorded. One that is being
@@ -264,6 +265,8 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 		return nil, api.NewProblem(api.CodeServiceStopping, nil)
 	case s.live[k] != nil:
 		return nil, api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
+	case how.recorded && !s.store.wants(k):
+		return nil, errTakenBack
 	case !how.idle && w.Auto && !s.mayBegin():
 		return nil, errRests
 	case !how.idle && s.fullLocked(k):

@@ -518,6 +518,43 @@ func TestWishesSurviveTheService(t *testing.T) {
 	})
 }
 
+// TestWishTakenBack: a wish of the last run that somebody has taken back before it was resumed begins nothing, and the guard
+// that it had left closed opens, but for lockdown.
+func TestWishTakenBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newStage(t, s, t.TempDir())
+		st.add(alice, "work", s.profile(remoteUDP))
+		w := wish{Owner: ownerOf(alice), Profile: "work"}
+		st.left = map[string]routes.Guard{hostOf(w.key()): routes.Everything()}
+		if err := st.store.want(w, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.Disconnect(t.Context(), alice, "work"); !api.IsCode(err, api.CodeNotConnected) {
+			t.Errorf("disconnect: %v", err)
+		}
+		st.goOn(w)
+		synctest.Wait()
+		if got := st.Status(alice).Connections; len(got) != 0 {
+			t.Errorf("it was resumed: %+v", got)
+		}
+		if h := st.host(0); !h.Current().IsZero() || !h.IsClosed() {
+			t.Errorf("the guard stays: %+v", h.Current())
+		}
+
+		st.setting(alice, "work", "guard=lockdown")
+		st.untilState(alice, "work", api.Blocked, 5*time.Second)
+		st.goOn(w)
+		time.Sleep(time.Minute)
+		st.untilState(alice, "work", api.Blocked, 0)
+		if err := st.store.want(w, true); err != nil {
+			t.Fatal(err)
+		}
+		st.goOn(w)
+		st.untilState(alice, "work", api.Connected, 5*time.Second)
+	})
+}
+
 func TestTwoUsers(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := newServer(t)

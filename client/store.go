@@ -339,6 +339,13 @@ func (s *store) wanted() []wish {
 	return slices.Clone(s.wishes)
 }
 
+// wants says whether a profile is among them.
+func (s *store) wants(k key) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.wishes, func(w wish) bool { return w.key() == k })
+}
+
 // want records or, with on false, forgets a wish.
 func (s *store) want(w wish, on bool) error {
 	s.mu.Lock()

@@ -214,10 +214,11 @@ func (s *Service) endAuto(ctx context.Context) {
 		if !w.Auto || s.liveOf(k) != nil {
 			continue
 		}
-		if err := s.forget(k); err != nil {
+		there, err := s.forget(k)
+		if err != nil {
 			s.log.Error("cannot forget the wish", profileKey, k.name, ownerKey, k.owner, errorKey, err)
 		}
-		if !s.lockedDown(k) {
+		if !there && !s.lockedDown(k) {
 			s.release(k)
 		}
 	}

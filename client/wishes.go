@@ -20,18 +20,18 @@ func (s *Service) resume() {
 	wanted := s.store.wanted()
 	always := key{managedOwner, s.alwaysOn()}
 	if i := slices.IndexFunc(wanted, func(w wish) bool { return w.key() == always && !w.Auto }); i >= 0 {
-		s.arouse(wanted[i]) // a person's wish stays that person's
+		s.goOn(wanted[i]) // a person's wish stays that person's
 	} else if always.name != "" {
 		s.autoManaged(m)
 	}
 	for _, w := range wanted { // start takes each once
 		if !w.Auto { // else beginAll knows when
-			s.arouse(w)
+			s.goOn(w)
 		}
 	}
 	s.beginAll()
 	for _, w := range s.store.locked() {
-		s.resumeOne(w, true)
+		s.resumeOne(w, beginning{idle: true})
 	}
 }
 
@@ -53,7 +53,7 @@ func (s *Service) beginAll() {
 	}
 	for _, w := range s.store.wanted() { // began by itself once, and goes on
 		if w.Auto && !s.automatic(w.key()) {
-			s.arouse(w)
+			s.goOn(w)
 		}
 	}
 	if !m.policy.set["AutoConnect"] {
@@ -66,21 +66,25 @@ func (s *Service) beginAll() {
 	s.autoManaged(m)
 }
 
-// resumeOne starts one connection without being asked. Idle, it has only its guard closed.
-func (s *Service) resumeOne(w wish, idle bool) {
+// errTakenBack says that a recorded wish is not there any more: somebody has disconnected before it began anew.
+var errTakenBack = errors.New("it is not wanted any more")
+
+// resumeOne starts one connection without being asked.
+func (s *Service) resumeOne(w wish, how beginning) {
+	how.unattended = true
 	k := w.key()
 	log := s.log.With(profileKey, w.Profile, ownerKey, w.Owner)
-	l, err := s.start(k, w, api.ConnectRequest{}, beginning{unattended: true, idle: idle})
+	l, err := s.start(k, w, api.ConnectRequest{}, how)
 	switch {
 	case err == nil:
-		if !idle {
+		if !how.idle {
 			// What connects by itself is a wish, too: should the service be killed, the next one knows whose the guard is.
 			if err := s.store.want(w, true); err != nil {
 				log.Error("cannot record the wish", errorKey, err)
 			}
 		}
 		close(l.recorded)
-	case api.IsCode(err, api.CodeAlreadyConnected), errors.Is(err, errRests):
+	case api.IsCode(err, api.CodeAlreadyConnected), errors.Is(err, errRests), errors.Is(err, errTakenBack):
 	default:
 		log.Warn("cannot resume the connection", errorKey, err)
 		s.board.put(k, api.Connection{Profile: w.Profile, Owner: w.OwnerName, State: api.Disconnected,
@@ -92,6 +96,13 @@ func (s *Service) resumeOne(w wish, idle bool) {
 		default:
 			s.release(k)
 		}
+	}
+}
+
+// releaseUnwanted is release for what is not begun any more, since its wish is gone, but not for lockdown.
+func (s *Service) releaseUnwanted(k key) {
+	if s.liveOf(k) == nil && !s.lockedDown(k) {
+		s.release(k)
 	}
 }
 
@@ -119,7 +130,7 @@ func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	if k.owner == managedOwner {
 		w.OwnerName, w.Person = "", ownerOf(caller)
 	}
-	if done, err := s.rouse(k, w, req); done {
+	if done, err := s.rouse(k, w, req, false); done {
 		return err
 	}
 	l, err := s.start(k, w, req, beginning{})
@@ -142,9 +153,9 @@ func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	return err
 }
 
-// rouse makes a parked connection try again; done says that there was one.
-func (s *Service) rouse(k key, w wish, req api.ConnectRequest) (done bool, err error) {
-	l, begun, err := s.wake(k, w, req)
+// rouse makes a parked connection try again; done says that there was one. Recorded is as in a beginning.
+func (s *Service) rouse(k key, w wish, req api.ConnectRequest, recorded bool) (done bool, err error) {
+	l, begun, err := s.wake(k, w, req, recorded)
 	if begun == nil || err != nil {
 		return l != nil, err
 	}
@@ -157,13 +168,15 @@ func (s *Service) rouse(k key, w wish, req api.ConnectRequest) (done bool, err e
 }
 
 // wake records the wish and wakes the parked connection, nil for none, in one step. Begun closes when its attempts begin.
-func (s *Service) wake(k key, w wish, req api.ConnectRequest) (l *live, begun <-chan struct{}, err error) {
+func (s *Service) wake(k key, w wish, req api.ConnectRequest, recorded bool) (l *live, begun <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l = s.live[k]
 	switch {
 	case l == nil || l.ending || !l.conn.berth.isParked():
 		return nil, nil, nil
+	case recorded && !s.store.wants(k):
+		return l, nil, errTakenBack
 	case w.Auto && !s.mayBegin():
 		return l, nil, errRests
 	case s.fullLocked(k):
@@ -193,9 +206,58 @@ func (s *Service) wake(k key, w wish, req api.ConnectRequest) (l *live, begun <-
 // nobody ends.
 func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string) error {
 	own, always := ownerOf(caller), s.alwaysOn()
+	ending, refused := s.toEnd(caller, name)
+	errs := []error{s.end(ctx, ending)}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if name == "" {
+		for _, w := range s.store.wanted() {
+			if w.Owner == own || w.Person == own && w.Profile != always { // such as one that could not be resumed
+				errs = append(errs, s.store.want(w, false))
+				s.board.drop(w.key())
+				s.releaseUnwanted(w.key())
+			}
+		}
+		ending, _ = s.toEnd(caller, name) // what was resumed before its wish was gone
+		errs = append(errs, s.end(ctx, ending))
+		s.board.dropEnded(own)
+		return cmp.Or(refused, errors.Join(errs...))
+	}
+	if len(ending) > 0 || refused != nil {
+		return cmp.Or(errors.Join(errs...), refused)
+	}
+	k := s.keyOf(caller, name)
+	_, shown := s.board.get(k)
+	if k.owner != managedOwner || may(caller, k) == nil {
+		if shown && s.rules().broken {
+			s.release(k) // nobody else opens it
+		}
+		wanted := s.store.wants(k)
+		there, err := s.forget(k)
+		switch {
+		case err != nil:
+			return err
+		case there:
+			return s.Disconnect(ctx, caller, name)
+		case wanted:
+			s.releaseUnwanted(k)
+		}
+	}
+	if shown {
+		return nil
+	}
+	if _, err := s.record(k, ""); err != nil {
+		return err
+	}
+	return api.NewProblem(api.CodeNotConnected, map[string]string{"profile": name})
+}
+
+// toEnd are the connections that Disconnect means, and why it may not end one of that name.
+func (s *Service) toEnd(caller api.Caller, name string) (ending []*live, refused error) {
+	own, always := ownerOf(caller), s.alwaysOn()
 	s.mu.Lock()
-	var ending []*live
-	var refused error
+	defer s.mu.Unlock()
 	for k, l := range s.live {
 		switch {
 		case name != "" && k.name != name:
@@ -218,55 +280,21 @@ func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string
 			}
 		}
 	}
-	s.mu.Unlock()
-	errs := []error{s.end(ctx, ending)}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if name == "" {
-		for _, w := range s.store.wanted() {
-			if w.Owner == own || w.Person == own && w.Profile != always { // such as one that could not be resumed
-				errs = append(errs, s.store.want(w, false))
-				s.board.drop(w.key())
-			}
-		}
-		s.board.dropEnded(own)
-		return cmp.Or(refused, errors.Join(errs...))
-	}
-	if len(ending) > 0 || refused != nil {
-		return cmp.Or(errors.Join(errs...), refused)
-	}
-	k := s.keyOf(caller, name)
-	_, shown := s.board.get(k)
-	if k.owner != managedOwner || may(caller, k) == nil {
-		if shown && s.rules().broken {
-			s.release(k) // nobody else opens it
-		}
-		if err := s.forget(k); err != nil {
-			return err
-		}
-	}
-	if shown {
-		return nil
-	}
-	if _, err := s.record(k, ""); err != nil {
-		return err
-	}
-	return api.NewProblem(api.CodeNotConnected, map[string]string{"profile": name})
+	return ending, refused
 }
 
-// forget takes back the wish for a connection that is not there. One that somebody has begun meanwhile stays.
-func (s *Service) forget(k key) error {
+// forget takes back the wish for a connection that is not there. There says that one has begun meanwhile, whose wish stays.
+func (s *Service) forget(k key) (there bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.live[k] != nil {
-		return nil
+		return true, nil
 	}
 	if err := s.store.want(wish{Owner: k.owner, Profile: k.name}, false); err != nil {
-		return err
+		return false, err
 	}
 	s.board.drop(k)
-	return nil
+	return false, nil
 }
 
 // end disconnects and waits until all is undone; what has its guard always closed keeps it. It returns early when ctx
