@@ -82,9 +82,6 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	}
 	c.log.Info("connecting", "server", at.server, "address", address.String(), "transport", at.transport, "proxy", at.proxy)
 	cfg, err := c.spec.session(r, cr)
-	if api.IsCode(err, api.CodeClockWrong) {
-		return failureAs(err, absent)
-	}
 	if err != nil {
 		return failureAs(err, stop)
 	}

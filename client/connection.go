@@ -36,6 +36,7 @@ type wiring struct {
 	dialer   Dialer
 	resolver Resolver
 	asleep   func() time.Duration               // as platform.Asleep
+	wall     func() time.Time                   // the wall's clock; nil = the system's
 	offline  func() bool                        // as udp.Offline
 	portal   func(context.Context) portal.State // nil: nobody knows
 	rules    func() Policy                      // the administrator's, of the moment; nil = DefaultPolicy
@@ -58,6 +59,7 @@ type connection struct {
 	remotes *remotes
 	backoff backoff
 	naps    *naps
+	clock   *stepClock
 	bufs    *inBuffers
 
 	out     *outbound     // nil until the first push reply
@@ -85,15 +87,17 @@ type connection struct {
 
 	guard  atomic.Value  // string: the guard mode
 	minded chan struct{} // the mode is another one, or what another connection has
-	berth  berth         // where it is parked
-	person atomic.Value  // string: of a managed connection, the owner key of who wanted it; empty: nobody did
-	save   atomic.Bool   // the person wants the password to be saved
-	desk   desk          // the question that is open
-	mu     sync.Mutex    // guards what follows
-	data   *ovpn.Data    // of the attempt of the moment
-	before api.Counters  // of the attempts before
-	seen   explainable
-	news   chan struct{} // closed, and another one in its place, when seen is another one
+	// doubted has a value when somebody wants to know whether the session lives; who sees a sign of it closes that.
+	doubted chan chan<- struct{}
+	berth   berth        // where it is parked
+	person  atomic.Value // string: of a managed connection, the owner key of who wanted it; empty: nobody did
+	save    atomic.Bool  // the person wants the password to be saved
+	desk    desk         // the question that is open
+	mu      sync.Mutex   // guards what follows
+	data    *ovpn.Data   // of the attempt of the moment
+	before  api.Counters // of the attempts before
+	seen    explainable
+	news    chan struct{} // closed, and another one in its place, when seen is another one
 }
 
 // explainable is what Explain needs of a connection.
@@ -104,7 +108,7 @@ type explainable struct {
 }
 
 func newConnection(w wiring) *connection {
-	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{}), news: make(chan struct{}), minded: make(chan struct{}, 1)}
+	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{}), news: make(chan struct{}), minded: make(chan struct{}, 1), doubted: make(chan chan<- struct{}, 1)}
 	if c.rules == nil {
 		c.rules = DefaultPolicy
 	}
@@ -119,6 +123,7 @@ func newConnection(w wiring) *connection {
 	}
 	c.person.Store("")
 	c.naps = newNaps(w.asleep)
+	c.clock = newStepClock(w.wall)
 	c.kept = keptOf(w.spec.signIn, w.given)
 	c.status.SavePassword = w.spec.maySave // and present asks whether it is wanted
 	c.save.Store(w.settings.SavePassword)
@@ -189,7 +194,7 @@ func (c *connection) pursue(ctx context.Context) error {
 	defer cancel()
 	hopeless := true // every failure of this round is one that a retry does not heal, or not soon enough for who waits
 	for round := 0; ; {
-		f := c.captive(attempts, c.attempt(attempts))
+		f := c.withoutTime(c.captive(attempts, c.attempt(attempts)))
 		c.status.Protection = api.Protection{}
 		switch {
 		case ctx.Err() != nil:
@@ -280,7 +285,7 @@ func (c *connection) tooLate() *api.Problem {
 func (c *connection) lostWhileUp() bool { return c.status.State == api.Connected }
 
 // pause waits before the next attempt. A change of the underlay ends it early, after the
-// routes were put right, and so does the end of the machine's sleep.
+// routes were put right, and so does the end of the machine's sleep, and a clock that is set.
 func (c *connection) pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -299,12 +304,19 @@ func (c *connection) pause(ctx context.Context, d time.Duration) error {
 				return err
 			}
 			continue
+		case <-c.doubted:
+			c.log.Info("another tunnel has reached the server")
+			return nil
 		case <-nap.C:
-			slept := c.naps.over()
-			if slept == 0 {
+			slept, set := c.naps.over(), c.clock.wasSet()
+			switch {
+			case slept > 0:
+				c.log.Info("the machine slept", "for", slept.Round(time.Second))
+			case set:
+				c.log.Info("the clock was set")
+			default:
 				continue
 			}
-			c.log.Info("the machine slept", "for", slept.Round(time.Second))
 		case <-c.host.Changes():
 			c.log.Info("the network changed")
 		}
@@ -313,6 +325,17 @@ func (c *connection) pause(ctx context.Context, d time.Duration) error {
 		_, err := c.refresh(ctx)
 		return err
 	}
+}
+
+// doubt has the session of the moment asked for a sign of life; the channel closes when there is one. Where there is no session,
+// the next one is tried at once. Safe from any goroutine.
+func (c *connection) doubt() <-chan struct{} {
+	alive := make(chan struct{})
+	select {
+	case c.doubted <- alive:
+	default: // somebody else is in doubt
+	}
+	return alive
 }
 
 // enter publishes a new state.

@@ -219,6 +219,12 @@ func tlsFailure(err error, args map[string]string) *failure {
 		if p := wrongClock(time.Now(), invalid.Cert, args["server"]); p != nil {
 			return &failure{verdict: absent, problem: p, err: err} // it may be set soon, at the start of a machine
 		}
+		if untimely(time.Now(), invalid.Cert) {
+			if errors.As(err, &verify) {
+				args["detail"] = verify.Text
+			}
+			return fail(absent, api.CodeCertificateExpired, args, err)
+		}
 	}
 	switch {
 	case errors.As(err, &verify):

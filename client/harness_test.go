@@ -454,6 +454,7 @@ type stage struct {
 
 	mu      sync.Mutex
 	asleep  time.Duration
+	stepped time.Duration // by which somebody has set the clock
 	portal  portal.State
 	facts   routes.Facts // of new hosts
 	offline bool
@@ -513,6 +514,7 @@ func (st *stage) start() {
 		Handover: filepath.Join(st.dir, "handover"),
 		StateDir: st.dir, Dialer: st.server, Resolver: st.server, Version: "test",
 		Asleep:  func() time.Duration { st.mu.Lock(); defer st.mu.Unlock(); return st.asleep },
+		Wall:    func() time.Time { st.mu.Lock(); defer st.mu.Unlock(); return time.Now().Round(0).Add(st.stepped) },
 		Offline: func() bool { st.mu.Lock(); defer st.mu.Unlock(); return st.offline },
 		Log:     slog.New(slog.NewTextHandler(testLog{st.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Hosts: func(name string, _ *slog.Logger) (platform.Host, error) {

@@ -64,6 +64,8 @@ type ServiceConfig struct {
 	Asleep func() time.Duration
 	// Portal says whether the network wants a sign-in first, without asking the network; nil = nobody knows.
 	Portal func(context.Context) portal.State
+	// Wall is the time of day, without a monotonic reading; nil = the system's.
+	Wall func() time.Time
 	// Offline says whether no network leads anywhere; nil = udp.Offline.
 	Offline func() bool
 	// Handover is the path of a file that outlives a restart of the service, but not one of the machine, in a directory of this process's
@@ -285,6 +287,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 		dialer:   s.cfg.Dialer,
 		resolver: s.cfg.Resolver,
 		asleep:   s.cfg.Asleep,
+		wall:     s.cfg.Wall,
 		offline:  s.cfg.Offline,
 		portal:   s.cfg.Portal,
 		rules:    func() Policy { return s.rules().policy },

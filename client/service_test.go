@@ -210,7 +210,7 @@ func TestProblems(t *testing.T) {
 		}},
 		{name: "a clock in the past, by the own certificate", code: api.CodeClockWrong, timeout: 10 * time.Second, prepare: func(*server) {},
 			edit: func(c *x509.Certificate) { c.NotBefore = time.Now().Add(25 * time.Hour) }},
-		{name: "a clock a little behind", code: api.CodeCertificateExpired, prepare: func(s *server) {
+		{name: "a clock a little behind", code: api.CodeCertificateExpired, timeout: 10 * time.Second, prepare: func(s *server) {
 			issued := s.pki.Issue("server", x509.ExtKeyUsageServerAuth, func(c *x509.Certificate) { c.NotBefore = ovpntest.Epoch().Add(time.Hour) })
 			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
 		}},
@@ -336,6 +336,73 @@ func TestClockMayBeSet(t *testing.T) {
 		time.Sleep(48 * time.Hour)
 		if _, err := sp.session(sp.remotes[0], credentials{}); err != nil {
 			t.Errorf("once it is set: %v", err)
+		}
+	})
+}
+
+// TestClockBehind: certificates that are valid from a little later on, as with a clock that was set by another time zone, are
+// tried until they are; and at once when the clock is set. A guard that is closed meanwhile says what to do.
+func TestClockBehind(t *testing.T) {
+	later := func(by time.Duration) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.NotBefore = time.Now().Add(by) }
+	}
+	for _, c := range []struct {
+		name, code, extra, hint string
+		prepare                 func(*server)
+		edit                    func(*x509.Certificate)
+	}{
+		{name: "own", code: api.CodeOwnCertificateExpired, extra: remoteUDP, edit: later(20 * time.Minute), prepare: func(*server) {}},
+		{name: "server's", code: api.CodeCertificateExpired, extra: remoteUDP, prepare: func(s *server) {
+			issued := s.pki.Issue("server", x509.ExtKeyUsageServerAuth, later(20*time.Minute))
+			s.config = func(c *ovpn.Config) { c.TLS = c.TLS.Clone(); c.TLS.Certificates = []tls.Certificate{issued} }
+		}},
+		{name: "behind a guard", code: api.CodeOwnCertificateExpired, extra: remoteUDP + "\nredirect-gateway def1", edit: later(20 * time.Minute), prepare: func(*server) {},
+			hint: "the guard of work stops time servers"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newServer(t)
+				c.prepare(s)
+				st := newStage(t, s, t.TempDir())
+				st.add(alice, "work", s.profileWith(c.extra, c.edit))
+				st.connect(alice, "work")
+				time.Sleep(5 * time.Minute)
+				got := st.until(alice, "work", "the certificate", time.Second, func(n api.Connection) bool { return n.Problem != nil && n.Problem.Code == c.code })
+				if got.State != api.Connecting || strings.Contains(got.Problem.Hint, "time servers") != (c.hint != "") || !strings.Contains(got.Problem.Hint, c.hint) {
+					t.Errorf("%s: %s", got.State, got.Problem.Hint)
+				}
+				if !strings.Contains(got.Problem.Message, "this machine's clock says") {
+					t.Errorf("%s", got.Problem.Message)
+				}
+				st.untilState(alice, "work", api.Connected, 25*time.Minute)
+			})
+		})
+	}
+}
+
+// TestClockIsSet: whoever waits to try again does so at once.
+func TestClockIsSet(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		s.silent = true
+		st := newStage(t, s, t.TempDir())
+		st.add(alice, "work", s.profile(remoteUDP+"\nconnect-retry 3600"))
+		st.connect(alice, "work")
+		attempts := func() (n int) { s.set(func() { n = len(s.dialed) }); return n }
+		time.Sleep(3 * time.Minute) // the first has failed
+		for _, step := range []struct {
+			by   time.Duration
+			more int
+		}{{30 * time.Second, 0}, {time.Hour, 1}, {-time.Hour, 1}} {
+			before := attempts()
+			st.mu.Lock()
+			st.stepped += step.by
+			st.mu.Unlock()
+			time.Sleep(3 * time.Second)
+			if got := attempts() - before; got != step.more {
+				t.Errorf("%d attempts after a step of %s, want %d", got, step.by, step.more)
+			}
+			time.Sleep(3 * time.Minute) // as above
 		}
 	})
 }

@@ -121,7 +121,8 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 	}
 	// Fail early, with the words for what a person must mend.
 	first, err := tlsConfig(p)
-	if err != nil && !api.IsCode(err, api.CodeClockWrong) { // the clock may be set soon, as at the start of a machine
+	var wait *failure
+	if err != nil && !errors.As(err, &wait) { // the clock may be set soon, as at the start of a machine
 		return spec{}, err
 	}
 	s.announce = p.PushPeerInfo
@@ -270,7 +271,7 @@ func profileProblem(code string, err error) *api.Problem {
 	return api.NewProblem(code, args)
 }
 
-// tlsConfig is the TLS side of a profile. Its errors are *api.Problem.
+// tlsConfig is the TLS side of a profile. Its errors are *api.Problem, in a *failure where a retry may heal it.
 func tlsConfig(p *profile.Profile) (*tls.Config, error) {
 	c, err := p.TLSConfig(time.Now)
 	var own *profile.CertificateError
@@ -284,9 +285,12 @@ func tlsConfig(p *profile.Profile) (*tls.Config, error) {
 			if block, _ := pem.Decode(p.Cert); block != nil {
 				if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
 					if wrong := wrongClock(time.Now(), cert, ""); wrong != nil {
-						return nil, wrong
+						return nil, &failure{verdict: absent, problem: wrong, err: err}
 					}
 				}
+			}
+			if own.Kind == profile.NotYet {
+				return nil, fail(absent, api.CodeOwnCertificateExpired, args, err)
 			}
 			return nil, api.NewProblem(api.CodeOwnCertificateExpired, args)
 		case profile.Mismatch:

@@ -124,6 +124,13 @@ const ArgPortal = "portal"
 // portalHint is for people where nobody knows whether the network wants the sign-in.
 const portalHint = "this network names a sign-in page, {portal}: if web pages do not open either, sign in there first"
 
+// ArgNoTime is an argument that any Problem may have: the profile whose closed guard stops time servers, while this machine's clock
+// may be what is wrong. It adds a hint.
+const ArgNoTime = "no_time"
+
+// noTimeHint says how the clock gets right all the same.
+const noTimeHint = "the guard of {no_time} stops time servers outside of the local network: set the clock by hand (Linux: timedatectl set-time), or disconnect until it is right; in lockdown only the former helps"
+
 // The details of CodeServiceUnreachable that say what a person can do about it.
 const (
 	DetailNotRunning   = "it is not running"
@@ -393,6 +400,9 @@ func NewProblem(code string, args map[string]string) *Problem {
 	hint := w.hint
 	if kept[ArgPortal] != "" {
 		hint += "\n" + portalHint
+	}
+	if kept[ArgNoTime] != "" {
+		hint += "\n" + noTimeHint
 	}
 	return &Problem{Code: code, Message: Fill(w.message, kept), Hint: Fill(hint, kept), Args: kept}
 }

@@ -97,6 +97,9 @@ func Problem(l Language, p *api.Problem) (message string, hints []string) {
 	if args[api.ArgPortal] != "" {
 		hints = append(hints, api.Fill(portalHint.template(l), args))
 	}
+	if args[api.ArgNoTime] != "" {
+		hints = append(hints, api.Fill(noTimeHint.template(l), args))
+	}
 	return api.Fill(w.message.template(l), args), hints
 }
 

@@ -297,6 +297,20 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// TestNoTimeHint: a closed guard is one more hint of a problem that a wrong clock may be behind.
+func TestNoTimeHint(t *testing.T) {
+	check(t, "noTimeHint", noTimeHint)
+	p := api.NewProblem(api.CodeClockWrong, map[string]string{"now": "1970", "from": "2026", "until": "2027", api.ArgNoTime: "corp"})
+	for _, l := range []Language{English, Japanese} {
+		if _, hints := Problem(l, p); !strings.Contains(hints[len(hints)-1], "corp") {
+			t.Errorf("%v: %q", l, hints)
+		}
+	}
+	if !strings.Contains(p.Hint, "\nthe guard of corp stops time servers") {
+		t.Errorf("%q", p.Hint)
+	}
+}
+
 // TestPortalHint: a network's sign-in page is one more hint of any problem.
 func TestPortalHint(t *testing.T) {
 	check(t, "portalHint", portalHint)

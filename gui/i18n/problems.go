@@ -8,6 +8,9 @@ type words struct{ message, hint Key }
 // portalHint goes with any problem of a network that names a sign-in page (api.ArgPortal).
 var portalHint = Key{"This network names a sign-in page, {portal}. If web pages do not open either, sign in there first.", "このネットワークにはログインページ（{portal}）があります。ほかのページも開けない場合は、先にそこでログインしてください。"}
 
+// noTimeHint goes with any problem that a wrong clock may be behind, where the guard keeps it from being set (api.ArgNoTime).
+var noTimeHint = Key{"The guard of {no_time} stops time servers outside of the local network. Set the clock by hand, or disconnect until it is right; in lockdown only the former helps.", "{no_time}のガードがローカルネットワーク外の時刻サーバーを遮断しています。時計を手動で合わせるか、合うまで切断してください。ロックダウンでは手動で合わせる必要があります。"}
+
 // problems has words for every code of client/api, for people who click: no hint names a command, but where
 // nothing else helps. It is read-only.
 var problems = map[string]words{
