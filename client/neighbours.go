@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +20,8 @@ type neighbours struct {
 	changed func() // what before says may be another word; any goroutine calls it
 
 	mu   sync.Mutex
-	list []share // with DNS the newest first, as package platform has it
+	list []share       // with DNS the newest first, as package platform has it
+	news chan struct{} // closed, and another one in its place, when list is another one
 }
 
 // share is what one connection takes.
@@ -31,15 +33,24 @@ type share struct {
 	manager string // of DNS
 }
 
-func newNeighbours(changed func()) *neighbours { return &neighbours{changed: changed} }
+func newNeighbours(changed func()) *neighbours {
+	return &neighbours{changed: changed, news: make(chan struct{})}
+}
 
 // claim takes what plan has for c, in place of what c has taken before. Its error is a *failure: another connection has
 // taken it, and c's share is as before. What is always on takes it all the same: the other one hears of it and ends, and
-// claim waits for that, so that the two do not meet in the system's tables.
+// claim waits for that, so that the two do not meet in the system's tables. An address that the same server has given to both is
+// claimed once more when it is clear whether the other one's session still lives (outlive).
 func (n *neighbours) claim(ctx context.Context, c *connection, plan routes.Plan, manager string) error {
 	s := shareOf(c, plan)
 	s.manager = manager
-	losers, err := n.take(s)
+	always := c.always()
+	n.mu.Lock()
+	losers, rival, err := n.takeLocked(s, always)
+	n.mu.Unlock()
+	if rival != nil && !rival.always() { // what is always on has just taken the address
+		losers, err = n.outlive(ctx, s, rival)
+	}
 	if err != nil {
 		return err
 	}
@@ -54,6 +65,60 @@ func (n *neighbours) claim(ctx context.Context, c *connection, plan routes.Plan,
 		s.await(ctx, o)
 	}
 	return nil
+}
+
+// rivalTime is how long a tunnel waits for another one that has its address: a sign of life, or another address.
+const rivalTime = 7 * time.Second
+
+// outlive takes s, whose address rival has, once rival has another one. A server gives no address twice: rival's session may be one
+// from before it was started anew, which its keepalive has not noticed yet. It is asked for a sign of life, and where there is none,
+// a new session gets it another address. With one the error is the conflict, and so is it too late, but for a connection
+// that was up already: rival has no session then, and may get one.
+func (n *neighbours) outlive(ctx context.Context, s share, rival *connection) (losers []*connection, err error) {
+	ctx, cancel := context.WithTimeout(ctx, rivalTime)
+	defer cancel()
+	n.vacate(s.of)
+	s.of.log.Info("the server has given this tunnel the address of another one; does that one still live?", "other", s.of.nameOf(rival))
+	alive := rival.doubt()
+	for {
+		n.mu.Lock()
+		moves := n.vacantLocked(rival) // it may wait for us
+		losers, other, err := n.takeLocked(s, false)
+		news := n.news
+		n.mu.Unlock()
+		if other != rival {
+			if err == nil && !moves {
+				s.await(ctx, rival)
+			}
+			return losers, err
+		}
+		select {
+		case <-news:
+		case <-alive:
+			return nil, err
+		case <-ctx.Done():
+			f := *failureAs(err, again)
+			f.verdict = again
+			return nil, &f
+		}
+	}
+}
+
+// vacate gives back what c has from a session before the one that it has now: two that have swapped theirs would wait for each other.
+func (n *neighbours) vacate(c *connection) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := range n.list {
+		if n.list[i].of == c {
+			n.list[i].addresses, n.list[i].networks = nil, nil
+			n.tellLocked()
+		}
+	}
+}
+
+// vacantLocked says whether c has no address.
+func (n *neighbours) vacantLocked(c *connection) bool {
+	return !slices.ContainsFunc(n.list, func(o share) bool { return o.of == c && len(o.addresses) > 0 })
 }
 
 // yieldTime is how long what is always on waits for the end of another tunnel. One that hangs does not keep it away.
@@ -88,18 +153,19 @@ func shareOf(c *connection, plan routes.Plan) share {
 	return s
 }
 
-// take makes s what its connection has. Losers are the others that must end for it.
-func (n *neighbours) take(s share) (losers []*connection, err error) {
+// takeLocked makes s what its connection has, which may be what is always on. Losers are the others that must end for it. With an
+// error, rival is the other one if both have their address of the same server.
+func (n *neighbours) takeLocked(s share, always bool) (losers []*connection, rival *connection, err error) {
 	c := s.of
-	always := c.always()
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	for _, o := range n.list {
 		if o.of == c {
 			continue
 		}
 		if p := s.conflict(o); p != nil && !always {
-			return nil, &failure{verdict: stop, problem: p}
+			if p.Args["address"] != "" && meet(c.spec.remotes, o.of.spec.remotes) {
+				rival = o.of
+			}
+			return nil, rival, &failure{verdict: stop, problem: p}
 		} else if p != nil {
 			losers = append(losers, o.of)
 		}
@@ -113,7 +179,14 @@ func (n *neighbours) take(s share) (losers []*connection, err error) {
 	default:
 		n.list = slices.Insert(n.list, 0, s)
 	}
-	return losers, nil
+	n.tellLocked()
+	return losers, nil, nil
+}
+
+// tellLocked says that list is another one.
+func (n *neighbours) tellLocked() {
+	close(n.news)
+	n.news = make(chan struct{})
 }
 
 // The managers of names whose order of several tunnels is known; the first knows servers for each link.
@@ -125,8 +198,16 @@ func plainManagers() []string { return []string{"NetworkManager", "resolvconf", 
 func (n *neighbours) leave(c *connection) {
 	n.mu.Lock()
 	n.list = slices.DeleteFunc(n.list, func(o share) bool { return o.of == c })
+	n.tellLocked()
 	n.mu.Unlock()
 	n.changed()
+}
+
+// meet says whether two connections may have the same server.
+func meet(a, b []remote) bool {
+	return slices.ContainsFunc(a, func(x remote) bool {
+		return slices.ContainsFunc(b, func(y remote) bool { return strings.EqualFold(x.host, y.host) })
+	})
 }
 
 // conflict is the Problem of two that take the same; nil: they do not.

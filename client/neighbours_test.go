@@ -1,9 +1,11 @@
 package client
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -83,6 +85,152 @@ func TestConflictingNetworks(t *testing.T) {
 			t.Fatal(err)
 		}
 		up(alice, "corp", first)
+	})
+}
+
+// TestAddressOfAGoneSession: a server that was started anew gives a second tunnel the address of the first, whose session is gone
+// without knowing. Both are up soon, and nothing of the first is left at that address.
+func TestAddressOfAGoneSession(t *testing.T) {
+	twoTunnels := func(t *testing.T, f func(t *testing.T, s *server, st *stage)) {
+		t.Helper()
+		inBubble(t, func(t *testing.T) {
+			s := newServer(t)
+			st := newStage(t, s, t.TempDir())
+			for _, name := range []string{"one", "two"} {
+				st.add(alice, name, s.profile(remoteUDP))
+			}
+			st.connect(alice, "one")
+			st.untilState(alice, "one", api.Connected, 5*time.Second)
+			f(t, s, st)
+		})
+	}
+	bothUp := func(t *testing.T, st *stage, within time.Duration) {
+		t.Helper()
+		st.connect(alice, "two")
+		two := st.untilState(alice, "two", api.Connected, within)
+		one := st.untilState(alice, "one", api.Connected, time.Second)
+		if a, b := two.Tunnel.Addresses[0], one.Tunnel.Addresses[0]; a != netip.MustParsePrefix("10.8.0.2/24") || b != netip.MustParsePrefix("10.8.1.2/24") {
+			t.Errorf("two has %s, one has %s", a, b)
+		}
+		for i, want := range []string{"10.8.1.2/24", "10.8.0.2/24"} {
+			if got := st.host(i).Current().Addresses; len(got) != 1 || got[0].String() != want {
+				t.Errorf("tunnel %d has %v, want %s", i, got, want)
+			}
+		}
+	}
+	t.Run("not noticed", func(t *testing.T) {
+		twoTunnels(t, func(t *testing.T, s *server, st *stage) {
+			s.crash()
+			synctest.Wait()
+			bothUp(t, st, 3*time.Second)
+		})
+	})
+	t.Run("waits for the server", func(t *testing.T) {
+		twoTunnels(t, func(t *testing.T, s *server, st *stage) {
+			s.crash()
+			synctest.Wait()
+			s.set(func() { s.silent = true })
+			time.Sleep(time.Hour)
+			st.until(alice, "one", "waiting", 10*time.Minute, func(c api.Connection) bool { return c.State == api.Reconnecting })
+			s.set(func() { s.silent = false })
+			bothUp(t, st, 5*time.Second)
+		})
+	})
+	// Both have noticed, and each gets the other's.
+	t.Run("swapped", func(t *testing.T) {
+		twoTunnels(t, func(t *testing.T, s *server, st *stage) {
+			certificate := func(o *ovpn.Session, ev ovpn.Event) (raw string, ok bool) {
+				c, ok := ev.(ovpn.Credentials)
+				if ok {
+					raw = string(c.TLS.PeerCertificates[0].Raw)
+				}
+				return raw, ok
+			}
+			second := ""
+			s.set(func() {
+				s.answer = func(o *ovpn.Session, ev ovpn.Event) error {
+					if raw, ok := certificate(o, ev); ok {
+						second = raw
+					}
+					return nil
+				}
+			})
+			st.connect(alice, "two")
+			st.untilState(alice, "two", api.Connected, 5*time.Second)
+			s.crash()
+			synctest.Wait()
+			s.set(func() {
+				s.answer = func(o *ovpn.Session, ev ovpn.Event) error {
+					if raw, ok := certificate(o, ev); ok {
+						s.set(func() {
+							if s.numbers[o] = 1; raw == second {
+								s.numbers[o] = 0
+							}
+						})
+					}
+					return nil
+				}
+			})
+			for _, name := range []string{"one", "two"} {
+				st.until(alice, name, "lost", 3*time.Minute, func(c api.Connection) bool { return c.State == api.Reconnecting })
+			}
+			for i, name := range []string{"one", "two"} {
+				c := st.untilState(alice, name, api.Connected, 15*time.Second)
+				if want := fmt.Sprintf("10.8.%d.2/24", 1-i); c.Tunnel.Addresses[0].String() != want || st.host(i).Current().Addresses[0].String() != want {
+					t.Errorf("%s has %v, want %s", name, c.Tunnel.Addresses, want)
+				}
+			}
+		})
+	})
+	t.Run("the first has ended", func(t *testing.T) {
+		twoTunnels(t, func(t *testing.T, s *server, st *stage) {
+			s.crash()
+			synctest.Wait()
+			st.connect(alice, "two")
+			time.Sleep(time.Second)
+			if err := st.Disconnect(t.Context(), alice, "one"); err != nil {
+				t.Fatal(err)
+			}
+			st.untilState(alice, "two", api.Connected, time.Millisecond)
+		})
+	})
+	// A server that gives one address twice, with both sessions alive: the first stays as it is.
+	t.Run("alive", func(t *testing.T) {
+		twoTunnels(t, func(t *testing.T, s *server, st *stage) {
+			s.set(func() {
+				s.answer = func(o *ovpn.Session, ev ovpn.Event) error {
+					if _, ok := ev.(ovpn.PushRequest); ok {
+						_ = o.Push(time.Now(), reply())
+						return errHandled
+					}
+					return nil
+				}
+			})
+			before := st.untilState(alice, "one", api.Connected, 0)
+			st.connect(alice, "two")
+			got := st.until(alice, "two", "refused", 2*time.Second, func(c api.Connection) bool { return c.Problem != nil })
+			if got.State != api.Disconnected || !strings.Contains(got.Problem.Message, "both have the address 10.8.0.2") {
+				t.Errorf("%s, %+v", got.State, got.Problem)
+			}
+			time.Sleep(time.Minute)
+			if after := st.untilState(alice, "one", api.Connected, 0); !after.Since.Equal(before.Since) || len(s.dialed) != 2 {
+				t.Errorf("the first was up since %s, now since %s; %d attempts", before.Since, after.Since, len(s.dialed))
+			}
+		})
+	})
+	// Another server's address is no sign of anything: it is refused at once, and nobody is asked.
+	t.Run("another server", func(t *testing.T) {
+		twoTunnels(t, func(t *testing.T, s *server, st *stage) {
+			s.crash()
+			synctest.Wait()
+			st.add(alice, "far", s.profile("remote 198.51.100.7 443 udp"))
+			st.connect(alice, "far")
+			got := st.until(alice, "far", "refused", 100*time.Millisecond, func(c api.Connection) bool { return c.Problem != nil })
+			if !strings.Contains(got.Problem.Message, "both have the address 10.8.0.2") {
+				t.Errorf("%+v", got.Problem)
+			}
+			st.untilState(alice, "one", api.Connected, 0)
+		})
 	})
 }
 

@@ -31,7 +31,8 @@ const (
 	floatWait     = 4 * time.Second         // for the sign of life
 	floatSoon     = 2500 * time.Millisecond // the same where a new session asks nobody for anything
 	probeInterval = 500 * time.Millisecond
-	probeGrace    = 50 * time.Millisecond // what was in the old socket's buffer is no sign
+	probeGrace    = 50 * time.Millisecond   // what was in the old socket's buffer is no sign
+	doubtWait     = 1500 * time.Millisecond // floatSoon in a network that has not changed, by which another tunnel has just come up
 	rebindTimeout = 2 * time.Second
 	napCheck      = 2 * time.Second // how often to look whether the machine slept
 	napLeast      = 2 * time.Second // that matters
@@ -121,6 +122,8 @@ func (a *running) watch(ctx context.Context) {
 			settle(a.c.host.Changes(), a.ended)
 			a.c.log.Info("the network changed")
 			a.roam(ctx, false)
+		case alive := <-a.c.doubted:
+			a.verify(ctx, alive)
 		case <-a.c.minded:
 			if !a.ask(func(time.Time, *ovpn.Session) error {
 				_, err := a.c.refresh(ctx)
@@ -181,11 +184,62 @@ func (a *running) roam(ctx context.Context, woke bool) {
 			return
 		}
 		a.lookUpAgain(ctx)
-		if again := a.float(); !again {
+		begin := time.Now()
+		alive, again := a.float(probeGrace, func(s *ovpn.Session) error { return a.moved(s, "nothing comes back") })
+		if alive {
+			a.c.log.Info("the tunnel goes on", "after", time.Since(begin).Round(time.Millisecond))
+			select {
+			case a.elsewhere <- struct{}{}:
+			default: // said already
+			}
+		}
+		if !again {
 			return
 		}
 		woke = true // the probe that was broken off is still due
 	}
+}
+
+// verify asks for a sign of life, since another tunnel was given our address; alive is closed when one comes. Without one the session
+// is from before a restart of the server, and another one takes its place at once; so it does where a first answer is waited for.
+func (a *running) verify(ctx context.Context, alive chan<- struct{}) {
+	if !a.up.Load() {
+		if !a.answered.Load() { // the next packet to the server may be seconds away
+			a.ask(func(_ time.Time, s *ovpn.Session) error {
+				s.Abort()
+				return fail(atOnce, api.CodeServerUnreachable, map[string]string{"server": a.at.server, "transport": a.at.transport}, nil)
+			})
+		}
+		return
+	}
+	begun, ok := a.askWithin(time.After(floatWait), func(now time.Time, s *ovpn.Session) error {
+		a.grace = a.patience(doubtWait)
+		return s.Probe(now)
+	})
+	if !begun {
+		a.abandon()
+	}
+	if !ok {
+		return
+	}
+	lives, again := a.float(0, func(s *ovpn.Session) error {
+		s.Abort() // there is nobody to say goodbye to
+		return fail(atOnce, api.CodeSessionEnded, map[string]string{"reason": a.at.server + " does not know this session any more"}, nil)
+	})
+	if lives {
+		close(alive)
+	}
+	if again {
+		a.roam(ctx, true)
+	}
+}
+
+// patience is how long to wait for a sign of life: longer where a new session would ask a person for something.
+func (a *running) patience(soon time.Duration) time.Duration {
+	if a.c.kept.token != "" || !a.c.spec.signIn.password && !a.c.spec.signIn.federated {
+		return soon
+	}
+	return floatWait
 }
 
 // follow makes the plan fit the network and goes on from another address where it must. It says whether to
@@ -193,9 +247,7 @@ func (a *running) roam(ctx context.Context, woke bool) {
 func (a *running) follow(ctx context.Context, now time.Time, s *ovpn.Session, woke bool) (probe bool, err error) {
 	c := a.c
 	source, before := a.link.local(), c.facts
-	if a.grace = floatWait; c.kept.token != "" || !c.spec.signIn.password && !c.spec.signIn.federated {
-		a.grace = floatSoon
-	}
+	a.grace = a.patience(floatSoon)
 	if !a.up.Load() {
 		fctx, cancel := context.WithTimeout(ctx, hostTimeout)
 		defer cancel()
@@ -265,44 +317,38 @@ func (a *running) rebind(ctx context.Context) error {
 	})
 }
 
-// float waits for the sign of life after Probe, and asks again and again. It says
-// whether another change came in between.
-func (a *running) float() (again bool) {
+// float waits for the sign of life after Probe, and asks again and again; what comes sooner than late is none. It says whether
+// one came, or another change of the network in between. With neither, the session ends as gone says.
+func (a *running) float(late time.Duration, gone func(*ovpn.Session) error) (alive, again bool) {
 	begin := time.Now()
-	late := time.NewTimer(a.grace + probeInterval)
-	defer late.Stop()
+	stuck := time.NewTimer(a.grace + probeInterval)
+	defer stuck.Stop()
 	t := time.NewTicker(probeInterval)
 	defer t.Stop()
 	for {
 		select {
 		case <-a.ended:
-			return false
+			return false, false
 		case <-a.c.host.Changes():
 			settle(a.c.host.Changes(), a.ended)
-			return true
+			return false, true
 		case <-t.C:
 		}
-		over := false
-		begun, ok := a.askWithin(late.C, func(now time.Time, s *ovpn.Session) error {
+		begun, ok := a.askWithin(stuck.C, func(now time.Time, s *ovpn.Session) error {
 			switch {
-			case s.LastHeard().After(begin.Add(probeGrace)):
-				over = true
-				a.c.log.Info("the tunnel goes on", "after", now.Sub(begin).Round(time.Millisecond))
-				select {
-				case a.elsewhere <- struct{}{}:
-				default: // said already
-				}
+			case s.LastHeard().After(begin.Add(late)):
+				alive = true
 				return nil
 			case now.Sub(begin) >= a.grace:
-				return a.moved(s, "nothing comes back")
+				return gone(s)
 			}
 			return s.Probe(now)
 		})
 		if !begun {
 			a.abandon()
 		}
-		if !ok || over {
-			return false
+		if !ok || alive {
+			return alive, false
 		}
 	}
 }
