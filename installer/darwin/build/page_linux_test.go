@@ -178,9 +178,9 @@ func released(t *testing.T, version, into string) {
 	}
 }
 
-// TestInstallPage follows docs/install/macos.md: install, upgrade, downgrade, remove; with the shells that /bin/sh of macOS can be, as far as
+// TestMacInstallPage follows docs/install/macos.md: install, upgrade, downgrade, remove; with the shells that /bin/sh of macOS can be, as far as
 // Debian has them: dash, and bash in the mode that it has under that name (macOS' is 3.2).
-func TestInstallPage(t *testing.T) {
+func TestMacInstallPage(t *testing.T) {
 	need(t, "bsdtar", "libarchive-tools")
 	need(t, "python3", "python3")
 	need(t, "unshare", "util-linux")
