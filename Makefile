@@ -268,7 +268,7 @@ vet-gui-darwin:
 	@copy="$(TESTCACHE)/darwin-gui"; rm -rf "$$copy"; mkdir -p "$$copy" && cp go.mod go.sum "$$copy"/ && \
 	for m in fyne.io/fyne/v2 fyne.io/systray; do to="$$copy/$$(basename "$${m%/v2}")"; \
 	  cp -R "$$($(GO) list -m -f '{{.Dir}}' $$m)" "$$to" && chmod -R u+w "$$to" && $(GO) mod edit -replace "$$m=$$to" "$$copy/go.mod" || exit 1; done && \
-	cp gui/testdata/darwin/theme.go.txt "$$copy/fyne/internal/app/theme_nocgo.go" && cp gui/testdata/darwin/scroller.go "$$copy/fyne/internal/widget/scroller_nocgo.go" && \
+	cp gui/testdata/darwin/theme.go.txt "$$copy/fyne/internal/app/theme_nocgo.go" && cp gui/testdata/darwin/scroller.go.txt "$$copy/fyne/internal/widget/scroller_nocgo.go" && \
 	cp gui/testdata/darwin/systray.go.txt "$$copy/systray/nocgo.go" && set -x && \
 	CGO_ENABLED=0 GOOS=darwin $(GO) vet -modfile "$$copy/go.mod" -tags gui,ci ./gui/... ./cmd/adit-gui
 
