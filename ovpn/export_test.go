@@ -24,12 +24,16 @@ func (s *Session) Agreed() (exporter, dynamic, epoch, v1 bool) {
 	return s.exporter, s.next != nil, s.format.epoch, s.format.v1
 }
 
-// Held is how many bytes of packets wait for an earlier one.
+// Held is how many bytes of packets wait: for an earlier one, for TLS, or for the rest of a key message.
 func (s *Session) Held() (n int) {
 	for _, k := range s.keys {
 		for _, h := range k.rel.held {
 			n += len(h.payload)
 		}
+		if k.tls != nil {
+			n += len(k.tls.pipe.in)
+		}
+		n += len(k.plain)
 	}
 	return n
 }

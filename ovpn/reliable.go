@@ -101,12 +101,11 @@ func (r *reliable) acked(ids []uint32) {
 // whether it was new. Everything but ids beyond the window is acknowledged,
 // since a repeated packet means that our ack was lost.
 func (r *reliable) receive(op wire.Opcode, id uint32, payload []byte) bool {
-	switch ahead := id - r.expect; {
-	case ahead == 0 || ahead >= 1<<31:
-	case ahead >= receiveWindow:
+	if ahead := id - r.expect; ahead >= receiveWindow && ahead < 1<<31 {
 		return false
-	case len(payload) > maxPacket:
-		return false // no datagram of a peer is as long, and streams keep the order: it would only fill memory
+	}
+	if len(payload) > maxPacket {
+		return false // a stream could carry it, but no peer sends any as long: it would only fill memory
 	}
 	if !slices.Contains(r.acks, id) {
 		r.acks = append(r.acks, id)

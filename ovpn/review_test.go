@@ -2,6 +2,7 @@ package ovpn_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -120,12 +121,37 @@ func TestLargePacketsOutOfOrder(t *testing.T) {
 		b := wire.AppendControl(nil, wire.Control{Op: wire.ControlV1, Session: p.Server.Session.Peer(), ID: 5 + id, Payload: make([]byte, 60000)})
 		p.Server.Session.Handle(p.Now, b)
 	}
+	next := wire.AppendControl(nil, wire.Control{Op: wire.ControlV1, Session: p.Server.Session.Peer(), ID: 1, Payload: make([]byte, 60000)})
+	p.Server.Session.Handle(p.Now, next)
 	if n := p.Server.Session.Held(); n > 12*2048 {
 		t.Errorf("%d bytes wait", n)
 	}
 	if !p.Run(20*time.Second, p.Up) {
 		t.Errorf("client %v, server %v", p.Client.Err, p.Server.Err)
 	}
+}
+
+// An old key's control channel may fail while its data serves on: what still comes for it is dropped, not kept.
+func TestNothingIsKeptForAFailedKey(t *testing.T) {
+	c, s := setup(t)
+	c.Wrap, s.Wrap = nil, nil
+	p := up(t, c, s, quiet, 1)
+	p.Run(time.Second, nil)
+	p.Client.Session.Renegotiate(p.Now)
+	p.Run(10*time.Second, nil)
+	server := p.Server.Session
+	for id := range uint32(2000) {
+		b := wire.AppendControl(nil, wire.Control{Op: wire.ControlV1, Session: server.Peer(), ID: id, Payload: make([]byte, 1200)})
+		if err := server.Handle(p.Now, b); err != nil && !errors.Is(err, ovpn.ErrDropped) {
+			t.Fatal(err)
+		}
+		for server.NextPacket(p.Now) != nil {
+		}
+	}
+	if n := server.Held(); n > 12*2048 {
+		t.Errorf("%d bytes wait", n)
+	}
+	flow(t, p)
 }
 
 // A stranger's reset cannot end an attempt: what it says counts only where

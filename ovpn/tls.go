@@ -53,8 +53,11 @@ func newSecure(role Role, cfg *tls.Config) *secure {
 	return c
 }
 
-// feed adds ciphertext from the peer.
+// feed adds ciphertext from the peer. After the end nobody would read it: it is dropped.
 func (c *secure) feed(b []byte) {
+	if c.done {
+		return
+	}
 	c.pipe.in = append(c.pipe.in, b...)
 	// An alert's record in the clear is the last of its packet (RFC 8446, 5.1 and 6).
 	if tail := b[max(0, len(b)-7):]; len(tail) == 7 && [5]byte(tail) == [5]byte{21, 3, 3, 0, 2} {
@@ -122,6 +125,7 @@ func (c *secure) close() {
 		c.stop()
 		c.next, c.stop = nil, nil
 	}
+	c.pipe.in = nil
 }
 
 // tlsPipe is the net.Conn under crypto/tls. Its Read never gives more than the rest of one record, so
