@@ -54,14 +54,18 @@ func (p *parser) dhcpOption(args []string) (known bool, err error) {
 	if len(args) == 2 {
 		value = args[1]
 	}
+	kind := args[0]
+	if p.own { // openvpn wants capitals, and so do the rules of a pull-filter
+		kind = strings.ToUpper(kind)
+	}
 	var list *[]string
-	switch strings.ToUpper(args[0]) {
+	switch kind {
 	case "DNS", "DNS6":
 		address := address4
 		if a, err := netip.ParseAddr(value); err == nil && a.Is6() { // openvpn takes both under DNS
 			address = address6
 		}
-		if strings.ToUpper(args[0]) == "DNS6" {
+		if kind == "DNS6" {
 			address = address6
 		}
 		a, err := address(value)

@@ -8,7 +8,7 @@ import (
 // Action is what a pull-filter rule does with an option.
 type Action uint8
 
-// The actions of pull-filter.
+// The actions of pull-filter, the stricter ones behind.
 const (
 	Accept Action = iota
 	Ignore
@@ -37,10 +37,20 @@ func (f Filter) enforced(options []string) (enforced, forbidden bool) {
 	return !forbidden && slices.ContainsFunc(options, func(o string) bool { return trim(o) == enforceRoutes }), forbidden
 }
 
-// Decide returns what happens to one pushed option.
+// Decide returns what happens to one pushed option. A server chooses how it writes one: the rules must let
+// pass the text as it came, as openvpn wants it, and its words without quotes and with single spaces.
 func (f Filter) Decide(option string) Action {
+	action := f.decide(option)
+	if words, err := Split(option); err == nil { // else Parse drops it
+		action = max(action, f.decide(strings.Join(words, " ")))
+	}
+	return action
+}
+
+// decide returns what the first rule says whose prefix text has.
+func (f Filter) decide(text string) Action {
 	for _, r := range f {
-		if r.Action != Forbid && strings.HasPrefix(option, r.Prefix) {
+		if r.Action != Forbid && strings.HasPrefix(text, r.Prefix) {
 			return r.Action
 		}
 	}

@@ -128,7 +128,7 @@ func TestIfconfig(t *testing.T) {
 func TestNothingElseCanBePushed(t *testing.T) {
 	for _, option := range []string{
 		"up /bin/sh", "down /bin/sh", "route-up /bin/sh", "tls-verify /bin/sh", "plugin /x.so", "ipchange /bin/sh", "script-security 3", "dns-updown /x", "iproute /x", "setenv LD_PRELOAD /x",
-		"setenv opt up /bin/sh", "setenv opt plugin /x.so", "config /etc/passwd", "ca /x", "cert /x", "key /x", "auth-user-pass /etc/shadow", "log /x", "writepid /x", "status /x", "management 0.0.0.0 1",
+		"setenv opt up /bin/sh", "setenv opt block-ipv6", "setenv opt echo a", "setenv opt plugin /x.so", "config /etc/passwd", "ca /x", "cert /x", "key /x", "auth-user-pass /etc/shadow", "log /x", "writepid /x", "status /x", "management 0.0.0.0 1",
 		"remote evil.example", "proto tcp", "http-proxy evil.example 80", "socks-proxy evil.example", "dev tap", "user root", "cd /", "chroot /", "daemon", "pull-filter accept x", "route-nopull",
 		"remote-cert-tls client", "verify-x509-name x", "tls-cert-profile insecure", "peer-fingerprint aa", "auth none", "secret /x", "\"up\" /bin/sh", " up /bin/sh", "--up /bin/sh",
 	} {
@@ -156,9 +156,9 @@ func TestPushTable(t *testing.T) {
 		"dhcp-option DOMAIN-SEARCH a.example|dhcp-option ADAPTER_DOMAIN_SUFFIX a.example|dns server 1 address 192.0.2.1|dns search-domains a.example|block-outside-dns|register-dns|" +
 		"ping 10|ping-restart 60|ping-exit 60|inactive 60|session-timeout 60|peer-id 3|cipher AES-256-GCM|key-derivation tls-ekm|protocol-flags cc-exit tls-ekm dyn-tls-crypt aead-epoch|" +
 		"auth-token x|auth-token-user eA==|echo msg hello|comp-lzo no|compress stub-v2|explicit-exit-notify 1|tun-mtu 1400|sndbuf 1000|rcvbuf 1000|persist-tun|persist-key|" +
-		"push-continuation 1|socket-flags TCP_NODELAY|setenv opt block-ipv6"
+		"push-continuation 1|socket-flags TCP_NODELAY"
 	noted := "ifconfig-nowarn|lladdr 00:11:22:33:44:55|route-delay 5|route-method exe|route-ipv6-gateway fd00::1|dhcp-option WINS 192.0.2.1|dhcp-option NTP 192.0.2.1|dhcp-renew|dhcp-release|" +
-		"ip-win32 dynamic|tap-sleep 5|ping-timer-rem|ncp-ciphers AES-256-GCM|comp-noadapt|socket-flags TCP_MAXSEG|bind-dev eth0|setenv-safe A b|setenv opt frobnicate|verb 3|mute 5|shaper 1000|frobnicate 1"
+		"ip-win32 dynamic|tap-sleep 5|ping-timer-rem|ncp-ciphers AES-256-GCM|comp-noadapt|socket-flags TCP_MAXSEG|bind-dev eth0|setenv-safe A b|verb 3|mute 5|shaper 1000|frobnicate 1"
 	for option := range strings.SplitSeq(used, "|") {
 		options := []string{option}
 		if strings.HasPrefix(option, "dns search") {

@@ -52,8 +52,9 @@ func Parse(options []string, filter Filter) (Reply, error) {
 			p.note(name, "control characters, commas or invalid UTF-8; dropped")
 			continue
 		}
+		words, bad := Split(text)
 		action := filter.Decide(text)
-		if action == Ignore && enforced && leads(name) {
+		if action == Ignore && enforced && len(words) > 0 && leads(words[0]) {
 			p.note(name, "a pull-filter rule of the profile does not hold: the server enforces its routes")
 			action = Accept
 		}
@@ -74,9 +75,8 @@ func Parse(options []string, filter Filter) (Reply, error) {
 			p.echo(strings.TrimSpace(text[len("echo"):]))
 			continue
 		}
-		words, err := Split(text)
-		if err != nil {
-			p.note(name, err.Error()+"; dropped")
+		if bad != nil {
+			p.note(name, bad.Error()+"; dropped")
 			continue
 		}
 		if len(words) == 0 {
@@ -180,7 +180,7 @@ var inert = map[string]string{
 
 // option applies one option. text is it as received.
 func (p *parser) option(words []string, text string) error {
-	if words[0] == "setenv" && len(words) > 2 && words[1] == "opt" {
+	if p.own && words[0] == "setenv" && len(words) > 2 && words[1] == "opt" { // a file's only (openvpn's options.c, add_option)
 		words = words[2:]
 		text = string(AppendOption(nil, words...))
 		if words[0] == "echo" {

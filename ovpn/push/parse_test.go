@@ -117,7 +117,7 @@ func TestParseFields(t *testing.T) {
 		{"compress", func(r *Reply) { r.Compress = "stub" }, ""},
 		{"comp-lzo", func(r *Reply) { r.Compress = "lzo" }, ""},
 		{"key-derivation tls-ekm", func(r *Reply) { r.TLSExport = true }, ""},
-		{"setenv opt ping 5", func(r *Reply) { r.Ping = 5 * time.Second }, ""},
+		{"setenv opt ping 5", nil, "may not set"},
 		{"persist-tun,push-continuation 1", nil, ""},
 		{"up /bin/evil", nil, "may not set"},
 		{"script-security 2", nil, "may not set"},
@@ -193,6 +193,40 @@ func TestParseFilter(t *testing.T) {
 	_, err = Parse(options, Filter{{Reject, "dhcp-option DNS"}})
 	if err == nil || !strings.Contains(err.Error(), "option dhcp-option: rejected") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What a rule refuses comes in no other spelling, and what no rule lets pass stays outside.
+func TestFilterSpellings(t *testing.T) {
+	for _, option := range []string{
+		`"route" 10.9.0.0 255.255.0.0`, `'route' 10.9.0.0 255.255.0.0`, `rou\\te 10.9.0.0 255.255.0.0`, "setenv opt route 10.9.0.0 255.255.0.0", "\troute 10.9.0.0 255.255.0.0",
+		"--route 10.9.0.0 255.255.0.0", `\ route 10.9.0.0 255.255.0.0`, `"setenv" "opt" route 10.9.0.0 255.255.0.0`,
+		"dhcp-option  DNS 192.0.2.53", "dhcp-option\tDNS 192.0.2.53", `dhcp-option "DNS" 192.0.2.53`, "dhcp-option dns 192.0.2.53", "setenv opt dhcp-option DNS 192.0.2.53",
+		`"redirect-gateway" def1`, "setenv opt redirect-gateway def1", "setenv opt block-ipv6", `"block-ipv6"`,
+	} {
+		f := Filter{{Ignore, "route"}, {Ignore, "dhcp-option DNS"}, {Ignore, "redirect-gateway"}, {Ignore, "block-ipv6"}}
+		r, err := Parse([]string{option}, f)
+		if err != nil || len(r.Routes)+len(r.DNS.Servers) != 0 || r.Redirect != nil || r.BlockIPv6 || len(r.Notes) == 0 {
+			t.Errorf("%s passes the rules: %+v, %v", option, r, err)
+		}
+		if kept, err := f.Update(nil, []string{option}); err == nil && len(kept) > 0 {
+			merged, _ := Merge(nil, kept)
+			if r, err := Parse(merged, f); err == nil && (len(r.Routes)+len(r.DNS.Servers) != 0 || r.Redirect != nil || r.BlockIPv6) {
+				t.Errorf("%s passes the rules in an update: %+v", option, r)
+			}
+		}
+	}
+	for _, tc := range []struct {
+		option string
+		want   Action
+	}{
+		{"route 10.9.0.0 255.255.0.0", Accept}, {"route  10.9.0.0 255.255.0.0", Ignore}, // the text as it came, as openvpn sees it
+		{`"route" 10.9.0.0 255.255.0.0`, Accept}, {`"route" 192.0.2.0`, Ignore}, {`"redirect-gateway" def1`, Reject}, {"ping 5", Accept}, {`echo "half a quote`, Reject},
+	} {
+		f := Filter{{Accept, "route 10."}, {Ignore, "route"}, {Reject, "redirect"}, {Accept, "ping"}, {Reject, "echo"}}
+		if got := f.Decide(tc.option); got != tc.want {
+			t.Errorf("Decide(%s) = %d, want %d", tc.option, got, tc.want)
+		}
 	}
 }
 
