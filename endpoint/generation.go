@@ -102,13 +102,25 @@ func newGeneration(cfg Config, before *generation, l Leaves) (*generation, error
 	return g, nil
 }
 
+// How long the message with a client's user name and password may be, bytes. Anybody may send one where no certificate is
+// asked for. OpenVPN's clients write less than 2 KiB; with an identity provider's answer AWS's have 128 KiB for the password.
+const (
+	maxKeyMessage     = 8 << 10
+	maxKeyMessageSAML = 128<<10 + 16<<10
+)
+
 // session is what all sessions have in common.
 func (g *generation) session() ovpn.Config {
 	c := &g.cfg
+	longest := maxKeyMessage
+	if g.federated != nil {
+		longest = maxKeyMessageSAML
+	}
 	return ovpn.Config{
 		Role: ovpn.Server, TLS: g.tls, Wrap: g.wrap, Ciphers: c.Ciphers, PRF: c.PRF, MTU: c.TunMTU,
 		Fallback: c.Legacy.Fallback, Auth: c.Legacy.Auth, Compress: c.Legacy.Compress, Fragment: c.Legacy.Fragment,
 		Ping: ping, PingRestart: serverRestart, ExitNotify: true, Renegotiate: renegotiate, KeyAge: c.ControlWrap.KeyAge(),
+		KeyMessage: longest,
 	}
 }
 

@@ -30,6 +30,7 @@ var (
 	errEvicted  = errors.New("too many unfinished handshakes")
 	errReplaced = errors.New("the client started a new session")
 	errHangUp   = errors.New("the connection was closed")
+	errMessages = errors.New("too much of unfinished sign-ins is kept")
 )
 
 // peer is one client. What the data path reads is set before publish and
@@ -90,6 +91,7 @@ type peer struct {
 	terminating atomic.Bool // by the administrator
 	remembered  bool        // in the history, whose lock guards it
 	begun       bool        // a packet of the client has been worked on
+	collecting  int         // its part of the server's
 	logged      bool        // as connected, in the connection log
 	ended       string      // why, for the log
 }
@@ -153,6 +155,7 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 // over takes back what the session had, which ended with err.
 func (p *peer) over(ctx context.Context, g *generation, err error) {
 	p.server.peers.withdraw(p)
+	p.collects(0)
 	p.discovery.stop()
 	if p.later != nil {
 		p.later.Stop()
@@ -191,11 +194,25 @@ func (p *peer) inTurn(s *ovpn.Session, work func()) {
 	turn := p.server.turns.take(p.ctx, p.source, p.begun)
 	p.begun = true
 	work()
+	p.collects(s.Collecting())
 	if turn {
 		p.server.turns.give()
 	}
 	if unfinished {
 		p.server.peers.waits(p.server.leave.Now(), p, s.Received() > received)
+	}
+}
+
+// maxCollecting bounds what is kept of messages of clients that are not whole, bytes: those of four hundred clients that sign in
+// with the longest ones at once. Most come in one piece, and take nothing of it.
+const maxCollecting = 64 << 20
+
+// collects says how much p keeps of such a message. When all keep too much, a long one ends its session.
+func (p *peer) collects(n int) {
+	all := p.server.collecting.Add(int64(n - p.collecting))
+	more := n > p.collecting
+	if p.collecting = n; more && n > maxKeyMessage && all > maxCollecting {
+		p.cancel(errMessages)
 	}
 }
 

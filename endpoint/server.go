@@ -61,6 +61,8 @@ type Server struct {
 	// losses are the associations that are lost, as the network told; nil: it has not.
 	losses atomic.Pointer[map[string]string]
 	turns  *turns
+	// collecting is what peers keep of messages that are not whole, bytes: maxCollecting at most.
+	collecting atomic.Int64
 
 	connLog  *connLog
 	history  *History

@@ -81,6 +81,9 @@ type Config struct {
 	// Hello is the outcome of the stateless handshake (Gate) on UDP. Nil on TCP and for clients.
 	Hello  *Hello
 	PeerID uint32 // server: the 24-bit id that this client gets
+	// KeyMessage is how long the peer's first message inside TLS may be, which has its user name and password, in bytes;
+	// default 512 KiB. Whoever finishes the handshake can have that much kept.
+	KeyMessage int
 
 	MTU          int           // tun-mtu for OCC and IV_MTU; default 1500
 	PacketSize   int           // largest control packet, bytes with IPv6 and UDP headers (max-packet-size); 154 to 2048, default 1250

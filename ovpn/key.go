@@ -202,7 +202,7 @@ func (k *key) record(s *Session, b []byte) error {
 	if s.cfg.Role == Server {
 		peerRole = Client
 	}
-	m, err := k.collect(b, peerRole)
+	m, err := k.collect(b, peerRole, s.cfg.KeyMessage)
 	if err != nil {
 		return &ProtocolError{Cause: CauseProtocol, Text: "key exchange failed", Err: err}
 	}
@@ -253,10 +253,10 @@ func (k *key) record(s *Session, b []byte) error {
 	return k.install(s)
 }
 
-// collect adds one record to the peer's key-method 2; nil while more must follow.
-func (k *key) collect(b []byte, sender Role) (*keyMessage, error) {
+// collect adds one record to the peer's key-method 2, of limit bytes at most; nil while more must follow.
+func (k *key) collect(b []byte, sender Role, limit int) (*keyMessage, error) {
 	k.plain = append(k.plain, b...)
-	m, _, err := parseKeyMessage(k.plain, sender)
+	m, _, err := parseKeyMessage(k.plain, sender, limit)
 	if errors.Is(err, errShortKeyMessage) || err == nil && m.fewer && len(b) == maxRecord {
 		return nil, nil // long passwords do not fit in one record
 	}

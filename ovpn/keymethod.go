@@ -39,7 +39,7 @@ const (
 	maxUsername   = 128 << 10
 	maxPassword   = 128 << 10
 	maxPeerInfo   = 64 << 10
-	maxKeyMessage = 512 << 10
+	maxKeyMessage = 512 << 10 // where Config.KeyMessage says nothing
 )
 
 var (
@@ -76,11 +76,11 @@ func appendKeyMessage(b []byte, role Role, enc Encoding, m *keyMessage) []byte {
 	return b
 }
 
-// parseKeyMessage reads the message that a peer of the given role sent, in
-// either layout. errShortKeyMessage asks for more bytes. Old peers end after
-// the options or the password: what is missing stays empty.
-func parseKeyMessage(b []byte, sender Role) (*keyMessage, Encoding, error) {
-	if len(b) > maxKeyMessage {
+// parseKeyMessage reads the message of at most limit bytes that a peer of the given
+// role sent, in either layout. errShortKeyMessage asks for more bytes. Old peers end
+// after the options or the password: what is missing stays empty.
+func parseKeyMessage(b []byte, sender Role, limit int) (*keyMessage, Encoding, error) {
+	if len(b) > limit {
 		return nil, 0, errBadKeyMessage
 	}
 	fixed := 4 + 1 + 64
@@ -93,7 +93,7 @@ func parseKeyMessage(b []byte, sender Role) (*keyMessage, Encoding, error) {
 	enc := Stock
 	if total := binary.LittleEndian.Uint32(b); total != 0 {
 		enc = AWS32
-		if total > maxKeyMessage || int(total) < fixed {
+		if int64(total) > int64(limit) || int(total) < fixed {
 			return nil, 0, errBadKeyMessage
 		}
 		if len(b) < int(total) {

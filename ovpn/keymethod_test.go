@@ -28,12 +28,12 @@ func TestKeyMessageBothLayouts(t *testing.T) {
 		for _, enc := range []Encoding{Stock, AWS32} {
 			want := sampleMessage(role)
 			b := appendKeyMessage(nil, role, enc, want)
-			got, gotEnc, err := parseKeyMessage(b, role)
+			got, gotEnc, err := parseKeyMessage(b, role, maxKeyMessage)
 			if err != nil || gotEnc != enc || !reflect.DeepEqual(got, want) {
 				t.Errorf("role %d layout %d: %+v %d %v", role, enc, got, gotEnc, err)
 			}
 			for n := range b {
-				_, _, err := parseKeyMessage(b[:n], role)
+				_, _, err := parseKeyMessage(b[:n], role, maxKeyMessage)
 				// Old peers end behind the options, the name or the password.
 				if err != nil && !errors.Is(err, errShortKeyMessage) {
 					t.Errorf("role %d layout %d cut to %d: %v", role, enc, n, err)
@@ -56,7 +56,7 @@ func TestCVE_2017_12166_KeyMessageRefuses(t *testing.T) {
 		"total length over the bound": append([]byte{0xff, 0xff, 0xff, 0x7f, 2}, make([]byte, 200)...),
 		"total length too small":      append([]byte{9, 0, 0, 0, 2}, make([]byte, 200)...),
 	} {
-		if _, _, err := parseKeyMessage(b, Client); !errors.Is(err, errBadKeyMessage) {
+		if _, _, err := parseKeyMessage(b, Client, maxKeyMessage); !errors.Is(err, errBadKeyMessage) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -68,7 +68,7 @@ func TestKeyMessageTooLong(t *testing.T) {
 		{options: "o", username: strings.Repeat("u", maxUsername), password: "p", peerInfo: "A=b\n"},
 		{options: "o", username: "u", password: push.Secret(strings.Repeat("p", maxPassword)), peerInfo: "A=b\n"},
 	} {
-		got, _, err := parseKeyMessage(appendKeyMessage(nil, Client, AWS32, &m), Client)
+		got, _, err := parseKeyMessage(appendKeyMessage(nil, Client, AWS32, &m), Client, maxKeyMessage)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,11 +88,11 @@ func FuzzParseKeyMessage(f *testing.F) {
 		if fromClient {
 			role = Client
 		}
-		m, enc, err := parseKeyMessage(b, role)
+		m, enc, err := parseKeyMessage(b, role, maxKeyMessage)
 		if err != nil {
 			return
 		}
-		again, _, err := parseKeyMessage(appendKeyMessage(nil, role, enc, m), role)
+		again, _, err := parseKeyMessage(appendKeyMessage(nil, role, enc, m), role, maxKeyMessage)
 		m.fewer = false // we write all fields
 		if err != nil || !reflect.DeepEqual(again, m) {
 			t.Errorf("%+v became %+v (%v)", m, again, err)
@@ -137,7 +137,7 @@ func TestKeyMessageInSeveralRecords(t *testing.T) {
 						t.Fatalf("layout %d, password of %d bytes, records of %d: taken before its end", enc, size, chunk)
 					}
 					var err error
-					if got, err = k.collect(part, Client); err != nil {
+					if got, err = k.collect(part, Client, maxKeyMessage); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -149,12 +149,41 @@ func TestKeyMessageInSeveralRecords(t *testing.T) {
 	}
 }
 
+// What announces more than Config.KeyMessage is refused at its first record, and what is longer without saying so before it is kept.
+func TestKeyMessageLimit(t *testing.T) {
+	const limit = 8 << 10
+	for _, enc := range []Encoding{Stock, AWS32} {
+		m := sampleMessage(Client)
+		m.password = push.Secret(strings.Repeat("p", limit-len(appendKeyMessage(nil, Client, enc, m))-1+len(m.password)))
+		for more, want := range map[push.Secret]error{"": nil, "p": nil, "pp": errBadKeyMessage} {
+			longer := *m
+			longer.password += more
+			b := appendKeyMessage(nil, Client, enc, &longer)
+			s := &Session{keys: []*key{{}}}
+			k := s.keys[0]
+			if enc == AWS32 {
+				_, err := k.collect(b[:200], Client, limit)
+				if !errors.Is(err, want) || (s.Collecting() >= 200) != (want == nil) || s.Collecting() > 1000 {
+					t.Errorf("%d bytes announced: %v, %d kept", len(b), err, s.Collecting())
+				}
+				if b = b[200:]; want != nil {
+					continue
+				}
+			}
+			got, err := k.collect(b, Client, limit)
+			if !errors.Is(err, want) || (got == nil) != (want != nil) || s.Collecting() != 0 {
+				t.Errorf("layout %d, %d bytes: %v, %v, %d kept", enc, len(b), got, err, s.Collecting())
+			}
+		}
+	}
+}
+
 // A peer that never comes to an end, or says something else first.
 func TestKeyMessageHostileRecords(t *testing.T) {
 	end := func(record []byte, n int) (records int, err error) {
 		k := &key{}
 		for m := (*keyMessage)(nil); err == nil && m == nil && records < n; records++ {
-			m, err = k.collect(record, Client)
+			m, err = k.collect(record, Client, maxKeyMessage)
 		}
 		return records, err
 	}

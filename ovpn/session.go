@@ -110,6 +110,7 @@ func New(now time.Time, cfg Config) (*Session, error) {
 	cfg.HandWindow = orDefault(cfg.HandWindow, 60*time.Second)
 	cfg.TranWindow = orDefault(cfg.TranWindow, 3600*time.Second)
 	cfg.TLSTimeout = orDefault(cfg.TLSTimeout, 2*time.Second)
+	cfg.KeyMessage = orDefault(cfg.KeyMessage, maxKeyMessage)
 	s := &Session{cfg: cfg, now: now, lastHeard: now, ping: cfg.Ping, silence: cfg.PingRestart, exitNotify: cfg.ExitNotify}
 	s.cfg.TLS = cfg.TLS.Clone()
 	s.cfg.TLS.Time = func() time.Time { return s.now }
@@ -246,6 +247,14 @@ func (s *Session) admit(c wire.Control) error {
 	}
 	s.remote = c.Session
 	return nil
+}
+
+// Collecting is how many bytes of the peer's first message inside TLS are kept until the rest of it has come.
+func (s *Session) Collecting() (n int) {
+	for _, k := range s.keys {
+		n += cap(k.plain)
+	}
+	return n
 }
 
 // Prepare calculates what a client will say when the server answers its first packet: part of a millisecond that is
