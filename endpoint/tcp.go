@@ -143,6 +143,10 @@ type streamOut struct {
 // maxPending is how much waits for one client; more is dropped, as a full link would.
 const maxPending = 512 << 10
 
+// maxUrgent is how many bytes of control packets wait for one client. Its whole handshake has less; one that repeats
+// itself and reads no answers has no end.
+const maxUrgent = 256 << 10
+
 // pieceSize is how much data one write gives to the system, bytes: what a control packet waits for.
 const pieceSize = 64 << 10
 
@@ -220,10 +224,13 @@ func (o *streamOut) close() {
 	o.wake.Signal()
 }
 
-// control queues one packet, framed here: it goes before data that has not gone yet.
+// control queues one packet, framed here: it goes before data that has not gone yet. An error ends the session.
 func (o *streamOut) control(packet []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if len(o.urgent) > maxUrgent {
+		o.failed = true
+	}
 	if o.failed || o.closing {
 		return net.ErrClosed
 	}

@@ -67,6 +67,28 @@ func TestFailedStream(t *testing.T) {
 	}
 }
 
+// TestUnreadAnswers: a client that reads no answers to its control packets loses its connection.
+func TestUnreadAnswers(t *testing.T) {
+	near, far := net.Pipe()
+	o := newStreamOut(near)
+	var wg sync.WaitGroup
+	wg.Go(o.run)
+	ack := make([]byte, 54)
+	n := 0
+	for n < 2*maxUrgent/len(ack)+2 && o.control(ack) == nil {
+		n++
+	}
+	if most := 2 * maxUrgent / len(ack); n > most || n < maxUrgent/(len(ack)+framing.HeaderSize) {
+		t.Errorf("%d packets were taken, at most %d were expected", n, most)
+	}
+	if err := o.control(ack); err == nil {
+		t.Error("one more was taken")
+	}
+	o.close()
+	far.Close()
+	wg.Wait()
+}
+
 // TestQuietStream keeps its buffers while a stream varies, and gives them back when little comes.
 func TestQuietStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
