@@ -38,8 +38,21 @@ type LocalServer struct {
 	routes  []route
 	members Members
 	log     *slog.Logger
-	// running counts handlers, because http.Server.Close does not wait for them.
+	// running counts handlers, because http.Server.Close does not wait for them; nor for one that has read its request and is about to
+	// begin, which over keeps from doing so. mu guards over, and that nothing is added once somebody waits.
+	mu      sync.Mutex
+	over    bool
 	running sync.WaitGroup
+}
+
+// enter says whether a handler may run; its end is running.Done.
+func (s *LocalServer) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.running.Add(1)
+	}
+	return !s.over
 }
 
 // Members says who may have profiles and tunnels of their own, beside root.
@@ -99,6 +112,9 @@ func (s *LocalServer) Serve(ctx context.Context, l net.Listener) error {
 		<-done
 	}
 	server.Close()
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
 	s.running.Wait()
 	return err
 }
@@ -118,7 +134,10 @@ func (s *LocalServer) handler() http.Handler {
 // guard checks the permission column, then serves, and turns a panic into a Problem.
 func (s *LocalServer) guard(rt route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		s.running.Add(1)
+		if !s.enter() {
+			s.fail(w, NewProblem(CodeServiceStopping, nil))
+			return
+		}
 		defer s.running.Done()
 		defer func() {
 			if v := recover(); v != nil {
