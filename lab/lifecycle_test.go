@@ -133,3 +133,57 @@ func TestOtherUser(t *testing.T) {
 	}
 	s.reaches(s.client, none, hostAddr)
 }
+
+// TestSeveralPeople: two people of the group adit have a tunnel each at the same time, of profiles with one name. Neither sees
+// what the other one's is, nor ends it.
+func TestSeveralPeople(t *testing.T) {
+	t.Parallel()
+	needs(t, "setpriv", "nft")
+	s := newSite(t)
+	p := newPKI(t)
+	theirs := strings.NewReplacer("10.64.0.0/22", "10.72.0.0/22", "fd64::/64", "fd72::/64") // the demo has the usual ones
+	s.endpointUp(theirs.Replace(s.yaml(p, "", endpointConfig{Rules: vpcRules()})))
+	data := filepath.Join(s.client.Dir, "demo")
+	e := s.start(s.client, "adit-endpoint demo", bin(t, "adit-endpoint"), "up", "--data", data, "--listen", fmt.Sprintf("127.0.0.1:%d", port+1))
+	s.ok(e.WaitFor("profile: ", soon))
+	s.ok(os.Chmod(filepath.Dir(s.client.Dir), 0o755))
+	const ann, bea = 61001, 61002
+	s.run(s.client, "sh", "-c", "echo adit:x:61000: >>/etc/group")
+	s.aditd()
+	before := s.system()
+	as := func(uid int, args ...string) []string {
+		id := fmt.Sprint(uid)
+		return append([]string{"setpriv", "--reuid=" + id, "--regid=" + id, "--groups=61000", bin(t, "adit")}, args...)
+	}
+	state := func(uid int, profile string) (st api.State) {
+		t.Helper()
+		var all api.Status
+		s.ok(json.Unmarshal([]byte(s.run(s.client, as(uid, "status", "--json")...)), &all))
+		for _, c := range all.Connections {
+			if c.Profile == profile {
+				st = c.State
+			} else if c.Profile != "" || c.Server.Address != "" || len(c.Tunnel.Addresses) > 0 {
+				t.Errorf("%d sees %+v", uid, c)
+			}
+		}
+		return st
+	}
+	for uid, text := range map[int]string{ann: clientProfile(p, "udp", "plain", ""), bea: s.read(filepath.Join(data, "client.ovpn"))} {
+		file := s.write(s.client, fmt.Sprintf("work%d.ovpn", uid), text)
+		s.ok(os.Chown(file, uid, uid))
+		s.run(s.client, as(uid, "import", file, "--name", "work")...)
+		s.run(s.client, as(uid, "connect", "work", "--timeout", "20s")...)
+	}
+	s.reaches(s.client, none, hostAddr)
+	s.reaches(s.client, none, netip.MustParseAddr(demoHost))
+	if a, b := state(ann, "work"), state(bea, "work"); a != api.Connected || b != api.Connected {
+		t.Errorf("ann's is %q, bea's %q", a, b)
+	}
+	s.run(s.client, as(bea, "disconnect", "--all")...)
+	s.reaches(s.client, none, hostAddr)
+	if a, b := state(ann, "work"), state(bea, "work"); a != api.Connected || b != "" {
+		t.Errorf("after bea's end ann's is %q, bea's %q", a, b)
+	}
+	s.run(s.client, as(ann, "disconnect", "work")...)
+	s.settled("after both", before)
+}

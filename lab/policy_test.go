@@ -95,11 +95,22 @@ func TestPolicy(t *testing.T) {
 			func() error {
 				return errors.Join(os.Rename("/etc/adit/policy.json", "/etc/adit/real"), os.Symlink("real", "/etc/adit/policy.json"))
 			}, func() error { return os.Rename("/etc/adit/real", "/etc/adit/policy.json") }},
+		{"a profile that is a link", "profiles/linked.ovpn: it is a symbolic link",
+			func() error { return os.Symlink("/etc/shadow", "/etc/adit/profiles/linked.ovpn") }, func() error { return os.Remove("/etc/adit/profiles/linked.ovpn") }},
+		{"a profile whose key is a link", "profiles/refers.ovpn",
+			func() error {
+				return errors.Join(os.Symlink("/etc/shadow", "/etc/adit/profiles/key.pem"), os.WriteFile("/etc/adit/profiles/refers.ovpn", []byte("client\nremote 192.0.2.1\nca key.pem\n"), 0o644))
+			}, func() error {
+				return errors.Join(os.Remove("/etc/adit/profiles/refers.ovpn"), os.Remove("/etc/adit/profiles/key.pem"))
+			}},
 		{"an unknown key", "there is no such key", put("policy.json", `{"Allow": []}`), put("policy.json", `{"AllowedServers": ["*.example.com"]}`)},
 	} {
 		in(spoil.do)
 		s.until(soon, spoil.what+" is refused", func() bool { return strings.Contains(strings.Join(policy().Problems, "\n"), spoil.says) })
 		s.fails(s.client, "does not allow", as(ann, "connect", "corp", "--timeout", "20s")...)
+		if out := s.run(s.client, as(bea, "profiles")...); strings.Contains(out, "linked") || strings.Contains(out, "refers") {
+			t.Errorf("%s: profiles: %s", spoil.what, out)
+		}
 		in(spoil.undo)
 		s.until(soon, spoil.what+" is mended", func() bool { return len(policy().Problems) == 0 })
 	}
