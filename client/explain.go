@@ -2,9 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/routes"
@@ -62,9 +65,15 @@ func destinationOf(ctx context.Context, resolver Resolver, text string) (netip.A
 	if text == "" || len(text) > 253 {
 		return netip.Addr{}, invalid("it is neither an address nor a name")
 	}
+	if _, port, found := strings.Cut(text, ":"); found && !strings.Contains(port, ":") {
+		return netip.Addr{}, invalid("ports are 1 to 65535")
+	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	addrs, err := resolver.LookupNetIP(ctx, "ip", text)
+	if d := (*net.DNSError)(nil); errors.As(err, &d) && !d.IsNotFound {
+		return netip.Addr{}, invalid("its name cannot be looked up now: no name server answers")
+	}
 	if err != nil {
 		return netip.Addr{}, invalid(err.Error())
 	}

@@ -305,7 +305,7 @@ var english = map[string]words{
 		"choose another --name, or overwrite it with --replace"},
 	CodeProfileNameInvalid: {
 		"{profile} cannot be a profile's name[: {detail}]",
-		"use up to 64 letters, digits, dots, dashes, underscores and inner spaces"},
+		"use letters, digits, dots, dashes, underscores and inner spaces, up to 64 bytes (letters other than a to z take two or three)"},
 	CodeProfileInUse: {
 		"the profile {profile} has a tunnel open",
 		"first: adit disconnect {profile}"},

@@ -36,7 +36,10 @@ type Source struct {
 	Files profile.Files
 }
 
-// Read reads a file or fetches an https URL. Its errors are *api.Problem, or ctx's.
+// stdin is the argument that stands for the standard input.
+const stdin = "-"
+
+// Read reads a file or the standard input, or fetches an https URL. Its errors are *api.Problem, or ctx's.
 func Read(ctx context.Context, client *http.Client, arg string) (Source, error) {
 	if u, err := url.Parse(arg); err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
 		return fetch(ctx, client, u)
@@ -48,9 +51,12 @@ func Read(ctx context.Context, client *http.Client, arg string) (Source, error) 
 	if what := foreign(text); what != "" {
 		return Source{}, api.NewProblem(api.CodeNotAProfile, map[string]string{"file": arg, "what": what})
 	}
-	dir := filepath.Dir(arg)
+	dir, title := filepath.Dir(arg), filepath.Base(arg)
+	if arg == stdin {
+		title = "stdin"
+	}
 	return Source{
-		Title: filepath.Base(arg), Name: baseName(filepath.Base(arg)), Text: text,
+		Title: title, Name: baseName(title), Text: text,
 		Files: func(name string) ([]byte, error) { return readBeside(dir, name) },
 	}, nil
 }
@@ -66,6 +72,9 @@ func baseName(file string) string {
 }
 
 func readFile(name string) ([]byte, error) {
+	if name == stdin {
+		return readLimited(os.Stdin, "the standard input", maxSource)
+	}
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, api.NewProblem(api.CodeFileNotFound, map[string]string{"file": name})
@@ -74,6 +83,9 @@ func readFile(name string) ([]byte, error) {
 		return nil, unreadable(name, err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, unreadable(name, errors.New("it is a folder, and not the profile in it"))
+	}
 	return readLimited(f, name, maxSource)
 }
 

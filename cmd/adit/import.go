@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ func newImport(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE|URL",
 		Short: "Give a profile to the service",
-		Long: `Read an .ovpn profile and the certificate and key files that it refers to, and give the
+		Long: `Read an .ovpn profile (- is the standard input) and the certificate and key files that it refers to, and give the
 service one text with all of them inside. The files are read with your own rights and
 are not needed afterwards. A profile from an https URL must be complete in itself.
 
@@ -81,6 +82,9 @@ taken. --dry-run says what would be imported.
 		}
 		if !flags.Changed("name") {
 			f.name = src.Name
+			if err := api.CheckName(f.name); err != nil {
+				return hinted(err, "choose another one: adit import "+quoted(args[0])+" --name NAME", api.AsProblem(err).Hint)
+			}
 		}
 		c := a.service()
 		defer c.Close()
@@ -95,10 +99,27 @@ taken. --dry-run says what would be imported.
 			a.out.note("%s", n)
 		}
 		a.out.line("imported %s", stored.Name)
+		if why, ok := dead(p); ok {
+			a.out.note("it cannot connect as it is: %s; see all with: adit check %s", why, quoted(args[0]))
+			return nil
+		}
 		a.out.line("connect with: adit connect %s", quoted(stored.Name))
 		return nil
 	}
 	return cmd
+}
+
+// dead says what keeps a profile that was imported from ever connecting. What is locked was opened before.
+func dead(p *profile.Profile) (why string, is bool) {
+	if p.Locked() {
+		return "", false
+	}
+	for _, f := range p.Check(time.Now()).Problems {
+		if f.Severity == profile.SeverityError {
+			return f.Text, true
+		}
+	}
+	return "", false
 }
 
 // forOther adds advice where somebody gives another client's own form of a profile.

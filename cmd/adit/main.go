@@ -35,12 +35,17 @@ func run() int {
 
 // execute runs one command line until it is done or ctx ends.
 func execute(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) int {
-	a := &app{env: env, out: printer{out: stdout, err: stderr}, keyboard: sync.OnceValue(newKeyboard)}
+	out := &watched{to: stdout}
+	a := &app{env: env, out: printer{out: out, err: stderr}, keyboard: sync.OnceValue(newKeyboard)}
 	root := newRoot(a, env)
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
-	return a.out.failure(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = out.failed // what nobody could read was not done
+	}
+	return a.out.failure(err)
 }
 
 // app is what the subcommands share.
@@ -74,6 +79,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.`,
   adit connect work
   adit status
   adit disconnect work`,
+		Version:       version,
 		Args:          cobra.ArbitraryArgs, // so that RunE words the error
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -86,6 +92,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.`,
 			return unknownCommand(cmd, args[0])
 		},
 	}
+	root.SetVersionTemplate("adit {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
 	socket := env("ADIT_SOCKET")

@@ -13,8 +13,10 @@ import (
 	"io"
 	"net/netip"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode"
+
+	"golang.org/x/text/width"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/profile"
@@ -23,6 +25,20 @@ import (
 
 // printer is the only writer of the command.
 type printer struct{ out, err io.Writer }
+
+// watched keeps the first error of what is written through it. One goroutine at a time, as the writers of the command are.
+type watched struct {
+	to     io.Writer
+	failed error
+}
+
+func (w *watched) Write(b []byte) (int, error) {
+	n, err := w.to.Write(b)
+	if err != nil && w.failed == nil {
+		w.failed = err
+	}
+	return n, err
+}
 
 // failure prints err and returns the exit code.
 func (p printer) failure(err error) int {
@@ -86,11 +102,41 @@ func (p printer) jsonLine(v any) error { return json.NewEncoder(p.out).Encode(v)
 
 // table prints rows in columns; the cells of a row are separated by tabs.
 func (p printer) table(rows []string) {
-	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	var columns []int // their widths
 	for _, r := range rows {
-		fmt.Fprintln(w, strings.TrimRight(r, "\t"))
+		for i, cell := range strings.Split(strings.TrimRight(r, "\t"), "\t") {
+			if i == len(columns) {
+				columns = append(columns, 0)
+			}
+			columns[i] = max(columns[i], cells(cell))
+		}
 	}
-	w.Flush()
+	var out strings.Builder
+	for _, r := range rows {
+		row := strings.Split(strings.TrimRight(r, "\t"), "\t")
+		for i, cell := range row {
+			out.WriteString(cell)
+			if i < len(row)-1 {
+				out.WriteString(strings.Repeat(" ", columns[i]-cells(cell)+2))
+			}
+		}
+		out.WriteByte('\n')
+	}
+	io.WriteString(p.out, out.String())
+}
+
+// cells is how many places of a terminal s takes: East Asian letters take two, marks on letters none.
+func cells(s string) (n int) {
+	for _, r := range s {
+		switch kind := width.LookupRune(r).Kind(); {
+		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		case kind == width.EastAsianWide, kind == width.EastAsianFullwidth:
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
 }
 
 // row makes a table's row of cells.

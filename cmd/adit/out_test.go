@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,3 +75,25 @@ func TestBannerLines(t *testing.T) {
 		t.Errorf("%q", out.String())
 	}
 }
+
+// TestTable: columns stand below each other on a terminal, whatever the letters.
+func TestTable(t *testing.T) {
+	var out strings.Builder
+	printer{out: &out}.table([]string{row("NAME", "STATE", "SERVER"), row("営業所 東京", "connected", "a"), row("e\u0301te\u0301", "", "b"), row("x", "idle", "")})
+	if want := "NAME         STATE      SERVER\n営業所 東京  connected  a\ne\u0301te\u0301                     b\nx            idle\n"; out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+// TestNobodyReads: what cannot be written was not done.
+func TestNobodyReads(t *testing.T) {
+	var errs strings.Builder
+	full := writerFunc(func([]byte) (int, error) { return 0, syscall.ENOSPC })
+	if code := execute(t.Context(), []string{"version", "--help"}, func(string) string { return "" }, full, &errs); code != 1 || !strings.Contains(errs.String(), "adit: "+syscall.ENOSPC.Error()) {
+		t.Errorf("exit %d: %s", code, errs.String())
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

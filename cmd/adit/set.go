@@ -58,6 +58,10 @@ shown, and cannot be set yet.`,
 		} else {
 			s, err = c.Set(cmd.Context(), name, changes)
 		}
+		if api.IsCode(err, api.CodeSettingInvalid) {
+			p := api.AsProblem(err)
+			return &usageError{p.Message, strings.Split(p.Hint, "\n")}
+		}
 		if err != nil {
 			return err
 		}

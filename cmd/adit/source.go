@@ -14,6 +14,9 @@ import (
 
 // readSource reads a file or fetches an https URL; one without https is a wrong command line.
 func readSource(ctx context.Context, arg string) (source.Source, error) {
+	if arg == "" {
+		return source.Source{}, &usageError{"the name of the file is empty", []string{"give an .ovpn file or an https URL"}}
+	}
 	s, err := source.Read(ctx, http.DefaultClient, arg)
 	if api.IsCode(err, api.CodeURLNotHTTPS) {
 		p := api.AsProblem(err)
