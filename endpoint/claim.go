@@ -58,6 +58,16 @@ func (p *peer) heard() time.Time {
 	return since
 }
 
+// left says whether old, a session at an address from which p's client was heard at now, may be one that this client has left. Several may
+// share a certificate, and addresses are forged by whoever wants another one out, so the name is not enough. Only when both have a status.
+func (p *peer) left(old *peer, now time.Time) bool {
+	me, was := p.status.Load(), old.status.Load()
+	if me.identity.Name() != was.identity.Name() {
+		return false
+	}
+	return me.machine != "" && me.machine == was.machine || p.signedInAs(old) || now.Sub(old.heard()) >= claimTime
+}
+
 // rivals are the established sessions that p's client may have left behind.
 func (ps *peers) rivals(now time.Time, p *peer) (out []*peer) {
 	me, pool := p.status.Load(), p.gen.Load().pool

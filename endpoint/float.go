@@ -48,7 +48,8 @@ func (p *peer) fit(to path) *path {
 }
 
 // Bounds of the work for packets from unknown addresses, which anybody can forge:
-// so many a second are opened for one peer, and on one listener.
+// so many a second are opened for one peer, and on one listener. The peer's come first: who knows one id alone does not use
+// up what is for all.
 const (
 	triesPerPeer     = 256
 	triesPerListener = 4096
@@ -79,7 +80,7 @@ func (b *budget) take(now time.Time, limit uint64) bool {
 // addresses. False means that it was not even opened. The packet is forwarded when it is
 // authentic.
 func (s *udpShard) float(now time.Time, p *peer, from netip.AddrPort, local netip.Addr, b []byte) bool {
-	if !s.server.gen.Load().cfg.Floating || !s.listener.tries.take(now, triesPerListener) || !p.tries.take(now, triesPerPeer) {
+	if !s.server.gen.Load().cfg.Floating || !p.tries.take(now, triesPerPeer) || !s.listener.tries.take(now, triesPerListener) {
 		return false
 	}
 	s.trial.add(now, p, b)

@@ -177,8 +177,8 @@ func (ps *peers) established(p *peer) (replaced *peer) {
 
 // move makes p's client be at another address, where its control packets are
 // accepted from now on too. A packet from its last place that another socket had read before, and opens only
-// now, does not take it back; one that waited unread in that socket does, until the client's next packet. A client with the same identity that is there is
-// replaced; another one is left alone, and p stays where it was.
+// now, does not take it back; one that waited unread in that socket does, until the client's next packet. A session that p's client may have left there is
+// replaced: of the same machine or token, or of the same name and silent. Another one is left alone, and p stays where it was.
 func (ps *peers) move(p *peer, to *path) (replaced *peer, err error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -192,7 +192,7 @@ func (ps *peers) move(p *peer, to *path) (replaced *peer, err error) {
 	case there == p: // another listener was faster, or another address of ours was asked
 		p.path.Store(to)
 		return nil, nil
-	case there != nil && there.status.Load().identity.Name() != st.identity.Name():
+	case there != nil && !p.left(there, to.since):
 		return nil, errElse
 	case ps.sessions.get(key) != nil:
 		return nil, errElse
