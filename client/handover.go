@@ -14,12 +14,13 @@ import (
 
 // What a service that ends to be started again at once (ErrRestart) hands over to the next: the tokens by which servers know the people who have signed in
 // (openvpn(8), auth-token), so that nobody is asked again after an upgrade. Passwords and one-time codes are never in it. The
-// file is in memory, for this process's user alone, and is removed as it is read.
+// file is for this process's user alone, is sealed where the system can seal, and is removed as it is read.
 
 const (
 	handoverVersion = 1
-	maxHandover     = 1 << 20     // bytes
-	handoverAge     = time.Minute // what is older, nobody has waited for
+	maxHandover     = 1 << 20 // bytes
+	// handoverAge is how old it may be: what is older, nobody has waited for. Packages of Windows replace the programs meanwhile.
+	handoverAge = 5 * time.Minute
 )
 
 // handover is the file.
@@ -60,6 +61,9 @@ func (s *Service) handOver(ended []*live) {
 		return
 	}
 	text, err := json.Marshal(out)
+	if err == nil && s.cfg.Sealer != nil {
+		text, err = s.cfg.Sealer.Seal(text)
+	}
 	if err == nil {
 		err = durable.Swap(s.cfg.Handover, text, 0o600)
 	}
@@ -81,6 +85,9 @@ func (s *Service) takeOver() {
 	if err == nil {
 		text, err = io.ReadAll(io.LimitReader(f, maxHandover))
 		err = errors.Join(err, f.Close(), os.Remove(s.cfg.Handover))
+	}
+	if err == nil && s.cfg.Sealer != nil {
+		text, err = s.cfg.Sealer.Open(text)
 	}
 	var in handover
 	if err == nil {

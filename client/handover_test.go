@@ -78,6 +78,52 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestRestartSealed: where the system seals, no token can be read in what is handed over, and what another machine has sealed is not
+// taken.
+func TestRestartSealed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, only("alice", "pw"))
+		d.token, d.full = "token-1", true
+		st := newStage(t, d.server, t.TempDir())
+		st.stop()
+		st.sealer = backwards{1}
+		st.start()
+		st.add(alice, "work", d.profile(remoteUDP+"\nauth-user-pass\nauth-nocache\nreneg-sec 0"))
+		if err := st.Connect(alice, api.ConnectRequest{Profile: "work", Username: "alice", Password: "pw"}); err != nil {
+			t.Fatal(err)
+		}
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+		d.saw()
+		d.set(func() { d.judge = only("alice", "token-1") })
+		file := filepath.Join(st.dir, "handover")
+
+		st.stopFor(ErrRestart)
+		sealed, err := os.ReadFile(file)
+		if err != nil || strings.Contains(string(sealed), "token-1") {
+			t.Fatalf("handed over: %s, %v", sealed, err)
+		}
+		st.start()
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+		if got := d.saw(); got != "alice/token-1" {
+			t.Errorf("the server saw %q", got)
+		}
+
+		st.stopFor(ErrRestart)
+		foreign, err := backwards{2}.Seal([]byte(`{"version":1}`))
+		if err == nil {
+			err = os.WriteFile(file, foreign, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.start()
+		st.asked(api.LoginPassword)
+		if _, err := os.Stat(file); err == nil {
+			t.Error("what nobody can open stays")
+		}
+	})
+}
+
 func FuzzParseHandover(f *testing.F) {
 	f.Add([]byte(`{"version":1,"made":"2026-01-01T00:00:00Z","tokens":[{"owner":"1000","profile":"work","user":"alice","token":"secret"}]}`))
 	f.Add([]byte(`{"version":2}`))

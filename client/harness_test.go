@@ -32,6 +32,7 @@ import (
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/platformtest"
 	"github.com/adit-vpn/adit/platform/portal"
+	"github.com/adit-vpn/adit/platform/seal"
 	"github.com/adit-vpn/adit/platform/sessions"
 	"github.com/adit-vpn/adit/platform/udp"
 	"github.com/adit-vpn/adit/routes"
@@ -451,6 +452,7 @@ type stage struct {
 	done   chan error
 
 	sessions func(context.Context, func([]sessions.User)) error // nil: nobody can tell
+	sealer   seal.Sealer                                        // of the next start
 
 	mu      sync.Mutex
 	asleep  time.Duration
@@ -512,7 +514,7 @@ func (st *stage) start() {
 		Sessions: st.sessions,
 		Portal:   func(context.Context) portal.State { st.mu.Lock(); defer st.mu.Unlock(); return st.portal },
 		Handover: filepath.Join(st.dir, "handover"),
-		StateDir: st.dir, Dialer: st.server, Resolver: st.server, Version: "test",
+		StateDir: st.dir, Sealer: st.sealer, Dialer: st.server, Resolver: st.server, Version: "test",
 		Asleep:  func() time.Duration { st.mu.Lock(); defer st.mu.Unlock(); return st.asleep },
 		Wall:    func() time.Time { st.mu.Lock(); defer st.mu.Unlock(); return time.Now().Round(0).Add(st.stepped) },
 		Offline: func() bool { st.mu.Lock(); defer st.mu.Unlock(); return st.offline },

@@ -33,6 +33,7 @@ import (
 const usage = `usage: aditd [--socket PATH] [--state DIR] [--policy FILE]   run the service
              [--allow-insecure-ciphers]                      let profiles use BF-CBC and DES
        aditd cleanup [--state DIR | --purge]                 undo what a crashed run left behind; --purge also removes profiles and settings
+       aditd restarting [--state DIR]                        the service is about to be stopped, and started again at once: it leaves closed guards closed
        aditd provision [--profile FILE|DIR] [--policy FILE] [--check]   take over what an installer was given (Windows)
        aditd version
 `
@@ -134,7 +135,7 @@ func command(ctx context.Context, args []string, to surroundings) error {
 	flags := flag.NewFlagSet("aditd "+name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	switch name {
-	case "run", "cleanup":
+	case "run", "cleanup", "restarting":
 		flags.StringVar(&o.state, "state", "", "")
 	case "version", "provision":
 	default:
@@ -176,6 +177,8 @@ func command(ctx context.Context, args []string, to surroundings) error {
 		return nil
 	case "cleanup":
 		return cleanup(ctx, o, to)
+	case "restarting":
+		return announce(o.state, to.stdout)
 	case "provision":
 		if o.profile == "" && o.policy == "" {
 			return wrongUsage{errors.New("provision: nothing to take over is named")}
@@ -199,6 +202,12 @@ func cleanup(ctx context.Context, o options, to surroundings) error {
 	n, err := platform.CleanUp(ctx, journalDir(o.state), to.log)
 	if err != nil {
 		return fmt.Errorf("clean up: %w", err)
+	}
+	announced(o.state)
+	if file := handoverFile(o.state); file != "" {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // nobody takes it over any more
+			return fmt.Errorf("clean up: %w", err)
+		}
 	}
 	switch n {
 	case 0:
@@ -239,6 +248,7 @@ func serve(told context.Context, o options, to surroundings) error {
 		return err
 	}
 	defer held.Close()
+	announced(o.state) // what the last service was told and did not hear
 	service, err := client.NewService(client.ServiceConfig{
 		StateDir: o.state,
 		Sealer:   seal.System(),
@@ -250,7 +260,7 @@ func serve(told context.Context, o options, to surroundings) error {
 		Resolver:        net.DefaultResolver,
 		Version:         version,
 		InsecureCiphers: o.insecure,
-		Handover:        handoverFile(),
+		Handover:        handoverFile(o.state),
 		Policy:          policy,
 		ManagedProfiles: profiles,
 		PolicyRequired:  o.policy != "",
@@ -283,7 +293,7 @@ func serve(told context.Context, o options, to surroundings) error {
 	ctx, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	defer context.AfterFunc(told, func() {
-		if restarting(ctx) {
+		if noted := announced(o.state); restarting(ctx) || noted {
 			log.Info("ending to be started again: closed guards stay closed")
 			end(client.ErrRestart)
 		}
@@ -294,15 +304,6 @@ func serve(told context.Context, o options, to surroundings) error {
 		to.ready()
 		return api.NewServer(service, api.SystemMembers, log).Serve(ctx, l)
 	})
-}
-
-// handoverFile is in the directory that systemd keeps while it starts the service again (RuntimeDirectory,
-// RuntimeDirectoryPreserve); empty elsewhere.
-func handoverFile() string {
-	if dir := os.Getenv("RUNTIME_DIRECTORY"); filepath.IsAbs(dir) && !strings.Contains(dir, ":") {
-		return filepath.Join(dir, "handover")
-	}
-	return ""
 }
 
 // mark is by what a guard knows our packets. Without root nothing of the system can be changed anyway.

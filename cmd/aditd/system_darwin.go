@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/adit-vpn/adit/client"
 	"github.com/adit-vpn/adit/installer/darwin"
@@ -41,6 +42,9 @@ func provisioning(string) (target, error) {
 
 // forgetPolicy leaves managed preferences to whoever manages them.
 func forgetPolicy(string) (stays bool, err error) { return false, nil }
+
+// handoverFile is beside the note of restarting, and the socket: root's directory, which is empty after a start of the machine.
+func handoverFile(string) string { return filepath.Join(filepath.Dir(darwin.Restart), "handover") }
 
 // restarting says whether the script of a package (installer/darwin) stops the service to start it again at once. launchd does
 // not tell.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/adit-vpn/adit/client"
 	"github.com/adit-vpn/adit/platform/svc"
@@ -34,5 +36,14 @@ func provisioning(string) (target, error) {
 // forgetPolicy leaves /etc/adit to whoever wrote it.
 func forgetPolicy(string) (stays bool, err error) { return false, nil }
 
-// restarting says whether the service that is told to end will be started again at once.
+// handoverFile is in the directory that systemd keeps while it starts the service again (RuntimeDirectory,
+// RuntimeDirectoryPreserve), which is in memory; empty elsewhere.
+func handoverFile(string) string {
+	if dir := os.Getenv("RUNTIME_DIRECTORY"); filepath.IsAbs(dir) && !strings.Contains(dir, ":") {
+		return filepath.Join(dir, "handover")
+	}
+	return ""
+}
+
+// restarting says whether systemd will start the service that is told to end again at once.
 func restarting(ctx context.Context) bool { return svc.Restarting(ctx) }

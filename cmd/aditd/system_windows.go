@@ -77,5 +77,8 @@ func answers() error { return nil }
 // ownLog is the terminal: a service has the event log.
 func ownLog(stderr *os.File) io.Writer { return stderr }
 
-// restarting says that nobody starts the service again at once: the service control manager does not tell.
+// handoverFile is in the state directory, which only the system and administrators can read; it is sealed, too.
+func handoverFile(state string) string { return filepath.Join(state, "handover") }
+
+// restarting says that nobody starts the service again at once: the service control manager does not tell. Its packages announce it.
 func restarting(context.Context) bool { return false }

@@ -171,6 +171,8 @@ Section
   !insertmacro Check "/PROFILE" "--profile" "profile"
   !insertmacro Check "/POLICY" "--policy" "policy"
 
+  ; Whatever follows starts the service again: until then it leaves closed guards closed.
+  !insertmacro System `"$PLUGINSDIR\aditd.exe" restarting`
   !insertmacro Stop
 <<- range .Programs>>
   StrCpy $2 "$INSTDIR\<<.>>"

@@ -220,6 +220,8 @@ func (p product) actions(gui bool) [][]any {
 		{"ServiceIdentity", foundProgram | goOn | deferred | asSystem, "System64Folder", sc("sidtype " + serviceName + " unrestricted")},
 		{"Profile", installedProgram | deferred | asSystem, "aditd.exe", `provision --profile "[PROFILE]"`},
 		{"Policy", installedProgram | deferred | asSystem, "aditd.exe", `provision --policy "[POLICY]"`},
+		// It fails where the service is of no use any more: what ends then opens its guards.
+		{"Restarting", installedProgram | goOn | deferred | asSystem, "aditd.exe", "restarting"},
 		{"CleanUp", installedProgram | goOn | deferred | asSystem, "aditd.exe", "cleanup"},
 		{"RemoveData", installedProgram | goOn | deferred | asSystem, "aditd.exe", "cleanup --purge"},
 	}
@@ -265,6 +267,7 @@ func (p product) sequence(gui bool) [][]any {
 		"RegisterProduct 6100", "PublishFeatures 6300", "PublishProduct 6400", "InstallFinalize 6600")...)
 	const service = "$c_aditd_exe = 3"
 	steps = append(steps,
+		[]any{"Restarting", removed + " AND UPGRADINGPRODUCTCODE", 1890},
 		[]any{"CleanUp", forGood + ` AND REMOVEDATA <> "1"`, 1950},
 		[]any{"RemoveData", forGood + ` AND REMOVEDATA = "1"`, 1951},
 		[]any{"Recovery", service, 5810}, []any{"RecoveryOfErrors", service, 5811}, []any{"ServiceIdentity", service, 5812},

@@ -18,7 +18,7 @@ import (
 // System is the manager of this system. done ends its use.
 func System(_ context.Context, s Service) (m *Manager, done func() error, err error) {
 	return &Manager{
-		sys:     &scm{name: s.Name},
+		sys:     &scm{name: s.Name, run: command},
 		allowed: func() bool { return windows.GetCurrentProcessToken().IsElevated() },
 		check:   sound, run: command, replaced: replaced,
 	}, func() error { return nil }, nil
@@ -57,6 +57,8 @@ func replaced(pid int, program string) bool {
 // scm is Windows' service control manager.
 type scm struct {
 	name string
+	// run is as Manager.run.
+	run func(ctx context.Context, program string, args ...string) (string, error)
 	// lacks is the error of a setting that the system may do without; nil: it must take all. Wine lacks some.
 	lacks error
 }
@@ -253,6 +255,10 @@ func (s *scm) stop(ctx context.Context) error {
 }
 
 func (s *scm) restart(ctx context.Context) error {
+	// The service's own program tells it. An older one has no such command, and opens its guards for a moment.
+	if now, err := s.look(ctx); err == nil && now.State == Running {
+		_, _ = s.run(ctx, now.Program, "restarting")
+	}
 	if err := s.stop(ctx); err != nil {
 		return err
 	}

@@ -21,6 +21,12 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != pretender {
 		os.Exit(m.Run())
 	}
+	if len(os.Args) > 1 && os.Args[1] == "restarting" {
+		if os.WriteFile(os.Args[0]+".told", nil, 0o600) != nil {
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == "cleanup" {
 		os.Stdout.WriteString("nothing to undo\r\n")
 		return
@@ -69,7 +75,7 @@ func TestSCM(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	manager := &scm{name: "AditManageTest", lacks: windows.ERROR_INVALID_LEVEL}
+	manager := &scm{name: "AditManageTest", run: command, lacks: windows.ERROR_INVALID_LEVEL}
 	m := &Manager{sys: manager, allowed: func() bool { return true }, check: func(string) error { return nil }, run: command, replaced: replaced}
 	t.Cleanup(func() { manager.stop(ctx); manager.undefine(ctx) })
 
@@ -105,8 +111,15 @@ func TestSCM(t *testing.T) {
 	if err := errors.Join(os.Rename(program, program+".old"), os.WriteFile(program, content, 0o755)); err != nil {
 		t.Fatal(err)
 	}
+	told := func() bool { return os.Remove(program+".told") == nil }
+	if told() {
+		t.Error("the service was told of a restart, and there was none")
+	}
 	if again, already, err := m.Install(ctx, program); err != nil || already || again.State != Running || again.PID == s.PID {
 		t.Errorf("install of a replaced program: %+v %v %v", again, already, err)
+	}
+	if !told() {
+		t.Error("the service was not told that it is started again")
 	}
 	if _, already, err := m.Install(ctx, program); err != nil || !already {
 		t.Errorf("install after that: %v %v", already, err)
@@ -134,7 +147,10 @@ func TestSCM(t *testing.T) {
 			t.Errorf("the program of %s: %s", command, got)
 		}
 	}
-	if before, said, err := m.Uninstall(ctx, true, ""); err != nil || said != "nothing to undo" || before.State != Running {
+	if !told() {
+		t.Error("the service was not told of the restart")
+	}
+	if before, said, err := m.Uninstall(ctx, true, ""); err != nil || said != "nothing to undo" || before.State != Running || told() {
 		t.Errorf("uninstall: %+v %q %v", before, said, err)
 	}
 	if s, err := m.Status(ctx); err != nil || s.State != NotInstalled {
