@@ -56,7 +56,7 @@ var allowed = map[string][]string{
 	"platform/userspace": {"platform", "routes", "platform/udp", "platform/offload"},
 
 	"platform/autostart":    {"platform/durable"},
-	"platform/svc/manage":   {"platform/bus", "platform/durable", "platform/trusted"},
+	"platform/svc/manage":   {"platform/bus", "platform/durable", "platform/svc", "platform/trusted"},
 	"platform/secrets":      {"ovpn/push"},
 	"platform/token":        {"ovpn/push"},
 	"platform/token/pkcs11": {"ovpn/push", "platform/token"},
@@ -99,7 +99,9 @@ var allowed = map[string][]string{
 
 	"installer/linux/build":   {"installer/version", "gui/icon"},
 	"installer/linux/manual":  {},
-	"installer/windows/build": {"installer/version", "gui/icon"},
+	"installer/windows/build": {"installer/version", "gui/icon", "platform/svc"},
+
+	"installer/windows/resources": {"installer/version", "gui/icon", "platform/durable"},
 
 	"installer/darwin/xar":     {},
 	"installer/darwin/payload": {},
@@ -112,7 +114,6 @@ var allowed = map[string][]string{
 
 	"cmd/adit":            {"installer/manifest", "installer/linux/manual", "client/api", "client/source", "client/migrate", "client/diagnose", "client/reach", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/portal", "platform/probe", "platform/svc", "platform/svc/manage", "routes", "installer/darwin", "installer/linux"},
 	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "installer/darwin", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
-	"cmd/adit-gui/winres": {"gui/icon"},
 	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
 	"cmd/aditd":           {"client", "client/api", "installer/darwin", "platform", "platform/confine", "platform/durable", "platform/ipc", "platform/lock", "platform/logfile", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},
 	"cmd/aws-vpn-client":  {"client/api", "client/diagnose", "client/source", "ovpn/profile", "ovpn/push", "platform/durable", "platform/ipc", "platform/lock", "platform/managed", "saml/signin"},

@@ -5,6 +5,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
 )
@@ -148,6 +151,37 @@ func (w *wine) files() []string {
 	return out
 }
 
+// toldOf counts how often the service was told of a restart meanwhile: notes in its state directory, which live for a moment.
+func (w *wine) toldOf(what func()) int {
+	w.t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.InotifyAddWatch(fd, w.path(`ProgramData\Adit`), unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+		w.t.Fatal(err)
+	}
+	what()
+	count := 0
+	for b := make([]byte, 64<<10); ; {
+		n, err := unix.Read(fd, b)
+		if errors.Is(err, unix.EAGAIN) {
+			return count
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for at := 0; at+unix.SizeofInotifyEvent <= n; { // inotify(7): the length of the name is the last field before it
+			begin := at + unix.SizeofInotifyEvent
+			at = begin + int(binary.NativeEndian.Uint32(b[begin-4:]))
+			if string(bytes.TrimRight(b[begin:at], "\x00")) == "restart" {
+				count++
+			}
+		}
+	}
+}
+
 // z is a path of this machine for programs there.
 func z(path string) string { return `Z:` + strings.ReplaceAll(path, "/", `\`) }
 
@@ -157,7 +191,7 @@ func windowsPackages(t *testing.T, version, kinds string, programs ...string) st
 	t.Helper()
 	dir := t.TempDir()
 	for _, arch := range []string{"amd64", "arm64"} {
-		for _, name := range []string{"adit", "aditd", "adit-pkcs11", "adit-endpoint", "adit-gui"} {
+		for _, name := range []string{"adit", "aditd", "adit-pkcs11", "adit-endpoint", "adit-gui", "aws-vpn-client"} {
 			if arch == "amd64" && slices.Contains(programs, "../cmd/"+name) {
 				continue
 			}
@@ -236,7 +270,7 @@ func TestWindowsPackages(t *testing.T) {
 			t.Errorf("%s: the service does not run: %v\n%s", what, err, out)
 		}
 		for _, c := range []struct{ key, want string }{
-			{service, "DisplayName    REG_SZ    Adit VPN\n"}, {service, "DependOnService    REG_MULTI_SZ    BFE\n"}, {service, "Start    REG_DWORD    0x2\n"},
+			{service, "DisplayName    REG_SZ    Adit VPN\n"}, {service, `DependOnService    REG_MULTI_SZ    BFE\0Dnscache` + "\n"}, {service, "Start    REG_DWORD    0x2\n"},
 			{service, `C:\Program Files\Adit\aditd.exe`}, {service, "ObjectName    REG_SZ    LocalSystem\n"}, {events, `%SystemRoot%\System32\EventCreate.exe`},
 			{run, `"C:\Program Files\Adit\adit-gui.exe" --hidden`}, {classes + ".ovpn", "Adit.Profile"},
 			{classes + `Adit.Profile\shell\open\command`, `"C:\Program Files\Adit\adit-gui.exe" -- "%1"`},
@@ -326,8 +360,35 @@ func TestWindowsPackages(t *testing.T) {
 			t.Errorf("%s: policy: %s", what, w.registry(policy))
 		}
 	}
-	if err := msi("/x", old); err != nil {
-		t.Errorf("remove: %v", err)
+	// A service that cannot undo what it has changed: another program in its place knows no such command.
+	daemon, other := w.path(`Program Files\Adit\aditd.exe`), w.path(`Program Files\Adit\adit.exe`)
+	content, err := os.ReadFile(other)
+	if err == nil {
+		err = errors.Join(os.Rename(daemon, daemon+".kept"), os.WriteFile(daemon, content, 0o755))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := w.toldOf(func() {
+		if err := msi("/x", old); err == nil {
+			t.Error("it removes what undoes the service's changes")
+		}
+	}); n != 0 {
+		t.Error("the service was told that it is started again, and it is not")
+	}
+	if err := errors.Join(os.Remove(daemon), os.Rename(daemon+".kept", daemon)); err != nil {
+		t.Fatal(err)
+	}
+	w.must("wine", "net", "start", "Adit") // as Windows does after what failed; wine does not
+	check("removal refused")
+	answers("removal refused", "1.1.0")
+	// What Windows Installer says to the older package in an upgrade, and wine's does not.
+	if n := w.toldOf(func() {
+		if err := msi("/x", old, "UPGRADINGPRODUCTCODE={00000000-0000-0000-0000-000000000000}"); err != nil {
+			t.Errorf("remove: %v", err)
+		}
+	}); n != 1 {
+		t.Errorf("the service was told %d times that an upgrade starts it again", n)
 	}
 	gone("removed", true)
 
@@ -347,8 +408,11 @@ func TestWindowsPackages(t *testing.T) {
 	}
 	gone("uninstalled", false)
 
-	if err := msi("/i", newer); err != nil {
+	if err := msi("/i", newer, "ADDLOCAL=Core,Gui,AwsCli"); err != nil {
 		t.Fatalf("install again: %v", err)
+	}
+	if _, err := os.Stat(w.path(`Program Files\Adit\aws\aws-vpn-client.exe`)); err != nil || !strings.Contains(w.registry(paths, "/v", "PATH"), `;C:\Program Files\Adit\aws\`) {
+		t.Errorf("what was asked for is not there, or not in PATH: %v, %s", err, w.registry(paths, "/v", "PATH"))
 	}
 	if w.registry(run) != "" && strings.Contains(w.registry(run), "adit-gui") {
 		t.Error("the app starts with each session, and nobody asked for it")

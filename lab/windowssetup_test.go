@@ -37,7 +37,7 @@ func TestWindowsSetup(t *testing.T) {
 			t.Errorf("%s: the service does not run: %v\n%s", what, err, out)
 		}
 	}
-	if out, err := w.run("wine", z(setup), "/S", "/POLICY="+z(filepath.Join(given, "policy.json"))); err != nil {
+	if out, err := w.run("wine", z(setup), "/S", "/AWSCLI=1", "/POLICY="+z(filepath.Join(given, "policy.json"))); err != nil {
 		t.Fatalf("setup: %v\n%s", err, out)
 	}
 	running("set up")
@@ -50,10 +50,15 @@ func TestWindowsSetup(t *testing.T) {
 		if err := os.WriteFile(mark, marked, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		out, err := w.run("wine", append([]string{z(setup), "/S"}, args...)...)
+		var out string
+		var err error
+		told := w.toldOf(func() { out, err = w.run("wine", append([]string{z(setup), "/S"}, args...)...) })
 		text, e := os.ReadFile(mark)
 		if e != nil || (err == nil) != works || bytes.Equal(text, marked) == works {
 			t.Errorf("%s: %v, %v; the program is %.20q\n%s", what, err, e, text, out)
+		}
+		if works && told != 1 {
+			t.Errorf("%s: the service was told %d times that it is started again", what, told)
 		}
 		running(what)
 	}
@@ -63,6 +68,10 @@ func TestWindowsSetup(t *testing.T) {
 	again("newer version", false)
 	again("downgrade not asked for", false, "/DOWNGRADE=0")
 	again("downgrade", true, "/DOWNGRADE=1")
+	aws := w.path(`Program Files\Adit\aws`)
+	if _, err := os.Stat(filepath.Join(aws, "aws-vpn-client.exe")); err != nil {
+		t.Errorf("what was asked for once does not stay: %v", err)
+	}
 
 	// Somebody else has a program open, until the answer.
 	opener := filepath.Join(t.TempDir(), "opener")
@@ -96,7 +105,10 @@ func TestWindowsSetup(t *testing.T) {
 	_ = other.Wait()
 
 	w.must("wine", "reg", "delete", entry, "/f")
-	again("ended too early", true)
+	again("ended too early", true, "/AWSCLI=0")
+	if _, err := os.Stat(aws); err == nil {
+		t.Error("what is not wanted any more stays")
+	}
 
 	// A service that cannot undo what it has changed: one that cannot even be started.
 	service := w.path(`Program Files\Adit\aditd.exe`)

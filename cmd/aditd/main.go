@@ -33,7 +33,7 @@ import (
 const usage = `usage: aditd [--socket PATH] [--state DIR] [--policy FILE]   run the service
              [--allow-insecure-ciphers]                      let profiles use BF-CBC and DES
        aditd cleanup [--state DIR | --purge]                 undo what a crashed run left behind; --purge also removes profiles and settings
-       aditd restarting [--state DIR]                        the service is about to be stopped, and started again at once: it leaves closed guards closed
+       aditd restarting [--state DIR]                        who stops the service next starts it again at once: closed guards stay closed
        aditd provision [--profile FILE|DIR] [--policy FILE] [--check]   take over what an installer was given (Windows)
        aditd version
 `

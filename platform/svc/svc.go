@@ -9,10 +9,28 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 )
 
-// Name is the service's name.
-const Name = "Adit"
+// What Windows' service control manager keeps of the service, for whoever installs it: package manage, and the packages of Windows. It is
+// a program of its own, starts with the machine as LocalSystem, and has a SID of its own (SERVICE_SID_TYPE_UNRESTRICTED), by
+// which the guard knows its packets.
+const (
+	Name  = "Adit" // also its source in the event log
+	Title = "Adit VPN"
+	Text  = "Opens VPN tunnels, and keeps what belongs into them from leaving any other way."
+	// Calm is how long after a failure the next one counts as the first again.
+	Calm = 24 * time.Hour
+)
+
+// Needs are the services that run before it: the filtering engine, which keeps the guard, and the DNS client.
+func Needs() []string { return []string{"BFE", "Dnscache"} }
+
+// Restarts are the pauses after which the manager starts it again where it has crashed or ended with an error: the first time, the
+// second, and each later one.
+func Restarts() []time.Duration {
+	return []time.Duration{time.Second, 5 * time.Second, 30 * time.Second}
+}
 
 // maxEvent is the length of an event's text in bytes (ReportEvent allows 31,839 characters).
 const maxEvent = 31000

@@ -61,7 +61,7 @@ func programs(t *testing.T, program []byte) string {
 		if err := os.Mkdir(at, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"adit.exe", "aditd.exe", "adit-pkcs11.exe", "adit-endpoint.exe", "adit-gui.exe"} {
+		for _, name := range []string{"adit.exe", "aditd.exe", "adit-pkcs11.exe", "adit-endpoint.exe", "adit-gui.exe", "aws-vpn-client.exe"} {
 			if err := os.WriteFile(filepath.Join(at, name), append(bytes.Clone(program), name...), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -304,7 +304,7 @@ func TestSigned(t *testing.T) {
 	o := standard(t, "1.2.3")
 	o.bin = filepath.Join(dir, "bin")
 	for _, arch := range []string{"amd64", "arm64"} {
-		for _, name := range []string{"adit.exe", "aditd.exe", "adit-pkcs11.exe", "adit-endpoint.exe", "adit-gui.exe"} {
+		for _, name := range []string{"adit.exe", "aditd.exe", "adit-pkcs11.exe", "adit-endpoint.exe", "adit-gui.exe", "aws-vpn-client.exe"} {
 			path := filepath.Join(o.bin, "windows-"+arch, name)
 			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, content, 0o755)); err != nil {
 				t.Fatal(err)
@@ -323,7 +323,7 @@ func TestSigned(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil || len(signed) != 8 {
+	if err != nil || len(signed) != 9 {
 		t.Fatalf("%v, %q", err, signed)
 	}
 	verify := func(path string) error {

@@ -5,8 +5,11 @@ import (
 	_ "embed"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/template"
 	"time"
+
+	"github.com/adit-vpn/adit/platform/svc"
 )
 
 // script is the setup program's, for makensis.
@@ -31,9 +34,11 @@ func writeSetup(ctx context.Context, p product, out, sign string, at time.Time) 
 		if err != nil {
 			return err
 		}
-		names = append(names, f.name)
+		if f.folder == "" {
+			names = append(names, f.name)
+		}
 		if ext := filepath.Ext(f.name); ext == ".exe" || ext == ".dll" {
-			programs = append(programs, f.name)
+			programs = append(programs, f.place())
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "adit.ico"), icons(), 0o644); err != nil {
@@ -53,9 +58,9 @@ func writeSetup(ctx context.Context, p product, out, sign string, at time.Time) 
 	}
 	err = t.Execute(text, map[string]any{
 		"Version": p.version, "Number": p.number, "Out": whole, "Files": names, "Programs": programs, "Gui": has(p.files, "adit-gui.exe"), "Sign": sign,
-		"Service": serviceName, "Title": serviceTitle, "Text": serviceText, "Needs": serviceNeeds, "Recovery": recovery,
-		"UpgradeCode": upgradeCode,
-		"Publisher":   manufacturer, "Home": homePage,
+		"Service": svc.Name, "Title": svc.Title, "Text": svc.Text, "Needs": strings.Join(svc.Needs(), "/"), "Recovery": recovery(),
+		"UpgradeCode": upgradeCode, "Aws": awsFolder,
+		"Publisher": manufacturer, "Home": homePage,
 	})
 	if e := text.Close(); err == nil {
 		err = e

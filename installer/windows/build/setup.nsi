@@ -1,5 +1,6 @@
 ; Adit's setup program, for people who have no use for Windows Installer. It does what the MSI does, and removes only what it has
-; installed. Silent: /S, with /AUTOSTART=1, /PROFILE=FILE, /POLICY=FILE and /DOWNGRADE=1; the uninstaller takes /S and /REMOVEDATA=1.
+; installed. Silent: /S, with /AUTOSTART=1, /PROFILE=FILE, /POLICY=FILE, /AWSCLI=1 and /DOWNGRADE=1; the uninstaller takes /S,
+; /REMOVEDATA=1 and /SKIPCLEANUP=1.
 Target amd64-unicode
 !include LogicLib.nsh
 !include WinVer.nsh
@@ -199,6 +200,21 @@ Section
 <<- range .Files>>
   File "${FILES}/<<.>>"
 <<- end>>
+  ; What has the name of AWS's command is there for who asks for it, and stays.
+  StrCpy $2 "/AWSCLI="
+  Call Given
+  ${If} $3 == ""
+  ${AndIf} ${FileExists} "$INSTDIR\<<.Aws>>\aws-vpn-client.exe"
+    StrCpy $3 "1"
+  ${EndIf}
+  ${If} $3 == "1"
+    SetOutPath "$INSTDIR\<<.Aws>>"
+    File "${FILES}/aws-vpn-client.exe"
+    SetOutPath "$INSTDIR"
+  ${Else}
+    Delete "$INSTDIR\<<.Aws>>\aws-vpn-client.exe"
+    RMDir "$INSTDIR\<<.Aws>>"
+  ${EndIf}
 
   WriteRegExpandStr HKLM "${EVENTS}" "EventMessageFile" "%SystemRoot%\System32\EventCreate.exe"
   WriteRegDWORD HKLM "${EVENTS}" "TypesSupported" 7
@@ -260,15 +276,18 @@ Section Uninstall
   ${EndIf}
   StrCpy $2 "/REMOVEDATA="
   Call un.Given
-  StrCpy $4 "cleanup"
+  StrCpy $R0 "cleanup"
   ${If} $3 == "1"
-    StrCpy $4 "cleanup --purge"
+    StrCpy $R0 "cleanup --purge"
   ${EndIf}
+  StrCpy $2 "/SKIPCLEANUP="
+  Call un.Given
   ; Nothing else undoes what a crash has left of the guard. It is not there where a setup ended too early.
-  ${If} ${FileExists} "$INSTDIR\aditd.exe"
-    !insertmacro System `"$INSTDIR\aditd.exe" $4`
+  ${If} $3 != "1"
+  ${AndIf} ${FileExists} "$INSTDIR\aditd.exe"
+    !insertmacro System `"$INSTDIR\aditd.exe" $R0`
     ${If} $0 != 0
-      !insertmacro Undone "What Adit has changed cannot be undone; the programs stay. To see why: aditd $4"
+      !insertmacro Undone "What Adit has changed cannot be undone; the programs stay. To see why: aditd $R0"
     ${EndIf}
   ${EndIf}
   !insertmacro System `"$SYSDIR\sc.exe" delete <<.Service>>`
@@ -293,6 +312,8 @@ Section Uninstall
 <<- range .Files>>
   Delete "$INSTDIR\<<.>>"
 <<- end>>
+  Delete "$INSTDIR\<<.Aws>>\aws-vpn-client.exe"
+  RMDir "$INSTDIR\<<.Aws>>"
   Delete "$INSTDIR\uninstall.exe"
   RMDir "$INSTDIR"
 SectionEnd

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/adit-vpn/adit/platform/svc"
 )
 
 // What stays the same for as long as there is an Adit.
@@ -11,15 +13,16 @@ const (
 	upgradeCode  = "{7CB5C633-981F-40D8-A4F3-E7AFC717BBBE}"
 	manufacturer = "The Adit authors"
 	homePage     = "https://github.com/adit-vpn/adit"
-
-	serviceName  = "Adit" // platform/svc.Name
-	serviceTitle = "Adit VPN"
-	serviceText  = "Keeps this computer's VPN tunnels: devices, routes, names and the guard around them."
-	// What the service needs to run: the Base Filtering Engine, to which the guard's rules go.
-	serviceNeeds = "BFE"
-	// Restart after a crash: the count of crashes begins again after a day without one.
-	recovery = "reset= 86400 actions= restart/1000/restart/5000/restart/30000"
 )
+
+// recovery is what sc.exe is told to do where the service fails.
+func recovery() string {
+	var actions []string
+	for _, pause := range svc.Restarts() {
+		actions = append(actions, fmt.Sprintf("restart/%d", pause.Milliseconds()))
+	}
+	return fmt.Sprintf("reset= %d actions= %s", int(svc.Calm.Seconds()), strings.Join(actions, "/"))
+}
 
 // product is what one package installs.
 type product struct {
@@ -59,6 +62,7 @@ const (
 	keyIsValue     = 4
 	is64Bit        = 0x100
 	cannotLeaveOut = 16
+	unlessAsked    = 2 // the level of a feature above what is installed without a word
 	migrate        = 1
 	fromIncluded   = 0x100
 	toIncluded     = 0x200
@@ -77,7 +81,11 @@ func (p product) tables(cab string) []table {
 	}
 	var files, parts [][]any
 	for i, f := range p.files {
-		component(f.component(), "InstallDir", 0, nil, f.key())
+		folder := "InstallDir"
+		if f.folder == awsFolder {
+			folder = "AwsDir"
+		}
+		component(f.component(), folder, 0, nil, f.key())
 		files = append(files, []any{f.key(), f.component(), shortName(f.name, i), fileSize(f.source), nil, nil, 512, i + 1})
 		parts = append(parts, []any{f.feature, f.component()})
 	}
@@ -93,7 +101,7 @@ func (p product) tables(cab string) []table {
 	}
 	found := [][]any{{"WINDOWSMAJOR", "f_windows"}, {"NATIVEPROCESSOR", "f_processor"}, {"SETUPINSTALLED", "f_setup"}}
 
-	const events = `SYSTEM\CurrentControlSet\Services\EventLog\Application\` + serviceName
+	const events = `SYSTEM\CurrentControlSet\Services\EventLog\Application\` + svc.Name
 	component("c_events", "InstallDir", keyIsValue, nil, "r_events")
 	part("Core", "c_events")
 	value("r_events", events, "EventMessageFile", `#%%SystemRoot%\System32\EventCreate.exe`, "c_events")
@@ -148,7 +156,8 @@ func (p product) tables(cab string) []table {
 			part("Gui", id)
 		}
 	}
-	features = append(features, []any{"Endpoint", nil, "Endpoint", "A VPN server to test with.", 5, 1, "InstallDir", 0})
+	features = append(features, []any{"Endpoint", nil, "Endpoint", "A VPN server to test with.", 5, 1, "InstallDir", 0},
+		[]any{"AwsCli", nil, "aws-vpn-client", "Stands in for the command of AWS's client, for scripts.", 7, unlessAsked, "AwsDir", 0})
 
 	conditions := [][]any{
 		{"Installed OR WINDOWSMAJOR", "Adit needs Windows 10, Windows Server 2016 or newer."},
@@ -169,10 +178,11 @@ func (p product) tables(cab string) []table {
 			{"ProductVersion", p.number}, {"UpgradeCode", upgradeCode},
 			// What is there is always replaced, also by an older version: what an upgrade has removed must not count as there.
 			{"REINSTALLMODE", "amus"},
-			{"SecureCustomProperties", "AUTOSTART;DOWNGRADE;LAUNCH;REMOVEDATA;NEWERFOUND;OLDERFOUND;SETUPINSTALLED;WINDOWSMAJOR;NATIVEPROCESSOR;AUTOSTARTWAS;PROFILESOPENWITH;LINKSOPENWITH"},
+			{"SecureCustomProperties", "AUTOSTART;DOWNGRADE;LAUNCH;REMOVEDATA;SKIPCLEANUP;NEWERFOUND;OLDERFOUND;SETUPINSTALLED;WINDOWSMAJOR;NATIVEPROCESSOR;AUTOSTARTWAS;PROFILESOPENWITH;LINKSOPENWITH"},
 		}},
 		{"Directory", 1, []string{"Directory s72", "Directory_Parent S72", "DefaultDir l255"}, [][]any{
 			{"TARGETDIR", nil, "SourceDir"}, {"ProgramFiles64Folder", "TARGETDIR", "."}, {"InstallDir", "ProgramFiles64Folder", "Adit"},
+			{"AwsDir", "InstallDir", awsFolder},
 			{"ProgramMenuFolder", "TARGETDIR", "."}, {"System64Folder", "TARGETDIR", "."}, {"WindowsFolder", "TARGETDIR", "."},
 		}},
 		{"Component", 1, []string{"Component s72", "ComponentId S38", "Directory_ s72", "Attributes i2", "Condition S255", "KeyPath S72"}, components},
@@ -186,13 +196,15 @@ func (p product) tables(cab string) []table {
 		{"Shortcut", 1, []string{"Shortcut s72", "Directory_ s72", "Name l128", "Component_ s72", "Target s72", "Arguments S255", "Description L255", "Hotkey I2", "Icon_ S72", "IconIndex I2", "ShowCmd I2", "WkDir S72"}, shortcuts},
 		{"Environment", 1, []string{"Environment s72", "Name l255", "Value L255", "Component_ s72"}, [][]any{
 			{"e_path", "=-*PATH", "[~];[InstallDir]", "c_adit_exe"},
+			// At the end, too: behind AWS's own, where that is there already.
+			{"e_path_aws", "=-*PATH", "[~];[AwsDir]", "c_aws_vpn_client_exe"},
 		}},
 		{"ServiceInstall", 1, []string{"ServiceInstall s72", "Name s255", "DisplayName L255", "ServiceType i4", "StartType i4", "ErrorControl i4", "LoadOrderGroup S255", "Dependencies S255", "StartName S255", "Password S255", "Arguments S255", "Component_ s72", "Description L255"}, [][]any{
 			// A program of its own, that starts with Windows; without it the package does not install.
-			{"i_service", serviceName, serviceTitle, 0x10, 2, 0x8001, nil, serviceNeeds + "[~][~]", nil, nil, nil, "c_aditd_exe", serviceText},
+			{"i_service", svc.Name, svc.Title, 0x10, 2, 0x8001, nil, strings.Join(svc.Needs(), "[~]") + "[~][~]", nil, nil, nil, "c_aditd_exe", svc.Text},
 		}},
 		{"ServiceControl", 1, []string{"ServiceControl s72", "Name l255", "Event i2", "Arguments S255", "Wait I2", "Component_ s72"}, [][]any{
-			{"v_service", serviceName, serviceEvents, nil, 1, "c_aditd_exe"},
+			{"v_service", svc.Name, serviceEvents, nil, 1, "c_aditd_exe"},
 		}},
 		{"Upgrade", 5, []string{"UpgradeCode s38", "VersionMin S20", "VersionMax S20", "Language S255", "Attributes i4", "Remove S255", "ActionProperty s72"}, [][]any{
 			// Three numbers do not tell preliminary versions apart: the same number replaces itself.
@@ -202,6 +214,10 @@ func (p product) tables(cab string) []table {
 		{"LaunchCondition", 1, []string{"Condition s255", "Description l255"}, conditions},
 		{"AppSearch", 2, []string{"Property s72", "Signature_ s72"}, found},
 		{"RegLocator", 1, []string{"Signature_ s72", "Root i2", "Key s255", "Name S255", "Type I2"}, search},
+		{"Error", 1, []string{"Error i2", "Message L0"}, [][]any{
+			// Of a program that failed: its action, its path, its arguments.
+			{1722, `[2] failed, and Adit is left as it was. Profile, Policy: what was given cannot be used. CleanUp, RemoveData: what Adit has changed on this computer cannot be undone. This says why, in an administrator's terminal: "[3]" [4]`},
+		}},
 		{"CustomAction", 1, []string{"Action s72", "Type i2", "Source S72", "Target S255"}, p.actions(gui)},
 		{"InstallExecuteSequence", 1, sequenceColumns, p.sequence(gui)},
 		{"InstallUISequence", 1, sequenceColumns, beginning(1300, "ExecuteAction")},
@@ -215,15 +231,15 @@ func (p product) tables(cab string) []table {
 func (p product) actions(gui bool) [][]any {
 	sc := func(words string) string { return `"[System64Folder]sc.exe" ` + words }
 	all := [][]any{
-		{"Recovery", foundProgram | goOn | deferred | asSystem, "System64Folder", sc("failure " + serviceName + " " + recovery)},
-		{"RecoveryOfErrors", foundProgram | goOn | deferred | asSystem, "System64Folder", sc("failureflag " + serviceName + " 1")},
-		{"ServiceIdentity", foundProgram | goOn | deferred | asSystem, "System64Folder", sc("sidtype " + serviceName + " unrestricted")},
+		{"Recovery", foundProgram | goOn | deferred | asSystem, "System64Folder", sc("failure " + svc.Name + " " + recovery())},
+		{"RecoveryOfErrors", foundProgram | goOn | deferred | asSystem, "System64Folder", sc("failureflag " + svc.Name + " 1")},
+		{"ServiceIdentity", foundProgram | goOn | deferred | asSystem, "System64Folder", sc("sidtype " + svc.Name + " unrestricted")},
 		{"Profile", installedProgram | deferred | asSystem, "aditd.exe", `provision --profile "[PROFILE]"`},
 		{"Policy", installedProgram | deferred | asSystem, "aditd.exe", `provision --policy "[POLICY]"`},
-		// It fails where the service is of no use any more: what ends then opens its guards.
+		// Without it the guards are open during the upgrade, which goes on.
 		{"Restarting", installedProgram | goOn | deferred | asSystem, "aditd.exe", "restarting"},
-		{"CleanUp", installedProgram | goOn | deferred | asSystem, "aditd.exe", "cleanup"},
-		{"RemoveData", installedProgram | goOn | deferred | asSystem, "aditd.exe", "cleanup --purge"},
+		{"CleanUp", installedProgram | deferred | asSystem, "aditd.exe", "cleanup"},
+		{"RemoveData", installedProgram | deferred | asSystem, "aditd.exe", "cleanup --purge"},
 	}
 	if gui {
 		all = append(all,
@@ -256,7 +272,7 @@ func beginning(number int, last string) [][]any {
 func (p product) sequence(gui bool) [][]any {
 	const (
 		removed = `REMOVE ~= "ALL"`
-		forGood = removed + " AND NOT UPGRADINGPRODUCTCODE"
+		forGood = removed + ` AND NOT UPGRADINGPRODUCTCODE AND SKIPCLEANUP <> "1"`
 		// Not in a repair, which anybody may ask for.
 		first = "NOT Installed"
 	)

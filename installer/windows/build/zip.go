@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"io"
 	"os"
+	"path"
 	"time"
 )
 
@@ -22,7 +23,7 @@ func writeZip(out string, files []file, at time.Time) (err error) {
 	z := zip.NewWriter(to)
 	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestCompression) })
 	for _, f := range files {
-		h := &zip.FileHeader{Name: "adit/" + f.name, Method: zip.Deflate, Modified: at}
+		h := &zip.FileHeader{Name: "adit/" + path.Join(f.folder, f.name), Method: zip.Deflate, Modified: at}
 		h.SetMode(0o644)
 		w, err := z.CreateHeader(h)
 		if err != nil {

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/windows/svc"
 	"golang.org/x/sys/windows/svc/eventlog"
 	"golang.org/x/sys/windows/svc/mgr"
+
+	adit "github.com/adit-vpn/adit/platform/svc"
 )
 
 // System is the manager of this system. done ends its use.
@@ -63,14 +65,12 @@ type scm struct {
 	lacks error
 }
 
-// config is the service as it should be. It starts after the filtering engine, which keeps the guard, and the DNS client; its SID is what the guard knows
-// its packets by.
+// config is the service as it should be.
 func (s *scm) config(program string) mgr.Config {
 	return mgr.Config{
 		ServiceType: windows.SERVICE_WIN32_OWN_PROCESS, StartType: mgr.StartAutomatic, ErrorControl: mgr.ErrorNormal,
-		BinaryPathName: windows.EscapeArg(program), DisplayName: "Adit VPN service",
-		Description:  "Opens VPN tunnels, and keeps what belongs into them from leaving any other way.",
-		Dependencies: []string{"BFE", "Dnscache"}, SidType: windows.SERVICE_SID_TYPE_UNRESTRICTED,
+		BinaryPathName: windows.EscapeArg(program), DisplayName: adit.Title, Description: adit.Text,
+		Dependencies: adit.Needs(), SidType: windows.SERVICE_SID_TYPE_UNRESTRICTED,
 	}
 }
 
@@ -163,9 +163,11 @@ func (s *scm) define(_ context.Context, program string) (changed bool, err error
 	if err := s.needed(service.UpdateConfig(want)); err != nil {
 		return changed, err
 	}
-	if err := s.needed(service.SetRecoveryActions([]mgr.RecoveryAction{
-		{Type: mgr.ServiceRestart, Delay: time.Second}, {Type: mgr.ServiceRestart, Delay: 5 * time.Second}, {Type: mgr.ServiceRestart, Delay: 30 * time.Second},
-	}, 24*60*60)); err != nil {
+	var recovery []mgr.RecoveryAction
+	for _, pause := range adit.Restarts() {
+		recovery = append(recovery, mgr.RecoveryAction{Type: mgr.ServiceRestart, Delay: pause})
+	}
+	if err := s.needed(service.SetRecoveryActions(recovery, uint32(adit.Calm/time.Second))); err != nil {
 		return changed, fmt.Errorf("recovery actions: %w", err)
 	}
 	if err := s.needed(service.SetRecoveryActionsOnNonCrashFailures(true)); err != nil {
