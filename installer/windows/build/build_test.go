@@ -78,7 +78,7 @@ func standard(t *testing.T, version string) options {
 		t.Fatal(err)
 	}
 	return options{version: version, bin: bin, gui: filepath.Join(bin, "windows-amd64", "adit-gui.exe"), texts: []string{license},
-		url: "https://example.com/adit", kinds: allKinds(), out: t.TempDir()}
+		url: "https://example.com/adit", kinds: allKinds(), out: t.TempDir(), wintunSum: wintunSum}
 }
 
 func make1(t *testing.T, o options) {
@@ -422,14 +422,36 @@ func TestWintun(t *testing.T) {
 	if _, err := openWintun(release, sum, "mips", dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("another architecture: %v", err)
 	}
+	// All packages have it, each that of its processor.
+	needs(t, "msibuild", "gcab", "makensis", "msiinfo", "msiextract")
 	o := standard(t, "1.0.0")
-	files, err := payload(filepath.Join(o.bin, "windows-amd64"), "", got, o.texts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := product{version: "1.0.0", number: "1.0.0", arch: "amd64", files: files}
-	if !has(files, "wintun.dll") || !has(files, "wintun-license.txt") || !strings.Contains(fmt.Sprint(p.tables("x")), "Wintun is included.") {
-		t.Errorf("%v", files)
+	o.wintun, o.wintunSum = release, sum
+	make1(t, o)
+	for _, arch := range []string{"amd64", "arm64"} {
+		base := filepath.Join(o.out, "adit-1.0.0-windows-"+arch)
+		if text := output(t, "msiinfo", "export", base+".msi", "Property"); !strings.Contains(text, "Wintun is included.") {
+			t.Errorf("%s: %s", arch, text)
+		}
+		unpacked := t.TempDir()
+		output(t, "msiextract", "-C", unpacked, base+".msi")
+		z, err := zip.OpenReader(base + ".zip")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{"wintun.dll": "wintun/bin/" + arch + "/wintun.dll", "wintun-license.txt": "wintun/LICENSE.txt"} {
+			var inMSI []byte
+			err := filepath.WalkDir(unpacked, func(path string, d fs.DirEntry, err error) error {
+				if err == nil && d.Name() == name {
+					inMSI, err = os.ReadFile(path)
+				}
+				return err
+			})
+			inZip, e := fs.ReadFile(z, "adit/"+name)
+			if err := errors.Join(err, e); err != nil || string(inMSI) != "content of "+want || string(inZip) != string(inMSI) {
+				t.Errorf("%s of %s: %q in the MSI, %q in the archive, %v", name, arch, inMSI, inZip, err)
+			}
+		}
+		z.Close()
 	}
 }
 
