@@ -270,7 +270,7 @@ func TestWindowsPackages(t *testing.T) {
 			t.Errorf("%s: the service does not run: %v\n%s", what, err, out)
 		}
 		for _, c := range []struct{ key, want string }{
-			{service, "DisplayName    REG_SZ    Adit VPN\n"}, {service, `DependOnService    REG_MULTI_SZ    BFE\0Dnscache` + "\n"}, {service, "Start    REG_DWORD    0x2\n"},
+			{service, "DisplayName    REG_SZ    Adit VPN\n"}, {service, "DependOnService    REG_MULTI_SZ    BFE"}, {service, "Dnscache\n"}, {service, "Start    REG_DWORD    0x2\n"},
 			{service, `C:\Program Files\Adit\aditd.exe`}, {service, "ObjectName    REG_SZ    LocalSystem\n"}, {events, `%SystemRoot%\System32\EventCreate.exe`},
 			{run, `"C:\Program Files\Adit\adit-gui.exe" --hidden`}, {classes + ".ovpn", "Adit.Profile"},
 			{classes + `Adit.Profile\shell\open\command`, `"C:\Program Files\Adit\adit-gui.exe" -- "%1"`},
