@@ -31,10 +31,9 @@ func TestLessonsHaveTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, _, _ := strings.Cut(string(b), "## Not held by a test")
 	test, number := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`"), regexp.MustCompile(`CVE-(\d{4})-(\d+)`)
 	rows := 0
-	for line := range strings.Lines(held) {
+	for line := range strings.Lines(string(b)) {
 		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| What") {
 			continue
 		}

@@ -3,6 +3,7 @@ package ovpn
 import (
 	"time"
 
+	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/ovpn/wire"
 )
 
@@ -37,6 +38,9 @@ func (s *Session) Held() (n int) {
 	}
 	return n
 }
+
+// SignsInAs is what a client's next negotiation says.
+func (s *Session) SignsInAs() (user string, password push.Secret) { return s.credentials() }
 
 // SendRecord sends one record as it is, as no honest peer does.
 func (s *Session) SendRecord(now time.Time, record string) error {

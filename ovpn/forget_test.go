@@ -41,6 +41,9 @@ func TestForget(t *testing.T) {
 			}
 			p.Run(3*time.Second, nil) // both ends use the first key
 			p.Client.Session.Forget()
+			if user, password := p.Client.Session.SignsInAs(); user != "alice" || password != tc.token {
+				t.Errorf("the client is %q, and its password has %d bytes", user, len(password))
+			}
 			from := p.Client.Session
 			if tc.server {
 				from = p.Server.Session

@@ -190,7 +190,9 @@ func (k *key) sendKeyMessage(s *Session) error {
 		}
 	}
 	m.source = k.own
-	return k.send(s, appendKeyMessage(nil, s.cfg.Role, enc, m))
+	b := appendKeyMessage(nil, s.cfg.Role, enc, m)
+	defer clear(b) // the password
+	return k.send(s, b)
 }
 
 // record handles one TLS record: key-method 2 first, then control messages.
@@ -260,6 +262,7 @@ func (k *key) collect(b []byte, sender Role, limit int) (*keyMessage, error) {
 	if errors.Is(err, errShortKeyMessage) || err == nil && m.fewer && len(b) == maxRecord {
 		return nil, nil // long passwords do not fit in one record
 	}
+	clear(k.plain) // the password: m has copies
 	k.plain = nil
 	return m, err
 }
@@ -282,6 +285,7 @@ func (k *key) install(s *Session) error {
 		}
 		km = derivePRF(client, server, clientID, serverID)
 	}
+	defer clear(km[:])
 	if err := s.data.install(k.id, s.format, km); err != nil {
 		return &ProtocolError{Cause: CauseProtocol, Text: "data key", Err: err}
 	}

@@ -194,8 +194,8 @@ func (s *Session) credentials() (user string, password push.Secret) {
 	return user, password
 }
 
-// Forget drops the user name and password that the session signed in with (client): it may hold
-// a one-time code, or its owner wants it nowhere in memory. A token that the server gave goes on
+// Forget drops the password that the session signed in with (client): it may hold a one-time code, or its
+// owner wants it nowhere in memory. The user name stays. A token that the server gave goes on
 // to serve; without one the next negotiation, whichever end begins it, ends the session with
 // CauseForgotten before anything is sent in place of the password.
 func (s *Session) Forget() {
