@@ -317,6 +317,7 @@ func (d *Data) Open(now time.Time, pkts [][]byte) (delivered, authentic int) {
 		if key == ring.newest && key != ring.send {
 			// The peer uses it, so it has it: the answer goes out under it too.
 			d.promote(key.id)
+			d.signal()
 			ring = d.ring.Load()
 		}
 		if !key.frame.idle() {
@@ -381,8 +382,8 @@ func (d *Data) signal() {
 	}
 }
 
-// Wake is signalled when the Session needs a Tick because of something that
-// Open or Seal saw: the peer said goodbye or asked something, or a key is nearly used up.
+// Wake is signalled when the Session needs a Tick because of something that Open or
+// Seal saw: the peer said goodbye, asked something or uses a new key, or a key is nearly used up.
 func (d *Data) Wake() <-chan struct{} { return d.wake }
 
 // Counters reads the counters; any goroutine.

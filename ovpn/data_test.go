@@ -383,7 +383,16 @@ func TestKeyChange(t *testing.T) {
 	if server.openedWith(1) || !server.openedWith(0) {
 		t.Error("openedWith is wrong before a packet of the new key")
 	}
+	select {
+	case <-server.Wake():
+	default:
+	}
 	expect(t, "interleaved", openEach(server, old[1], fresh[0], old[2], fresh[1], old[1]), "old 2", "new 1", "old 3", "new 2", "")
+	select {
+	case <-server.Wake():
+	default:
+		t.Error("the session is not told that the client uses the new key")
+	}
 	if !server.openedWith(1) {
 		t.Error("openedWith is wrong after a packet of the new key")
 	}

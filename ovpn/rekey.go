@@ -20,13 +20,21 @@ func (s *Session) keyFor(c wire.Control, now time.Time) *key {
 	}
 	// Any free id will do: the ends count differently after a negotiation that
 	// only one of them saw fail.
-	if c.Op == wire.SoftResetV1 && c.KeyID != 0 && c.ID == 0 && s.keys[0].done() && s.configured && s.ending.IsZero() {
+	if c.Op == wire.SoftResetV1 && c.KeyID != 0 && c.ID == 0 && s.keys[0].done() && s.configured && s.ending.IsZero() && !s.hasty(now) {
 		s.nextKeyID = c.KeyID
 		k := s.newKey(now)
 		k.rel.queue(wire.SoftResetV1, nil)
 		return k
 	}
 	return nil
+}
+
+// resetPause is how soon a client may begin a key after the last attempt at one: each costs a server a TLS handshake.
+const resetPause = 2 * time.Second
+
+// hasty says that a client's reset comes too soon; it will repeat it. A key that is nearly used up is not made to wait.
+func (s *Session) hasty(now time.Time) bool {
+	return s.cfg.Role == Server && now.Sub(s.rekeyed) < resetPause && !s.data.exhausted()
 }
 
 // newKey makes the next key the newest one; a third one is dropped.
@@ -36,6 +44,7 @@ func (s *Session) newKey(now time.Time) *key {
 	k.rel.few = s.cfg.Role == Client && s.cfg.Wrap == nil && !s.exporter
 	s.nextKeyID = s.nextKeyID%7 + 1 // 0, then 1..7 for ever
 	if len(s.keys) > 0 {
+		s.rekeyed = now
 		old := s.keys[0]
 		if old.expires.IsZero() { // a failed attempt before this one does not prolong it
 			old.expires = now.Add(s.cfg.TranWindow)
@@ -110,15 +119,37 @@ func (s *Session) outlived(err error) error {
 	return nil
 }
 
-// promote moves sending to a new key once the peer is known to have it: it used
-// the key itself, or enough time passed since it confirmed its message.
+// promote moves sending to a new key once the peer is known to have it.
 func (s *Session) promote(now time.Time) {
-	k := s.keys[0]
-	if !k.installed || k.promoted {
-		s.promoteDue = time.Time{}
+	due := s.promoteDue()
+	if due.IsZero() || due.After(now) {
 		return
 	}
-	s.promoteDue = now.Add(promotePoll)
+	k := s.keys[0]
+	s.data.promote(k.id)
+	k.promoted = true
+	if len(s.keys) > 1 && s.cfg.Role == Client {
+		// Shows the server the new key, so that it moves too.
+		if p := s.data.sealControl(now, pingPayload()); p != nil {
+			s.acks = append(s.acks, p)
+		}
+	}
+}
+
+// promoteDue is when the peer is taken to have the newest key: it used the key itself, or enough time passed since it
+// confirmed its message. The zero time means never, or not before it does so, of which Handle or Data's Wake tell.
+func (s *Session) promoteDue() time.Time {
+	k := s.keys[0]
+	switch {
+	case !k.installed || k.promoted:
+		return time.Time{}
+	case s.data.openedWith(k.id):
+		return past
+	case !k.rel.empty():
+		return time.Time{}
+	case len(s.keys) == 1:
+		return past
+	}
 	wait, since := promoteMax, k.ready
 	switch {
 	case s.cfg.Role == Server:
@@ -132,17 +163,7 @@ func (s *Session) promote(now time.Time) {
 			wait = min(wait, s.cfg.Renegotiate/2)
 		}
 	}
-	first := len(s.keys) == 1
-	if first && k.rel.empty() || s.data.openedWith(k.id) || !first && k.rel.empty() && !since.Add(wait).After(now) {
-		s.data.promote(k.id)
-		k.promoted = true
-		if !first && s.cfg.Role == Client {
-			// Shows the server the new key, so that it moves too.
-			if p := s.data.sealControl(now, pingPayload()); p != nil {
-				s.acks = append(s.acks, p)
-			}
-		}
-	}
+	return since.Add(wait)
 }
 
 // interval is how long the next key serves; a server spreads its clients

@@ -66,7 +66,7 @@ type Session struct {
 	pinged        time.Time     // when a ping was due last
 	heard         bool          // any authentic packet at all
 	received      uint64        // messages, each once
-	promoteDue    time.Time     // when to look again whether the peer has the new key
+	rekeyed       time.Time     // when the last attempt at another key began
 	renegotiate   time.Time     // when we start a new key ourselves
 	volume        volume        // inner traffic before the newest key
 	token         push.Secret   // client: pushed auth-token, instead of the password
@@ -82,10 +82,9 @@ type Session struct {
 
 // Timing of the push and of a new key.
 const (
-	pushFirst   = 0
-	pushRepeat  = 5 * time.Second
-	promoteMax  = 2 * time.Second
-	promotePoll = 50 * time.Millisecond
+	pushFirst  = 0
+	pushRepeat = 5 * time.Second
+	promoteMax = 2 * time.Second
 )
 
 // Sizes of control packets (openvpn's ssl.c, calc_control_channel_frame_overhead).
@@ -450,12 +449,7 @@ func (s *Session) Deadline() time.Time {
 		if s.silence > 0 {
 			earliest(s.silentSince().Add(s.silence))
 		}
-		if k.installed && !k.promoted {
-			earliest(s.promoteDue)
-			if s.promoteDue.IsZero() {
-				earliest(s.now)
-			}
-		}
+		earliest(s.promoteDue())
 		if k.done() {
 			earliest(k.expires)
 			if k.promoted {
