@@ -28,7 +28,7 @@ PACKAGES += mmdebstrap debian-archive-keyring
 # The desktop app: to build it, and a display on which it runs.
 PACKAGES += pkg-config libgl1-mesa-dev libgles2-mesa-dev xorg-dev libgl1-mesa-dri xvfb openbox xdotool binutils-mingw-w64-x86-64
 # Packages of Linux, what orders their versions, and signatures of releases.
-PACKAGES += rpm minisign
+PACKAGES += rpm minisign dpkg-dev
 # Packages of Windows, and wine, under which they are installed.
 PACKAGES += msitools gcab nsis osslsigncode wine wine64
 # The role for Ansible.

@@ -87,10 +87,18 @@ func boxTree(ctx context.Context) (string, error) {
 }
 
 // NewBox starts a machine on the node's network, and returns when systemd says that it runs. It ends with the node, or with Close.
-func NewBox(ctx context.Context, n *Node) (*Box, error) {
+// It has Debian's packages of these names beside those of a server.
+func NewBox(ctx context.Context, n *Node, packages ...string) (*Box, error) {
 	tree, err := boxTree(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the tree of a box: %w", err)
+	}
+	if len(packages) > 0 {
+		layer, err := boxLayer(ctx, tree, packages)
+		if err != nil {
+			return nil, err
+		}
+		tree = layer + ":" + tree // as overlayfs names them
 	}
 	b := &Box{Node: n, root: filepath.Join(n.Dir, "box", "root"), cgroup: filepath.Join(n.Dir, "box", "cgroup", "adit-box-"+machineID())}
 	started := false
@@ -116,8 +124,8 @@ env -i container=adit PATH=/usr/sbin:/usr/bin:/sbin:/bin /bin/sh -c \
 	return b, nil
 }
 
-// mount makes the tree, on the node's thread.
-func (b *Box) mount(tree string) error {
+// mount makes the tree over those in the cache, on the node's thread.
+func (b *Box) mount(below string) error {
 	base := filepath.Dir(b.root)
 	if err := os.MkdirAll(base, 0o755); err != nil {
 		return err
@@ -136,7 +144,7 @@ func (b *Box) mount(tree string) error {
 		kind, at, options string
 		flags             uintptr
 	}{
-		{"overlay", b.root, "lowerdir=" + tree + ",upperdir=" + upper + ",workdir=" + work, 0},
+		{"overlay", b.root, "lowerdir=" + below + ",upperdir=" + upper + ",workdir=" + work, 0},
 		{"sysfs", under("sys"), "", unix.MS_RDONLY}, // so that nothing waits for udev
 		{"tmpfs", under("run"), "mode=755", unix.MS_NOSUID | unix.MS_NODEV},
 		{"tmpfs", under("dev"), "mode=755", unix.MS_NOSUID},

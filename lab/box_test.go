@@ -12,12 +12,12 @@ import (
 )
 
 // box starts a machine with systemd on a node's network, which ends with the test.
-func (s *site) box(n *Node) *Box {
+func (s *site) box(n *Node, packages ...string) *Box {
 	s.t.Helper()
 	needs(s.t, "mmdebstrap", "unshare", "nsenter")
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // the first of all makes the tree
 	defer cancel()
-	b, err := NewBox(ctx, n)
+	b, err := NewBox(ctx, n, packages...)
 	s.ok(err)
 	s.t.Cleanup(b.Close)
 	return b
