@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"aead.dev/minisign"
+
+	"github.com/adit-vpn/adit/installer/toolstest"
 )
 
 var day = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
@@ -232,12 +234,7 @@ func TestParseKey(t *testing.T) {
 
 // TestMinisign exchanges keys and signatures with the program minisign, both ways.
 func TestMinisign(t *testing.T) {
-	if _, err := exec.LookPath("minisign"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("needs minisign (Debian's package of that name)")
-	}
+	toolstest.Needs(t, "minisign")
 	dir := t.TempDir()
 	run := func(args ...string) string {
 		t.Helper()

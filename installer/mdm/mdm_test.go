@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"reflect"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/adit-vpn/adit/client"
+	"github.com/adit-vpn/adit/installer/toolstest"
 	"github.com/adit-vpn/adit/platform/managed"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"howett.net/plist"
@@ -253,15 +253,9 @@ func preferences(t *testing.T, profile []byte, form int) []byte {
 
 // TestPlistlib: Python's reader of property lists finds the same in the profile.
 func TestPlistlib(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	toolstest.Needs(t, "python3")
 	policy, files := example(t)
-	c := exec.Command(python, "-c", `import json, plistlib, sys
+	c := exec.Command("python3", "-c", `import json, plistlib, sys
 p = plistlib.load(sys.stdin.buffer, fmt=plistlib.FMT_XML)
 json.dump({k: v for k, v in p["PayloadContent"][0].items() if not k.startswith("Payload")}, sys.stdout)`)
 	c.Stdin = bytes.NewReader(files["macos/"+domain+".mobileconfig"])

@@ -2,10 +2,11 @@ package version
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/adit-vpn/adit/installer/toolstest"
 )
 
 func TestParse(t *testing.T) {
@@ -77,7 +78,7 @@ func TestCompare(t *testing.T) {
 
 // TestDpkg and TestRPM ask the programs whose opinion counts: neighbours suffice, as both orders are transitive.
 func TestDpkg(t *testing.T) {
-	needs(t, "dpkg")
+	toolstest.Needs(t, "dpkg")
 	for i := range order[1:] {
 		a, b := must(t, order[i]).Deb(), must(t, order[i+1]).Deb()
 		if out, err := exec.Command("dpkg", "--compare-versions", a, "lt", b).CombinedOutput(); err != nil || len(out) > 0 { // it warns of bad versions
@@ -87,7 +88,7 @@ func TestDpkg(t *testing.T) {
 }
 
 func TestRPM(t *testing.T) {
-	needs(t, "rpm")
+	toolstest.Needs(t, "rpm")
 	script := strings.Builder{}
 	for i := range order[1:] {
 		fmt.Fprintf(&script, "io.write(rpm.vercmp(%q, %q), ' ')", must(t, order[i]).RPM(), must(t, order[i+1]).RPM())
@@ -133,14 +134,3 @@ func must(t *testing.T, s string) Version {
 }
 
 func sign(n int) int { return min(max(n, -1), 1) }
-
-func needs(t *testing.T, tool string) {
-	t.Helper()
-	if _, err := exec.LookPath(tool); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing", tool)
-	}
-	t.Skipf("needs %s (Debian's package of that name)", tool)
-}

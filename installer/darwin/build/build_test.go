@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/adit-vpn/adit/installer/darwin"
+	"github.com/adit-vpn/adit/installer/toolstest"
 )
 
 // epoch is the time of all files in these tests, SOURCE_DATE_EPOCH.
@@ -73,17 +74,6 @@ func read(t *testing.T, file string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// need finds a program that reads what we write.
-func need(t *testing.T, name, debian string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("needs %s (Debian: %s)", name, debian)
-	}
 }
 
 // tool runs a program and returns what it says.
@@ -174,7 +164,7 @@ func TestServicePage(t *testing.T) {
 			t.Errorf("%s is not in the page", place)
 		}
 	}
-	need(t, "mandoc", "mandoc")
+	toolstest.Needs(t, "mandoc")
 	if out := tool(t, servicePage, "mandoc", "-T", "lint", "-W", "warning"); out != "" {
 		t.Error(out)
 	}
@@ -182,9 +172,7 @@ func TestServicePage(t *testing.T) {
 
 // othersRead: 7-Zip takes the package apart, GNU cpio its archives, and all is as it should be.
 func othersRead(t *testing.T, dir string) {
-	need(t, "7z", "p7zip-full")
-	need(t, "cpio", "cpio")
-	need(t, "bsdtar", "libarchive-tools")
+	toolstest.Needs(t, "7z", "cpio", "bsdtar")
 	out := t.TempDir()
 	file := filepath.Join(dir, "Adit-1.2.3-rc.1.pkg")
 	tool(t, nil, "7z", "x", "-y", "-o"+out, file)
@@ -244,7 +232,7 @@ func lookAtApp(t *testing.T, app string) {
 		t.Error("no icon")
 	}
 	plist := read(t, filepath.Join(app, "Contents/Info.plist"))
-	need(t, "python3", "python3")
+	toolstest.Needs(t, "python3")
 	out := tool(t, plist, "python3", "-c", `import plistlib, sys
 d = plistlib.loads(sys.stdin.buffer.read())
 print(d['CFBundleExecutable'], d['CFBundleIdentifier'], d['CFBundleIconFile'], d['CFBundleVersion'], d['LSMinimumSystemVersion'], d['CFBundleLocalizations'], d['NSHighResolutionCapable'], 'CFBundleDocumentTypes' in d)`)

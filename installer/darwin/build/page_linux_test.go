@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/adit-vpn/adit/installer/darwin"
+	"github.com/adit-vpn/adit/installer/toolstest"
 )
 
 // A Mac for this test is a directory with this machine's /usr/bin and libraries, into which commands are put by chroot(8). What only macOS
@@ -181,9 +182,7 @@ func released(t *testing.T, version, into string) {
 // TestMacInstallPage follows docs/install/macos.md: install, upgrade, downgrade, remove; with the shells that /bin/sh of macOS can be, as far as
 // Debian has them: dash, and bash in the mode that it has under that name (macOS' is 3.2).
 func TestMacInstallPage(t *testing.T) {
-	need(t, "bsdtar", "libarchive-tools")
-	need(t, "python3", "python3")
-	need(t, "unshare", "util-linux")
+	toolstest.Needs(t, "bsdtar", "python3", "unshare")
 	if os.Getuid() != 0 {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("needs root, for chroot")

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/adit-vpn/adit/installer/toolstest"
 )
 
 // at is the time in archives of these tests.
@@ -75,12 +77,7 @@ func TestOthersRead(t *testing.T) {
 		"bsdtar": {"-x", "-f", file, "-C", filepath.Join(dir, "bsdtar")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(name); err != nil {
-				if os.Getenv("CI") == "true" {
-					t.Fatal(err)
-				}
-				t.Skip("needs " + name + " (Debian: p7zip-full, libarchive-tools)")
-			}
+			toolstest.Needs(t, name)
 			if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 				t.Fatal(err)
 			}

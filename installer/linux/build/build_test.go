@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/adit-vpn/adit/installer/toolstest"
 )
 
 // made are packages of both processors, out of programs that stand for ours.
@@ -56,23 +58,12 @@ func (m made) build(t *testing.T, out string) {
 // says is what a tool prints; its errors are the test's.
 func says(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	needs(t, name)
+	toolstest.Needs(t, name)
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%.2000s", name, err, out)
 	}
 	return string(out)
-}
-
-func needs(t *testing.T, tool string) {
-	t.Helper()
-	if _, err := exec.LookPath(tool); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing", tool)
-	}
-	t.Skipf("needs %s (the Makefile's PACKAGES have it)", tool)
 }
 
 // has are the lines that must be in text.

@@ -26,22 +26,11 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/adit-vpn/adit/installer/toolstest"
 )
 
 var update = flag.Bool("update", false, "write testdata/tables.txt anew")
-
-// needs skips the test, or fails it in CI, when a tool is missing.
-func needs(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skipf("needs %s (Debian: msitools gcab nsis osslsigncode)", tool)
-		}
-	}
-}
 
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
@@ -91,7 +80,7 @@ func make1(t *testing.T, o options) {
 
 // TestTables: what msitools reads in the packages is what testdata/tables.txt says, table by table (go test -update writes it).
 func TestTables(t *testing.T) {
-	needs(t, "msibuild", "gcab", "makensis", "msiinfo")
+	toolstest.Needs(t, "msibuild", "gcab", "makensis", "msiinfo")
 	o := standard(t, "v1.2.3-rc.1-4-gabc1234")
 	make1(t, o)
 	var b strings.Builder
@@ -227,7 +216,7 @@ func TestReferences(t *testing.T) {
 
 // TestReproducible: two builds in different places at different times make the same bytes, and another content another package code.
 func TestReproducible(t *testing.T) {
-	needs(t, "msibuild", "gcab", "makensis", "msiinfo")
+	toolstest.Needs(t, "msibuild", "gcab", "makensis", "msiinfo")
 	sums := func(dir string) map[string]string {
 		out := map[string]string{}
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -279,7 +268,7 @@ func TestReproducible(t *testing.T) {
 // TestSigned: a test certificate signs every program of ours in all packages, and the packages; osslsigncode verifies them after
 // msiextract has unpacked them.
 func TestSigned(t *testing.T) {
-	needs(t, "msibuild", "gcab", "makensis", "osslsigncode", "msiextract")
+	toolstest.Needs(t, "msibuild", "gcab", "makensis", "osslsigncode", "msiextract")
 	dir := t.TempDir()
 	source := filepath.Join(dir, "main.go")
 	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
@@ -423,7 +412,7 @@ func TestWintun(t *testing.T) {
 		t.Errorf("another architecture: %v", err)
 	}
 	// All packages have it, each that of its processor.
-	needs(t, "msibuild", "gcab", "makensis", "msiinfo", "msiextract")
+	toolstest.Needs(t, "msibuild", "gcab", "makensis", "msiinfo", "msiextract")
 	o := standard(t, "1.0.0")
 	o.wintun, o.wintunSum = release, sum
 	make1(t, o)
@@ -458,7 +447,7 @@ func TestWintun(t *testing.T) {
 // TestWinget: the manifest has what the schema 1.6.0 asks for, in the forms that it allows (github.com/microsoft/winget-cli,
 // schemas/JSON/manifests/v1.6.0).
 func TestWinget(t *testing.T) {
-	needs(t, "msibuild", "gcab", "makensis", "msiinfo")
+	toolstest.Needs(t, "msibuild", "gcab", "makensis", "msiinfo")
 	o := standard(t, "v1.2.3")
 	make1(t, o)
 	read := func(name string) map[string]any {
