@@ -255,6 +255,15 @@ func TestInstallPage(t *testing.T) {
 	b.in(b.box, "/usr/local/bin/adit", "service", "uninstall")
 	install("--uninstall")
 	install("")
+	if said, err := b.tryIn(b.box, "dpkg", "-i", "/root/adit_1.2.3_"+arch+".deb"); err == nil || !strings.Contains(said, "/usr/local/lib/adit/aditd") {
+		t.Errorf("the package beside another installation: %v, %s", err, said)
+	}
+	if state := b.property("ActiveState"); state != "active" {
+		t.Errorf("the service of the tarball is %s, where a package was refused", state)
+	}
+	if v := b.in(b.box, "/usr/local/bin/adit", "version"); strings.Count(v, " 1.2.3 ") != 2 {
+		t.Errorf("where a package was refused, there are %s", v)
+	}
 	install("--prefix /usr/local/ --uninstall")
 	if state := b.property("LoadState"); state != "not-found" {
 		t.Errorf("the service is %s after its removal", state)

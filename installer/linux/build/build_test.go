@@ -184,7 +184,11 @@ func debs(t *testing.T, at func(string) string) {
 		if conf, _ := os.ReadFile(filepath.Join(dir, "conffiles")); string(conf) != want {
 			t.Errorf("%s has the configuration files %q", name, conf)
 		}
-		for _, script := range []string{"postinst", "prerm", "postrm"} {
+		scripts := []string{"postinst", "prerm", "postrm"}
+		if strings.HasPrefix(name, "adit_") {
+			scripts = append(scripts, "preinst")
+		}
+		for _, script := range scripts {
 			says(t, "sh", "-n", filepath.Join(dir, script))
 		}
 	}
@@ -242,7 +246,7 @@ func rpms(t *testing.T, at func(string) string) {
 	about := query("adit-endpoint-1.2.3~rc.1-1.aarch64.rpm", "--qf", "%{ARCH} %{VERSION} %{RELEASE} %{LICENSE} %{BUILDTIME} %{BUILDHOST}\n")
 	has(t, "adit-endpoint", about, "aarch64 1.2.3~rc.1 1 Apache-2.0 1700000000 localhost")
 	scripts := query(core, "--scripts")
-	for _, s := range []string{"postinstall scriptlet", "preuninstall scriptlet", "postuninstall scriptlet", "try-restart aditd.service", "aditd cleanup"} {
+	for _, s := range []string{"postinstall scriptlet", "preinstall scriptlet", "preuninstall scriptlet", "postuninstall scriptlet", "try-restart aditd.service", "aditd cleanup"} {
 		if !strings.Contains(scripts, s) {
 			t.Errorf("no %q in %s", s, scripts)
 		}

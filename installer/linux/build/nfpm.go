@@ -97,6 +97,13 @@ func (j *job) nfpm(p pack, kind string) error {
 			}
 			r.Scripts[of] = at
 		}
+		if p.name == "adit" {
+			at, err := filepath.Abs(filepath.Join(source, "adit.before"))
+			if err != nil {
+				return err
+			}
+			r.Scripts["preinstall"] = at
+		}
 	}
 	text, err := yaml.Marshal(r)
 	if err != nil {
