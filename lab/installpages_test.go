@@ -34,15 +34,14 @@ func (s *site) onTree(n *Node) (root string) {
 		if err := unix.Mount("tmpfs", view, "tmpfs", 0, "mode=755"); err != nil {
 			return err
 		}
-		for _, d := range []string{"upper", "work", "clone"} {
+		for _, d := range []string{"upper", "work"} {
 			if err := os.Mkdir(filepath.Join(view, d), 0o755); err != nil {
 				return err
 			}
 		}
 		return unix.Mount("overlay", root, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", root, view, view))
 	}))
-	s.must(s.typed(n, root)("git clone -q --shared --no-checkout . " + view + "/clone/tree && rm -rf .git bin dist && mv " + view + "/clone/tree/.git .git && " +
-		"git add -A && git commit -q --allow-empty -m 'this tree'"))
+	s.must(s.typed(n, root)("rm -rf .git bin dist && git init -q && git add -A && git commit -q -m 'this tree'"))
 	return root
 }
 
