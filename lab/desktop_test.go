@@ -374,6 +374,7 @@ func TestDesktop(t *testing.T) {
 	d.sees("that the tunnel is up", d.green)
 	d.key(keyMain)
 	d.ends("work")
+	d.tells("Adit: not connected") // nothing is under way that the key would belong to
 
 	d.key(keyMain)
 	d.becomes("work", api.Connected)
