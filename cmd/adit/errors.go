@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/adit-vpn/adit/client/api"
 )
 
 // usageError is a command line that cannot be meant: exit code 2.
@@ -28,6 +31,12 @@ func hinted(err error, hints ...string) error { return &hintedError{err, hints} 
 // usage makes the error for a wrong command line of cmd; the hints show the right one.
 func usage(cmd *cobra.Command, format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...), []string{"usage: " + cmd.UseLine(), "see: " + cmd.CommandPath() + " --help"}}
+}
+
+// asUsage makes a wrong command line of a Problem.
+func asUsage(err error) error {
+	p := api.AsProblem(err)
+	return &usageError{p.Message, strings.Split(p.Hint, "\n")}
 }
 
 func unknownCommand(root *cobra.Command, name string) error {

@@ -59,8 +59,7 @@ shown, and cannot be set yet.`,
 			s, err = c.Set(cmd.Context(), name, changes)
 		}
 		if api.IsCode(err, api.CodeSettingInvalid) {
-			p := api.AsProblem(err)
-			return &usageError{p.Message, strings.Split(p.Hint, "\n")}
+			return asUsage(err)
 		}
 		if err != nil {
 			return err

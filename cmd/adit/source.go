@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/client/source"
@@ -19,8 +18,7 @@ func readSource(ctx context.Context, arg string) (source.Source, error) {
 	}
 	s, err := source.Read(ctx, http.DefaultClient, arg)
 	if api.IsCode(err, api.CodeURLNotHTTPS) {
-		p := api.AsProblem(err)
-		return s, &usageError{p.Message, strings.Split(p.Hint, "\n")}
+		return s, asUsage(err)
 	}
 	return s, err
 }
