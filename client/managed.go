@@ -73,12 +73,16 @@ func (s *Service) watchManaged(ctx context.Context, last []mark) {
 	look, always := time.NewTicker(managedInterval), time.NewTicker(alwaysInterval)
 	defer look.Stop()
 	defer always.Stop()
+	held := true
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-always.C:
 			s.keepOn()
+			if !held {
+				held = s.takeManaged(ctx, s.rules())
+			}
 			continue
 		case <-look.C:
 		}
@@ -87,15 +91,17 @@ func (s *Service) watchManaged(ctx context.Context, last []mark) {
 			continue
 		}
 		last = now
-		s.takeManaged(ctx, s.readManaged(s.rules()))
+		held = s.takeManaged(ctx, s.readManaged(s.rules()))
 	}
 }
 
-// takeManaged makes m what counts, and all connections fit it.
-func (s *Service) takeManaged(ctx context.Context, m *managed) {
+// takeManaged makes m what counts, and all connections fit it. Held says that the guard that is always closed is; while it cannot be, what
+// has to end keeps its own closed.
+func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 	before := s.managed.Swap(m)
 	s.tell(m, before)
 	s.hold(m)
+	held = s.held(m) // before another one opens
 	s.mu.Lock()
 	open := map[key]*live{}
 	for k, l := range s.live {
@@ -112,7 +118,7 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) {
 				l.conn.mind(r.Settings.Guard)
 			}
 			s.log.Warn("the policy ends a connection", profileKey, k.name, ownerKey, k.owner, errorKey, err)
-			s.expel(ctx, k, l, err)
+			s.expel(ctx, k, l, held, err)
 			continue
 		}
 		s.mu.Lock()
@@ -141,13 +147,14 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) {
 	}
 	s.showPolicy()
 	s.trust.look()
+	return held
 }
 
 // expel ends a connection that the policy does not permit any more, and says why. In lockdown its guard stays closed,
-// unless another one's is.
-func (s *Service) expel(ctx context.Context, k key, l *live, why error) {
-	w, held := s.holder(s.rules())
-	if other := held && w.key() != k; other || k.owner == managedOwner && !held {
+// unless another one's is, as held says.
+func (s *Service) expel(ctx context.Context, k key, l *live, held bool, why error) {
+	w, locked := s.holder(s.rules())
+	if other := locked && w.key() != k; other && held || k.owner == managedOwner && !locked {
 		l.conn.mind(guardAuto)
 	}
 	if err := s.end(ctx, []*live{l}); err != nil {
@@ -180,9 +187,29 @@ func (s *Service) openLeft(m *managed) {
 
 // hold closes the guard that is closed before anybody connects.
 func (s *Service) hold(m *managed) {
-	if w, ok := s.holder(m); ok && s.liveOf(w.key()) == nil {
-		s.resumeOne(w, beginning{idle: true})
+	w, ok := s.holder(m)
+	if !ok {
+		return
 	}
+	if l := s.liveOf(w.key()); l != nil {
+		l.conn.mind(guardLockdown)
+		return
+	}
+	s.resumeOne(w, beginning{idle: true})
+}
+
+// held waits until what hold closes is closed. False: it cannot be; its status says why.
+func (s *Service) held(m *managed) bool {
+	w, ok := s.holder(m)
+	if !ok {
+		return true
+	}
+	l := s.liveOf(w.key())
+	if err := s.shutTight(l); err != nil {
+		s.log.Error("what is to block everything does not", profileKey, w.Profile, ownerKey, w.Owner, errorKey, err)
+		return false
+	}
+	return l != nil && l.conn.explain().plan.Guard.Full()
 }
 
 // autoManaged connects what connects by itself.

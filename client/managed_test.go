@@ -5,12 +5,14 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -353,6 +355,68 @@ func TestPolicyLockdownOwn(t *testing.T) {
 		st.decide(`{"Guard": "off"}`)
 		if closed(st.host(0)) != "" || len(st.Status(alice).Connections) != 0 {
 			t.Errorf("closed: %s, %+v", closed(st.host(0)), st.Status(alice).Connections)
+		}
+	})
+}
+
+// alwaysClosed watches for d whether a guard of the machine is full at each instant.
+func (st *stage) alwaysClosed(d time.Duration) {
+	st.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		synctest.Wait()
+		st.mu.Lock()
+		open := true
+		for _, h := range st.hosts {
+			open = open && closed(h) != everything
+		}
+		st.mu.Unlock()
+		if open {
+			st.t.Fatalf("at %s nothing is closed", time.Now().Format(time.StampMilli))
+		}
+	}
+}
+
+// TestPolicyLockdownReplaced: the profile that holds the guard goes only when the next one's is closed.
+func TestPolicyLockdownReplaced(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, `{"BlockWhenDisconnected": true}`, nil)
+		st.stop()
+		st.slow = time.Second // to make one
+		st.start()
+		st.add(alice, "own", s.profile(remoteUDP))
+		st.untilState(alice, "own", api.Blocked, time.Second)
+		time.Sleep(time.Second)
+		st.decide(`{"BlockWhenDisconnected": true, "AllowUserProfiles": false}`)
+		old := ""
+		for _, name := range []string{"b", "a", "b", "a", "b", "a", "b"} { // in whatever order they are looked at
+			st.write("profiles/"+name+".ovpn", s.profile(remoteUDP))
+			if old != "" {
+				if err := os.Remove(filepath.Join(st.etc, "profiles", old+".ovpn")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			old = name
+			st.alwaysClosed(3 * managedInterval)
+			if got := st.connections(); !slices.Equal(got, []string{name + " blocked", "own disconnected"}) {
+				t.Errorf("%q", got)
+			}
+		}
+		// One that cannot close its guard takes over later.
+		st.mu.Lock()
+		st.failed["Apply"] = errors.New("no space left on device")
+		st.mu.Unlock()
+		st.write("profiles/a.ovpn", s.profile(remoteUDP))
+		if err := os.Remove(filepath.Join(st.etc, "profiles/b.ovpn")); err != nil {
+			t.Fatal(err)
+		}
+		st.alwaysClosed(time.Minute)
+		st.mu.Lock()
+		delete(st.failed, "Apply")
+		st.mu.Unlock()
+		st.alwaysClosed(time.Minute)
+		if got := st.connections(); !slices.Equal(got, []string{"a blocked", "own disconnected"}) {
+			t.Errorf("%q", got)
 		}
 	})
 }
