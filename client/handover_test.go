@@ -78,6 +78,70 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestRestartAnswered: what connected by itself belongs to the person who has signed in to it, also for the next service, which asks that
+// person nothing.
+func TestRestartAnswered(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, only("alice", "pw"))
+		d.token, d.full = "token-1", true
+		st := newManaged(t, d.server, `{"AutoConnect": "work"}`, map[string]string{"work": d.profile(remoteUDP + "\nauth-user-pass\nauth-nocache\nreneg-sec 0")})
+		c := st.withSignIns()
+		c.are("1000", "1001")
+		st.say(st.asked(api.LoginPassword), api.Answer{Username: "alice", Password: "pw"})
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+		d.saw()
+		d.set(func() { d.judge = only("alice", "token-1") })
+
+		st.stopFor(ErrRestart)
+		st.start()
+		c.are("1000", "1001")
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+		if got := d.saw(); got != "alice/token-1" {
+			t.Errorf("the server saw %q", got)
+		}
+		refused(t, "bob ends alice's", st.Disconnect(t.Context(), bob, "work"), api.CodeNotOwner)
+		if got := st.store.wanted(); len(got) != 1 || got[0].Person != "1000" || got[0].Auto {
+			t.Errorf("the wish: %+v", got)
+		}
+
+		// After a restart of the machine it begins with alice's session, or as everybody's with another person's.
+		st.stop()
+		st.start()
+		c.are("0")
+		time.Sleep(time.Minute)
+		if got := st.connections(); len(got) != 0 {
+			t.Errorf("nobody is there: %q", got)
+		}
+		c.are("0", "1000")
+		st.asked(api.LoginPassword)
+		refused(t, "bob ends alice's", st.Disconnect(t.Context(), bob, "work"), api.CodeNotOwner)
+		st.stop()
+		st.start()
+		c.are("1001")
+		st.asked(api.LoginPassword)
+		if err := st.Disconnect(t.Context(), bob, "work"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAnswerTakenBack: who answers a connection that is just being disconnected wishes nothing for the next service.
+func TestAnswerTakenBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, only("alice", "pw"))
+		st := newManaged(t, d.server, `{"AutoConnect": "work"}`, map[string]string{"work": d.profile(remoteUDP + "\nauth-user-pass")})
+		q := st.asked(api.LoginPassword)
+		l := st.liveOf(key{managedOwner, "work"})
+		if err := st.store.want(l.wish, false); err != nil { // as Disconnect does first
+			t.Fatal(err)
+		}
+		st.say(q, api.Answer{Username: "alice", Password: "pw"})
+		if got := st.store.wanted(); len(got) != 0 {
+			t.Errorf("wanted: %+v", got)
+		}
+	})
+}
+
 // TestRestartSealed: where the system seals, no token can be read in what is handed over, and what another machine has sealed is not
 // taken.
 func TestRestartSealed(t *testing.T) {

@@ -50,7 +50,11 @@ func (p *presence) become(users []sessions.User) (came []sessions.User) {
 // watchSessions begins what waits for people when they sign in, until ctx ends.
 func (s *Service) watchSessions(ctx context.Context) {
 	err := s.cfg.Sessions(ctx, func(users []sessions.User) {
-		for _, u := range s.present.become(users) {
+		came := s.present.become(users)
+		s.goOnFor(func(account string) bool { // before it would begin as somebody else's
+			return slices.ContainsFunc(came, func(u sessions.User) bool { return u.Account == account })
+		})
+		for _, u := range came {
 			s.signedInto(u)
 		}
 	})
@@ -61,6 +65,7 @@ func (s *Service) watchSessions(ctx context.Context) {
 	s.present.mu.Lock()
 	s.present.everybody = true
 	s.present.mu.Unlock()
+	s.goOnFor(s.present.is)
 	s.beginAll()
 }
 
@@ -82,8 +87,24 @@ func (s *Service) signedInto(u sessions.User) {
 	}
 }
 
+// awaits says whether a profile waits for a person's session: one that connects by itself, and needs somebody to sign in to it. It
+// then does so, too, where it is wanted because somebody has signed in to it before the machine was started.
+func (s *Service) awaits(k key) bool { return s.automatic(k) && !s.alone(k) }
+
+// goOnFor goes on with what awaited people for whom came is true.
+func (s *Service) goOnFor(came func(account string) bool) {
+	for _, w := range s.store.wanted() {
+		if !w.Auto && s.awaits(w.key()) && came(w.person()) {
+			s.goOn(w)
+		}
+	}
+}
+
 // alone says whether a profile signs in with its certificate alone.
 func (s *Service) alone(k key) bool {
+	if k.owner == managedOwner {
+		return s.rules().profiles[k.name].alone
+	}
 	r, err := s.store.get(k)
 	if err != nil {
 		return false

@@ -388,6 +388,9 @@ func (s *Service) Answer(caller api.Caller, a api.Answer) error {
 	if err := may(caller, k); err != nil {
 		return err
 	}
+	if l := s.liveOf(k); l != nil {
+		<-l.recorded // what is recorded below is to stay
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.live[k]
@@ -406,9 +409,15 @@ func (s *Service) Answer(caller api.Caller, a api.Answer) error {
 	}
 	l.wish.Auto = false                          // somebody wants it
 	if k.owner == managedOwner && person == "" { // from here on it is this person's
-		l.conn.person.Store(ownerOf(caller))
+		l.wish.Person = ownerOf(caller)
+		l.conn.person.Store(l.wish.Person)
 		s.heedLocked(k, l)
 		s.board.touch()
+	}
+	if s.store.wants(k) { // else somebody is just disconnecting it
+		if err := s.store.want(l.wish, true); err != nil {
+			s.log.Error("cannot record whose the connection is", profileKey, k.name, ownerKey, k.owner, errorKey, err)
+		}
 	}
 	return nil
 }

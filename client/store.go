@@ -62,6 +62,14 @@ type wish struct {
 // key is that of the profile.
 func (w wish) key() key { return key{w.Owner, w.Profile} }
 
+// person is the owner key of who wants it; empty: nobody does.
+func (w wish) person() string {
+	if w.Owner == managedOwner {
+		return w.Person
+	}
+	return w.Owner
+}
+
 // store keeps profiles, settings and wishes in the state directory:
 //
 //	users/<account>/profile-<name>.json   one record each

@@ -25,10 +25,11 @@ func (s *Service) resume() {
 		s.autoManaged(m)
 	}
 	for _, w := range wanted { // start takes each once
-		if !w.Auto { // else beginAll knows when
+		if !w.Auto && !s.awaits(w.key()) { // else beginAll knows when
 			s.goOn(w)
 		}
 	}
+	s.goOnFor(s.present.is)
 	s.beginAll()
 	for _, w := range s.store.locked() {
 		s.resumeOne(w, beginning{idle: true})
