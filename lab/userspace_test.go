@@ -71,6 +71,18 @@ func TestUserspace(t *testing.T) {
 	}
 	s.same("while connected", before, s.system())
 	s.terminate(c)
+
+	// A script reads until the tunnel is ready, and leaves; the next event finds no reader.
+	c = s.start(s.client, "adit", nobody("sh", "-c", `cd "$1" && mkfifo events && { grep -m1 '"event":"ready"' events >ready & } && exec "$0" --socket adit.sock connect "$2" --userspace --json --http-proxy 127.0.0.1:8080 >events`,
+		adit, s.client.Dir, file)...)
+	s.until(soon, "the script read that the tunnel is ready", func() bool {
+		line, _ := os.ReadFile(filepath.Join(s.client.Dir, "ready"))
+		return strings.HasSuffix(string(line), "\n")
+	})
+	if page := fetch("127.0.0.1:8080", "http://10.98.0.1/"); !strings.Contains(page, "10.64.0.2") {
+		t.Errorf("the page does not show the client's address: %s", page)
+	}
+	s.terminate(c)
 	s.until(atOnce, "the endpoint sees that the client left", func() bool { return len(s.connections()) == 0 })
 	if _, err := os.Stat(socket); err == nil {
 		t.Error("the socket is left behind")

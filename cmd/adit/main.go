@@ -36,7 +36,7 @@ func run() int {
 // execute runs one command line until it is done or ctx ends.
 func execute(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) int {
 	out := &watched{to: stdout}
-	a := &app{env: env, out: printer{out: out, err: stderr}, keyboard: sync.OnceValue(newKeyboard)}
+	a := &app{env: env, stdout: out, out: printer{out: out, err: stderr}, keyboard: sync.OnceValue(newKeyboard)}
 	root := newRoot(a, env)
 	root.SetArgs(args)
 	root.SetOut(out)
@@ -53,6 +53,7 @@ type app struct {
 	socket    string
 	socketSet bool // --socket or ADIT_SOCKET named it
 	env       func(string) string
+	stdout    *watched // to which out prints
 	out       printer
 	// keyboard is the terminal's; it returns nil where there is none. A process has one: two would
 	// take each other's keys.

@@ -28,12 +28,16 @@ type printer struct{ out, err io.Writer }
 
 // watched keeps the first error of what is written through it. One goroutine at a time, as the writers of the command are.
 type watched struct {
-	to     io.Writer
-	failed error
+	to       io.Writer
+	failed   error
+	mayLeave bool // a reader who leaves is no error
 }
 
 func (w *watched) Write(b []byte) (int, error) {
 	n, err := w.to.Write(b)
+	if w.mayLeave && readerLeft(err) {
+		return len(b), nil
+	}
 	if err != nil && w.failed == nil {
 		w.failed = err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,6 +92,26 @@ func TestNobodyReads(t *testing.T) {
 	full := writerFunc(func([]byte) (int, error) { return 0, syscall.ENOSPC })
 	if code := execute(t.Context(), []string{"version", "--help"}, func(string) string { return "" }, full, &errs); code != 1 || !strings.Contains(errs.String(), "adit: "+syscall.ENOSPC.Error()) {
 		t.Errorf("exit %d: %s", code, errs.String())
+	}
+}
+
+// TestReaderLeaves: a tunnel in the foreground may outlive the reader of its events, and nothing but that.
+func TestReaderLeaves(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r.Close()
+	full := writerFunc(func([]byte) (int, error) { return 0, syscall.ENOSPC })
+	for _, c := range []struct {
+		out  watched
+		fine bool
+	}{{watched{to: w, mayLeave: true}, true}, {watched{to: w}, false}, {watched{to: full, mayLeave: true}, false}} {
+		printer{out: &c.out}.event(event{Event: "status"})
+		if (c.out.failed == nil) != c.fine {
+			t.Errorf("%+v, want fine: %v", c.out, c.fine)
+		}
 	}
 }
 

@@ -171,8 +171,8 @@ type forward struct {
 	To     string `json:"to"`
 }
 
-// event prints one event of a tunnel in the foreground. A reader who left is no reason
-// to end the tunnel.
+// event prints one event of a tunnel in the foreground. Nothing that goes wrong with it is a
+// reason to end the tunnel; the command's exit code tells.
 func (p printer) event(e event) { _ = p.jsonLine(e) }
 
 // ready prints what a tunnel in the foreground offers; the last line starts with "ready".

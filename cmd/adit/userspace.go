@@ -10,7 +10,9 @@ import (
 	"maps"
 	"net"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +34,10 @@ type front struct {
 // connectUserspace runs a tunnel in this process until ctx ends.
 func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) error {
 	ctx := cmd.Context()
+	// A reader who leaves, such as one that waited for "ready", does not end the tunnel. Caught, not ignored: the browser
+	// shall not inherit it.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	a.stdout.mayLeave = true
 	p, settings, err := a.userspaceProfile(ctx, arg, f.passphraseFile)
 	if err != nil {
 		return err
