@@ -48,6 +48,11 @@ func (m *managed) alwaysOn() string {
 	return ""
 }
 
+// auto is AutoConnect's profile; empty: it is not there, or none is.
+func (m *managed) auto() string {
+	return m.profiles[m.policy.AutoConnect].Name
+}
+
 // holder is the profile whose guard is closed before anybody connects anything: one is enough, since it closes
 // everything. It is AutoConnect's, or another managed one, or where there is none a user's. False: nothing is to be closed.
 func (s *Service) holder(m *managed) (w wish, ok bool) {
@@ -142,7 +147,7 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 	case before.broken && !m.broken:
 		s.resume()
 		s.openLeft(m)
-	case m.policy.AutoConnect != before.policy.AutoConnect || m.alwaysOn() != before.alwaysOn():
+	case m.auto() != before.auto() || m.alwaysOn() != before.alwaysOn():
 		s.autoManaged(m)
 	}
 	s.showPolicy()

@@ -308,6 +308,35 @@ func TestPolicyAutoConnect(t *testing.T) {
 	})
 }
 
+// TestPolicyAutoConnectLater: the policy may name a profile that comes later, or a file of it.
+func TestPolicyAutoConnectLater(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		text := s.profile(remoteUDP)
+		ca := text[strings.Index(text, "<ca>\n")+5 : strings.Index(text, "</ca>")]
+		st := newManaged(t, s, `{"AutoConnect": "corp"}`, nil)
+		st.write("profiles/corp.ovpn", strings.Replace(text, "<ca>\n"+ca+"</ca>", "ca corp.ca", 1))
+		time.Sleep(2 * managedInterval)
+		if got := st.connections(); len(got) != 0 {
+			t.Errorf("without its file: %q", got)
+		}
+		st.write("profiles/corp.ca", ca)
+		st.untilState(alice, "corp", api.Connected, 10*time.Second)
+		if p := st.Status(alice).Policy; len(p.Problems) != 0 {
+			t.Errorf("%q", p.Problems)
+		}
+		// What somebody ended another text does not begin.
+		if err := st.Disconnect(t.Context(), alice, "corp"); err != nil {
+			t.Fatal(err)
+		}
+		st.write("profiles/corp.ovpn", text)
+		time.Sleep(2 * managedInterval)
+		if got := st.connections(); len(got) != 0 {
+			t.Errorf("with another text: %q", got)
+		}
+	})
+}
+
 // TestPolicyLockdown: the machine is closed before anybody connects, through profile changes, and open when the policy goes.
 func TestPolicyLockdown(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

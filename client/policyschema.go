@@ -73,10 +73,10 @@ func PolicySchema() []PolicyKey {
 			field:   func(p *Policy) any { return &p.AutoConnect }, check: api.CheckName,
 			Title: PolicyWords{"Connect a managed profile at sign-in", "サインイン時に管理プロファイルで接続する"},
 			Takes: PolicyWords{"name of a managed profile", "管理プロファイルの名前"}, Unset: none,
-			Meaning: PolicyWords{"It connects when a person signs in to the machine, at the screen, at a terminal or over ssh (accounts from number 1000 on), and when the key changes while one is. " +
+			Meaning: PolicyWords{"It connects when a person signs in to the machine, at the screen, at a terminal or over ssh (accounts from number 1000 on), and when the key changes or its profile comes while one is. " +
 				"For a connection without people there is `AlwaysOn`. Where nobody can tell who signs in (a Linux without logind, Windows where `aditd` was started by hand) it connects when the service starts; " +
 				"what needs a person waits in `needs_login` for the first one who signs in to it. Profiles of people's own do not connect by themselves then.",
-				"利用者がコンピューターにサインインしたとき（画面、端末、ssh。Linux では番号 1000 以降のアカウント）と、サインイン中にこの値が変わったときに接続します。" +
+				"利用者がコンピューターにサインインしたとき（画面、端末、ssh。Linux では番号 1000 以降のアカウント）と、サインイン中にこの値が変わったとき、またはそのプロファイルが届いたときに接続します。" +
 					"利用者がいなくても接続する場合は `AlwaysOn` を使います。サインインした人を確認できない環境（logind のない Linux、`aditd` を手動で起動した Windows）ではサービスの開始時に接続し、" +
 					"利用者の操作が必要なものは、最初にサインインする人を `needs_login` の状態で待ちます。この値があるあいだ、利用者自身のプロファイルは自動では接続しません。"}},
 		{Name: "AlwaysOn", Since: "1.0", Kind: PolicyBool, Default: false, Example: `true`,
