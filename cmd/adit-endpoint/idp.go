@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
@@ -102,6 +103,14 @@ func (t *testIdP) metadata() []byte {
 		return nil
 	}
 	return t.provider.Metadata()
+}
+
+// at is where it answers.
+func (t *testIdP) at() []netip.AddrPort {
+	if t == nil {
+		return nil
+	}
+	return []netip.AddrPort{t.listener.Addr().(*net.TCPAddr).AddrPort()}
 }
 
 // close gives the port back, if serve has not.

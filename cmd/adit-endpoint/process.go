@@ -53,7 +53,7 @@ func newProcess(cmd *cobra.Command, cfg endpoint.Config, ownClient bool, log *sl
 	}
 	p.fleet = fleet.New(fleet.Leaves{
 		Log:     log,
-		Open:    opener{out: cmd.OutOrStdout(), log: log, own: p.own, ownClient: ownClient}.open,
+		Open:    opener{out: cmd.OutOrStdout(), log: log, own: p.own, ownClient: ownClient, doors: doors(cfg)}.open,
 		History: func() *endpoint.History { return endpoint.NewHistory(time.Now) },
 		Export: func(cfg endpoint.Config, client string) ([]byte, error) {
 			return profileText(&cfg, cfg.DataDir(), client)
@@ -161,6 +161,17 @@ func (p *process) ConfigOf(id string) (endpoint.Config, error) {
 	return cfg, nil
 }
 
+// doors are where the process itself answers, beside its endpoints. They stay as long as it runs.
+func doors(cfg endpoint.Config) (at []netip.AddrPort) {
+	if cfg.Metrics.IsValid() {
+		at = append(at, cfg.Metrics)
+	}
+	if cfg.API != nil {
+		at = append(at, cfg.API.Listen)
+	}
+	return at
+}
+
 // partlyError is that of a reload after which a part of the new file is in force.
 type partlyError struct {
 	in  string // what follows
@@ -256,6 +267,7 @@ type opener struct {
 	log       *slog.Logger
 	own       string // id of the file's endpoint; empty: none
 	ownClient bool   // there is a profile for it
+	doors     []netip.AddrPort
 }
 
 // open makes an endpoint with all that belongs to it: its connection log, target network and test identity provider.
@@ -273,14 +285,14 @@ func (o opener) open(ctx context.Context, id string, cfg endpoint.Config, histor
 	if err != nil {
 		return fleet.Opened{}, err
 	}
-	nw, err := openNetwork(cfg, log)
+	provider, err := openIdP(ctx, &cfg)
 	if err != nil {
 		journal.close()
 		return fleet.Opened{}, err
 	}
-	provider, err := openIdP(ctx, &cfg)
+	nw, err := openNetwork(cfg, slices.Concat(cfg.Listen, o.doors, provider.at()), log)
 	if err != nil {
-		nw.Close()
+		provider.close()
 		journal.close()
 		return fleet.Opened{}, err
 	}
@@ -300,8 +312,8 @@ func (o opener) open(ctx context.Context, id string, cfg endpoint.Config, histor
 		},
 	})
 	if err != nil {
-		provider.close()
 		nw.Close()
+		provider.close()
 		journal.close()
 		return fleet.Opened{}, err
 	}

@@ -316,10 +316,10 @@ func writeBuiltin(cfg endpoint.Config) error {
 	return durable.Write(cfg.File, text, 0o600)
 }
 
-// openNetwork makes the target network that cfg names.
-func openNetwork(cfg endpoint.Config, log *slog.Logger) (network.Network, error) {
+// openNetwork makes the target network that cfg names. own is what clients do not reach through it.
+func openNetwork(cfg endpoint.Config, own []netip.AddrPort, log *slog.Logger) (network.Network, error) {
 	if cfg.Network == "kernel" {
-		return openKernel(cfg, log)
+		return openKernel(cfg, own, log)
 	}
-	return network.NewUserspace(network.UserspaceConfig{MTU: cfg.TunMTU, Own: cfg.Listen, Log: log})
+	return network.NewUserspace(network.UserspaceConfig{MTU: cfg.TunMTU, Own: own, Log: log})
 }

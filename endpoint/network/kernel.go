@@ -20,7 +20,7 @@ type KernelConfig struct {
 	// forwarding is switched back by the last one that needs it.
 	// "" is /run/adit-endpoint.
 	SharedDir string
-	// Own are the endpoint's listeners, closed to clients as in UserspaceConfig.
+	// Own is where the endpoint itself answers, closed to clients as in UserspaceConfig.
 	Own []netip.AddrPort
 	Log *slog.Logger
 }

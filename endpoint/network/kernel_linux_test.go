@@ -258,7 +258,7 @@ func (p *pair) ask(addr string) (string, error) {
 func openKernel(t *testing.T, id, dir, shared string) Network {
 	t.Helper()
 	k, err := NewKernel(KernelConfig{ID: id, Name: "adit-" + id, MTU: 1400, Queues: 2, StateDir: dir, SharedDir: shared,
-		Own: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:8008")}, Log: slog.New(slog.DiscardHandler)})
+		Own: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:8008"), netip.MustParseAddrPort("[::]:8010")}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func openKernel(t *testing.T, id, dir, shared string) Network {
 func TestKernel(t *testing.T) {
 	inNamespaces(t, func(t *testing.T) {
 		dir, shared := t.TempDir(), t.TempDir()
-		for _, port := range []string{"8008", "8009"} { // the machine's own: 8008 is the endpoint's
+		for _, port := range []string{"8008", "8009", "8010"} { // the machine's own: 8008 of one address, and 8010, are the endpoint's
 			l, err := net.Listen("tcp", ":"+port)
 			if err != nil {
 				t.Error(err)
@@ -286,7 +286,7 @@ func TestKernel(t *testing.T) {
 			t.Error("forwarding is on for the whole machine")
 		}
 		p := join(t, k)
-		for addr, want := range map[string]string{"10.0.0.9:7": "10.0.0.5", "[fd00::9]:7": "[fd00::5]", "10.0.0.1:8009": "10.64.0.2"} {
+		for addr, want := range map[string]string{"10.0.0.9:7": "10.0.0.5", "[fd00::9]:7": "[fd00::5]", "10.0.0.1:8009": "10.64.0.2", "10.0.0.5:8008": "10.64.0.2"} {
 			if got, err := p.ask(addr); err != nil || got != want {
 				t.Errorf("%s saw %s, %v instead of %s", addr, got, err, want)
 			}
@@ -327,7 +327,7 @@ func TestKernel(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		refused := []string{"10.0.9.9:7", "10.0.0.1:8008", "10.64.0.1:8009"}
+		refused := []string{"10.0.9.9:7", "10.0.0.1:8008", "10.0.0.1:8010", "10.0.0.5:8010", "[fd00::5]:8010", "10.64.0.1:8009"}
 		for _, addr := range refused {
 			wg.Go(func() {
 				if got, err := p.askBriefly(addr); err == nil {

@@ -106,8 +106,12 @@ func (k *Kernel) replaceTable(w Wanted, numbers map[string]int) error {
 		}
 	}
 	for _, own := range k.cfg.Own {
+		var to []expr.Any // of any address of the machine
+		if a := own.Addr().Unmap(); !a.IsUnspecified() {
+			to = nft.To(a)
+		}
 		for _, proto := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
-			input(fromTUN, nft.Port(proto, own.Port(), false), nft.Verdict(expr.VerdictDrop))
+			input(fromTUN, to, nft.Port(proto, own.Port(), false), nft.Verdict(expr.VerdictDrop))
 		}
 	}
 	for _, a := range w.Associations {

@@ -13,7 +13,7 @@ import (
 //
 //  1. Nowhere: unspecified, "this network", multicast, broadcast, IPv4-mapped IPv6, other clients.
 //  2. Loopback and link-local: only what an association's range inside them names.
-//  3. The endpoint's own listeners: only by an association's range of that one address.
+//  3. Where the endpoint itself answers: only by an association's range of that one address.
 //  4. The machine's other addresses: only by an association's range that is not the whole internet.
 //  5. Everything else: what an association's range or a route contains.
 type policy struct {

@@ -64,8 +64,8 @@ func (l Limits) withDefaults() Limits {
 // UserspaceConfig is what NewUserspace needs.
 type UserspaceConfig struct {
 	MTU int // inside the tunnel, 1500 if 0
-	// Own are the endpoint's listeners, tunnel and control alike: no client
-	// reaches them, unless an association's range names that one address.
+	// Own is where the endpoint itself answers: its tunnels' listeners, and what its process has beside them, such as the
+	// metrics. No client gets there, unless an association's range names that one address.
 	Own    []netip.AddrPort
 	Limits Limits
 	Log    *slog.Logger
