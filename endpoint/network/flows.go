@@ -103,7 +103,7 @@ func (u *Userspace) accept(r *tcp.ForwarderRequest) (*gonet.TCPConn, tcpip.Endpo
 func (u *Userspace) relay(ctx context.Context, client *gonet.TCPConn, ep tcpip.Endpoint, target *net.TCPConn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var moved atomic.Int64 // bytes, both ways
+	use := newUse()
 	reset := func() {
 		ep.Abort()
 		target.SetLinger(0)
@@ -120,7 +120,7 @@ func (u *Userspace) relay(ctx context.Context, client *gonet.TCPConn, ep tcpip.E
 					cancel()
 					return
 				}
-				moved.Add(int64(n))
+				use.moved()
 			}
 			if errors.Is(err, io.EOF) {
 				if closeWrite() != nil {
@@ -140,7 +140,7 @@ func (u *Userspace) relay(ctx context.Context, client *gonet.TCPConn, ep tcpip.E
 	go func() { wg.Wait(); close(done) }()
 	idle := time.NewTimer(u.limits.TCPIdle)
 	defer idle.Stop()
-	for last := int64(-1); ; {
+	for {
 		select {
 		case <-done:
 			client.Close()
@@ -150,9 +150,8 @@ func (u *Userspace) relay(ctx context.Context, client *gonet.TCPConn, ep tcpip.E
 			<-done
 			return
 		case <-idle.C:
-			if now := moved.Load(); now != last {
-				last = now
-				idle.Reset(u.limits.TCPIdle)
+			if left := use.left(u.limits.TCPIdle); left > 0 {
+				idle.Reset(left)
 				continue
 			}
 			cancel()
@@ -181,7 +180,7 @@ func (u *Userspace) forwardUDP(r *udp.ForwarderRequest) {
 		defer conn.Close()
 		if u.policy.Load().inDemo(dst.Addr()) {
 			if dst.Port() == 53 {
-				serveDNSPackets(ctx, conn, u.limits.UDPIdle)
+				serveDNSPackets(ctx, conn, u.limits.DNSIdle)
 			}
 			return
 		}
@@ -198,9 +197,9 @@ func (u *Userspace) relayUDP(ctx context.Context, client *gonet.UDPConn, from, d
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var moved atomic.Int64
+	use := newUse()
 	var wg sync.WaitGroup
-	half := func(to, from net.Conn) {
+	half := func(to, from net.Conn, packets *atomic.Int64) {
 		defer cancel()
 		buf := u.buffers.Get().(*[]byte)
 		defer u.buffers.Put(buf)
@@ -209,30 +208,71 @@ func (u *Userspace) relayUDP(ctx context.Context, client *gonet.UDPConn, from, d
 			if err != nil {
 				return // closed, or refused by the target: the next packet starts a new flow
 			}
-			moved.Add(1)
+			packets.Add(1)
+			use.moved()
 			if _, err := to.Write((*buf)[:n]); err != nil && !transient(err) {
 				return
 			}
 		}
 	}
-	wg.Go(func() { half(target, client) })
-	wg.Go(func() { half(client, target) })
-	idle := time.NewTicker(u.limits.UDPIdle)
-	defer idle.Stop()
-	for last := int64(-1); ; {
+	wg.Go(func() { half(target, client, &use.asked) })
+	wg.Go(func() { half(client, target, &use.answered) })
+	use.untilIdle(ctx, dst.Port(), &u.limits)
+	client.Close()
+	target.Close()
+	wg.Wait()
+	return nil
+}
+
+// use is when a flow was used last, and how. Safe for concurrent use.
+type use struct {
+	start           time.Time
+	last            atomic.Int64 // nanoseconds after start
+	asked, answered atomic.Int64 // packets, UDP only
+}
+
+func newUse() *use { return &use{start: time.Now()} }
+
+func (s *use) moved() { s.last.Store(int64(time.Since(s.start))) }
+
+// left is how long nothing more may move until idle is over.
+func (s *use) left(idle time.Duration) time.Duration {
+	return time.Duration(s.last.Load()) + idle - time.Since(s.start)
+}
+
+// dnsQuestions is how many packets of a flow may be a resolver's: it asks for both families, and again. One with more is
+// something else at DNS's port.
+const dnsQuestions = 4
+
+// idle is how long nothing may move in a UDP flow, as it was used so far. Most are over with their answer, and would
+// take the place of others.
+func (s *use) idle(port uint16, l *Limits) time.Duration {
+	asked, answered := s.asked.Load(), s.answered.Load()
+	switch {
+	case port == 53 && asked <= dnsQuestions && answered >= asked && answered > 0:
+		return l.DNSIdle
+	case asked <= 1 || answered == 0:
+		return l.UDPOnce
+	}
+	return l.UDPIdle
+}
+
+// untilIdle returns when a UDP flow to a port has been idle for too long, or ctx ends.
+func (s *use) untilIdle(ctx context.Context, port uint16, l *Limits) {
+	soonest := min(l.DNSIdle, l.UDPOnce, l.UDPIdle) // what moves meanwhile may make the time shorter
+	again := time.NewTimer(soonest)
+	defer again.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			client.Close()
-			target.Close()
-			wg.Wait()
-			return nil
-		case <-idle.C:
-			now := moved.Load()
-			if now == last {
-				cancel()
-			}
-			last = now
+			return
+		case <-again.C:
 		}
+		left := s.left(s.idle(port, l))
+		if left <= 0 {
+			return
+		}
+		again.Reset(min(left, soonest))
 	}
 }
 

@@ -35,7 +35,9 @@ type Limits struct {
 
 	Dial     time.Duration // until a target answers, 10 s
 	TCPIdle  time.Duration // without a byte in either direction, 1 h
-	UDPIdle  time.Duration // 60 s
+	UDPIdle  time.Duration // since the last packet, 2 min (RFC 4787, REQ-5)
+	UDPOnce  time.Duration // the same for a flow of one question, or without an answer, 30 s
+	DNSIdle  time.Duration // the same for questions to port 53 that are answered, 10 s
 	EchoIdle time.Duration // 10 s
 }
 
@@ -56,7 +58,9 @@ func (l Limits) withDefaults() Limits {
 	n(&l.PerClient, 1024)
 	t(&l.Dial, 10*time.Second)
 	t(&l.TCPIdle, time.Hour)
-	t(&l.UDPIdle, time.Minute)
+	t(&l.UDPIdle, 2*time.Minute)
+	t(&l.UDPOnce, 30*time.Second)
+	t(&l.DNSIdle, 10*time.Second)
 	t(&l.EchoIdle, 10*time.Second)
 	return l
 }
@@ -100,6 +104,7 @@ type Userspace struct {
 	echos  map[echoKey]*flow
 	count  map[string]int     // flows by kind
 	byPeer map[netip.Addr]int // flows by client
+	warned time.Time          // of a limit
 	wg     sync.WaitGroup     // a flow's goroutines; Add only under mu while open
 }
 
@@ -311,9 +316,9 @@ func (u *Userspace) begin(kind string, client, dst netip.AddrPort) (context.Cont
 	case !u.policy.Load().egress.allows(protocolOf(kind, dst.Addr()), client.Addr(), dst):
 		return nil, nil, errGroups
 	case u.count[kind] >= limit:
-		return nil, nil, fmt.Errorf("%d %s flows are open", limit, kind)
+		return nil, nil, u.tooMany(client, fmt.Errorf("%d %s flows are open", limit, kind))
 	case u.byPeer[client.Addr()] >= u.limits.PerClient:
-		return nil, nil, fmt.Errorf("the client has %d flows open", u.limits.PerClient)
+		return nil, nil, u.tooMany(client, fmt.Errorf("the client has %d flows open", u.limits.PerClient))
 	}
 	f := &flow{kind: kind, client: client, dst: dst}
 	var ctx context.Context
@@ -323,6 +328,18 @@ func (u *Userspace) begin(kind string, client, dst netip.AddrPort) (context.Cont
 	u.byPeer[client.Addr()]++
 	u.wg.Add(1)
 	return ctx, f, nil
+}
+
+// warnEvery is how often limits that refuse something are told of, at most.
+const warnEvery = time.Minute
+
+// tooMany tells the administrator of a limit that refuses a flow: the client hears nothing that says why. Under mu.
+func (u *Userspace) tooMany(client netip.AddrPort, why error) error {
+	if now := time.Now(); now.Sub(u.warned) >= warnEvery {
+		u.warned = now
+		u.log.Warn("clients have too much open: what they begin is refused", "client", client.Addr(), "why", why)
+	}
+	return why
 }
 
 // errGroups: such a packet is dropped, without a word to the client.

@@ -7,13 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -460,7 +463,7 @@ func TestForwardUDP(t *testing.T) {
 		}
 	}()
 	t.Cleanup(func() { server.Close(); <-done })
-	p := newPair(t, UserspaceConfig{Limits: Limits{UDPIdle: 20 * time.Millisecond}}, wanted("127.0.0.1/32"))
+	p := newPair(t, UserspaceConfig{Limits: Limits{UDPIdle: 20 * time.Millisecond, UDPOnce: 20 * time.Millisecond}}, wanted("127.0.0.1/32"))
 	c := p.mustDial("udp", server.LocalAddr().String())
 	buf := make([]byte, 2000)
 	for _, word := range []string{"one", "two"} {
@@ -491,6 +494,105 @@ func TestForwardUDP(t *testing.T) {
 	}
 }
 
+// TestUDPIdle: a flow ends when nothing has moved for its time, counted from the last packet.
+func TestUDPIdle(t *testing.T) {
+	l := Limits{}.withDefaults()
+	packet := func(s *use, n *atomic.Int64) { n.Add(1); s.moved() }
+	for name, c := range map[string]struct {
+		port uint16
+		use  func(s *use)
+		want time.Duration // after the last packet
+	}{
+		"a question":           {443, func(s *use) { packet(s, &s.asked) }, 30 * time.Second},
+		"a question to DNS":    {53, func(s *use) { packet(s, &s.asked) }, 30 * time.Second},
+		"answered":             {443, func(s *use) { packet(s, &s.asked); packet(s, &s.answered) }, 30 * time.Second},
+		"answered by DNS":      {53, func(s *use) { packet(s, &s.asked); packet(s, &s.answered) }, 10 * time.Second},
+		"answered by DNS late": {53, func(s *use) { packet(s, &s.asked); time.Sleep(20 * time.Second); packet(s, &s.answered) }, 10 * time.Second},
+		"one of two, by DNS":   {53, func(s *use) { packet(s, &s.asked); packet(s, &s.asked); packet(s, &s.answered) }, 2 * time.Minute},
+		"something else at DNS's": {53, func(s *use) {
+			for range 5 {
+				packet(s, &s.asked)
+				packet(s, &s.answered)
+			}
+		}, 2 * time.Minute},
+		"one way only": {514, func(s *use) {
+			for range 9 {
+				packet(s, &s.asked)
+				time.Sleep(25 * time.Second)
+			}
+		}, 5 * time.Second},
+		"a conversation": {443, func(s *use) {
+			for range 2 {
+				packet(s, &s.asked)
+				packet(s, &s.answered)
+			}
+		}, 2 * time.Minute},
+		"one that goes on, slowly": {443, func(s *use) {
+			for range 3 {
+				packet(s, &s.asked)
+				packet(s, &s.answered)
+				time.Sleep(29 * time.Second)
+			}
+		}, 91 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newUse()
+				over := make(chan time.Duration)
+				go func() { s.untilIdle(t.Context(), c.port, &l); over <- time.Since(s.start) }()
+				c.use(s)
+				last := time.Since(s.start)
+				if got := <-over - last; got != c.want {
+					t.Errorf("ended %v later, want %v", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// told is a log that is read while it is written.
+type told struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *told) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *told) count(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), what)
+}
+
+// TestLimitIsTold: the administrator hears that clients have too much open, and not for each packet.
+func TestLimitIsTold(t *testing.T) {
+	far, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	log := &told{}
+	p := newPair(t, UserspaceConfig{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Limits: Limits{UDP: 2, UDPOnce: time.Hour, DNSIdle: time.Hour}}, wanted("127.0.0.1/32"))
+	for range 5 {
+		if _, err := p.mustDial("udp", far.LocalAddr().String()).Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(10 * time.Second); log.count("msg=refused") < 3; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d refused", log.count("msg=refused"))
+		}
+	}
+	if n := log.count("level=WARN"); n != 1 || log.count(`why="2 udp flows are open"`) != 4 {
+		t.Errorf("%d warnings: %s", n, &log.text)
+	}
+}
+
 func TestForwardEcho(t *testing.T) {
 	socket, _, _, err := newPinger().socket(true, netip.Addr{})
 	if err != nil {
@@ -517,7 +619,7 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p := newPair(t, UserspaceConfig{Limits: Limits{PerClient: 2, TCPIdle: 50 * time.Millisecond}}, wanted("127.0.0.1/32"))
+	p := newPair(t, UserspaceConfig{Limits: Limits{PerClient: 2, TCPIdle: time.Second}}, wanted("127.0.0.1/32"))
 	first := p.mustDial("tcp", l.Addr().String())
 	p.mustDial("tcp", l.Addr().String())
 	if _, err := p.dial(t.Context(), "tcp", l.Addr().String()); err == nil {
