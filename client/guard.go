@@ -34,13 +34,19 @@ func guardMode(s api.Settings) string {
 	return s.Guard
 }
 
+// call is what rouses a parked connection.
+type call struct {
+	given      api.ConnectRequest
+	unattended bool // nobody asked for it now
+}
+
 // berth is where a parked connection lies. The zero value is one with attempts to make. Safe for concurrent use.
 type berth struct {
 	mu     sync.Mutex
 	asked  bool               // to be parked
 	cancel context.CancelFunc // ends the attempts; nil: there are none
 	parked chan struct{}      // closed once there are none; nil: nobody waits
-	wake   chan api.ConnectRequest
+	wake   chan call
 	left   chan struct{} // closed when attempts begin again; nil: nobody waits
 }
 
@@ -61,12 +67,12 @@ func (b *berth) leave(ctx context.Context) (context.Context, context.CancelFunc)
 }
 
 // enter ends the attempts: from now on, rouse wakes the connection. It may be called twice.
-func (b *berth) enter() <-chan api.ConnectRequest {
+func (b *berth) enter() <-chan call {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.asked, b.cancel = false, nil
 	if b.wake == nil {
-		b.wake = make(chan api.ConnectRequest, 1)
+		b.wake = make(chan call, 1)
 	}
 	if b.parked != nil {
 		close(b.parked)
@@ -104,14 +110,14 @@ func (b *berth) park() <-chan struct{} {
 }
 
 // rouse begins attempts anew. The channel closes when they have begun; nil says that they are being made.
-func (b *berth) rouse(req api.ConnectRequest) <-chan struct{} {
+func (b *berth) rouse(c call) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.wake == nil || len(b.wake) > 0 {
 		return nil
 	}
 	b.asked = false
-	b.wake <- req
+	b.wake <- c
 	if b.left == nil {
 		b.left = make(chan struct{})
 	}
@@ -304,10 +310,10 @@ func (c *connection) park(ctx context.Context, p *api.Problem) (woken bool) {
 		select {
 		case <-ctx.Done():
 			return false
-		case req := <-wake:
-			c.given, c.timeout = req, req.Timeout
-			c.kept = keptOf(c.spec.signIn, req)
-			c.unattended, c.wasUp, c.webEnd = false, false, time.Time{}
+		case w := <-wake:
+			c.given, c.timeout, c.unattended = w.given, w.given.Timeout, w.unattended
+			c.kept = keptOf(c.spec.signIn, w.given)
+			c.wasUp, c.webEnd = false, time.Time{}
 			c.cameUp.Store(false)
 			c.remotes.forget()
 			c.backoff.reset()

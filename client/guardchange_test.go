@@ -118,7 +118,7 @@ func TestBerth(t *testing.T) {
 	roused := func() *berth {
 		b := &berth{}
 		wake := b.enter()
-		b.rouse(api.ConnectRequest{})
+		b.rouse(call{})
 		<-wake
 		<-b.park()
 		return b
@@ -130,11 +130,11 @@ func TestBerth(t *testing.T) {
 		t.Error("it begins attempts after it was parked")
 	}
 	b.enter()
-	if b.rouse(api.ConnectRequest{}) == nil {
+	if b.rouse(call{}) == nil {
 		t.Error("it does not wake again")
 	}
 	b = roused()
-	b.rouse(api.ConnectRequest{})
+	b.rouse(call{})
 	ctx, cancel = b.leave(t.Context())
 	defer cancel()
 	if ctx.Err() != nil {

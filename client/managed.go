@@ -240,13 +240,14 @@ func (s *Service) goOn(w wish) { s.rekindle(w, true) }
 
 func (s *Service) rekindle(w wish, recorded bool) {
 	k := w.key()
+	s.vacate(k)
 	l := s.liveOf(k)
 	if l == nil {
 		s.resumeOne(w, beginning{recorded: recorded})
 		return
 	}
 	if l.conn.berth.isParked() {
-		if _, err := s.rouse(k, w, api.ConnectRequest{}, recorded); err != nil && !api.IsCode(err, api.CodeAlreadyConnected) && !errors.Is(err, errRests) && !errors.Is(err, errTakenBack) {
+		if _, err := s.rouse(k, w, call{unattended: true}, recorded); err != nil && !api.IsCode(err, api.CodeAlreadyConnected) && !errors.Is(err, errRests) && !errors.Is(err, errTakenBack) {
 			s.log.Warn("cannot connect", profileKey, k.name, ownerKey, k.owner, errorKey, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform/sessions"
 )
@@ -17,6 +18,7 @@ import (
 type presence struct {
 	mu        sync.Mutex
 	everybody bool // nobody can tell
+	known     bool // who has a session; else it is to be told soon
 	users     []sessions.User
 }
 
@@ -25,6 +27,14 @@ func (p *presence) is(account string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.everybody || slices.ContainsFunc(p.users, func(u sessions.User) bool { return u.Account == account })
+}
+
+// left says whether it is known that the account has no session.
+func (p *presence) left(account string) bool {
+	p.mu.Lock()
+	known := p.known
+	p.mu.Unlock()
+	return known && !p.is(account)
 }
 
 // anybody says whether a person has a session.
@@ -43,7 +53,7 @@ func (p *presence) become(users []sessions.User) (came []sessions.User) {
 			came = append(came, u)
 		}
 	}
-	p.users = slices.Clone(users)
+	p.users, p.known = slices.Clone(users), true
 	return came
 }
 
@@ -97,6 +107,35 @@ func (s *Service) goOnFor(came func(account string) bool) {
 		if !w.Auto && s.awaits(w.key()) && came(w.person()) {
 			s.goOn(w)
 		}
+	}
+}
+
+// abandoned says whether a managed connection waits for a person who has left the machine: everybody may then end it, or connect
+// in that one's place. A tunnel that is up, or on its way, stays its person's.
+func (s *Service) abandoned(l *live) bool {
+	k, person := l.wish.key(), l.conn.personOf()
+	if k.owner != managedOwner || person == "" || !s.present.left(person) {
+		return false
+	}
+	c, _ := s.board.get(k)
+	return c.State == api.NeedsLogin || c.State == api.Blocked
+}
+
+// vacate parks a connection that is abandoned, so that somebody else can rouse it. Its guard stays closed, and what its person has
+// given is forgotten. The wish stays until then.
+func (s *Service) vacate(k key) {
+	s.mu.Lock()
+	l := s.live[k]
+	if l == nil || l.ending || !s.abandoned(l) {
+		s.mu.Unlock()
+		return
+	}
+	s.log.Info("somebody takes the place of a person who has left", profileKey, k.name, ownerKey, k.owner)
+	parked := l.conn.berth.park()
+	s.mu.Unlock()
+	select {
+	case <-parked:
+	case <-l.done:
 	}
 }
 

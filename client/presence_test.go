@@ -128,3 +128,105 @@ func TestSignInAutoConnect(t *testing.T) {
 		st.untilState(alice, "corp", api.Connected, 5*time.Second)
 	})
 }
+
+// TestPersonLeft: a managed connection that waits for a person who has left the machine is everybody's to end or to take over, also after a
+// restart. What is taken over starts anew behind the same guard. As long as its person is there, or it is up, it stays that one's.
+func TestPersonLeft(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, only("bob", "pw"))
+		st := newManaged(t, d.server, "", map[string]string{"work": d.profile(remoteUDP + "\nauth-user-pass\nredirect-gateway def1")})
+		c := st.withSignIns()
+		asks := func(who api.Caller, user string) {
+			t.Helper()
+			got := st.until(who, "work", "asking", time.Minute, func(c api.Connection) bool { return c.Login != nil })
+			if got.Login.User != user {
+				t.Errorf("%s is asked for the password of %q", who.Name, got.Login.User)
+			}
+		}
+		wants := func(person string) {
+			t.Helper()
+			if got := st.store.wanted(); len(got) != 1 || got[0].Person != person {
+				t.Errorf("wanted: %+v", got)
+			}
+		}
+		begin := func() {
+			t.Helper()
+			if err := st.Connect(alice, api.ConnectRequest{Profile: "work", Username: "alice"}); err != nil {
+				t.Fatal(err)
+			}
+			asks(alice, "alice")
+		}
+		hers := func(when string) {
+			t.Helper()
+			refused(t, when+": bob disconnects", st.Disconnect(t.Context(), bob, "work"), api.CodeNotOwner)
+			refused(t, when+": bob connects", st.Connect(bob, api.ConnectRequest{Profile: "work"}), api.CodeAlreadyConnected)
+			wants("1000")
+		}
+		begin()
+		hers("nobody knows who is there")
+		c.are("1000", "1001")
+		hers("alice is there")
+		c.are("1001")
+		refused(t, "a daemon disconnects", st.Disconnect(t.Context(), daemon, "work"), api.CodeNotOwner)
+		if got := st.Status(bob).Connections; len(got) != 1 || got[0].Login != nil {
+			t.Errorf("bob sees alice's question: %+v", got)
+		}
+		if err := st.Disconnect(t.Context(), bob, "work"); err != nil {
+			t.Error(err)
+		}
+		if got := st.store.wanted(); len(got) != 0 {
+			t.Errorf("wanted: %+v", got)
+		}
+
+		// The machine is started anew, and somebody else comes.
+		c.are("1000")
+		begin()
+		st.stop()
+		st.start()
+		c.are("0")
+		h := st.hostCalled(hostOf(key{managedOwner, "work"}))
+		before := len(h.Plans())
+		if closed(h) != everything {
+			t.Errorf("closed: %s", closed(h))
+		}
+		c.are("1001")
+		st.connect(bob, "work")
+		asks(bob, "")
+		wants("1001")
+		for _, p := range h.Plans()[before:] {
+			if !p.Guard.Full() {
+				t.Errorf("the guard was open: %+v", p.Guard)
+			}
+		}
+		got := st.untilState(bob, "work", api.NeedsLogin, 0)
+		if err := st.Answer(bob, api.Answer{Profile: "work", ID: got.Login.ID, Username: "bob", Password: "pw"}); err != nil {
+			t.Fatal(err)
+		}
+		st.untilState(bob, "work", api.Connected, 10*time.Second)
+		c.are("1000")
+		refused(t, "alice ends bob's", st.Disconnect(t.Context(), alice, "work"), api.CodeNotOwner)
+	})
+}
+
+// TestPersonLeftAutoConnect: what the policy connects waits for whoever comes, and no longer for somebody who has left, as long as that takes.
+func TestPersonLeftAutoConnect(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, only("bob", "pw"))
+		st := newManaged(t, d.server, `{"AutoConnect": "work"}`, map[string]string{"work": d.profile(remoteUDP + "\nauth-user-pass")})
+		c := st.withSignIns()
+		c.are("1000")
+		st.asked(api.LoginPassword)
+		if err := st.Disconnect(t.Context(), alice, "work"); err != nil {
+			t.Fatal(err)
+		}
+		st.connect(alice, "work")
+		st.asked(api.LoginPassword)
+		c.are("1001")
+		time.Sleep(2 * answerTime)
+		got := st.until(bob, "work", "asking", 0, func(c api.Connection) bool { return c.Login != nil })
+		if err := st.Answer(bob, api.Answer{Profile: "work", ID: got.Login.ID, Username: "bob", Password: "pw"}); err != nil {
+			t.Fatal(err)
+		}
+		st.untilState(bob, "work", api.Connected, 10*time.Second)
+	})
+}

@@ -121,7 +121,7 @@ func (s *Service) release(k key) {
 
 // Connect begins a connection and returns when the wish is recorded; Status tells the rest. A profile that is
 // connected already, or on its way, stays so: the error then has CodeAlreadyConnected, so
-// that the caller knows whose wish it is. One that is blocked tries again.
+// that the caller knows whose wish it is. One that is blocked, or that waits for somebody who has left, tries again.
 func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	k := s.keyOf(caller, req.Profile)
 	if err := may(caller, k); err != nil {
@@ -131,7 +131,8 @@ func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	if k.owner == managedOwner {
 		w.OwnerName, w.Person = "", ownerOf(caller)
 	}
-	if done, err := s.rouse(k, w, req, false); done {
+	s.vacate(k)
+	if done, err := s.rouse(k, w, call{given: req}, false); done {
 		return err
 	}
 	l, err := s.start(k, w, req, beginning{})
@@ -155,8 +156,8 @@ func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 }
 
 // rouse makes a parked connection try again; done says that there was one. Recorded is as in a beginning.
-func (s *Service) rouse(k key, w wish, req api.ConnectRequest, recorded bool) (done bool, err error) {
-	l, begun, err := s.wake(k, w, req, recorded)
+func (s *Service) rouse(k key, w wish, c call, recorded bool) (done bool, err error) {
+	l, begun, err := s.wake(k, w, c, recorded)
 	if begun == nil || err != nil {
 		return l != nil, err
 	}
@@ -169,7 +170,7 @@ func (s *Service) rouse(k key, w wish, req api.ConnectRequest, recorded bool) (d
 }
 
 // wake records the wish and wakes the parked connection, nil for none, in one step. Begun closes when its attempts begin.
-func (s *Service) wake(k key, w wish, req api.ConnectRequest, recorded bool) (l *live, begun <-chan struct{}, err error) {
+func (s *Service) wake(k key, w wish, c call, recorded bool) (l *live, begun <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l = s.live[k]
@@ -196,15 +197,15 @@ func (s *Service) wake(k key, w wish, req api.ConnectRequest, recorded bool) (l 
 	if err := s.store.want(w, true); err != nil {
 		return l, nil, err
 	}
-	if begun = l.conn.berth.rouse(req); begun == nil {
+	if begun = l.conn.berth.rouse(c); begun == nil {
 		err = api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
 	}
 	return l, begun, err
 }
 
 // Disconnect ends one tunnel of the caller, or all with name "", and returns when everything is
-// undone. Root may end other users' tunnels by name. A managed one is whose it became, else everybody's; what is always on
-// nobody ends.
+// undone. Root may end other users' tunnels by name. A managed one is whose it became, else everybody's, as is one that waits
+// for a person who has left; what is always on nobody ends.
 func (s *Service) Disconnect(ctx context.Context, caller api.Caller, name string) error {
 	own, always := ownerOf(caller), s.alwaysOn()
 	ending, refused := s.toEnd(caller, name)
@@ -268,7 +269,7 @@ func (s *Service) toEnd(caller api.Caller, name string) (ending []*live, refused
 		case l.conn.personOf() != own && name == "":
 		case k.name == always:
 			refused = api.NewProblem(api.CodeAlwaysOn, map[string]string{"profile": k.name, "file": s.rules().source})
-		case l.conn.personOf() == own, caller.Root, l.conn.personOf() == "" && may(caller, k) == nil:
+		case l.conn.personOf() == own, caller.Root, (l.conn.personOf() == "" || s.abandoned(l)) && may(caller, k) == nil:
 			ending = append(ending, l)
 		default:
 			refused = others(k.name)
