@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -38,6 +39,9 @@ func guardMode(s api.Settings) string {
 type call struct {
 	given      api.ConnectRequest
 	unattended bool // nobody asked for it now
+	// The server's, from the last service; empty: there is none.
+	token     push.Secret
+	tokenUser string
 }
 
 // berth is where a parked connection lies. The zero value is one with attempts to make. Safe for concurrent use.
@@ -313,6 +317,7 @@ func (c *connection) park(ctx context.Context, p *api.Problem) (woken bool) {
 		case w := <-wake:
 			c.given, c.timeout, c.unattended = w.given, w.given.Timeout, w.unattended
 			c.kept = keptOf(c.spec.signIn, w.given)
+			c.kept.token, c.kept.tokenUser = w.token, w.tokenUser
 			c.wasUp, c.webEnd = false, time.Time{}
 			c.cameUp.Store(false)
 			c.remotes.forget()

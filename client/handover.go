@@ -112,15 +112,16 @@ func parseHandover(text []byte) (in handover, err error) {
 	return in, nil
 }
 
-// inheritLocked gives a connection that the service resumes the token of the last one.
-func (s *Service) inheritLocked(c *connection, w wish) {
+// inheritLocked is the token of the last service for a connection that goes on with a wish, once.
+func (s *Service) inheritLocked(w wish) (token push.Secret, user string) {
 	for i, h := range s.handed.Tokens {
 		if h.Owner != w.Owner || h.Profile != w.Profile {
 			continue
 		}
 		if age := time.Since(s.handed.Made); h.Person == w.Person && age >= 0 && age < handoverAge {
-			c.kept.token, c.kept.tokenUser = push.Secret(h.Token), h.User
+			token, user = push.Secret(h.Token), h.User
 		}
 		s.handed.Tokens[i].Token = ""
 	}
+	return token, user
 }

@@ -142,6 +142,27 @@ func TestAnswerTakenBack(t *testing.T) {
 	})
 }
 
+// TestRestartLockdown: a sign-in is handed over, too, where the guard is closed before the connection begins.
+func TestRestartLockdown(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, only("alice", "pw"))
+		d.token = "token-1"
+		st := newManaged(t, d.server, `{"BlockWhenDisconnected": true}`, map[string]string{"work": d.profile(remoteUDP + "\nauth-user-pass\nauth-nocache\nreneg-sec 0")})
+		if err := st.Connect(alice, api.ConnectRequest{Profile: "work", Username: "alice", Password: "pw"}); err != nil {
+			t.Fatal(err)
+		}
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+		d.saw()
+		d.set(func() { d.judge = only("alice", "token-1") })
+		st.stopFor(ErrRestart)
+		st.start()
+		st.untilState(alice, "work", api.Connected, 10*time.Second)
+		if got := d.saw(); got != "alice/token-1" {
+			t.Errorf("the server saw %q", got)
+		}
+	})
+}
+
 // TestRestartSealed: where the system seals, no token can be read in what is handed over, and what another machine has sealed is not
 // taken.
 func TestRestartSealed(t *testing.T) {

@@ -296,8 +296,8 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 			CertificateExpires: sp.expires, State: state, Since: time.Now()},
 	})
 	l.conn.person.Store(w.Person)
-	if how.unattended {
-		s.inheritLocked(l.conn, w)
+	if how.unattended && !how.idle { // who is idle inherits when it is roused
+		l.conn.kept.token, l.conn.kept.tokenUser = s.inheritLocked(w)
 	}
 	l.conn.log = s.log.With(profileKey, k.name, ownerKey, whose{l.conn, k.owner})
 	s.live[k] = l

@@ -197,6 +197,9 @@ func (s *Service) wake(k key, w wish, c call, recorded bool) (l *live, begun <-c
 	if err := s.store.want(w, true); err != nil {
 		return l, nil, err
 	}
+	if c.unattended {
+		c.token, c.tokenUser = s.inheritLocked(w)
+	}
 	if begun = l.conn.berth.rouse(c); begun == nil {
 		err = api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
 	}
