@@ -21,6 +21,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/wrap"
 	"github.com/adit-vpn/adit/platform/ipc"
@@ -98,17 +99,31 @@ func keyOf(id string, m wrap.Metadata) *ControlKey {
 
 // Terminate ends the connection with an id, or all connections of a user, and
 // tells the clients not to come back by themselves, which their tokens do not
-// allow any more. It returns the ids.
-func (s *Server) Terminate(id, user string) []string {
-	out := []string{}
-	for _, p := range s.peers.all() {
-		if p.is(id, user) && !p.terminating.Swap(true) {
-			s.signedIn.forget(p.status.Load().session)
-			p.end("HALT,the administrator ended the connection", "terminated by the administrator")
-			out = append(out, p.name)
+// allow any more; neither do those of clients that are away, perhaps asleep. It
+// returns the connections' ids, and how many sign-ins it revoked.
+func (s *Server) Terminate(id, user string) (connections []string, signIns int) {
+	connections = []string{}
+	forget := func(session auth.TokenSession) {
+		if s.signedIn.forget(session) {
+			signIns++
 		}
 	}
-	return out
+	for _, session := range s.signedIn.of(s.leave.Now(), id, user) {
+		forget(session)
+	}
+	for _, p := range s.peers.all() {
+		if p.is(id, user) && !p.terminating.Swap(true) {
+			forget(p.status.Load().session) // of somebody who signed in meanwhile
+			p.end("HALT,the administrator ended the connection", "terminated by the administrator")
+			connections = append(connections, p.name)
+		}
+	}
+	return connections, signIns
+}
+
+// SignedIn says whether the client of a connection's id, or a user, could come back without signing in.
+func (s *Server) SignedIn(id, user string) bool {
+	return len(s.signedIn.of(s.leave.Now(), id, user)) > 0
 }
 
 // TerminateRequest is the body of POST /v1/terminate; exactly one field is set.
@@ -119,7 +134,9 @@ type TerminateRequest struct {
 
 // TerminateReply lists what was ended.
 type TerminateReply struct {
-	Terminated []string `json:"terminated"`
+	Terminated []string `json:"terminated"` // ids of connections
+	// SignIns counts the sign-ins that were revoked: with a token of one a client comes back without signing in.
+	SignIns int `json:"sign_ins_revoked"`
 }
 
 // ReloadReply says how many sessions were reset.
@@ -138,8 +155,8 @@ func (e *ControlError) Error() string { return e.Text }
 type Controlled interface {
 	// AllConnections are the clients of all endpoints, and those that ended within the last hour.
 	AllConnections() []Connection
-	// TerminateAll ends the connection of an id, or all those of a user, and says which.
-	TerminateAll(connection, user string) []string
+	// TerminateAll ends the connection of an id, or all those of a user, and says which; and how many sign-ins it revoked.
+	TerminateAll(connection, user string) (connections []string, signIns int)
 	// Reload reads the file again, and says how many sessions that reset.
 	Reload(ctx context.Context) (reset int, err error)
 	// ConfigOf is the configuration that an endpoint runs with; an empty id means the file's own.
@@ -163,12 +180,12 @@ func ControlHandler(c Controlled) http.Handler {
 			refuse(w, http.StatusBadRequest, errors.New("name an id or a user"))
 			return
 		}
-		ids := c.TerminateAll(q.ID, q.User)
-		if len(ids) == 0 {
-			refuse(w, http.StatusNotFound, fmt.Errorf("no connection of %s", q.ID+q.User))
+		ids, signIns := c.TerminateAll(q.ID, q.User)
+		if len(ids) == 0 && signIns == 0 {
+			refuse(w, http.StatusNotFound, fmt.Errorf("no connection of %s, and nobody who could come back without signing in", q.ID+q.User))
 			return
 		}
-		reply(w, TerminateReply{Terminated: ids})
+		reply(w, TerminateReply{Terminated: ids, SignIns: signIns})
 	})
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		n, err := c.Reload(r.Context())

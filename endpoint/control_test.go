@@ -23,7 +23,9 @@ type one struct {
 	load func() (Config, error)
 }
 
-func (o one) TerminateAll(connection, user string) []string { return o.Terminate(connection, user) }
+func (o one) TerminateAll(connection, user string) ([]string, int) {
+	return o.Terminate(connection, user)
+}
 
 func (o one) Reload(ctx context.Context) (int, error) {
 	cfg, err := o.load()
@@ -72,7 +74,7 @@ func TestControl(t *testing.T) {
 	if _, err := ask.Terminate(ctx, TerminateRequest{}); err == nil {
 		t.Error("terminate without a name passed")
 	}
-	if out, err := ask.Terminate(ctx, TerminateRequest{ID: list[0].ID}); err != nil || len(out.Terminated) != 1 {
+	if out, err := ask.Terminate(ctx, TerminateRequest{ID: list[0].ID}); err != nil || len(out.Terminated) != 1 || out.SignIns != 0 {
 		t.Errorf("terminate: %+v, %v", out, err)
 	}
 	cancel()
@@ -102,7 +104,7 @@ func FuzzControl(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s := &Server{peers: newPeers(cfg.ClientCIDR)}
+	s := &Server{peers: newPeers(cfg.ClientCIDR), signedIn: newSignedIn(), leave: Leaves{Now: time.Now}}
 	h := ControlHandler(one{s, func() (Config, error) { return Config{}, errors.New("no file") }})
 	f.Fuzz(func(t *testing.T, path string, body []byte) {
 		if !strings.HasPrefix(path, "/v1/") || strings.ContainsAny(path, " \x00\r\n\t%") {

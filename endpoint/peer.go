@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -355,6 +354,9 @@ func (p *peer) settle() (*generation, bool) {
 	if st.digest != g.digest(st.identity) {
 		return nil, false // a user who was changed since
 	}
+	if _, ok := p.server.signedIn.get(st.session); p.token != "" && !ok {
+		return nil, false // a sign-in that was revoked since
+	}
 	if !g.layout.serves(st.lease) || p.server.avoided(g)[st.lease.association] {
 		return nil, false // the association went since
 	}
@@ -462,5 +464,5 @@ func (p *peer) send(packet []byte) error {
 // is says whether a person means this peer by an id or a user name.
 func (p *peer) is(id, user string) bool {
 	st := p.status.Load()
-	return st != nil && (id != "" && p.name == id || user != "" && strings.EqualFold(st.identity.Name(), user))
+	return st != nil && meant(id, user, p.name, st.identity)
 }

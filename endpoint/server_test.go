@@ -478,17 +478,17 @@ func tunnelStory(t *testing.T, transport string) {
 	r.until(t, func() bool { return len(r.Connections()) == 1 })
 
 	// Terminated: told to stay away.
-	if got := r.Terminate("", "ANN"); len(got) != 1 || got[0] != list[0].ID {
+	if got, _ := r.Terminate("", "ANN"); len(got) != 1 || got[0] != list[0].ID {
 		t.Errorf("terminated %v", got)
 	}
-	if got := r.Terminate("", "ann"); len(got) != 0 {
+	if got, _ := r.Terminate("", "ann"); len(got) != 0 {
 		t.Errorf("terminated while it ends: %v", got)
 	}
 	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "halt" {
 		t.Errorf("told %+v", ev)
 	}
 	r.until(t, func() bool { return len(r.Connections()) == 0 })
-	if got := r.Terminate(list[0].ID, ""); len(got) != 0 {
+	if got, _ := r.Terminate(list[0].ID, ""); len(got) != 0 {
 		t.Errorf("terminated twice: %v", got)
 	}
 }

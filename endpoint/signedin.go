@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type signIn struct {
 	until    time.Time // its token is good no longer
 	proof    string    // generation's, when it was judged: another one wants another sign-in
 	digest   string    // generation.digest of the user then
+	last     string    // id of the connection that has, or had, its token
 }
 
 // maxSignedIn bounds the memory; an endpoint has at most half as many addresses.
@@ -57,14 +59,14 @@ func (m *signedIn) put(now time.Time, id auth.TokenSession, s signIn) {
 	m.by[id] = s
 }
 
-// renew remembers that a sign-in's token was renewed, and for whom. It is false for one that was
+// renew remembers that a sign-in's token was renewed, for whom, and by which connection. It is false for one that was
 // revoked meanwhile, which stays so.
-func (m *signedIn) renew(id auth.TokenSession, who auth.Identity, digest string, until time.Time) (signIn, bool) {
+func (m *signedIn) renew(id auth.TokenSession, who auth.Identity, digest string, until time.Time, by string) (signIn, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, ok := m.by[id]
 	if ok {
-		s.identity, s.digest, s.until = who, digest, until
+		s.identity, s.digest, s.until, s.last = who, digest, until, by
 		m.by[id] = s
 	}
 	return s, ok
@@ -78,11 +80,31 @@ func (m *signedIn) get(id auth.TokenSession) (signIn, bool) {
 	return s, ok
 }
 
-// forget ends a sign-in: its token is good no more.
-func (m *signedIn) forget(id auth.TokenSession) {
+// forget ends a sign-in: its token is good no more. It is false when there is none.
+func (m *signedIn) forget(id auth.TokenSession) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	_, ok := m.by[id]
 	delete(m.by, id)
+	return ok
+}
+
+// of are the sign-ins whose token is still good at now and whose last connection has an id, or that are a user's.
+func (m *signedIn) of(now time.Time, connection, user string) []auth.TokenSession {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []auth.TokenSession
+	for id, s := range m.by {
+		if s.until.After(now) && meant(connection, user, s.last, s.identity) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// meant says whether a person means the connection id of somebody by an id, or by a user name.
+func meant(connection, user, id string, who auth.Identity) bool {
+	return connection != "" && id == connection || user != "" && strings.EqualFold(who.Name(), user)
 }
 
 // clear ends all sign-ins.
@@ -107,6 +129,7 @@ type keptSignIn struct {
 	Digest  string    `json:"digest,omitempty"`
 	Since   time.Time `json:"since"`
 	Until   time.Time `json:"until"`
+	Last    string    `json:"connection,omitempty"`
 }
 
 // SignIns is who is signed in, for Leaves.SignIns of the next run, with the same files. There is no
@@ -122,7 +145,7 @@ func (s *Server) SignIns() ([]byte, error) {
 	now := s.leave.Now()
 	for id, v := range s.signedIn.by {
 		if v.until.After(now) && v.proof == g.proof {
-			kept.List = append(kept.List, keptSignIn{hex.EncodeToString(id[:]), v.identity.CommonName, v.identity.Username, v.identity.Groups, v.digest, v.since, v.until})
+			kept.List = append(kept.List, keptSignIn{hex.EncodeToString(id[:]), v.identity.CommonName, v.identity.Username, v.identity.Groups, v.digest, v.since, v.until, v.last})
 		}
 	}
 	if len(kept.List) == 0 {
@@ -155,7 +178,7 @@ func (m *signedIn) restore(proof string, text []byte) error {
 			return errors.New("kept sign-ins: malformed session")
 		}
 		copy(id[:], b)
-		by[id] = signIn{auth.Identity{CommonName: k.Name, Username: k.User, Groups: k.Groups}, k.Since, k.Until, proof, k.Digest}
+		by[id] = signIn{auth.Identity{CommonName: k.Name, Username: k.User, Groups: k.Groups}, k.Since, k.Until, proof, k.Digest, k.Last}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

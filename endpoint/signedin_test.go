@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/push"
 )
 
 // TestTokenKeepsIdentity: who comes back with a token is who signed in, groups included, whatever
@@ -40,8 +44,8 @@ func TestTokenKeepsIdentity(t *testing.T) {
 	if !st.signedIn.Before(st.since) {
 		t.Errorf("signed in %v, here since %v", st.signedIn, st.since)
 	}
-	if len(r.Terminate("", "ann@example.test")) != 1 {
-		t.Error("nobody terminated")
+	if ids, n := r.Terminate("", "ann@example.test"); len(ids) != 1 || n != 1 {
+		t.Errorf("terminated %v, %d sign-ins", ids, n)
 	}
 	if ev := wait[ovpn.PeerExit](t, d); ev.Kind != "halt" {
 		t.Errorf("told %+v", ev)
@@ -49,6 +53,73 @@ func TestTokenKeepsIdentity(t *testing.T) {
 	r.password = reply.AuthToken
 	if ev := wait[ovpn.AuthFailed](t, r.dial(t, r.tlsConfig(t, "ann"))); ev.Kind != ovpn.SessionExpired {
 		t.Errorf("told %+v", ev)
+	}
+}
+
+// TestTerminateAsleep: the sign-in of somebody whose machine sleeps is revoked by the user's name, or by the id of the connection
+// that was the last one; nobody else's is.
+func TestTerminateAsleep(t *testing.T) {
+	r := start(t, "udp")
+	r.judge(t, method(func(_ context.Context, c auth.Credentials) (auth.Outcome, error) {
+		return auth.Accepted{Identity: auth.Identity{Username: c.Username}}, nil
+	}))
+	tokens := map[string]push.Secret{}
+	sleeps := func(name string) (id string) {
+		t.Helper()
+		if r.user, r.password = name, tokens[name]; r.password == "" {
+			r.password = "secret"
+		}
+		d, reply := r.connect(t, "ann")
+		tokens[name] = reply.AuthToken
+		id = r.established(t).name
+		d.cancel()
+		<-d.done
+		r.until(t, func() bool { return len(r.Connections()) == 0 })
+		return id
+	}
+	refused := func(name string) {
+		t.Helper()
+		r.user, r.password = name, tokens[name]
+		if ev := wait[ovpn.AuthFailed](t, r.dial(t, r.tlsConfig(t, "ann"))); ev.Kind != ovpn.SessionExpired {
+			t.Errorf("%s was told %+v", name, ev)
+		}
+	}
+	sleeps("ann")
+	bobs := sleeps("bob")
+	control := httptest.NewServer(ControlHandler(one{Server: r.Server}))
+	defer control.Close()
+	for _, answer := range []string{`{"terminated":[],"sign_ins_revoked":1}`, `{"error":"no connection of ANN, and nobody who could come back without signing in"}`} {
+		res, err := http.Post(control.URL+"/v1/terminate", "application/json", strings.NewReader(`{"user":"ANN"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if strings.TrimSpace(string(got)) != answer {
+			t.Errorf("answered %s, want %s", got, answer)
+		}
+	}
+	refused("ann")
+	if r.SignedIn("", "ann") || !r.SignedIn("", "bob") || !r.SignedIn(bobs, "") {
+		t.Error("not ann's sign-in was revoked")
+	}
+	last := sleeps("bob") // without a password
+	if ids, n := r.Terminate(bobs, ""); len(ids) != 0 || n != 0 {
+		t.Errorf("an old connection's id: terminated %v, %d sign-ins", ids, n)
+	}
+	if ids, n := r.Terminate(last, ""); len(ids) != 0 || n != 1 {
+		t.Errorf("the last connection's id: terminated %v, %d sign-ins", ids, n)
+	}
+	refused("bob")
+
+	// Revoked just before the client would be given its configuration.
+	delete(tokens, "bob")
+	r.user, r.password = "bob", "secret"
+	r.connect(t, "ann")
+	p := r.established(t)
+	p.server.signedIn.forget(p.status.Load().session)
+	if _, ok := p.settle(); ok {
+		t.Error("a revoked sign-in is settled")
 	}
 }
 
@@ -147,7 +218,7 @@ func TestSignInsOutliveTheEndpoint(t *testing.T) {
 			}
 			who, ok := next.signedIn.get(auth.SessionOf(reply.AuthToken))
 			good := next.gen.Load().tokens.Verify("ann", reply.AuthToken) == nil
-			if (ok && good) != tt.ok || ok && (who.identity.Username != "ann" || !slices.Equal(who.identity.Groups, []string{"admins"}) || who.since.IsZero()) {
+			if (ok && good) != tt.ok || ok && (who.identity.Username != "ann" || !slices.Equal(who.identity.Groups, []string{"admins"}) || who.since.IsZero() || who.last == "") {
 				t.Errorf("in the next run: %+v %v, token %v", who, ok, good)
 			}
 			// A file that is damaged, in its middle or at its end, is one line in the log, and nobody is signed in.

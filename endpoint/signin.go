@@ -224,7 +224,7 @@ func (p *peer) giveToken(now time.Time, j *judging) (signedIn time.Time, err err
 		return now, nil
 	}
 	if g.tokens.Verify(ev.Username, ev.Password) == nil {
-		old, ok := p.server.signedIn.renew(auth.SessionOf(ev.Password), who, j.by.digest(who), g.tokens.Until())
+		old, ok := p.server.signedIn.renew(auth.SessionOf(ev.Password), who, j.by.digest(who), g.tokens.Until(), p.name)
 		if !ok {
 			return now, errRevoked
 		}
@@ -232,7 +232,7 @@ func (p *peer) giveToken(now time.Time, j *judging) (signedIn time.Time, err err
 		return old.since, err
 	}
 	p.token = g.tokens.Issue(ev.Username)
-	p.server.signedIn.put(now, auth.SessionOf(p.token), signIn{identity: who, since: now, until: g.tokens.Until(), proof: j.by.proof, digest: j.by.digest(who)})
+	p.server.signedIn.put(now, auth.SessionOf(p.token), signIn{identity: who, since: now, until: g.tokens.Until(), proof: j.by.proof, digest: j.by.digest(who), last: p.name})
 	return now, nil
 }
 
@@ -256,7 +256,7 @@ func (p *peer) goOn(now time.Time, s *ovpn.Session, j *judging) error {
 	if g.tokens == nil || p.token == "" {
 		return nil
 	}
-	if _, ok := p.server.signedIn.renew(st.session, who, next.digest, g.tokens.Until()); !ok {
+	if _, ok := p.server.signedIn.renew(st.session, who, next.digest, g.tokens.Until(), p.name); !ok {
 		return nil // revoked: the session is ending
 	}
 	token, err := g.tokens.Renew(p.token, p.login)

@@ -256,14 +256,14 @@ func TestRenewalRevivesNothing(t *testing.T) {
 	id := auth.TokenSession{1}
 	now := time.Now()
 	m.put(now, id, signIn{until: now.Add(time.Hour)})
-	if _, ok := m.renew(id, auth.Identity{Username: "ann"}, "", now.Add(2*time.Hour)); !ok {
+	if _, ok := m.renew(id, auth.Identity{Username: "ann"}, "", now.Add(2*time.Hour), "a"); !ok {
 		t.Fatal("not renewed")
 	}
 	if s, _ := m.get(id); s.identity.Username != "ann" || !s.until.Equal(now.Add(2*time.Hour)) {
 		t.Errorf("renewed %+v", s)
 	}
 	m.forget(id)
-	if _, ok := m.renew(id, auth.Identity{}, "", now.Add(time.Hour)); ok {
+	if _, ok := m.renew(id, auth.Identity{}, "", now.Add(time.Hour), "a"); ok {
 		t.Error("renewed what was revoked")
 	}
 	if _, there := m.get(id); there {

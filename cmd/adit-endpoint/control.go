@@ -117,7 +117,7 @@ func printJSON(cmd *cobra.Command, v any) error {
 func (a *app) terminate() *cobra.Command {
 	var user string
 	cmd := &cobra.Command{
-		Use: "terminate ID|--user U", Short: "End connections and tell the clients to stay away", Args: between(0, 1),
+		Use: "terminate ID|--user U", Short: "End connections, tell the clients to stay away, and revoke sign-ins", Args: between(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := endpoint.TerminateRequest{User: user}
 			if len(args) > 0 {
@@ -133,10 +133,13 @@ func (a *app) terminate() *cobra.Command {
 			for _, id := range out.Terminated {
 				fmt.Fprintln(cmd.OutOrStdout(), "terminated", id)
 			}
+			if out.SignIns > 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "sign-ins revoked: %d\n", out.SignIns)
+			}
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&user, "user", "", "all connections of this `user` (or certificate name)")
+	cmd.Flags().StringVar(&user, "user", "", "all connections and sign-ins of this `user` (or certificate name)")
 	return cmd
 }
 

@@ -143,7 +143,7 @@ func (p *process) AllConnections() []endpoint.Connection {
 }
 
 // TerminateAll implements endpoint.Controlled.
-func (p *process) TerminateAll(connection, user string) []string {
+func (p *process) TerminateAll(connection, user string) (connections []string, signIns int) {
 	return p.fleet.TerminateAll(connection, user)
 }
 

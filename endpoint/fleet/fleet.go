@@ -416,22 +416,31 @@ func (f *Fleet) AllConnections() []endpoint.Connection {
 	return out
 }
 
-// Terminate ends the connection of an id, or those of a user, and says which.
+// Terminate ends the connection of an id, or those of a user, and says which; their sign-ins are revoked, also those of clients
+// that are away.
 func (f *Fleet) Terminate(id, connection, user string) []string {
 	m := f.member(id)
 	if m == nil {
 		return nil
 	}
-	return m.opened.Server.Terminate(connection, user)
+	connections, _ := m.opened.Server.Terminate(connection, user)
+	return connections
 }
 
-// TerminateAll is Terminate at all endpoints.
-func (f *Fleet) TerminateAll(connection, user string) []string {
-	out := []string{}
+// SignedIn is endpoint.Server.SignedIn of an endpoint; at one that does not run nobody is.
+func (f *Fleet) SignedIn(id, connection, user string) bool {
+	m := f.member(id)
+	return m != nil && m.opened.Server.SignedIn(connection, user)
+}
+
+// TerminateAll is Terminate at all endpoints, and says how many sign-ins it revoked.
+func (f *Fleet) TerminateAll(connection, user string) (connections []string, signIns int) {
+	connections = []string{}
 	for _, m := range f.all() {
-		out = append(out, m.opened.Server.Terminate(connection, user)...)
+		ids, n := m.opened.Server.Terminate(connection, user)
+		connections, signIns = append(connections, ids...), signIns+n
 	}
-	return out
+	return connections, signIns
 }
 
 // Export is the profile of clients for a configuration; they add their certificate themselves.

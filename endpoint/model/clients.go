@@ -20,7 +20,8 @@ func (m *Model) Connections(id string) ([]endpoint.Connection, error) {
 	return m.rt.Connections(id), nil
 }
 
-// Terminate ends a connection, or those of a user: at most five at a time. Exactly one of connection and user is given.
+// Terminate ends a connection, or those of a user: at most five at a time. Exactly one of connection and user is given. For a
+// client that is away, and could come back without signing in, none is listed.
 func (m *Model) Terminate(_ context.Context, call Call, id, connection, user string) ([]Terminated, error) {
 	if _, _, err := m.known(id); err != nil {
 		return nil, err
@@ -30,14 +31,15 @@ func (m *Model) Terminate(_ context.Context, call Call, id, connection, user str
 	}
 	of := 0
 	for _, c := range m.rt.Connections(id) {
-		if c.Status == endpoint.StatusActive && (c.ID == connection || user != "" && c.Client == user) {
+		if c.Status == endpoint.StatusActive && (c.ID == connection || user != "" && strings.EqualFold(c.Client, user)) {
 			of++
 		}
 	}
+	nobody := of == 0 && !m.rt.SignedIn(id, connection, user)
 	switch {
-	case of == 0 && connection != "":
+	case nobody && connection != "":
 		return nil, errorf(CodeConnectionNotFound, "The connection ID '%s' does not exist", connection)
-	case of == 0:
+	case nobody:
 		return nil, errorf(CodeUserNotFound, "The user '%s' has no active connection to Client VPN endpoint %s", user, id)
 	case of > maxTerminate:
 		return nil, errorf(CodeTerminateLimit, "The user '%s' has %d connections: at most %d can be terminated at once, so name them by ConnectionId", user, of, maxTerminate)

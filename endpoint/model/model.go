@@ -38,8 +38,11 @@ type Runtime interface {
 	Policy(id string) (text string, shadow, ok bool)
 	// Connections are the clients of an endpoint, ended ones of late included.
 	Connections(id string) []endpoint.Connection
-	// Terminate ends the connection of an id, or those of a user, and says which.
+	// Terminate ends the connection of an id, or those of a user, and says which. It revokes their sign-ins, also of clients that
+	// are away.
 	Terminate(id, connection, user string) []string
+	// SignedIn says whether the client of a connection, or a user, could come back without signing in.
+	SignedIn(id, connection, user string) bool
 	// Export is a client's profile for a configuration.
 	Export(id string, cfg endpoint.Config) (string, error)
 }

@@ -110,11 +110,17 @@ func (f *fleet) Connections(string) []endpoint.Connection {
 }
 
 func (f *fleet) Terminate(_, connection, user string) []string {
-	if user == "ann" {
+	switch user {
+	case "ann":
 		return []string{"cvpn-connection-1"}
+	case "carl":
+		return nil
 	}
 	return []string{connection}
 }
+
+// SignedIn: carl has no connection.
+func (f *fleet) SignedIn(_, _, user string) bool { return user == "carl" }
 
 func (f *fleet) Export(_ string, cfg endpoint.Config) (string, error) {
 	host, port := cfg.RemoteOrListen()
@@ -642,6 +648,12 @@ authorization_rules: [{cidr: 10.2.0.0/16, all: true}]
 	}
 	if _, err := b.m.Terminate(ctx, Call{}, id, "", "bob"); code(err) != CodeUserNotFound {
 		t.Errorf("terminate one that has ended: %v", err)
+	}
+	if list, err := b.m.Terminate(ctx, Call{}, id, "", "carl"); err != nil || len(list) != 0 {
+		t.Errorf("terminate one who is away: %v, %v", list, err)
+	}
+	if _, err := b.m.Terminate(ctx, Call{DryRun: true}, id, "", "carl"); code(err) != CodeDryRun {
+		t.Errorf("terminate one who is away, not really: %v", err)
 	}
 	if _, err := b.m.Associate(ctx, Call{}, id, "subnet-0b1"); code(err) != CodeUnsupported || !strings.Contains(err.Error(), "adit.yaml") {
 		t.Errorf("changed: %v", err)

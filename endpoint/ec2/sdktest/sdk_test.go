@@ -130,6 +130,8 @@ func (f *fleet) Terminate(_, connection, user string) (ended []string) {
 	return ended
 }
 
+func (f *fleet) SignedIn(_, _, user string) bool { return user == "carl" }
+
 func (f *fleet) Export(id string, _ endpoint.Config) (string, error) {
 	return "client\nremote " + id + "\n<ca>\n&\n</ca>\n", nil
 }
@@ -592,6 +594,9 @@ func TestConnections(t *testing.T) {
 	}
 	if ended := must(w.ec2.TerminateClientVpnConnections(w.ctx, &ec2.TerminateClientVpnConnectionsInput{ClientVpnEndpointId: &id, Username: aws.String("ann")}))(w); len(ended.ConnectionStatuses) != 5 || *ended.Username != "ann" {
 		t.Errorf("%+v", ended)
+	}
+	if ended := must(w.ec2.TerminateClientVpnConnections(w.ctx, &ec2.TerminateClientVpnConnectionsInput{ClientVpnEndpointId: &id, Username: aws.String("carl")}))(w); len(ended.ConnectionStatuses) != 0 || *ended.Username != "carl" {
+		t.Errorf("somebody who is away: %+v", ended)
 	}
 	_, err = w.ec2.TerminateClientVpnConnections(w.ctx, &ec2.TerminateClientVpnConnectionsInput{ClientVpnEndpointId: &id, ConnectionId: aws.String("cvpn-connection-0")})
 	w.refused(model.CodeConnectionNotFound, err)
