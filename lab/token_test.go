@@ -68,7 +68,7 @@ func TestToken(t *testing.T) {
 		}
 	}
 	socket := filepath.Join(s.client.Dir, "adit.sock")
-	c := s.start(s.client, "adit", hsm(adit, "--socket", socket, "connect", file, "--userspace", "--http-proxy", "127.0.0.1:8080", "--pkcs11", module, "--pin-file", pin)...)
+	c := s.start(s.client, "adit", hsm(adit, "connect", file, "--userspace", "--status-socket", socket, "--http-proxy", "127.0.0.1:8080", "--pkcs11", module, "--pin-file", pin)...)
 	s.ok(c.WaitFor("connected", soon))
 	if out := s.run(s.client, adit, "--socket", socket, "status"); !strings.Contains(out, "10.64.0.2") || !strings.Contains(out, "your certificate is valid until") {
 		t.Errorf("status: %s", out)

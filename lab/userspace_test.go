@@ -38,7 +38,7 @@ func TestUserspace(t *testing.T) {
 	before := s.system()
 	adit := bin(t, "adit")
 	socket := filepath.Join(s.client.Dir, "adit.sock")
-	c := s.start(s.client, "adit", nobody(adit, "--socket", socket, "connect", file, "--userspace",
+	c := s.start(s.client, "adit", nobody(adit, "connect", file, "--userspace", "--status-socket", socket,
 		"--http-proxy", "127.0.0.1:8080", "--forward", "127.0.0.1:8081=10.98.0.1:80")...)
 	s.ok(c.WaitFor("connected", soon))
 
@@ -73,7 +73,7 @@ func TestUserspace(t *testing.T) {
 	s.terminate(c)
 
 	// A script reads until the tunnel is ready, and leaves; the next event finds no reader.
-	c = s.start(s.client, "adit", nobody("sh", "-c", `cd "$1" && mkfifo events && { grep -m1 '"event":"ready"' events >ready & } && exec "$0" --socket adit.sock connect "$2" --userspace --json --http-proxy 127.0.0.1:8080 >events`,
+	c = s.start(s.client, "adit", nobody("sh", "-c", `cd "$1" && mkfifo events && { grep -m1 '"event":"ready"' events >ready & } && exec "$0" connect "$2" --userspace --json --http-proxy 127.0.0.1:8080 >events`,
 		adit, s.client.Dir, file)...)
 	s.until(soon, "the script read that the tunnel is ready", func() bool {
 		line, _ := os.ReadFile(filepath.Join(s.client.Dir, "ready"))

@@ -142,8 +142,8 @@ func (t *userspaceTunnel) attach(_ *side, c *host) (err error) {
 func (t *userspaceTunnel) ways() []string { return []string{byProcess} }
 
 func (t *userspaceTunnel) begin(_ context.Context, c *host, _ string) (<-chan error, error) {
-	p, err := c.node.Start(asNobody(filepath.Join(t.bin, "adit"), "--socket", socket(c), "connect", c.profile, "--userspace",
-		"--forward", fmt.Sprintf("127.0.0.1:%d=%s:%d", iperfPort, target, iperfPort))...)
+	p, err := c.node.Start(asNobody(filepath.Join(t.bin, "adit"), "connect", c.profile, "--userspace",
+		"--status-socket", socket(c), "--forward", fmt.Sprintf("127.0.0.1:%d=%s:%d", iperfPort, target, iperfPort))...)
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type connectFlags struct {
 	pkcs11, pinFile   string
 	passphraseFile    string
 	forwards          []string
+	statusSocket      string
 }
 
 func newConnect(a *app) *cobra.Command {
@@ -48,8 +49,8 @@ the address of a sign-in in the browser, and waits for --timeout.
 With --userspace the tunnel ends in this command instead: no root, no device, no route
 of this machine changes. FILE needs nothing else; NAME needs the service and a
 profile of your own. Programs use the tunnel through the listeners that you name, on
-loopback only; the command stays in the foreground until Ctrl-C. With --socket PATH it
-answers adit --socket PATH status, routes and explain there. With --pkcs11 MODULE the
+loopback only; the command stays in the foreground until Ctrl-C. With --status-socket
+PATH it answers adit --socket PATH status, routes and explain. With --pkcs11 MODULE the
 certificate and its key are those of a token; the key stays there.`,
 		Example: `  adit connect work
   adit connect work --timeout 20s
@@ -72,6 +73,7 @@ certificate and its key are those of a token; the key stays there.`,
 	flags.StringVar(&f.socks5, "socks5", "", "with --userspace: SOCKS5 proxy on this loopback `ADDR`")
 	flags.StringVar(&f.httpProxy, "http-proxy", "", "with --userspace: HTTP proxy on this loopback `ADDR`")
 	flags.StringArrayVar(&f.forwards, "forward", nil, "with --userspace: forward TCP, as `LADDR=RADDR`; may be repeated")
+	flags.StringVar(&f.statusSocket, "status-socket", "", "with --userspace: answer status, routes and explain at this `PATH`")
 	flags.StringVar(&f.pkcs11, "pkcs11", "", "with --userspace: certificate and key are on a token; `MODULE` is its PKCS#11 library")
 	flags.StringVar(&f.pinFile, "pin-file", "", "with --pkcs11: `FILE` with the token's PIN in its first line; - is the standard input")
 	flags.StringVar(&f.passphraseFile, "passphrase-file", "", "with --userspace: `FILE` with the private key's passphrase in its first line; - is the standard input")
@@ -86,7 +88,7 @@ certificate and its key are those of a token; the key stays there.`,
 		if f.userspace {
 			return a.connectUserspace(cmd, args[0], f)
 		}
-		for _, name := range []string{"socks5", "http-proxy", "forward", "pkcs11", "pin-file", "passphrase-file"} {
+		for _, name := range []string{"socks5", "http-proxy", "forward", "status-socket", "pkcs11", "pin-file", "passphrase-file"} {
 			if flags.Changed(name) {
 				return usage(cmd, "--%s needs --userspace", name)
 			}

@@ -50,11 +50,10 @@ func execute(ctx context.Context, args []string, env func(string) string, stdout
 
 // app is what the subcommands share.
 type app struct {
-	socket    string
-	socketSet bool // --socket or ADIT_SOCKET named it
-	env       func(string) string
-	stdout    *watched // to which out prints
-	out       printer
+	socket string
+	env    func(string) string
+	stdout *watched // to which out prints
+	out    printer
 	// keyboard is the terminal's; it returns nil where there is none. A process has one: two would
 	// take each other's keys.
 	keyboard func() *keyboard
@@ -97,14 +96,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
 	socket := env("ADIT_SOCKET")
-	a.socketSet = socket != ""
 	if socket == "" {
 		socket = ipc.DefaultPath
 	}
 	root.PersistentFlags().StringVar(&a.socket, "socket", socket, "where the service listens; ADIT_SOCKET sets it too")
-	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
-		a.socketSet = a.socketSet || cmd.Flags().Changed("socket")
-	}
 	root.AddCommand(
 		newImport(a), newProfiles(a), newShow(a), newRename(a), newRemove(a), newExport(a), newCheck(a), newSet(a),
 		newConnect(a), newDisconnect(a), newStatus(a), newRoutes(a), newExplain(a), newLogs(a),

@@ -62,8 +62,8 @@ func (a *app) connectUserspace(cmd *cobra.Command, arg string, f connectFlags) e
 		Version: ownVersion().Version, OnStatus: t.onStatus,
 		Portal: func(ctx context.Context) portal.State { return portal.Look(ctx, portal.Config{}) },
 	})
-	if err == nil && a.socketSet {
-		err = t.openSocket(a.socket, log)
+	if err == nil && f.statusSocket != "" {
+		err = t.openSocket(f.statusSocket, log)
 	}
 	if err != nil {
 		t.closeListeners()
@@ -194,7 +194,7 @@ func (t *foreground) open(cmd *cobra.Command, f connectFlags, host *userspace.Ho
 func (t *foreground) openSocket(path string, log *slog.Logger) error {
 	l, err := ipc.Listen(path, 0o600)
 	if err != nil {
-		return hinted(err, "choose another --socket for this tunnel")
+		return hinted(fmt.Errorf("--status-socket: %w", err), "choose another path")
 	}
 	t.view = &front{l, api.NewViewServer(t.once, log).Serve}
 	return nil
