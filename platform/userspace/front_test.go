@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -235,6 +236,103 @@ func TestSOCKS5UDP(t *testing.T) {
 		t.Errorf("a stranger got %d bytes", n)
 	}
 	stop() // with the association open
+}
+
+// TestAddressChanges: a new session of the tunnel may bring another address. What is open through a front ends then, so that
+// programs begin anew; what has its address still goes on.
+func TestAddressChanges(t *testing.T) {
+	w := newWorld(t)
+	w.serveHTTP(t, "10.9.0.1:80")
+	w.serveDNS(t)
+	for _, at := range []string{"10.9.0.1:7", "[fd09::1]:7"} {
+		l := w.listen(t, at)
+		var all sync.WaitGroup
+		all.Go(func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				all.Go(func() { io.Copy(c, c); c.Close() })
+			}
+		})
+		t.Cleanup(func() { l.Close(); w.farTUN.Close(); all.Wait() })
+	}
+	// begin sends what a server answers with as many bytes as wanted.
+	begin := func(front func(context.Context, net.Listener) error, wanted int, parts ...[]byte) net.Conn {
+		t.Helper()
+		addr, _ := start(t, front)
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		c.Write(bytes.Join(parts, nil))
+		if _, err := io.ReadFull(c, make([]byte, wanted)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	socks := NewSOCKS5(w.near, quiet, nil).Serve
+	open := map[string]net.Conn{
+		"forward": begin(NewForwarder(w.near, quiet, "10.9.0.1:7").Serve, 5, []byte("hello")),
+		"socks":   begin(socks, 2+10+5, []byte{5, 1, 0}, []byte{5, 1, 0, 1, 10, 9, 0, 1, 0, 7}, []byte("hello")),
+		"CONNECT": begin(NewHTTPProxy(w.near, quiet, nil).Serve, len("HTTP/1.1 200 Connection established\r\n\r\n")+5, []byte("CONNECT 10.9.0.1:7 HTTP/1.1\r\nHost: x\r\n\r\n"), []byte("hello")),
+	}
+	other := begin(NewForwarder(w.near, quiet, "[fd09::1]:7").Serve, 5, []byte("hello"))
+
+	addr, _ := start(t, socks)
+	control, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	control.SetDeadline(time.Now().Add(5 * time.Second))
+	control.Write([]byte{5, 1, 0, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0})
+	var reply [12]byte
+	if _, err := io.ReadFull(control, reply[:]); err != nil {
+		t.Fatal(err)
+	}
+	u, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte(reply[6:10])), uint16(reply[10])<<8|uint16(reply[11]))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	u.SetDeadline(time.Now().Add(5 * time.Second))
+	question, err := new(dns.Msg).SetQuestion("web.example.", dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Write(append([]byte{0, 0, 0, 1, 10, 9, 0, 1, 0, 53}, question...))
+	if _, err := u.Read(make([]byte, 2000)); err != nil {
+		t.Fatal(err)
+	}
+	open["association"] = control
+
+	proxy, _ := start(t, NewHTTPProxy(w.near, quiet, nil).Serve)
+	pages := through(t, "http://"+proxy)
+	if got := fetchWith(t, pages, "http://10.9.0.1/"); !strings.Contains(got, "from 10.8.0.2:") {
+		t.Fatal(got)
+	}
+
+	plan := w.plan
+	plan.Addresses = []netip.Prefix{netip.MustParsePrefix("10.8.0.9/24"), w.plan.Addresses[1]}
+	if err := w.near.Apply(t.Context(), plan); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range open {
+		if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: read %d bytes, %v; want its end", name, n, err)
+		}
+	}
+	if got := fetchWith(t, pages, "http://10.9.0.1/"); !strings.Contains(got, "from 10.8.0.9:") {
+		t.Errorf("the next page: %s", got)
+	}
+	other.Write([]byte("again"))
+	if _, err := io.ReadFull(other, make([]byte, 5)); err != nil {
+		t.Errorf("IPv6, whose address stayed: %v", err)
+	}
 }
 
 func TestHTTPProxy(t *testing.T) {

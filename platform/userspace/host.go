@@ -141,7 +141,7 @@ func (h *Host) Facts(context.Context) (routes.Facts, error) { return routes.Fact
 func (h *Host) Changes() <-chan struct{} { return h.changes }
 
 // Apply gives the stack plan's addresses, MTU and routes, and the resolver its
-// servers. Routes around the tunnel are refused destinations here, as are those
+// servers. What is open from an address that plan has no more fails. Routes around the tunnel are refused destinations here, as are those
 // that no route covers. A split DNS is asked for every name: the machine's own
 // resolver is never used.
 func (h *Host) Apply(_ context.Context, plan routes.Plan) error {
@@ -201,7 +201,7 @@ func (h *Host) Guard() routes.Guard { return routes.Guard{} }
 // Leave is Close: there is nothing to leave behind.
 func (h *Host) Leave() error { return h.Close() }
 
-// setAddresses makes the stack's addresses equal to want.
+// setAddresses makes the stack's addresses equal to want, and ends what uses another one.
 func (n *network) setAddresses(want []netip.Prefix) error {
 	var failed []error
 	var have []netip.Prefix
@@ -238,7 +238,27 @@ func (n *network) setAddresses(want []netip.Prefix) error {
 			failed = append(failed, fmt.Errorf("add address %s: %s", prefix, err))
 		}
 	}
+	n.endStrays(want)
 	return errors.Join(failed...)
+}
+
+// endStrays ends what was opened from an address that is none of have. No packet of it passes any more, and whoever waits
+// for one would wait forever.
+func (n *network) endStrays(have []netip.Prefix) {
+	for _, e := range n.stack.RegisteredEndpoints() {
+		socket, ok := e.(tcpip.Endpoint)
+		if !ok {
+			continue
+		}
+		info, ok := socket.Info().(*stack.TransportEndpointInfo)
+		if !ok {
+			continue
+		}
+		local, ok := netip.AddrFromSlice(info.ID.LocalAddress.AsSlice())
+		if ok && !slices.ContainsFunc(have, func(p netip.Prefix) bool { return p.Addr() == local }) {
+			e.Abort()
+		}
+	}
 }
 
 // intoTunnel lists what plan sends into the tunnel: its routes, and the networks
