@@ -42,13 +42,15 @@ func TestUserspace(t *testing.T) {
 		"--http-proxy", "127.0.0.1:8080", "--forward", "127.0.0.1:8081=10.98.0.1:80")...)
 	s.ok(c.WaitFor("connected", soon))
 
-	fetch := func(proxy, address string) string {
+	fetch := func(from *Node, proxy, address string) string {
 		t.Helper()
 		tr := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
-			return s.client.Dial(network, addr, time.Second)
+			return from.Dial(network, addr, time.Second)
 		}}
 		if proxy != "" {
-			tr.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: proxy})
+			u, err := url.Parse(proxy)
+			s.ok(err)
+			tr.Proxy = http.ProxyURL(u)
 		}
 		defer tr.CloseIdleConnections()
 		res, err := (&http.Client{Transport: tr, Timeout: soon}).Get(address)
@@ -58,7 +60,7 @@ func TestUserspace(t *testing.T) {
 		s.ok(err)
 		return string(b)
 	}
-	for _, page := range []string{fetch("127.0.0.1:8080", "http://10.98.0.1/"), fetch("", "http://127.0.0.1:8081/")} {
+	for _, page := range []string{fetch(s.client, "http://127.0.0.1:8080", "http://10.98.0.1/"), fetch(s.client, "", "http://127.0.0.1:8081/")} {
 		if !strings.Contains(page, "10.64.0.2") {
 			t.Errorf("the page does not show the client's address: %s", page)
 		}
@@ -72,15 +74,31 @@ func TestUserspace(t *testing.T) {
 	s.same("while connected", before, s.system())
 	s.terminate(c)
 
-	// A script reads until the tunnel is ready, and leaves; the next event finds no reader.
-	c = s.start(s.client, "adit", nobody("sh", "-c", `cd "$1" && mkfifo events && { grep -m1 '"event":"ready"' events >ready & } && exec "$0" connect "$2" --userspace --json --http-proxy 127.0.0.1:8080 >events`,
-		adit, s.client.Dir, file)...)
+	// A script reads until the tunnel is ready, and leaves; the next event finds no reader. Proxies with credentials ask for
+	// them, and serve other machines.
+	auth := s.write(s.client, "auth", "ann:a:b\n")
+	s.ok(os.Chown(auth, 65534, 65534))
+	c = s.start(s.client, "adit", nobody("sh", "-c", `cd "$1" && mkfifo events && { grep -m1 '"event":"ready"' events >ready & } && exec "$0" connect "$2" --userspace --json --http-proxy 0.0.0.0:8080 --socks5 0.0.0.0:1080 --proxy-auth-file "$3" >events`,
+		adit, s.client.Dir, file, auth)...)
 	s.until(soon, "the script read that the tunnel is ready", func() bool {
 		line, _ := os.ReadFile(filepath.Join(s.client.Dir, "ready"))
 		return strings.HasSuffix(string(line), "\n")
 	})
-	if page := fetch("127.0.0.1:8080", "http://10.98.0.1/"); !strings.Contains(page, "10.64.0.2") {
-		t.Errorf("the page does not show the client's address: %s", page)
+	for proxy, want := range map[string]string{
+		"http://ann:a%3Ab@198.51.100.2:8080": "10.64.0.2", "socks5://ann:a%3Ab@198.51.100.2:1080": "10.64.0.2",
+		"http://198.51.100.2:8080": "proxy credentials wanted", "http://ann:b@198.51.100.2:8080": "proxy credentials wanted",
+	} {
+		if page := fetch(s.server, proxy, "http://10.98.0.1/"); !strings.Contains(page, want) {
+			t.Errorf("by %s: %s, want %q", proxy, page, want)
+		}
+	}
+	none, err := s.server.Dial("tcp", "198.51.100.2:1080", time.Second)
+	s.ok(err)
+	defer none.Close()
+	s.ok(none.SetDeadline(time.Now().Add(soon)))
+	none.Write([]byte{5, 1, 0}) // no authentication
+	if answer, err := io.ReadAll(none); err != nil || string(answer) != "\x05\xff" {
+		t.Errorf("SOCKS5 without credentials: % x, %v; want to be refused", answer, err)
 	}
 	s.terminate(c)
 	s.until(atOnce, "the endpoint sees that the client left", func() bool { return len(s.connections()) == 0 })

@@ -30,6 +30,7 @@ type connectFlags struct {
 	pkcs11, pinFile   string
 	passphraseFile    string
 	forwards          []string
+	proxyAuthFile     string
 	statusSocket      string
 }
 
@@ -49,7 +50,9 @@ the address of a sign-in in the browser, and waits for --timeout.
 With --userspace the tunnel ends in this command instead: no root, no device, no route
 of this machine changes. FILE needs nothing else; NAME needs the service and a
 profile of your own. Programs use the tunnel through the listeners that you name, on
-loopback only; the command stays in the foreground until Ctrl-C. With --status-socket
+loopback only, and every user of this machine can; with --proxy-auth-file the proxies ask
+for a user name and a password, and may listen on any address. The command stays in the
+foreground until Ctrl-C. With --status-socket
 PATH it answers adit --socket PATH status, routes and explain. With --pkcs11 MODULE the
 certificate and its key are those of a token; the key stays there.`,
 		Example: `  adit connect work
@@ -70,9 +73,10 @@ certificate and its key are those of a token; the key stays there.`,
 	flags.StringVar(&f.otp, "otp", "", "one-time `CODE`, for the first question that wants one; \"\" says that you have none")
 	flags.BoolVar(&f.noBrowser, "no-browser", false, "print the address of a sign-in in the browser instead of opening it")
 	flags.BoolVar(&f.userspace, "userspace", false, "run the tunnel in this command, without root and service")
-	flags.StringVar(&f.socks5, "socks5", "", "with --userspace: SOCKS5 proxy on this loopback `ADDR`")
-	flags.StringVar(&f.httpProxy, "http-proxy", "", "with --userspace: HTTP proxy on this loopback `ADDR`")
-	flags.StringArrayVar(&f.forwards, "forward", nil, "with --userspace: forward TCP, as `LADDR=RADDR`; may be repeated")
+	flags.StringVar(&f.socks5, "socks5", "", "with --userspace: SOCKS5 proxy on this `ADDR`, of loopback unless it asks for credentials")
+	flags.StringVar(&f.httpProxy, "http-proxy", "", "with --userspace: HTTP proxy on this `ADDR`, of loopback unless it asks for credentials")
+	flags.StringVar(&f.proxyAuthFile, "proxy-auth-file", "", "with --socks5 or --http-proxy: ask for USER:PASSWORD, which this `FILE` has in its first line; - is the standard input")
+	flags.StringArrayVar(&f.forwards, "forward", nil, "with --userspace: forward TCP from loopback, as `LADDR=RADDR`; may be repeated")
 	flags.StringVar(&f.statusSocket, "status-socket", "", "with --userspace: answer status, routes and explain at this `PATH`")
 	flags.StringVar(&f.pkcs11, "pkcs11", "", "with --userspace: certificate and key are on a token; `MODULE` is its PKCS#11 library")
 	flags.StringVar(&f.pinFile, "pin-file", "", "with --pkcs11: `FILE` with the token's PIN in its first line; - is the standard input")
@@ -85,10 +89,13 @@ certificate and its key are those of a token; the key stays there.`,
 		if f.pinFile != "" && f.pkcs11 == "" {
 			return usage(cmd, "--pin-file needs --pkcs11")
 		}
+		if f.proxyAuthFile != "" && f.socks5 == "" && f.httpProxy == "" {
+			return usage(cmd, "--proxy-auth-file needs --socks5 or --http-proxy")
+		}
 		if f.userspace {
 			return a.connectUserspace(cmd, args[0], f)
 		}
-		for _, name := range []string{"socks5", "http-proxy", "forward", "status-socket", "pkcs11", "pin-file", "passphrase-file"} {
+		for _, name := range []string{"socks5", "http-proxy", "proxy-auth-file", "forward", "status-socket", "pkcs11", "pin-file", "passphrase-file"} {
 			if flags.Changed(name) {
 				return usage(cmd, "--%s needs --userspace", name)
 			}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -155,9 +156,17 @@ func (t *foreground) open(cmd *cobra.Command, f connectFlags, host *userspace.Ho
 			t.closeListeners()
 		}
 	}()
+	guard, err := credentials(f.proxyAuthFile)
+	if err != nil {
+		return err
+	}
 	listen := func(flag, addr string, serve func(context.Context, net.Listener) error) (string, error) {
-		if err := userspace.CheckBind(addr, false); err != nil {
-			return "", usage(cmd, "--%s: %v", flag, err)
+		if err := userspace.CheckBind(addr, guard != nil && flag != "forward"); err != nil {
+			wrong := usageError{fmt.Sprintf("--%s: %v", flag, err), nil}
+			if errors.Is(err, userspace.ErrExposed) && flag != "forward" {
+				wrong.hints = []string{"to let other machines in, name a file with USER:PASSWORD: --proxy-auth-file FILE"}
+			}
+			return "", &wrong
 		}
 		l, err := new(net.ListenConfig).Listen(cmd.Context(), "tcp", addr)
 		if err != nil {
@@ -167,12 +176,12 @@ func (t *foreground) open(cmd *cobra.Command, f connectFlags, host *userspace.Ho
 		return l.Addr().String(), nil
 	}
 	if f.socks5 != "" {
-		if t.ready.SOCKS5, err = listen("socks5", f.socks5, userspace.NewSOCKS5(host, log, nil).Serve); err != nil {
+		if t.ready.SOCKS5, err = listen("socks5", f.socks5, userspace.NewSOCKS5(host, log, guard).Serve); err != nil {
 			return err
 		}
 	}
 	if f.httpProxy != "" {
-		if t.ready.HTTPProxy, err = listen("http-proxy", f.httpProxy, userspace.NewHTTPProxy(host, log, nil).Serve); err != nil {
+		if t.ready.HTTPProxy, err = listen("http-proxy", f.httpProxy, userspace.NewHTTPProxy(host, log, guard).Serve); err != nil {
 			return err
 		}
 	}
@@ -188,6 +197,23 @@ func (t *foreground) open(cmd *cobra.Command, f connectFlags, host *userspace.Ho
 		t.ready.Forwards = append(t.ready.Forwards, forward{at, to.Remote})
 	}
 	return nil
+}
+
+// credentials reads what the proxies shall ask for: nil without a file.
+func credentials(file string) (*userspace.Credentials, error) {
+	if file == "" {
+		return nil, nil
+	}
+	line, err := readSecret(file, "proxies' user name and password")
+	if err != nil {
+		return nil, err
+	}
+	user, password, ok := strings.Cut(line.Reveal(), ":")
+	const limit = 255 // bytes: RFC 1929 has one for the length
+	if !ok || user == "" || password == "" || len(user) > limit || len(password) > limit {
+		return nil, hinted(errors.New("the first line of --proxy-auth-file is not USER:PASSWORD"), fmt.Sprintf("neither is empty or longer than %d bytes", limit))
+	}
+	return &userspace.Credentials{User: user, Password: password}, nil
 }
 
 // openSocket lets this user look at the tunnel with adit --socket.

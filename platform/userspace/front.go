@@ -41,6 +41,9 @@ func (c Credentials) match(user, password string) bool {
 	return u&p == 1 && c != Credentials{}
 }
 
+// ErrExposed is wrapped by CheckBind's refusal.
+var ErrExposed = errors.New("other machines could use the tunnel")
+
 // CheckBind refuses to open a front to other machines without credentials: addr
 // must then be HOST:PORT with a loopback address or "localhost".
 func CheckBind(addr string, hasCredentials bool) error {
@@ -57,7 +60,7 @@ func CheckBind(addr string, hasCredentials bool) error {
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("refusing to listen at %q without credentials: other machines could use the tunnel; use 127.0.0.1 or ::1", addr)
+	return fmt.Errorf("refusing to listen at %q without credentials: %w; use 127.0.0.1 or ::1", addr, ErrExposed)
 }
 
 // serve hands each connection of the listener to handle until ctx ends, then
