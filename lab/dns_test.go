@@ -19,11 +19,11 @@ const (
 )
 
 // names starts a server for names in a node, which says another address for each name than the other server does.
-func (w *world) names(n *Node, addr, port, intranet, public string) *Proc {
+func (w *world) names(n *Node, addr, port, intranet, public string, more ...string) *Proc {
 	w.t.Helper()
-	p := w.start(n, "dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--no-resolv", "--no-hosts",
-		"--listen-address="+addr, "--port="+port, "--bind-interfaces", "--log-queries", "--log-facility=-",
-		"--address=/intranet.example.test/"+intranet, "--address=/public.example.test/"+public)
+	p := w.start(n, "dnsmasq", append([]string{"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--no-resolv", "--no-hosts",
+		"--listen-address=" + addr, "--port=" + port, "--bind-interfaces", "--log-queries", "--log-facility=-",
+		"--address=/intranet.example.test/" + intranet, "--address=/public.example.test/" + public}, more...)...)
 	w.ok(p.WaitFor("started", soon))
 	return p
 }

@@ -158,8 +158,8 @@ func resolvConfText(d routes.DNS, old []byte) []byte {
 // underlayDNS says which servers the system asks outside the tunnels, and who manages them.
 func (h *linuxHost) underlayDNS(ctx context.Context) (servers []netip.Addr, manager string) {
 	err := h.dns.locked(func(s *dnsState) error {
-		kind, _ := h.dns.choose(ctx, s)
-		servers, manager = h.dns.underlay(s, kind), managerNames[kind]
+		kind, program := h.dns.choose(ctx, s)
+		servers, manager = h.dns.underlay(ctx, s, kind, program), managerNames[kind]
 		return nil
 	})
 	if err != nil {
@@ -168,11 +168,9 @@ func (h *linuxHost) underlayDNS(ctx context.Context) (servers []netip.Addr, mana
 	return servers, manager
 }
 
-// underlay are the servers outside the tunnels.
-func (r *resolver) underlay(s *dnsState, kind string) []netip.Addr {
-	if len(s.Tunnels) > 0 && s.Kind == dnsNetworkManager {
-		return s.Underlay
-	}
+// underlay are the servers outside the tunnels. The manager is asked for them where the system's list is not theirs: a tunnel
+// has changed it, or it names a cache on this machine.
+func (r *resolver) underlay(ctx context.Context, s *dnsState, kind, program string) []netip.Addr {
 	path := r.resolvConf()
 	if kind == dnsResolved { // what the stub asks, and not the stub
 		if _, err := os.Stat(resolvedConf); err == nil {
@@ -183,8 +181,24 @@ func (r *resolver) underlay(s *dnsState, kind string) []netip.Addr {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.log.Debug("resolv.conf not read", "error", err)
 	}
-	if s.File != nil && s.File.ours() {
-		text = s.File.Data
+	listed := nameservers(text)
+	if len(s.Tunnels) == 0 && slices.ContainsFunc(listed, func(a netip.Addr) bool { return !a.IsLoopback() }) {
+		return listed
+	}
+	now := *s
+	if s.Kind != kind {
+		now = dnsState{Kind: kind, Etc: r.etc, Bus: r.bus, Program: program}
+	}
+	m, err := r.manager(&now)
+	if err == nil {
+		var servers []netip.Addr
+		if servers, err = m.outside(ctx, &now); err == nil {
+			return servers
+		}
+	}
+	r.log.Debug("the servers outside the tunnels are not known for sure", "error", err)
+	if kind == dnsNetworkManager && len(s.Tunnels) > 0 {
+		return s.Underlay
 	}
 	ours := map[netip.Addr]bool{}
 	for _, t := range s.Tunnels {
@@ -192,7 +206,7 @@ func (r *resolver) underlay(s *dnsState, kind string) []netip.Addr {
 			ours[a.Addr()] = true
 		}
 	}
-	return slices.DeleteFunc(nameservers(text), func(a netip.Addr) bool { return s.File == nil && ours[a] })
+	return slices.DeleteFunc(listed, func(a netip.Addr) bool { return ours[a] })
 }
 
 // nameservers are those of a resolv.conf.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,14 @@ func (m *resolvFile) forget(ctx context.Context, s *dnsState, _ tunnelDNS) (bool
 		return false, nil // somebody else's by now; whoever is left takes it as its own ground
 	}
 	return true, m.enforce(ctx, s)
+}
+
+func (*resolvFile) outside(_ context.Context, s *dnsState) ([]netip.Addr, error) {
+	if s.File != nil && s.File.ours() {
+		return nameservers(s.File.Data), nil
+	}
+	text, err := os.ReadFile(filepath.Join(s.Etc, "resolv.conf"))
+	return nameservers(text), but(err, fs.ErrNotExist)
 }
 
 // savedFile is resolv.conf as it was before us.

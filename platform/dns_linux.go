@@ -70,6 +70,8 @@ type dnsManager interface {
 	inForce(ctx context.Context, s *dnsState) bool
 	// forget takes back what was done for t, which has just been taken out of s, and says whether there was something.
 	forget(ctx context.Context, s *dnsState, t tunnelDNS) (bool, error)
+	// outside are the servers that the system asks beside the tunnels of s, also where those have some of the same.
+	outside(ctx context.Context, s *dnsState) ([]netip.Addr, error)
 }
 
 func (r *resolver) manager(s *dnsState) (dnsManager, error) {

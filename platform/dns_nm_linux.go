@@ -282,6 +282,14 @@ func (m *networkManager) forget(ctx context.Context, s *dnsState, t tunnelDNS) (
 	return true, m.put(ctx, was)
 }
 
+func (m *networkManager) outside(ctx context.Context, _ *dnsState) (servers []netip.Addr, err error) {
+	err = onBus(ctx, m.bus, func(ctx context.Context, conn *dbus.Conn) error {
+		_, servers, err = m.now(ctx, conn)
+		return err
+	})
+	return servers, err
+}
+
 // gone reports whether nothing of our setting can be left: no NetworkManager, or none of its own files that says so.
 func gone() bool {
 	text, err := os.ReadFile(nmStored)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,10 +50,25 @@ func (*resolvconf) inForce(ctx context.Context, s *dnsState) bool {
 	if len(d.Servers) > 0 && len(there) > 0 && there[0] == d.Servers[0].Addr() {
 		return true
 	}
-	list, err := runResolvconf(ctx, s.Program, nil, "-l")
-	_, entry, found := strings.Cut(string(list), "# resolv.conf from "+resolvconfKey+"\n")
-	entry, _, _ = strings.Cut(entry, "# resolv.conf from ")
-	return err != nil || found && slices.Equal(strings.Fields(entry), strings.Fields(string(resolvConfText(d, nil))))
+	_, entry, _, err := resolvconfList(ctx, s.Program)
+	return err != nil || slices.Equal(strings.Fields(entry), strings.Fields(string(resolvConfText(d, nil))))
+}
+
+// outside are the servers of the database's other entries.
+func (*resolvconf) outside(ctx context.Context, s *dnsState) ([]netip.Addr, error) {
+	before, _, after, err := resolvconfList(ctx, s.Program)
+	return nameservers([]byte(before + after)), err
+}
+
+// resolvconfList is the database, one text for each entry: those before ours, ours, and those after it.
+func resolvconfList(ctx context.Context, program string) (before, ours, after string, err error) {
+	const head = "# resolv.conf from "
+	list, err := runResolvconf(ctx, program, nil, "-l")
+	before, ours, _ = strings.Cut(string(list), head+resolvconfKey+"\n")
+	if i := strings.Index(ours, head); i >= 0 {
+		ours, after = ours[:i], ours[i:]
+	}
+	return before, ours, after, err
 }
 
 func (m *resolvconf) forget(ctx context.Context, s *dnsState, _ tunnelDNS) (bool, error) {

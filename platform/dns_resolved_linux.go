@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/godbus/dbus/v5"
@@ -18,7 +19,8 @@ import (
 const (
 	resolvedName    = "org.freedesktop.resolve1"
 	resolvedPath    = dbus.ObjectPath("/org/freedesktop/resolve1")
-	resolvedManager = resolvedName + ".Manager."
+	resolvedIface   = resolvedName + ".Manager"
+	resolvedManager = resolvedIface + "."
 	resolvedLink    = resolvedName + ".Link"
 	// resolvedConf lists all servers that resolved knows, of all links.
 	resolvedConf = "/run/systemd/resolve/resolv.conf"
@@ -41,6 +43,11 @@ type (
 	linkDomain struct {
 		Domain      string
 		RoutingOnly bool
+	}
+	// serverOfLink is one of the manager's property DNS; link 0: the whole system's.
+	serverOfLink struct {
+		Link, Family int32
+		Address      []byte
 	}
 )
 
@@ -273,6 +280,27 @@ func (m *resolved) forget(ctx context.Context, s *dnsState, t tunnelDNS) (bool, 
 		return did, m.enforce(ctx, s)
 	}
 	return did, nil
+}
+
+// outside are the servers of all links but the tunnels', and those of no link.
+func (m *resolved) outside(ctx context.Context, s *dnsState) (servers []netip.Addr, err error) {
+	var all []serverOfLink
+	err = onBus(ctx, m.bus, func(ctx context.Context, conn *dbus.Conn) error {
+		return property(ctx, conn.Object(resolvedName, resolvedPath), resolvedIface, "DNS", &all)
+	})
+	for _, x := range all {
+		a, ok := netip.AddrFromSlice(x.Address)
+		if !ok || slices.ContainsFunc(s.Tunnels, func(t tunnelDNS) bool { return t.Index == int(x.Link) && linkThere(t) }) {
+			continue
+		}
+		if l, err := net.InterfaceByIndex(int(x.Link)); err == nil && a.Is6() && a.IsLinkLocalUnicast() {
+			a = a.WithZone(l.Name)
+		}
+		if !slices.Contains(servers, a) {
+			servers = append(servers, a)
+		}
+	}
+	return servers, err
 }
 
 // linkThere reports whether the tunnel's device still is.
