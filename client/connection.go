@@ -87,6 +87,11 @@ type connection struct {
 
 	guard  atomic.Value  // string: the guard mode
 	minded chan struct{} // the mode is another one, or what another connection has
+	// late says that the system has refused the newest change of the plan. When it is time to try once more, which catchUp sees to,
+	// behind has a value.
+	late    bool
+	catchUp *time.Timer
+	behind  chan struct{}
 	// doubted has a value when somebody wants to know whether the session lives; who sees a sign of it closes that.
 	doubted chan chan<- struct{}
 	berth   berth        // where it is parked
@@ -108,7 +113,7 @@ type explainable struct {
 }
 
 func newConnection(w wiring) *connection {
-	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{}), news: make(chan struct{}), minded: make(chan struct{}, 1), doubted: make(chan chan<- struct{}, 1)}
+	c := &connection{wiring: w, status: w.status, outDone: make(chan struct{}), news: make(chan struct{}), minded: make(chan struct{}, 1), behind: make(chan struct{}, 1), doubted: make(chan chan<- struct{}, 1)}
 	if c.rules == nil {
 		c.rules = DefaultPolicy
 	}
@@ -147,6 +152,9 @@ func (c *connection) run(ctx context.Context) (err error) {
 		return hostProblem(api.CodeRoutesFailed, err)
 	}
 	c.bufs = newInBuffers()
+	c.catchUp = time.AfterFunc(hostRetry, c.catchUpSoon)
+	c.catchUp.Stop()
+	defer c.catchUp.Stop()
 	c.guards.join(c)
 	defer c.guards.leave(c) // once its guard is open
 	defer c.neighbours.leave(c)
@@ -194,7 +202,7 @@ func (c *connection) pursue(ctx context.Context) error {
 	defer cancel()
 	hopeless := true // every failure of this round is one that a retry does not heal, or not soon enough for who waits
 	for round := 0; ; {
-		f := c.withoutTime(c.captive(attempts, c.attempt(attempts)))
+		f := c.notForGood(c.withoutTime(c.captive(attempts, c.attempt(attempts))))
 		c.status.Protection = api.Protection{}
 		switch {
 		case ctx.Err() != nil:
@@ -300,8 +308,14 @@ func (c *connection) pause(ctx context.Context, d time.Duration) error {
 		case <-c.outDone:
 			return c.tunGone()
 		case <-c.minded:
-			if _, err := c.refresh(ctx); err != nil {
+			if _, err := c.follow(ctx); err != nil {
 				return err
+			}
+			continue
+		case <-c.behind:
+			was := c.late
+			if _, err := c.follow(ctx); err != nil || was && !c.late {
+				return err // where the system lets it again, the next attempt may succeed
 			}
 			continue
 		case <-c.doubted:
@@ -322,7 +336,7 @@ func (c *connection) pause(ctx context.Context, d time.Duration) error {
 		}
 		settle(c.host.Changes(), ctx.Done())
 		c.remotes.forget()
-		_, err := c.refresh(ctx)
+		_, err := c.follow(ctx)
 		return err
 	}
 }

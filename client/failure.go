@@ -47,6 +47,7 @@ type failure struct {
 	advance advance
 	problem *api.Problem
 	pause   time.Duration // longer than the usual pause, when the server asked for it
+	system  bool          // the operating system refused what it may do the next time
 	err     error         // the cause, for the log
 }
 
@@ -328,7 +329,15 @@ func exitFailure(e ovpn.PeerExit, at scene, profile string) *failure {
 // hostFailure words what the operating system refused. Code is for what has no word of its own.
 func hostFailure(code string, what string, err error) *failure {
 	p := hostProblem(code, err)
-	return &failure{verdict: stop, problem: p, err: fmt.Errorf("%s: %w", what, err)}
+	return &failure{verdict: stop, system: true, problem: p, err: fmt.Errorf("%s: %w", what, err)}
+}
+
+// notForGood takes what the system refuses a connection that was up for something that passes, such as a full disk. No server is to blame.
+func (c *connection) notForGood(f *failure) *failure {
+	if f.system && c.wasUp {
+		f.verdict, f.advance = retry, stay
+	}
+	return f
 }
 
 // hostProblem words an error of package platform.

@@ -287,9 +287,6 @@ func outerOf(r remote, address netip.AddrPort) routes.Endpoint {
 	return e
 }
 
-// guardRetry is after how long a guard is written again that could not be.
-const guardRetry = 5 * time.Second
-
 // park shows p, which may be nil, and waits with the guard closed until somebody connects, or ctx ends (false). A guard
 // that cannot follow the network or its mode stays as it is: an error opens nothing.
 func (c *connection) park(ctx context.Context, p *api.Problem) (woken bool) {
@@ -301,8 +298,8 @@ func (c *connection) park(ctx context.Context, p *api.Problem) (woken bool) {
 	follow := func() {
 		again = nil
 		if err := c.shut(context.WithoutCancel(ctx), c.plan.Guard, nil); err != nil {
-			c.log.Error("the guard stays as it is", "again", guardRetry, errorKey, err)
-			again = time.After(guardRetry)
+			c.log.Error("the guard stays as it is", "again", hostRetry, errorKey, err)
+			again = time.After(hostRetry)
 		}
 	}
 	follow()
@@ -327,6 +324,8 @@ func (c *connection) park(ctx context.Context, p *api.Problem) (woken bool) {
 			settle(c.host.Changes(), ctx.Done())
 			follow()
 		case <-c.minded:
+			follow()
+		case <-c.behind:
 			follow()
 		case <-again:
 			follow()

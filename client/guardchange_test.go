@@ -94,7 +94,7 @@ func TestGuardStaysClosedOnErrors(t *testing.T) {
 				time.Sleep(20 * time.Second)
 				check(h.Guard, "blocked, in a new network,")
 				h.Fail(call, nil)
-				time.Sleep(guardRetry + time.Second)
+				time.Sleep(hostRetry + time.Second)
 				if g := h.Guard(); closed(h) != was || len(g.Local) > 0 {
 					t.Errorf("in the new network: %+v", g)
 				}

@@ -111,7 +111,7 @@ func (a *running) fitTo(ctx context.Context, s *ovpn.Session, known, packets int
 		room = a.room(s.Data(), known)
 	}
 	if c.setRoom(room) {
-		if _, err := c.refresh(ctx); err != nil {
+		if _, err := c.follow(ctx); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/push"
@@ -93,7 +94,9 @@ func (c *connection) openTUN(mtu int) error {
 
 // tunGone is the failure of a device that somebody else took away.
 func (c *connection) tunGone() error {
-	return hostFailure(api.CodeTUNFailed, "read the tunnel device", fmt.Errorf("the device is gone: %w", c.outErr))
+	f := hostFailure(api.CodeTUNFailed, "read the tunnel device", fmt.Errorf("the device is gone: %w", c.outErr))
+	f.system = false // somebody wanted that
+	return f
 }
 
 // apply makes the system look like plan and shows it in the status.
@@ -124,6 +127,39 @@ func (c *connection) device() string {
 // state. It does nothing while nothing is applied.
 func (c *connection) refresh(ctx context.Context) (routes.Facts, error) {
 	return c.refreshFor(ctx, c.server)
+}
+
+// hostRetry is after how long the system is asked again for what it refused.
+const hostRetry = 5 * time.Second
+
+// follow is refresh, but for a connection that was up nothing ends because the system refuses a change: all stays as it is, as closed as it
+// is, the status says so, and behind when to try again.
+func (c *connection) follow(ctx context.Context) (routes.Facts, error) {
+	facts, err := c.refresh(ctx)
+	var f *failure
+	refused := errors.As(err, &f) && f.system
+	if err != nil && (!refused || !c.wasUp || ctx.Err() != nil) {
+		return facts, err
+	}
+	var problem *api.Problem
+	if refused {
+		c.log.Error("the tunnel's configuration stays as it is", "again", hostRetry, errorKey, err)
+		c.catchUp.Reset(hostRetry)
+		problem = f.problem
+	}
+	if (refused || c.late) && c.status.State == api.Connected {
+		c.enter(api.Connected, problem)
+	}
+	c.late = refused
+	return facts, nil
+}
+
+// catchUpSoon has follow called again. Safe from any goroutine.
+func (c *connection) catchUpSoon() {
+	select {
+	case c.behind <- struct{}{}:
+	default: // it will be
+	}
 }
 
 // refreshFor is refresh, going around another server.

@@ -114,7 +114,7 @@ func (a *running) watch(ctx context.Context) {
 		case <-enforce.C: // whoever deletes a route of ours makes no change of the network
 			if a.enforced.Load() {
 				a.ask(func(time.Time, *ovpn.Session) error {
-					_, err := a.c.refresh(ctx)
+					_, err := a.c.follow(ctx)
 					return err
 				})
 			}
@@ -122,11 +122,16 @@ func (a *running) watch(ctx context.Context) {
 			settle(a.c.host.Changes(), a.ended)
 			a.c.log.Info("the network changed")
 			a.roam(ctx, false)
+		case <-a.c.behind: // which may have to do with the way to the server
+			if !a.roam(ctx, false) {
+				a.c.catchUpSoon() // as below
+				return
+			}
 		case alive := <-a.c.doubted:
 			a.verify(ctx, alive)
 		case <-a.c.minded:
 			if !a.ask(func(time.Time, *ovpn.Session) error {
-				_, err := a.c.refresh(ctx)
+				_, err := a.c.follow(ctx)
 				return err
 			}) {
 				a.c.look() // who comes next has to look
@@ -169,8 +174,8 @@ func (a *running) anybodyThere(time.Time, *ovpn.Session) error {
 	return &ovpn.ProtocolError{Cause: ovpn.CauseNoReply, Text: "no reply within " + a.poll.String()}
 }
 
-// roam follows one change of the network.
-func (a *running) roam(ctx context.Context, woke bool) {
+// roam follows one change of the network. It says false when the session is over, perhaps before it has.
+func (a *running) roam(ctx context.Context, woke bool) bool {
 	for {
 		var probe bool
 		begun, ok := a.askWithin(time.After(floatWait), func(now time.Time, s *ovpn.Session) (err error) {
@@ -181,7 +186,7 @@ func (a *running) roam(ctx context.Context, woke bool) {
 			a.abandon()
 		}
 		if !ok || !probe {
-			return
+			return ok
 		}
 		a.lookUpAgain(ctx)
 		begin := time.Now()
@@ -194,7 +199,7 @@ func (a *running) roam(ctx context.Context, woke bool) {
 			}
 		}
 		if !again {
-			return
+			return alive
 		}
 		woke = true // the probe that was broken off is still due
 	}
@@ -249,18 +254,24 @@ func (a *running) follow(ctx context.Context, now time.Time, s *ovpn.Session, wo
 	source, before := a.link.local(), c.facts
 	a.grace = a.patience(floatSoon)
 	if !a.up.Load() {
+		if _, err := c.follow(ctx); err != nil { // the plan of the session before, if there was one
+			return false, err
+		}
 		fctx, cancel := context.WithTimeout(ctx, hostTimeout)
 		defer cancel()
 		facts, err := c.underlay(fctx)
 		if err != nil {
 			return false, err
 		}
+		if c.late {
+			return false, nil // another attempt would go the same way
+		}
 		if !a.answered.Load() || lostAddress(facts, source) {
 			return false, a.moved(s, "it was not connected yet")
 		}
 		return false, nil
 	}
-	facts, err := c.refresh(ctx)
+	facts, err := c.follow(ctx)
 	if err != nil {
 		return false, err
 	}

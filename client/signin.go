@@ -310,12 +310,16 @@ func (c *connection) ask(ctx context.Context, q api.Login, limit time.Duration) 
 		case <-c.outDone:
 			return api.Answer{}, c.tunGone()
 		case <-c.minded:
-			if _, err := c.refresh(ctx); err != nil {
+			if _, err := c.follow(ctx); err != nil {
+				return api.Answer{}, err
+			}
+		case <-c.behind:
+			if _, err := c.follow(ctx); err != nil {
 				return api.Answer{}, err
 			}
 		case <-c.host.Changes():
 			settle(c.host.Changes(), ctx.Done())
-			if _, err := c.refresh(ctx); err != nil {
+			if _, err := c.follow(ctx); err != nil {
 				return api.Answer{}, err
 			}
 		}
