@@ -124,6 +124,7 @@ func (d *Desktop) Open() {
 	d.window.closeMenu()
 	d.window.win.Show()
 	d.window.win.RequestFocus()
+	d.window.refocus()
 }
 
 // Show draws a screen.
@@ -159,8 +160,11 @@ func (d *Desktop) menu(t view.Tray) tray.Menu {
 	}
 	for _, i := range t.Items {
 		press := func() { d.Do(func() { d.window.do(i.Action) }) }
-		if i.Action.Kind == view.ActionOpenWindow {
+		switch i.Action.Kind {
+		case view.ActionOpenWindow:
 			press = m.Tap
+		case view.ActionSignIn: // in the window
+			press = func() { d.Do(func() { d.Open(); d.window.do(i.Action) }) }
 		}
 		m.Items = append(m.Items, tray.Item{Label: i.Label, Enabled: i.Enabled, Press: press})
 	}

@@ -62,6 +62,20 @@ func TestOpens(t *testing.T) {
 	r.want(t)
 }
 
+// TestOpensAgain: a dialog that waited in the hidden window is typed into when it is back.
+func TestOpensAgain(t *testing.T) {
+	d := NewDesktop(test.NewTempApp(t), &recorder{}, &shownTray{}, false, func() bool { return true })
+	s := connected()
+	s.Dialog = &view.Dialog{Kind: view.DialogCredentials, ID: "1", Fields: []view.Field{{ID: view.FieldUser, Enabled: true}}}
+	d.Show(s)
+	c := d.window.win.Canvas()
+	c.Unfocus() // as the menu does that Alt+F4 opens
+	d.Open()
+	if c.Focused() != d.window.popup.inputs[view.FieldUser].widget {
+		t.Errorf("the focus is on %v", c.Focused())
+	}
+}
+
 // TestTray: the tray shows how things are and what can be done, and is left alone while that is the same.
 func TestTray(t *testing.T) {
 	r, panel := &recorder{}, &shownTray{}
@@ -70,6 +84,7 @@ func TestTray(t *testing.T) {
 	s.Tray = view.Tray{Icon: view.IconConnected, Tooltip: "work: Connected", Items: []view.MenuItem{
 		{Label: "Open Adit", Action: view.Action{Kind: view.ActionOpenWindow}, Enabled: true}, {},
 		{Label: "Disconnect work", Action: view.Action{Kind: view.ActionDisconnect, Profile: "work"}, Enabled: true},
+		{Label: "Sign in to lab…", Action: view.Action{Kind: view.ActionSignIn, Profile: "lab"}, Enabled: true},
 	}}
 	d.Show(s)
 	d.Show(s)
@@ -77,7 +92,7 @@ func TestTray(t *testing.T) {
 		t.Fatalf("the tray was drawn %d times", len(panel.menus))
 	}
 	m := panel.menus[0]
-	if m.Tooltip != "work: Connected" || len(m.Icon) == 0 || len(m.Items) != 5 || m.Items[0].Label != m.Tooltip || m.Items[1].Label != "" || !m.Items[4].Enabled {
+	if m.Tooltip != "work: Connected" || len(m.Icon) == 0 || len(m.Items) != 6 || m.Items[0].Label != m.Tooltip || m.Items[1].Label != "" || !m.Items[4].Enabled {
 		t.Fatalf("the tray shows %+v", m)
 	}
 	r.want(t)
@@ -87,4 +102,6 @@ func TestTray(t *testing.T) {
 	}
 	m.Items[4].Press()
 	r.want(t, "do disconnect work")
+	m.Items[5].Press() // what is asked is seen nowhere but in the window
+	r.want(t, "visible true", "do sign in lab")
 }

@@ -134,6 +134,13 @@ func withHelp(o fyne.CanvasObject, help string) fyne.CanvasObject {
 	return container.NewVBox(o, l)
 }
 
+// refocus gives a dialog the keys back that a menu has taken, and left to nobody when it was closed.
+func (w *Window) refocus() {
+	if w.popup != nil && w.win.Canvas().Focused() == nil {
+		w.popup.focus()
+	}
+}
+
 // focus goes to the first empty field that can be typed into; else to the first one, whose text the next letter replaces.
 func (p *popup) focus() {
 	var to *entry

@@ -218,6 +218,16 @@ func (d *desktopApp) asked(what string) {
 	d.until(2*soon, "the window asks: "+what, d.asks)
 }
 
+// signIn waits for the question of a name and a password, and answers it.
+func (d *desktopApp) signIn() {
+	d.t.Helper()
+	d.asked("name and password")
+	d.types("otto")
+	d.key("Tab")
+	d.types("geheim")
+	d.key("Return")
+}
+
 func (d *desktopApp) answered() {
 	d.t.Helper()
 	d.until(2*soon, "the dialog is gone", func() bool { return d.visible() && !d.asks() })
@@ -574,7 +584,8 @@ func TestDesktopSignsIn(t *testing.T) {
 }
 
 // TestDesktopManaged: the app on a computer that an organization manages. Its profile is there by itself, a tunnel of the
-// person's own goes beside it, a destination is tried, and a report is saved for whoever helps.
+// person's own goes beside it, a destination is tried, and a report is saved for whoever helps. The tray opens the window to
+// sign in.
 func TestDesktopManaged(t *testing.T) {
 	t.Parallel()
 	needsDesktop(t)
@@ -590,7 +601,10 @@ func TestDesktopManaged(t *testing.T) {
 	s.aditd()
 	before := s.system()
 	data := filepath.Join(s.client.Dir, "demo")
-	e := s.start(s.client, "adit-endpoint demo", bin(t, "adit-endpoint"), "up", "--data", data, "--listen", fmt.Sprintf("127.0.0.1:%d", port+1))
+	hash, err := bcrypt.GenerateFromPassword([]byte("geheim"), bcrypt.MinCost)
+	s.ok(err)
+	users := s.write(s.client, "users.yaml", fmt.Sprintf("users:\n  - {name: otto, password: %q}\n", hash))
+	e := s.start(s.client, "adit-endpoint demo", bin(t, "adit-endpoint"), "up", "--data", data, "--listen", fmt.Sprintf("127.0.0.1:%d", port+1), "--auth", "directory", "--users", users)
 	s.ok(e.WaitFor("profile: ", soon))
 	s.adit("import", s.write(s.client, "lab.ovpn", s.read(filepath.Join(data, "client.ovpn"))))
 	d := s.desktopSeat(true)
@@ -604,7 +618,9 @@ func TestDesktopManaged(t *testing.T) {
 	d.sees("that the tunnel is up", d.green)
 	d.changes("the second profile is selected", "Tab", "Down")
 	d.key(keyMain)
+	d.signIn()
 	d.becomes("lab", api.Connected)
+	d.answered()
 	d.until(soon, "the tray tells of both", func() bool {
 		i, err := d.seat.Panel.Item()
 		return err == nil && strings.HasSuffix(i.Tooltip, "(and others)")
@@ -641,6 +657,21 @@ func TestDesktopManaged(t *testing.T) {
 	d.choose("Disconnect corp")
 	d.becomes("corp", api.Disconnected)
 	s.same("after both connections", before, s.system())
+
+	// Without the window: what the tray begins, and what it leads to.
+	d.key("alt+F4")
+	d.gone()
+	d.choose("Connect lab")
+	d.until(2*soon, "the window is in front, to sign in", d.inFront)
+	d.asked("name and password")
+	d.key("alt+F4")
+	d.gone()
+	d.choose("Sign in to lab…")
+	d.until(soon, "the window is in front again", d.inFront)
+	d.signIn()
+	d.becomes("lab", api.Connected)
+	d.key(keyMain)
+	d.becomes("lab", api.Disconnected)
 	d.key(keyQuit)
 	d.ended()
 }

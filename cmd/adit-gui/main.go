@@ -197,6 +197,7 @@ func serve(o options, first *instance.Instance) error {
 		Version: ownVersion(),
 		Publish: func(s view.Screen) { <-made; desk.Publish(s) },
 		Notify:  func(n view.Notification) { <-made; desk.Do(func() { desk.Notify(n) }) },
+		Raise:   func() { <-made; desk.Do(desk.Open) },
 	})
 	// The toolkit must not be asked to draw when it has ended: what draws ends first. It begins before the toolkit, so
 	// that there is something to draw.

@@ -146,6 +146,7 @@ func (m *Model) request(profile string, kind ActionKind, work func(ctx context.C
 					break
 				}
 				m.s.problems[profile] = api.AsProblem(err)
+				m.raise(profile)
 			}
 			m.touch()
 		})

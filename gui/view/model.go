@@ -75,10 +75,11 @@ type Config struct {
 	// Now is the clock; nil = time.Now. Times are shown in its zone.
 	Now func() time.Time
 
-	// Publish and Notify are called by Run's goroutine, and must not block for long. The screen is theirs to
-	// keep, not to change.
+	// Publish, Notify and Raise are called by Run's goroutine, and must not block for long. The screen is theirs to
+	// keep, not to change. Raise opens the window, in which what the person has just begun in the tray waits for them.
 	Publish func(Screen)
 	Notify  func(Notification)
+	Raise   func()
 }
 
 // Model is the app's state. Its methods are intents: they return at once, are safe for concurrent use, and what
@@ -119,6 +120,9 @@ func New(cfg Config) *Model {
 	}
 	if cfg.Notify == nil {
 		cfg.Notify = func(Notification) {}
+	}
+	if cfg.Raise == nil {
+		cfg.Raise = func() {}
 	}
 	m := &Model{cfg: cfg, box: mailbox{wake: make(chan struct{}, 1)}, s: newState(), visible: !cfg.Hidden, chains: map[string]chan struct{}{}, keepers: map[string]*secrets.Attempt{}, foreign: map[string]bool{}}
 	m.s.locales, m.s.version, m.s.policy, m.s.demo, m.s.starter, m.s.reports = cfg.Locales, cfg.Version, cfg.Policy, cfg.Demo != nil, cfg.Autostart != nil, cfg.Report != nil

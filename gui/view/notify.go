@@ -9,7 +9,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn/profile"
 )
 
-// amoment is how long what follows a click counts as the person's own doing, while the window is open.
+// amoment is how long what follows a click counts as the person's own doing.
 const amoment = time.Minute
 
 // told is what the person was told about one profile since it was last connected, or last let go.
@@ -23,7 +23,8 @@ func (m *Model) notice(old, c api.Connection, first bool) {
 	name := c.Profile
 	t := m.s.told[name]
 	was, is := old.State, c.State
-	watched := m.visible && m.cfg.Now().Sub(m.s.acted[name]) < amoment
+	recent := m.recent(name)
+	watched := m.visible && recent
 	asks := is == api.NeedsLogin || c.Login != nil
 	if q := m.s.questions[name]; q != nil && (q.looking || q.busy) {
 		asks = false // the keychain may answer, or somebody has
@@ -52,14 +53,27 @@ func (m *Model) notice(old, c api.Connection, first bool) {
 		t.lost = true
 	}
 	if !first && asks && !t.signIn {
-		if !(watched && m.s.started[name]) {
+		switch {
+		case !recent || !m.s.started[name]:
 			m.tell(NotifySignIn, name, i18n.NoteSignIn, i18n.NoteSignInText.In(m.s.language()))
+		case c.Login == nil || c.Login.Kind != api.LoginBrowser: // which comes up by itself
+			m.raise(name)
 		}
 	}
 	t.signIn = asks || t.signIn && (is == api.Connecting || is == api.NeedsLogin) // the questions of one sign-in are one
 	m.s.told[name] = t
 	if is == api.Connected {
 		m.noticeCertificate(c)
+	}
+}
+
+// recent says whether the person has just connected or disconnected a profile.
+func (m *Model) recent(profile string) bool { return m.cfg.Now().Sub(m.s.acted[profile]) < amoment }
+
+// raise opens the window, which is hidden, where what the person has just begun in the tray cannot go on without them.
+func (m *Model) raise(profile string) {
+	if !m.visible && m.recent(profile) {
+		m.cfg.Raise()
 	}
 }
 

@@ -321,6 +321,7 @@ type rig struct {
 	mu      sync.Mutex
 	screens []Screen
 	notes   []Notification
+	raised  int
 }
 
 // published is how many screens there were.
@@ -370,7 +371,8 @@ func start(t *testing.T, edit func(*Config, *service)) *rig {
 		Read:    func(ctx context.Context, arg string) (source.Source, error) { return source.Read(ctx, nil, arg) },
 		Version: api.Version{Version: "1.2.3"},
 		Publish: func(s Screen) { r.mu.Lock(); defer r.mu.Unlock(); r.screens = append(r.screens, s) },
-		Notify:  func(n Notification) { r.mu.Lock(); defer r.mu.Unlock(); r.notes = append(r.notes, n) }}
+		Notify:  func(n Notification) { r.mu.Lock(); defer r.mu.Unlock(); r.notes = append(r.notes, n) },
+		Raise:   func() { r.mu.Lock(); defer r.mu.Unlock(); r.raised++ }}
 	if edit != nil {
 		edit(&cfg, r.s)
 	}
@@ -472,6 +474,18 @@ func (r *rig) told(want ...NotificationKind) {
 	if !slices.Equal(got, want) {
 		r.t.Errorf("told %q, want %q", got, want)
 	}
+}
+
+// opens demands that the window was opened so many times since the last time.
+func (r *rig) opens(want int) {
+	r.t.Helper()
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.raised != want {
+		r.t.Errorf("the window was opened %d times, want %d", r.raised, want)
+	}
+	r.raised = 0
 }
 
 // conn is a connection of the profile "work" in a state.

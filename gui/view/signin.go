@@ -65,6 +65,9 @@ func (m *Model) follow(old, c api.Connection) {
 		delete(m.keepers, name)
 		delete(m.s.refused, name)
 		if old.State != "" && old.State != c.State { // a wish that was just made has no state yet
+			if m.s.started[name] && c.Problem != nil {
+				m.raise(name)
+			}
 			delete(m.s.started, name)
 		}
 	}
@@ -216,6 +219,7 @@ func (m *Model) browse(q *question) {
 					m.post(func() {
 						if current() {
 							q.trouble, q.args = i18n.BrowserFailed, nil
+							m.raise(q.profile)
 							m.touch()
 						}
 					})
@@ -232,8 +236,10 @@ func (m *Model) browse(q *question) {
 			switch {
 			case errors.As(err, &busy):
 				q.trouble, q.args = i18n.BrowserBusy, []string{"port", strconv.Itoa(busy.Port)}
+				m.raise(q.profile)
 			case err != nil:
 				q.trouble, q.args = i18n.BrowserBroken, []string{"detail", clean(err.Error(), maxPhrase)}
+				m.raise(q.profile)
 			case q.login.Callback != 0:
 				m.answer(q, api.Answer{Response: response})
 			}
