@@ -201,6 +201,7 @@ var (
 	Address             = Key{"Web address (https)", "Webアドレス（https）"}
 	DoFetch             = Key{"Get profile", "取得"}
 	ImportTitle         = Key{"Add profile", "プロファイルの追加"}
+	ImportTooMany       = Key{"{source} is left out: too many profiles wait to be added.", "追加を待つプロファイルが多すぎるため、{source}は読み込みません。"}
 	ImportReading       = Key{"Reading {source}…", "{source}を読み込んでいます…"}
 	ImportSource        = Key{"From", "取得元"}
 	ImportNextServer    = Key{"or else", "次の候補"}

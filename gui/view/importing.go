@@ -19,7 +19,8 @@ import (
 
 // importing is a profile on its way from a file or an address into the list.
 type importing struct {
-	from    string // as the person named it, shortened
+	arg     string // a file, or an https address
+	from    string // the same, shortened
 	reading bool
 	name    string // that is proposed
 	profile *profile.Profile
@@ -30,23 +31,43 @@ type importing struct {
 	broken  *profile.Remark // why it cannot be read at all; nil: it can, or was not
 }
 
-// ImportFile reads a profile and shows what it would do, to be added or not. Path is a file, or an https
-// address.
-func (m *Model) ImportFile(path string) { m.post(func() { m.importFrom(path); m.touch() }) }
+// maxWaiting is how many profiles wait to be shown at most. A web page can ask for one, too.
+const maxWaiting = 50
 
-// ImportText is ImportFile for a text without a file, as one that was dropped.
-func (m *Model) ImportText(name string, text []byte) {
+// ImportFile reads a profile and shows what it would do, to be added or not, as soon as no dialog is in front. Path is a
+// file, or an https address.
+func (m *Model) ImportFile(path string) {
 	m.post(func() {
-		m.startImport(name, func(context.Context) (source.Source, error) {
-			return source.Source{Title: name, Name: name, Text: text}, nil
-		})
+		path = strings.TrimSpace(path)
+		switch d := m.s.dialog; {
+		case slices.Contains(m.s.waiting, path): // a second click
+		case d != nil && d.imp != nil && d.imp.arg == path:
+			if !d.imp.reading && !d.imp.report.Usable { // it may have been mended
+				m.importFrom(path)
+			}
+		case len(m.s.waiting) == maxWaiting:
+			m.say(i18n.ImportTooMany, "source", shortSource(path))
+		default:
+			m.s.waiting = append(m.s.waiting, path)
+		}
 		m.touch()
 	})
 }
 
-func (m *Model) importFrom(arg string) {
-	arg = strings.TrimSpace(arg)
-	m.startImport(arg, func(ctx context.Context) (source.Source, error) { return m.cfg.Read(ctx, arg) })
+// importNext takes the next one that waits to be shown.
+func (m *Model) importNext() {
+	if len(m.s.waiting) == 0 || m.s.dialog != nil || m.s.frontQuestion() != nil {
+		return
+	}
+	if m.s.policy.ForbidUserProfiles {
+		m.s.waiting = nil
+		m.open(&dialog{kind: DialogError, words: i18n.AddForbidden})
+	} else {
+		next := m.s.waiting[0]
+		m.s.waiting = m.s.waiting[1:]
+		m.importFrom(next)
+	}
+	m.touch()
 }
 
 // webAddress is what a person meant who left out https://. The path of a file stays one.
@@ -58,12 +79,10 @@ func webAddress(s string) string {
 	return "https://" + s
 }
 
-func (m *Model) startImport(from string, read func(ctx context.Context) (source.Source, error)) {
-	if m.s.policy.ForbidUserProfiles {
-		return
-	}
+// importFrom reads a profile, and shows it instead of the dialog that may be in front.
+func (m *Model) importFrom(arg string) {
 	ctx, cancel := context.WithCancel(m.ctx)
-	imp := &importing{from: shortSource(from), reading: true, cancel: cancel}
+	imp := &importing{arg: arg, from: shortSource(arg), reading: true, cancel: cancel}
 	d := &dialog{kind: DialogImport, imp: imp}
 	m.open(d)
 	var src source.Source
@@ -73,7 +92,7 @@ func (m *Model) startImport(from string, read func(ctx context.Context) (source.
 	now := m.cfg.Now()
 	m.task(func(context.Context) (err error) {
 		defer cancel()
-		if src, err = read(ctx); err != nil {
+		if src, err = m.cfg.Read(ctx, arg); err != nil {
 			return err
 		}
 		// A refused line is an error of Parse, but the report tells more.

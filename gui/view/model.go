@@ -147,6 +147,7 @@ func (m *Model) Run(ctx context.Context) error {
 			f()
 		}
 		m.alarms()
+		m.importNext()
 		m.publish()
 		timer.Reset(m.wait())
 		select {

@@ -1158,14 +1158,15 @@ func TestImport(t *testing.T) {
 		}
 		r.m.Submit(d.ID, Values{FieldName: "bad"})
 		r.asked("")
+		r.do(ActionCancel, "")
 		for _, name := range []string{junk, filepath.Join(dir, "missing.ovpn"), dir, "http://127.0.0.1:1/x.ovpn"} {
 			r.m.ImportFile(name)
 			if d := r.dialog(DialogImport); d.Notice == nil || d.Import != nil {
 				t.Errorf("%s: %s", name, dump(d))
 			}
+			r.do(ActionCancel, "")
+			r.noDialog()
 		}
-		r.do(ActionCancel, "")
-		r.noDialog()
 		// A key with a passphrase.
 		r.m.ImportFile(locked)
 		d = r.dialog(DialogImport)
@@ -1182,10 +1183,6 @@ func TestImport(t *testing.T) {
 		if text := r.s.imported(1).Text; strings.Contains(text, "ENCRYPTED") || !strings.Contains(text, "PRIVATE KEY") {
 			t.Error("the key was not opened")
 		}
-		r.m.ImportText("dropped", []byte(openProfile(t)))
-		if d := r.dialog(DialogImport); d.Fields[0].Value != "dropped" {
-			t.Error(dump(d))
-		}
 		r.do(ActionAskAddress, "")
 		d = r.dialog(DialogAddress)
 		r.m.Submit(d.ID, Values{FieldAddress: push.Secret(good)})
@@ -1193,6 +1190,53 @@ func TestImport(t *testing.T) {
 		r.do(ActionCancel, "")
 		r.m.SetPolicy(Policy{ForbidUserProfiles: true})
 		r.m.ImportFile(good)
+		r.m.ImportFile(locked)
+		if d := r.dialog(DialogError); d.Notice == nil || d.Notice.Text != i18n.AddForbidden.In(i18n.English) {
+			t.Error(dump(d))
+		}
+		r.do(ActionCancel, "")
+		r.noDialog()
+	})
+	bubble(t, func(t *testing.T) { // several: one after the other, and none in place of what the person is at
+		time.Sleep(time.Until(now))
+		r := up(t, nil)
+		shows := func(file string) Dialog {
+			t.Helper()
+			d := r.dialog(DialogImport)
+			if d.Import == nil || d.Import.Rows[0].Value != filepath.Base(file) {
+				t.Fatal(dump(d))
+			}
+			return d
+		}
+		r.do(ActionConnect, "work")
+		r.status(conn(api.NeedsLogin, login(api.LoginPassword)))
+		for _, file := range []string{good, bad, locked, bad} {
+			r.m.ImportFile(file)
+		}
+		r.dialog(DialogCredentials)
+		r.status(conn(api.Connected))
+		d := shows(good)
+		r.m.ImportFile(good)
+		r.s.take()
+		r.m.Submit(d.ID, Values{FieldName: "a"})
+		r.asked("Import a false")
+		shows(bad)
+		r.do(ActionCancel, "")
+		d = shows(locked)
+		for i := range maxWaiting + 1 {
+			if r.screen().Toast != nil {
+				t.Errorf("%d are too many", i)
+			}
+			r.m.ImportFile(write(fmt.Sprintf("%d.ovpn", i), openProfile(t)))
+		}
+		if s := r.screen(); s.Toast == nil || s.Toast.Text != i18n.ImportTooMany.In(i18n.English, "source", "50.ovpn") || s.Dialog.ID != d.ID {
+			t.Error(dump(s))
+		}
+		for i := range maxWaiting {
+			r.do(ActionCancel, "")
+			shows(fmt.Sprintf("%d.ovpn", i))
+		}
+		r.do(ActionCancel, "")
 		r.noDialog()
 	})
 	bubble(t, func(t *testing.T) { // reading takes long, and is not waited for

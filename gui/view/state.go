@@ -50,7 +50,8 @@ type state struct {
 	removals map[string]time.Time        // hidden, and removed for good at this time
 	settings map[string]*profileSettings // of those that were selected
 
-	dialog    *dialog // that the person opened
+	dialog    *dialog  // that the person opened
+	waiting   []string // files and addresses of profiles, to be shown when no dialog is in front
 	questions map[string]*question
 	banners   map[string]string // told already, by profile
 
