@@ -384,6 +384,8 @@ var (
 	NoteLost           = Key{"{profile} lost its connection", "「{profile}」の接続が切れました"}
 	NoteLostForGood    = Key{"{profile} is disconnected", "「{profile}」は切断されました"}
 	NoteBlocked        = Key{"{profile}: traffic is blocked", "「{profile}」：通信を遮断しています"}
+	NoteAway           = Key{"{profile} may be disconnected", "「{profile}」は切断された可能性があります"}
+	NoteAwayText       = Key{"{reason} Traffic may go outside this VPN, or not at all.", "{reason}通信がこのVPNを通らない、または遮断されている可能性があります。"}
 	NoteSignIn         = Key{"{profile} needs your sign-in", "「{profile}」へのサインインが必要です"}
 	NoteSignInText     = Key{"Open Adit to sign in.", "Aditを開いてサインインしてください。"}
 	NoteCertificate    = Key{"The certificate of {profile} expires soon", "「{profile}」の証明書の期限が近づいています"}

@@ -177,6 +177,7 @@ func (m *Model) disconnect(name string) {
 	m.s.acted[name] = m.cfg.Now()
 	delete(m.s.started, name)
 	delete(m.s.answered, name)
+	delete(m.s.cut, name)
 	m.request(name, ActionDisconnect, func(ctx context.Context) error { return m.cfg.Backend.Disconnect(ctx, name) }, func() {})
 }
 

@@ -2,6 +2,7 @@ package view
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,89 @@ func TestAway(t *testing.T) {
 		if n := r.screen().Detail.Notice; n == nil || n.Text != i18n.ServiceNotPermitted.In(i18n.English) {
 			t.Error(dump(r.screen().Detail))
 		}
+	})
+}
+
+// TestOutage: the person is told once when the service stays away under a tunnel that is up, or comes back without it.
+func TestOutage(t *testing.T) {
+	gone := api.NewProblem(api.CodeServiceUnreachable, map[string]string{"detail": api.DetailNotRunning})
+	steps := func(name string, s api.State, f func(r *rig)) {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := up(t, nil)
+				r.status(conn(s))
+				r.wait(2 * time.Minute)
+				r.notes = nil
+				r.s.fails("Watch", gone)
+				r.s.lost <- gone
+				f(r)
+			})
+		})
+	}
+	back := func(r *rig, connections ...api.Connection) {
+		r.t.Helper()
+		r.s.fails("Watch", nil)
+		r.status(connections...)
+	}
+	for _, s := range []api.State{api.Connected, api.Reconnecting} {
+		steps("stays away from "+string(s), s, func(r *rig) {
+			r.wait(outageTime - time.Second)
+			r.told()
+			r.wait(time.Second)
+			if len(r.notes) != 1 || r.notes[0].Title != i18n.NoteAway.In(i18n.English, "profile", "work") || !strings.HasPrefix(r.notes[0].Text, i18n.ServiceNotRunning.In(i18n.English)) {
+				r.t.Errorf("%+v", r.notes)
+			}
+			r.told(NotifyLost)
+			r.wait(2 * time.Minute)
+			back(r)
+			r.wait(2 * time.Minute)
+			r.told() // it was told
+		})
+		steps("comes back without "+string(s), s, func(r *rig) {
+			back(r)
+			r.told() // the service begins
+			r.wait(2 * time.Minute)
+			r.told(NotifyLost)
+		})
+	}
+	steps("comes back late", api.Connected, func(r *rig) {
+		r.wait(2 * time.Minute)
+		r.told(NotifyLost)
+		back(r, conn(api.Connected))
+		r.told(NotifyConnected)
+	})
+	steps("an upgrade", api.Connected, func(r *rig) {
+		back(r)
+		r.status(conn(api.Connecting))
+		r.status(conn(api.Connected))
+		r.told(NotifyConnected)
+		r.status(conn(api.Disconnecting))
+		r.status()
+		r.wait(2 * time.Minute)
+		r.told() // wanted
+	})
+	steps("comes back, and it cannot be connected", api.Connected, func(r *rig) {
+		back(r, conn(api.Connecting))
+		r.status(conn(api.Disconnected, func(c *api.Connection) { c.Problem = api.NewProblem(api.CodeSessionEnded, nil) }))
+		r.wait(2 * time.Minute)
+		r.told(NotifyLost)
+	})
+	steps("comes back, and the person disconnects", api.Connected, func(r *rig) {
+		back(r, conn(api.Connecting))
+		r.do(ActionDisconnect, "work")
+		r.status()
+		r.wait(2 * time.Minute)
+		r.told()
+	})
+	steps("comes back with a problem", api.Connected, func(r *rig) {
+		back(r, conn(api.Disconnected, func(c *api.Connection) { c.Problem = api.NewProblem(api.CodeSessionEnded, nil) }))
+		r.told(NotifyLost)
+		r.wait(2 * time.Minute)
+		r.told()
+	})
+	steps("nothing was up", api.NeedsLogin, func(r *rig) {
+		r.wait(2 * time.Minute)
+		r.told()
 	})
 }
 

@@ -176,6 +176,7 @@ func (m *Model) wait() time.Duration {
 		}
 	}
 	earlier(m.due)
+	earlier(m.s.outage)
 	for _, t := range m.s.removals {
 		earlier(t)
 	}
@@ -195,6 +196,10 @@ func (m *Model) alarms() {
 		if !now.Before(t) {
 			m.remove(name)
 		}
+	}
+	if t := m.s.outage; !t.IsZero() && !now.Before(t) {
+		m.s.outage = time.Time{}
+		m.noticeOutage()
 	}
 	if t := m.s.toast; t != nil && !now.Before(t.ends) {
 		m.s.toast = nil

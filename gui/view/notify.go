@@ -2,6 +2,8 @@ package view
 
 import (
 	"cmp"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -64,6 +66,34 @@ func (m *Model) notice(old, c api.Connection, first bool) {
 	m.s.told[name] = t
 	if is == api.Connected {
 		m.noticeCertificate(c)
+	}
+}
+
+// outageTime is how long the service may be away, and what was connected after it, until the person is told: an upgrade
+// takes a second or two, and the service is looked for every few.
+const outageTime = 10 * time.Second
+
+// noticeOutage tells, once, of what was up when the service went away and is not since.
+func (m *Model) noticeOutage() {
+	r := renderer{m.s, m.s.language(), m.cfg.Now()}
+	for _, name := range slices.Sorted(maps.Keys(m.s.cut)) {
+		p, ok := m.s.profile(name)
+		c, t := m.s.connection(p), m.s.told[name]
+		switch {
+		case !ok:
+		case !r.reachable():
+			m.tell(NotifyLost, name, i18n.NoteAway, r.t(i18n.NoteAwayText, "reason", r.noService()))
+		case c.State == api.Disconnected && (c.Problem == nil || !t.lost):
+			m.tell(NotifyLost, name, i18n.NoteLostForGood, m.problemText(c))
+			t.lost = true
+			m.s.told[name] = t
+		}
+	}
+	clear(m.s.cut)
+	if !r.reachable() { // what comes after that is news
+		old := m.s.mine()
+		m.s.status.Connections = nil
+		m.settle(old, false)
 	}
 }
 

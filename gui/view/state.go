@@ -33,6 +33,7 @@ type state struct {
 	problem *api.Problem // why the service does not answer
 	remote  *api.Version // the service's; nil: not known
 	listed  bool         // profiles were read at least once
+	outage  time.Time    // when what the service's absence means is told; zero: nothing is to be told
 
 	profiles []api.Profile
 	status   api.Status
@@ -47,6 +48,7 @@ type state struct {
 	started  map[string]bool             // the person connects it here: its questions come up by themselves
 	answered map[string]bool             // the person has answered a question of this sign-in
 	refused  map[string]*api.Problem     // why it began once more, for its first question
+	cut      map[string]bool             // it was up when the service went away, and was not again since
 	removals map[string]time.Time        // hidden, and removed for good at this time
 	settings map[string]*profileSettings // of those that were selected
 
@@ -99,7 +101,7 @@ func newState() *state {
 	return &state{
 		page: PageProfiles, service: ServiceStarting, prefs: defaultPreferences(),
 		meters: map[string]*meter{}, busy: map[string]ActionKind{}, problems: map[string]*api.Problem{},
-		acted: map[string]time.Time{}, started: map[string]bool{}, answered: map[string]bool{}, refused: map[string]*api.Problem{}, removals: map[string]time.Time{},
+		acted: map[string]time.Time{}, started: map[string]bool{}, answered: map[string]bool{}, refused: map[string]*api.Problem{}, cut: map[string]bool{}, removals: map[string]time.Time{},
 		settings: map[string]*profileSettings{}, questions: map[string]*question{},
 		banners: map[string]string{}, told: map[string]told{},
 	}
@@ -189,7 +191,7 @@ func (s *state) forget() {
 	maps.DeleteFunc(s.meters, func(n string, _ *meter) bool { return gone(n) })
 	maps.DeleteFunc(s.acted, func(n string, _ time.Time) bool { return gone(n) })
 	maps.DeleteFunc(s.refused, func(n string, _ *api.Problem) bool { return gone(n) })
-	for _, set := range []map[string]bool{s.started, s.answered} {
+	for _, set := range []map[string]bool{s.started, s.answered, s.cut} {
 		maps.DeleteFunc(set, func(n string, _ bool) bool { return gone(n) })
 	}
 	maps.DeleteFunc(s.banners, func(n, _ string) bool { return gone(n) })

@@ -41,6 +41,14 @@ func (m *Model) watch(ctx context.Context) {
 // onLost takes that the service cannot be listened to.
 func (m *Model) onLost(p *api.Problem) {
 	was := m.s.service
+	if was == ServiceReachable {
+		m.s.outage = m.cfg.Now().Add(outageTime)
+		for name, c := range m.s.mine() {
+			if c.State == api.Connected || c.State == api.Reconnecting {
+				m.s.cut[name] = true
+			}
+		}
+	}
 	m.s.problem, m.s.service, m.s.remote = p, serviceState(p), nil
 	for _, t := range m.s.meters {
 		t.gap()
@@ -85,6 +93,11 @@ func (m *Model) onStatus(status api.Status) {
 	}
 	m.s.status = status
 	m.settle(old, false)
+	for name, c := range m.s.mine() {
+		if c.State == api.Connected || c.State == api.Disconnecting {
+			delete(m.s.cut, name)
+		}
+	}
 	if m.unlisted() {
 		m.refresh()
 	}
