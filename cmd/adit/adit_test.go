@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/*.txt, which read like a manual. Beside adit they may use:
 //
 //	service [MODE]   start a service on $ADIT_SOCKET; MODE is how connections fare:
-//	                 up (default), refused, stuck, login, otp, browser, wait
+//	                 up (default), refused, ended, stuck, login, otp, browser, wait
 //	pki              write ca.crt, client.crt, client.key and expired.crt
 //	keyring          a keychain of the script's own, unlocked (GNOME Keyring)
 //	release VERSION  write a signed manifest.json, and release.pub; also altered, expired
@@ -107,7 +107,7 @@ func startKeyring(ts *testscript.TestScript, _ bool, _ []string) {
 
 func startService(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 1 {
-		ts.Fatalf("usage: service [up|refused|stuck|login|otp|browser|wait]")
+		ts.Fatalf("usage: service [up|refused|ended|stuck|login|otp|browser|wait]")
 	}
 	mode := "up"
 	if len(args) == 1 {
@@ -264,6 +264,7 @@ func (f *fakeService) Set(c api.Caller, name string, changes []string) (api.Sett
 			s.RouteAdd = append(s.RouteAdd, netip.MustParsePrefix(p))
 		} else if g, ok := strings.CutPrefix(change, "guard="); ok {
 			s.Guard = g
+			defer f.lock(name, g == "lockdown")
 		} else if on, ok := strings.CutPrefix(change, "save_password="); ok {
 			s.SavePassword = on == "true"
 		} else {
@@ -274,6 +275,17 @@ func (f *fakeService) Set(c api.Caller, name string, changes []string) (api.Sett
 	defer f.mu.Unlock()
 	f.settings[name] = s
 	return s, err
+}
+
+// lock makes the guard of a profile without a tunnel close in lockdown, and open else.
+func (f *fakeService) lock(name string, closed bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	rest := slices.DeleteFunc(slices.Clone(f.status.Connections), func(c api.Connection) bool { return c.Profile == name && c.State == api.Blocked })
+	if !slices.ContainsFunc(rest, func(c api.Connection) bool { return c.Profile == name }) && closed {
+		rest = append(rest, api.Connection{Profile: name, Owner: unnamed, State: api.Blocked, Since: then, Guard: "lockdown", GuardClosed: true})
+	}
+	f.set(rest...)
 }
 
 // Answer takes ann, hunter2 and 123456 where they are asked for.
@@ -308,13 +320,13 @@ func (f *fakeService) Connect(c api.Caller, r api.ConnectRequest) error {
 	if _, ok := f.texts[r.Profile]; !ok {
 		return notFound(r.Profile)
 	}
-	conn := api.Connection{Profile: r.Profile, Owner: unnamed, State: api.Connecting, Since: then, Guard: "auto", SavePassword: f.settings[r.Profile].SavePassword,
+	conn := api.Connection{Profile: r.Profile, Owner: unnamed, State: api.Connecting, Since: then, Guard: f.settings[r.Profile].Guard, SavePassword: f.settings[r.Profile].SavePassword,
 		Server: api.Server{Name: "vpn.example.com", Address: "192.0.2.1", Port: 1194, Transport: "udp"}}
 	f.log = append(f.log, api.LogLine{Time: then, Level: "INFO", Profile: r.Profile, Text: "connecting"})
 	switch f.mode {
 	case "up":
 		for _, old := range f.status.Connections {
-			if old.Profile == r.Profile {
+			if old.Profile == r.Profile && old.State != api.Blocked {
 				return api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": r.Profile})
 			}
 		}
@@ -331,6 +343,9 @@ func (f *fakeService) Connect(c api.Caller, r api.ConnectRequest) error {
 	case "refused":
 		conn.State = api.Disconnected
 		conn.Problem = api.NewProblem(api.CodeServerUnreachable, map[string]string{"server": "vpn.example.com:1194", "transport": "udp"})
+	case "ended":
+		conn.State, conn.GuardClosed = api.Blocked, true
+		conn.Problem = api.NewProblem(api.CodeSessionEnded, map[string]string{"profile": r.Profile})
 	case "stuck":
 		conn.Problem = api.NewProblem(api.CodeServerNameUnknown, map[string]string{"server": "vpn.example.com"})
 	case "login", "otp", "browser", "wait":
@@ -354,15 +369,26 @@ func (f *fakeService) Connect(c api.Caller, r api.ConnectRequest) error {
 			conn.State, conn.Login = api.Connected, nil
 		}
 	}
-	f.set(append(slices.Clone(f.status.Connections), conn)...)
+	f.set(append(slices.DeleteFunc(slices.Clone(f.status.Connections), func(c api.Connection) bool { return c.Profile == r.Profile && c.State == api.Blocked }), conn)...)
 	return nil
 }
 
 func (f *fakeService) Disconnect(_ context.Context, _ api.Caller, name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	left := slices.DeleteFunc(slices.Clone(f.status.Connections), func(c api.Connection) bool { return name == "" || c.Profile == name })
-	if name != "" && len(left) == len(f.status.Connections) {
+	var left []api.Connection
+	found := false
+	for _, c := range f.status.Connections {
+		if name == "" || c.Profile == name {
+			found = true
+			if f.settings[c.Profile].Guard != "lockdown" {
+				continue
+			}
+			c = api.Connection{Profile: c.Profile, Owner: c.Owner, State: api.Blocked, Since: then, Guard: "lockdown", GuardClosed: true}
+		}
+		left = append(left, c)
+	}
+	if name != "" && !found {
 		return api.NewProblem(api.CodeNotConnected, map[string]string{"profile": name})
 	}
 	f.set(left...)

@@ -15,7 +15,7 @@ func newDisconnect(a *app) *cobra.Command {
 		Short: "End a tunnel",
 		Long: `End a tunnel and put routes and DNS back as they were; the command returns when
 that is done, the guard opened too, unless it is set to lockdown. Without NAME it ends the
-only tunnel there is.`,
+only tunnel there is; what only a guard in lockdown blocks is none.`,
 		Example: `  adit disconnect
   adit disconnect work
   adit disconnect --all`,
@@ -44,11 +44,11 @@ only tunnel there is.`,
 			if err != nil {
 				return err
 			}
-			mine := slices.DeleteFunc(s.Named(), func(c api.Connection) bool { return c.State == api.Disconnected })
+			mine := slices.DeleteFunc(s.Named(), over)
 			switch len(mine) {
 			case 0:
 				a.out.note("nothing is connected")
-				return nil
+				return a.stillBlocked(cmd.Context(), c, "")
 			case 1:
 				name = mine[0].Profile
 			default:
@@ -67,6 +67,11 @@ only tunnel there is.`,
 		return a.stillBlocked(cmd.Context(), c, name)
 	}
 	return cmd
+}
+
+// over says whether a disconnect would change nothing: a guard in lockdown stays closed, while auto waits for just that.
+func over(c api.Connection) bool {
+	return c.State == api.Disconnected || c.State == api.Blocked && c.Guard == "lockdown"
 }
 
 // stillBlocked says which of the caller's profiles, or the named one, keep traffic blocked without a tunnel.
