@@ -54,7 +54,7 @@ type Traffic struct {
 	Text     string   `json:"text"`
 }
 
-// Report is what adit check prints.
+// Report is what adit check prints. Its lists are never nil: in JSON, one without anything is [].
 type Report struct {
 	Name         string        `json:"name"`
 	Usable       bool          `json:"usable"`
@@ -73,7 +73,8 @@ const weakRSA = 2048 // bits below it are called weak
 
 // Check is the lint of one profile at a time.
 func (p *Profile) Check(now time.Time) Report {
-	r := &report{Report: Report{Name: p.Name, Directives: p.explained(), Auth: p.AuthKind(), Traffic: p.traffic(), Servers: p.Servers()}}
+	r := &report{Report: Report{Name: p.Name, Directives: p.explained(), Auth: p.AuthKind(), Traffic: p.traffic(),
+		Servers: p.Servers(), Certificates: []Certificate{}, Problems: []Finding{}}}
 	for _, e := range p.errs {
 		f := finding(e.Line, SeverityError, e.remark())
 		if f.Text = e.Text; e.Directive != "" {
@@ -178,7 +179,7 @@ func (p *Profile) lineOf(names ...string) int {
 // Servers are the remotes as "host:port/proto", with " through http://host:port" or " through
 // socks5://host:port" behind one with a proxy.
 func (p *Profile) Servers() []string {
-	var servers []string
+	servers := []string{}
 	for _, r := range p.Remotes {
 		server := net.JoinHostPort(r.Host, strconv.Itoa(int(r.Port))) + "/" + r.Proto
 		if x := r.Proxy; x != nil {

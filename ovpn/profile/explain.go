@@ -9,7 +9,7 @@ import (
 // explained returns the directives with a plain sentence for each one that is used
 // and has no note of its own.
 func (p *Profile) explained() []Directive {
-	list := slices.Clone(p.Directives)
+	list := append([]Directive{}, p.Directives...)
 	for i := range list {
 		if d := &list[i]; d.Verdict == Used && d.Note == "" {
 			d.Does = cmp.Or(p.signsIn(d.Words), meaning(d.Words))
