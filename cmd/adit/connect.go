@@ -48,8 +48,8 @@ waits for what nobody can type: it fails and names the flag. With --no-browser i
 the address of a sign-in in the browser, and waits for --timeout.
 
 With --userspace the tunnel ends in this command instead: no root, no device, no route
-of this machine changes. FILE needs nothing else; NAME needs the service and a
-profile of your own. Programs use the tunnel through the listeners that you name, on
+of this machine changes. FILE needs nothing else, and has a / or ends with .ovpn or .conf;
+NAME needs the service and a profile of your own. Programs use the tunnel through the listeners that you name, on
 loopback only, and every user of this machine can; with --proxy-auth-file the proxies ask
 for a user name and a password, and may listen on any address. The command stays in the
 foreground until Ctrl-C. With --status-socket

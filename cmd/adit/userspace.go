@@ -93,9 +93,10 @@ func retyped(err error, arg string) error {
 }
 
 // userspaceProfile reads a file, or asks the service for a profile of the user's own and what counts of
-// its settings. The passphrase opens a file's private key.
+// its settings. A name is never a file's, which anybody may have put into the current folder. The passphrase opens a file's
+// private key.
 func (a *app) userspaceProfile(ctx context.Context, arg, passphraseFile string) (p *profile.Profile, settings api.Settings, err error) {
-	if info, err := os.Stat(arg); looksLikeFile(arg) || err == nil && !info.IsDir() {
+	if looksLikeFile(arg) {
 		src, err := readSource(ctx, arg)
 		if err != nil {
 			return nil, settings, err
@@ -113,11 +114,8 @@ func (a *app) userspaceProfile(ctx context.Context, arg, passphraseFile string) 
 	c := a.service()
 	defer c.Close()
 	text, err := c.Export(ctx, arg)
-	if api.IsCode(err, api.CodeServiceUnreachable) {
-		return nil, settings, hinted(fmt.Errorf("%s is no file, and for a profile's name the service is needed: %w", arg, err), "give the path of an .ovpn file")
-	}
 	if err != nil {
-		return nil, settings, err
+		return nil, settings, notByName(arg, err)
 	}
 	stored, err := c.Settings(ctx, arg)
 	if err != nil {
@@ -129,6 +127,21 @@ func (a *app) userspaceProfile(ctx context.Context, arg, passphraseFile string) 
 		p.Name = arg // by which the service and the keychain know it
 	}
 	return p, settings, err
+}
+
+// notByName says, beside why there is no profile of that name, how a file is named.
+func notByName(arg string, err error) error {
+	hint := "give the path of an .ovpn file"
+	if info, e := os.Stat(arg); e == nil && !info.IsDir() {
+		hint = "the file of that name is: adit connect " + quoted("./"+arg) + " --userspace"
+	}
+	switch {
+	case api.IsCode(err, api.CodeServiceUnreachable):
+		return hinted(fmt.Errorf("for the profile %s the service is needed: %w", arg, err), hint)
+	case api.IsCode(err, api.CodeProfileNotFound):
+		return hinted(err, append(strings.Split(api.AsProblem(err).Hint, "\n"), hint)...)
+	}
+	return err
 }
 
 // foreground is one tunnel of this process with its listeners. run uses one goroutine
