@@ -140,7 +140,7 @@ type importFlags struct {
 
 // store opens a profile's key and gives the profile to the service.
 func (a *app) store(ctx context.Context, c *api.Client, p *profile.Profile, name string, f importFlags) (api.Profile, error) {
-	p, err := a.unlock(p, f.passphrase, "it will be stored without its passphrase, readable for the service only")
+	p, err := a.unlock(ctx, p, f.passphrase, "it will be stored without its passphrase, readable for the service only")
 	if err != nil {
 		return api.Profile{}, err
 	}

@@ -81,9 +81,9 @@ func (k *keyboard) ask(ctx context.Context, prompt string, echo bool) (push.Secr
 	return push.Secret(line), err
 }
 
-// secret prompts for a line that does not show; Ctrl-C and Ctrl-D give "".
-func (k *keyboard) secret(prompt string) (push.Secret, error) {
-	text, err := k.ask(context.Background(), prompt, false)
+// secret prompts for a line that does not show; Ctrl-C and Ctrl-D give "". The error may be ctx's.
+func (k *keyboard) secret(ctx context.Context, prompt string) (push.Secret, error) {
+	text, err := k.ask(ctx, prompt, false)
 	if errors.Is(err, errStopped) {
 		return "", nil
 	}

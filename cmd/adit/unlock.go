@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +17,8 @@ const maxPassphrase = 1024 // bytes
 
 // unlock decrypts the profile's key with the passphrase of the profile's own
 // askpass file, of file ("-" is the standard input), or of the person at the
-// terminal, who is told fate: what becomes of the opened key.
-func (a *app) unlock(p *profile.Profile, file, fate string) (*profile.Profile, error) {
+// terminal, who is told fate: what becomes of the opened key. The end of ctx ends the prompt.
+func (a *app) unlock(ctx context.Context, p *profile.Profile, file, fate string) (*profile.Profile, error) {
 	if !p.Locked() {
 		return p, nil
 	}
@@ -47,7 +48,7 @@ func (a *app) unlock(p *profile.Profile, file, fate string) (*profile.Profile, e
 	}
 	a.out.note("the private key is encrypted; %s", fate)
 	for range 3 {
-		b, err := a.keyboard().secret("passphrase of the private key (empty to stop): ")
+		b, err := a.keyboard().secret(ctx, "passphrase of the private key (empty to stop): ")
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the passphrase: %w", err)
 		}

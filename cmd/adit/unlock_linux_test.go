@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"io"
 	"os"
 	"strconv"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/adit-vpn/adit/ovpn/profile"
 )
 
 // TestPromptEndsWithCtrlC types at a terminal: main catches SIGINT, so a prompt that
@@ -25,7 +30,7 @@ func TestPromptEndsWithCtrlC(t *testing.T) {
 		}
 		answers := make(chan answer, 1)
 		go func() {
-			text, err := k.secret("passphrase: ")
+			text, err := k.secret(t.Context(), "passphrase: ")
 			answers <- answer{text.Reveal(), err}
 		}()
 		if err := waitForPrompt(master); err != nil {
@@ -42,6 +47,43 @@ func TestPromptEndsWithCtrlC(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatalf("typed %q: the prompt is still there", tc.typed)
 		}
+	}
+}
+
+// TestPassphraseInterrupted: a signal during the prompt ends it, and the terminal is as it was.
+func TestPassphraseInterrupted(t *testing.T) {
+	master := terminal(t)
+	before, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := profile.Parse("work", []byte("client\nremote a\n<key>\n-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n</key>\n"), nil)
+	if err != nil || !p.Locked() {
+		t.Fatal(err)
+	}
+	k := newKeyboard()
+	a := &app{keyboard: func() *keyboard { return k }, out: printer{io.Discard, io.Discard}}
+	ctx, signal := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := a.unlock(ctx, p, "", "it is a test's")
+		ended <- err
+	}()
+	if err := waitForPrompt(master); err != nil {
+		t.Fatal(err)
+	}
+	signal()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want it to be interrupted", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the prompt is still there")
+	}
+	after, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS)
+	if err != nil || *after != *before {
+		t.Errorf("the terminal is %+v, want %+v (%v)", after, before, err)
 	}
 }
 

@@ -105,7 +105,7 @@ func (a *app) userspaceProfile(ctx context.Context, arg, passphraseFile string) 
 		if err != nil {
 			return nil, settings, err
 		}
-		if p, err = a.unlock(p, passphraseFile, "this tunnel alone opens it, and the file stays as it is"); err != nil {
+		if p, err = a.unlock(ctx, p, passphraseFile, "this tunnel alone opens it, and the file stays as it is"); err != nil {
 			return nil, settings, err
 		}
 		p.Name = src.Name // as import would call it
