@@ -84,10 +84,8 @@ gui:
 # Not GL ES: Windows has none by itself. Debian: gcc-mingw-w64-x86-64
 gui-windows:
 	@mkdir -p $(BIN)
-	@tmp=$$(mktemp -d) && res=$(CURDIR)/cmd/adit-gui/rsrc_windows_amd64.syso && trap "rm -rf $$tmp $$res" EXIT && \
-	  $(GO) run ./cmd/adit-gui/winres -version '$(VERSION)' $$tmp && (cd $$tmp && x86_64-w64-mingw32-windres -i adit-gui.rc -o $$res) && \
-	  echo 'build bin/adit-gui.exe' && \
-	  CGO_ENABLED=1 GOOS=windows GOARCH=amd64 CC=x86_64-w64-mingw32-gcc $(GO) build -tags $(GUI_TAGS) -ldflags '$(LDFLAGS) -H windowsgui' -o $(BIN)/ ./cmd/adit-gui
+	CGO_ENABLED=1 GOOS=windows GOARCH=amd64 CC=x86_64-w64-mingw32-gcc $(GO) build -tags $(GUI_TAGS) -ldflags '$(LDFLAGS) -H windowsgui' -o $(BIN)/ ./cmd/adit-gui
+	$(GO) run ./installer/windows/resources -version '$(VERSION)' $(BIN)/adit-gui.exe
 
 # The desktop app for the other processor of Linux, in dist/bin, against the libraries of Debian 12. They are unpacked into a
 # folder, not installed: some of both processors exclude each other. Debian: gcc-aarch64-linux-gnu (or gcc-x86-64-linux-gnu) mmdebstrap
@@ -120,7 +118,8 @@ dist:
 	@for s in $(SYSTEMS); do export CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/}; out=$(DIST)/bin/$$GOOS-$$GOARCH; \
 	  echo "build $$out"; mkdir -p $$out; \
 	  $(GO) build $(DISTFLAGS) -o $$out/ $(addprefix ./cmd/,$(BINARIES)) || exit 1; \
-	  [ $$GOOS != linux ] || { mv $$out/adit $$out/adit-userspace && $(GO) build -tags nouserspace $(DISTFLAGS) -o $$out/adit ./cmd/adit; } || exit 1; done
+	  [ $$GOOS != linux ] || { mv $$out/adit $$out/adit-userspace && $(GO) build -tags nouserspace $(DISTFLAGS) -o $$out/adit ./cmd/adit; } || exit 1; \
+	  [ $$GOOS != windows ] || GOOS= GOARCH= $(GO) run ./installer/windows/resources -version '$(VERSION)' $(patsubst %,$$out/%.exe,$(BINARIES)) || exit 1; done
 
 # Every package, in dist/packages/. Each kind adds itself with a line "package: package-KIND", and gets SOURCE_DATE_EPOCH.
 package: dist

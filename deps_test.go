@@ -97,9 +97,10 @@ var allowed = map[string][]string{
 	"installer/release":       {"installer/version", "installer/manifest", "installer/darwin/macho"},
 	"installer/release/build": {"installer/release", "installer/manifest"},
 
-	"installer/linux/build":   {"installer/version", "gui/icon"},
-	"installer/linux/manual":  {},
-	"installer/windows/build": {"installer/version", "gui/icon", "platform/svc"},
+	"installer/linux/build":       {"installer/version", "gui/icon"},
+	"installer/linux/manual":      {},
+	"installer/windows/build":     {"installer/version", "gui/icon", "platform/svc"},
+	"installer/windows/resources": {"installer/version", "gui/icon", "platform/durable"},
 
 	"installer/darwin/xar":     {},
 	"installer/darwin/payload": {},
@@ -110,13 +111,12 @@ var allowed = map[string][]string{
 	"gui/i18n": {"client/api", "ovpn/profile"},
 	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
-	"cmd/adit":            {"installer/manifest", "installer/linux/manual", "client/api", "client/source", "client/migrate", "client/diagnose", "client/reach", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/portal", "platform/probe", "platform/svc", "platform/svc/manage", "routes", "installer/darwin", "installer/linux"},
-	"cmd/adit-gui":        {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "installer/darwin", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
-	"cmd/adit-gui/winres": {"gui/icon"},
-	"cmd/adit-pkcs11":     {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":           {"client", "client/api", "installer/darwin", "platform", "platform/confine", "platform/durable", "platform/ipc", "platform/lock", "platform/logfile", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},
-	"cmd/aws-vpn-client":  {"client/api", "client/diagnose", "client/source", "ovpn/profile", "ovpn/push", "platform/durable", "platform/ipc", "platform/lock", "platform/managed", "saml/signin"},
-	"cmd/adit-endpoint":   {"installer/linux/manual", "platform/svc", "endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
+	"cmd/adit":           {"installer/manifest", "installer/linux/manual", "client/api", "client/source", "client/migrate", "client/diagnose", "client/reach", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/portal", "platform/probe", "platform/svc", "platform/svc/manage", "routes", "installer/darwin", "installer/linux"},
+	"cmd/adit-gui":       {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "installer/darwin", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
+	"cmd/adit-pkcs11":    {"platform/token", "platform/token/pkcs11"},
+	"cmd/aditd":          {"client", "client/api", "installer/darwin", "platform", "platform/confine", "platform/durable", "platform/ipc", "platform/lock", "platform/logfile", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},
+	"cmd/aws-vpn-client": {"client/api", "client/diagnose", "client/source", "ovpn/profile", "ovpn/push", "platform/durable", "platform/ipc", "platform/lock", "platform/managed", "saml/signin"},
+	"cmd/adit-endpoint":  {"installer/linux/manual", "platform/svc", "endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }
 
 func TestImportsFollowTheTable(t *testing.T) {

@@ -19,20 +19,20 @@ func TestReproducible(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := filepath.Join(t.TempDir(), "a", "deeper", "place")
-	for _, name := range []string{"go.mod", "go.sum", "Makefile", "NOTICE", "cmd/adit-gui/winres", "gui/icon"} {
+	for _, name := range []string{"go.mod", "go.sum", "Makefile", "NOTICE", "cmd/adit-pkcs11", "platform/token", "ovpn/push", "installer/windows/resources", "installer/version", "platform/durable", "gui/icon"} {
 		if err := copyTo(filepath.Join(root, name), filepath.Join(elsewhere, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	build := func(dir string, env ...string) []byte {
 		dist := t.TempDir()
-		cmd := exec.Command("make", "dist", "DIST="+dist, "SYSTEMS=windows/amd64", "BINARIES=adit-gui/winres", "VERSION=1.2.3")
+		cmd := exec.Command("make", "dist", "DIST="+dist, "SYSTEMS=windows/amd64", "BINARIES=adit-pkcs11", "VERSION=1.2.3")
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("in %s: %v: %s", dir, err, out)
 		}
-		return read(t, dist, "bin", "windows-amd64", "winres.exe")
+		return read(t, dist, "bin", "windows-amd64", "adit-pkcs11.exe")
 	}
 	one := build(root)
 	if !bytes.Equal(one, build(elsewhere, "GOCACHE="+t.TempDir())) {
