@@ -1,23 +1,26 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/platform/durable"
 )
 
-// What a service that ends to be started again at once (ErrRestart) hands over to the next: the tokens by which servers know the people who have signed in
-// (openvpn(8), auth-token), so that nobody is asked again after an upgrade. Passwords and one-time codes are never in it. The
+// What a service that ends to be started again at once (ErrRestart) hands over to the next, which goes on where this one ended: its connections, with
+// the tokens by which servers know the people who have signed in (openvpn(8), auth-token), so that nobody is asked again after an upgrade; and for
+// whom everything has begun that begins by itself, so that what they have ended since stays so. Passwords and one-time codes are never in it. The
 // file is for this process's user alone, is sealed where the system can seal, and is removed as it is read.
 
 const (
-	handoverVersion = 1
+	handoverVersion = 2
 	maxHandover     = 1 << 20 // bytes
 	// handoverAge is how old it may be: what is older, nobody has waited for. Packages of Windows replace the programs meanwhile.
 	handoverAge = 5 * time.Minute
@@ -25,40 +28,40 @@ const (
 
 // handover is the file.
 type handover struct {
-	Version int       `json:"version"`
-	Made    time.Time `json:"made"`
-	Tokens  []handed  `json:"tokens"`
+	Version     int       `json:"version"`
+	Made        time.Time `json:"made"`
+	Connections []handed  `json:"connections"`
+	People      []string  `json:"people"`       // accounts with a session
+	AutoConnect string    `json:"auto_connect"` // the policy's
 }
 
-// handed is one connection's token.
+// handed is one connection.
 type handed struct {
 	Owner   string `json:"owner"`
 	Profile string `json:"profile"`
 	Person  string `json:"person"` // of a managed profile, whose sign-in it was
 	User    string `json:"user"`   // that goes with the token
-	Token   string `json:"token"`
+	Token   string `json:"token"`  // empty: there is none
 }
 
 // String keeps the token out of logs.
 func (h handed) String() string { return h.Owner + "/" + h.Profile }
 
-// handOver writes the tokens of connections that have ended.
+// handOver writes it for connections that have ended.
 func (s *Service) handOver(ended []*live) {
 	if s.cfg.Handover == "" {
 		return
 	}
-	out := handover{Version: handoverVersion, Made: time.Now()}
+	out := handover{Version: handoverVersion, Made: time.Now(), Connections: []handed{}, People: s.present.accounts(), AutoConnect: s.rules().auto()}
 	for _, l := range ended {
-		if k := &l.conn.kept; k.usesToken() {
-			user := k.tokenUser
-			if user == "" {
-				user = k.user
-			}
-			out.Tokens = append(out.Tokens, handed{l.wish.Owner, l.wish.Profile, l.conn.personOf(), user, k.token.Reveal()})
+		if !s.store.wants(l.wish.key()) {
+			continue // somebody was just disconnecting it
 		}
-	}
-	if len(out.Tokens) == 0 {
-		return
+		h := handed{Owner: l.wish.Owner, Profile: l.wish.Profile, Person: l.conn.personOf()}
+		if k := &l.conn.kept; k.usesToken() {
+			h.User, h.Token = cmp.Or(k.tokenUser, k.user), k.token.Reveal()
+		}
+		out.Connections = append(out.Connections, h)
 	}
 	text, err := json.Marshal(out)
 	if err == nil && s.cfg.Sealer != nil {
@@ -97,9 +100,22 @@ func (s *Service) takeOver() {
 		s.log.Error("sign-ins are not taken over; people will be asked again", errorKey, err)
 		return
 	}
+	if age := time.Since(in.Made); age < 0 || age >= handoverAge {
+		return
+	}
+	s.mu.Lock()
+	s.handed = in
+	s.mu.Unlock()
+	if in.AutoConnect == s.rules().auto() { // else another one is to begin
+		s.present.resume(in.People)
+	}
+}
+
+// wasOpen says whether the last service has handed a connection over.
+func (s *Service) wasOpen(k key) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.handed = in
+	return slices.ContainsFunc(s.handed.Connections, func(h handed) bool { return h.Owner == k.owner && h.Profile == k.name })
 }
 
 func parseHandover(text []byte) (in handover, err error) {
@@ -114,14 +130,14 @@ func parseHandover(text []byte) (in handover, err error) {
 
 // inheritLocked is the token of the last service for a connection that goes on with a wish, once.
 func (s *Service) inheritLocked(w wish) (token push.Secret, user string) {
-	for i, h := range s.handed.Tokens {
+	for i, h := range s.handed.Connections {
 		if h.Owner != w.Owner || h.Profile != w.Profile {
 			continue
 		}
-		if age := time.Since(s.handed.Made); h.Person == w.Person && age >= 0 && age < handoverAge {
+		if age := time.Since(s.handed.Made); h.Person == w.Person && age < handoverAge {
 			token, user = push.Secret(h.Token), h.User
 		}
-		s.handed.Tokens[i].Token = ""
+		s.handed.Connections[i].Token = ""
 	}
 	return token, user
 }

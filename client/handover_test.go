@@ -67,7 +67,7 @@ func TestRestart(t *testing.T) {
 			t.Errorf("after an end for good: %q, %+v", left(), h.Current())
 		}
 		// What cannot be read is removed, and stops nothing.
-		if err := os.WriteFile(file, []byte(`{"version":2,"tokens":"token-1"}`), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(`{"version":2,"connections":"token-1"}`), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		st.start()
@@ -194,7 +194,7 @@ func TestRestartSealed(t *testing.T) {
 		}
 
 		st.stopFor(ErrRestart)
-		foreign, err := backwards{2}.Seal([]byte(`{"version":1}`))
+		foreign, err := backwards{2}.Seal([]byte(`{"version":2}`))
 		if err == nil {
 			err = os.WriteFile(file, foreign, 0o600)
 		}
@@ -210,15 +210,15 @@ func TestRestartSealed(t *testing.T) {
 }
 
 func FuzzParseHandover(f *testing.F) {
-	f.Add([]byte(`{"version":1,"made":"2026-01-01T00:00:00Z","tokens":[{"owner":"1000","profile":"work","user":"alice","token":"secret"}]}`))
-	f.Add([]byte(`{"version":2}`))
+	f.Add([]byte(`{"version":2,"made":"2026-01-01T00:00:00Z","connections":[{"owner":"1000","profile":"work","user":"alice","token":"secret"}],"people":["1000"],"auto_connect":"work"}`))
+	f.Add([]byte(`{"version":3}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		in, err := parseHandover(text)
 		if err == nil && in.Version != handoverVersion {
 			t.Errorf("version %d", in.Version)
 		}
-		if err != nil && len(in.Tokens) > 0 {
-			t.Error("an error with tokens")
+		if err != nil && len(in.Connections) > 0 {
+			t.Error("an error with connections")
 		}
 	})
 }

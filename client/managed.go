@@ -148,7 +148,7 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 		s.resume()
 		s.openLeft(m)
 	case m.auto() != before.auto() || m.alwaysOn() != before.alwaysOn():
-		s.autoManaged(m)
+		s.autoManaged(m, s.present.anybody())
 	}
 	s.showPolicy()
 	s.trust.look()
@@ -217,10 +217,10 @@ func (s *Service) held(m *managed) bool {
 	return l != nil && l.conn.explain().plan.Guard.Full()
 }
 
-// autoManaged connects what connects by itself.
-func (s *Service) autoManaged(m *managed) {
+// autoManaged connects what connects by itself, because of a person, or else what is always on.
+func (s *Service) autoManaged(m *managed, person bool) {
 	p, ok := m.profiles[m.policy.AutoConnect]
-	if ok && !m.broken && s.mayBegin() && (s.present.anybody() || m.alwaysOn() == p.Name) {
+	if ok && !m.broken && s.mayBegin() && (person || m.alwaysOn() == p.Name) {
 		s.arouse(wish{Owner: managedOwner, Profile: m.policy.AutoConnect, Auto: true})
 	}
 }

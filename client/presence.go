@@ -20,6 +20,10 @@ type presence struct {
 	everybody bool // nobody can tell
 	known     bool // who has a session; else it is to be told soon
 	users     []sessions.User
+	// resumed says that the service goes on where the last one has ended: what begins with a service has begun, and so has what
+	// begins for the accounts of back, as long as they have a session.
+	resumed bool
+	back    []string
 }
 
 // is says whether the account has a session.
@@ -37,6 +41,51 @@ func (p *presence) left(account string) bool {
 	return known && !p.is(account)
 }
 
+// resume says that the service goes on where the last one has ended, while these accounts had a session.
+func (p *presence) resume(accounts []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resumed, p.back = true, accounts
+}
+
+// renew makes everything begin that is to begin by itself, as if whoever has a session had just come.
+func (p *presence) renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resumed, p.back = false, nil
+}
+
+// began says whether that has begun which begins with a service.
+func (p *presence) began() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.resumed
+}
+
+// accounts are those that have a session.
+func (p *presence) accounts() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.known {
+		return p.back
+	}
+	out := []string{}
+	for _, u := range p.users {
+		out = append(out, u.Account)
+	}
+	return out
+}
+
+// has says whether somebody whom fits takes has come, and what begins for that one has not begun before.
+func (p *presence) has(fits func(sessions.User) bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.everybody {
+		return !p.resumed
+	}
+	return slices.ContainsFunc(p.users, func(u sessions.User) bool { return fits(u) && !slices.Contains(p.back, u.Account) })
+}
+
 // anybody says whether a person has a session.
 func (p *presence) anybody() bool {
 	p.mu.Lock()
@@ -44,15 +93,18 @@ func (p *presence) anybody() bool {
 	return p.everybody || slices.ContainsFunc(p.users, func(u sessions.User) bool { return u.Person })
 }
 
-// become takes who is there now, and returns those who were not.
+// become takes who is there now, and returns those who were not, and were not for the last service either.
 func (p *presence) become(users []sessions.User) (came []sessions.User) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, u := range users {
-		if !slices.Contains(p.users, u) {
+		if !slices.Contains(p.users, u) && !slices.Contains(p.back, u.Account) {
 			came = append(came, u)
 		}
 	}
+	p.back = slices.DeleteFunc(p.back, func(account string) bool {
+		return !slices.ContainsFunc(users, func(u sessions.User) bool { return u.Account == account })
+	})
 	p.users, p.known = slices.Clone(users), true
 	return came
 }
@@ -93,7 +145,7 @@ func (s *Service) signedInto(u sessions.User) {
 		}
 	}
 	if u.Person {
-		s.autoManaged(m)
+		s.autoManaged(m, true)
 	}
 }
 

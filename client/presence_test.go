@@ -230,3 +230,117 @@ func TestPersonLeftAutoConnect(t *testing.T) {
 		st.untilState(bob, "work", api.Connected, 10*time.Second)
 	})
 }
+
+// TestRestartEnded: a service that is started again at once goes on where the last one ended. What somebody has ended stays so as long as that one is
+// there; what was open goes on whoever is there; and all begins for who comes, or when the administrator decides otherwise.
+func TestRestartEnded(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, `{"AutoConnect": "corp"}`, map[string]string{"corp": s.profile(remoteUDP), "other": s.profile(remoteUDP)})
+		c := st.withSignIns()
+		restart := func(accounts ...string) {
+			st.stopFor(ErrRestart)
+			st.start()
+			c.are(accounts...)
+			time.Sleep(time.Minute)
+		}
+		ends := func(who api.Caller, names ...string) {
+			t.Helper()
+			for _, name := range names {
+				if err := st.Disconnect(t.Context(), who, name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		are := func(when string, want ...string) {
+			t.Helper()
+			if got := st.connections(); !slices.Equal(got, want) {
+				t.Errorf("%s: %q, want %q", when, got, want)
+			}
+		}
+		c.are("1001")
+		are("bob has come", "corp connected")
+		restart()
+		are("whoever is there", "corp connected")
+		c.are("1001")
+		ends(bob, "corp")
+		restart("1001")
+		are("bob has ended it")
+		restart("1001")
+		are("and again")
+		c.are()
+		c.are("1001")
+		are("bob has come again", "corp connected")
+		ends(bob, "corp")
+		restart("1001", "1002")
+		are("carol has come", "corp connected")
+		ends(bob, "corp")
+		st.stopFor(ErrRestart)
+		st.write("policy.json", `{"AutoConnect": "other"}`)
+		st.start()
+		c.are("1001", "1002")
+		time.Sleep(time.Second)
+		are("another one", "other connected")
+		ends(bob, "other")
+
+		st.decide(`{}`)
+		st.add(alice, "cert", s.profile(remoteUDP))
+		st.add(alice, "pass", s.profile(remoteUDP+"\nauth-user-pass"))
+		st.setting(alice, "cert", "auto_connect=true")
+		st.setting(alice, "pass", "auto_connect=true")
+		c.are("1000")
+		are("alice has come", "cert connected", "pass needs_login")
+		restart()
+		are("alice's, whoever is there", "cert connected", "pass needs_login")
+		c.are("1000")
+		ends(alice, "cert", "pass")
+		restart("1000")
+		are("alice has ended them")
+		st.stop() // and not at once
+		st.start()
+		c.are("1000")
+		time.Sleep(time.Second)
+		are("a start", "cert connected", "pass needs_login")
+		ends(alice, "cert", "pass")
+
+		// Nobody can tell who is there.
+		st.decide(`{"AutoConnect": "corp"}`)
+		st.stop()
+		st.sessions = nil
+		st.start()
+		time.Sleep(time.Second)
+		are("a start", "corp connected")
+		ends(bob, "corp")
+		st.stopFor(ErrRestart)
+		st.start()
+		time.Sleep(time.Minute)
+		are("somebody has ended it")
+	})
+}
+
+// TestRestartTrusted: the same where networks are trusted; who leaves one has all begin.
+func TestRestartTrusted(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		o := newOffice(t)
+		st := newManaged(t, o.server, o.policy(`, "AutoConnect": "corp"`), map[string]string{"corp": o.profile(remoteUDP)})
+		c := st.withSignIns()
+		c.are("1001")
+		time.Sleep(2 * trustTime)
+		st.untilState(bob, "corp", api.Connected, 5*time.Second)
+		if err := st.Disconnect(t.Context(), bob, "corp"); err != nil {
+			t.Fatal(err)
+		}
+		st.stopFor(ErrRestart)
+		st.start()
+		c.are("1001")
+		time.Sleep(time.Minute)
+		if got := st.connections(); len(got) != 0 {
+			t.Errorf("what bob has ended is back: %q", got)
+		}
+		o.answers(&o.good)
+		st.network("192.168.1.21/24")
+		o.answers(nil)
+		st.network("192.168.1.22/24")
+		st.untilState(bob, "corp", api.Connected, 2*trustTime)
+	})
+}

@@ -88,6 +88,7 @@ type Service struct {
 	mu      sync.Mutex
 	running context.Context // of Run; nil before and after
 	live    map[key]*live
+	ended   []*live // with the service
 	tasks   sync.WaitGroup
 	handed  handover // by the last service
 
@@ -174,17 +175,13 @@ func (s *Service) Run(ctx context.Context) error {
 
 	s.mu.Lock()
 	s.running = nil
-	open := make([]*live, 0, len(s.live))
-	for _, l := range s.live {
-		open = append(open, l)
-	}
 	s.mu.Unlock()
 	s.tasks.Wait()
 	if errors.Is(context.Cause(ctx), ErrRestart) {
-		s.handOver(open)
+		s.handOver(s.ended)
 	}
 	var errs []error
-	for _, l := range open {
+	for _, l := range s.ended {
 		errs = append(errs, l.err)
 	}
 	return errors.Join(errs...)
@@ -365,6 +362,9 @@ func (s *Service) keep(ctx context.Context, k key, l *live) {
 	defer s.mu.Unlock()
 	delete(s.live, k)
 	l.err = err
+	if s.running == nil || s.running.Err() != nil {
+		s.ended = append(s.ended, l)
+	}
 	if err == nil {
 		s.board.drop(k)
 	} else {

@@ -192,6 +192,7 @@ func (s *Service) judge(ctx context.Context, state trusting, network string) {
 		return
 	case before == trusted:
 		s.log.Info("the trusted network is left")
+		s.present.renew()
 	}
 	s.beginAll()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/platform/sessions"
 )
 
 // How wishes begin and end: what somebody asks for, and what the service resumes by itself.
@@ -22,10 +23,10 @@ func (s *Service) resume() {
 	if i := slices.IndexFunc(wanted, func(w wish) bool { return w.key() == always && !w.Auto }); i >= 0 {
 		s.goOn(wanted[i]) // a person's wish stays that person's
 	} else if always.name != "" {
-		s.autoManaged(m)
+		s.autoManaged(m, false)
 	}
 	for _, w := range wanted { // start takes each once
-		if !w.Auto && !s.awaits(w.key()) { // else beginAll knows when
+		if !w.Auto && (!s.awaits(w.key()) || s.wasOpen(w.key())) { // else beginAll knows when
 			s.goOn(w)
 		}
 	}
@@ -53,18 +54,19 @@ func (s *Service) beginAll() {
 		return
 	}
 	for _, w := range s.store.wanted() { // began by itself once, and goes on
-		if w.Auto && !s.automatic(w.key()) {
+		if w.Auto && (!s.automatic(w.key()) || s.wasOpen(w.key())) {
 			s.goOn(w)
 		}
 	}
 	if !m.policy.set["AutoConnect"] {
 		for _, w := range s.store.automatic() {
-			if s.present.is(w.Owner) || s.alone(w.key()) {
+			came := s.present.has(func(u sessions.User) bool { return u.Account == w.Owner })
+			if came || s.alone(w.key()) && !s.present.began() {
 				s.arouse(w)
 			}
 		}
 	}
-	s.autoManaged(m)
+	s.autoManaged(m, s.present.has(func(u sessions.User) bool { return u.Person }))
 }
 
 // errTakenBack says that a recorded wish is not there any more: somebody has disconnected before it began anew.
