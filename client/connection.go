@@ -131,6 +131,9 @@ func newConnection(w wiring) *connection {
 	c.clock = newStepClock(w.wall)
 	c.kept = keptOf(w.spec.signIn, w.given)
 	c.status.SavePassword = w.spec.maySave // and present asks whether it is wanted
+	if w.spec.forbidsSaving {
+		c.status.SaveForbidden = "profile"
+	}
 	c.save.Store(w.settings.SavePassword)
 	c.guard.Store(guardMode(w.settings))
 	if w.idle {

@@ -356,13 +356,15 @@ func TestMaySavePassword(t *testing.T) {
 	for _, c := range []struct {
 		name, setting, extra, echo string
 		asked, up                  bool
+		askedBy, upBy              string // who forbids it
 	}{
 		{name: "by default"},
 		{name: "wanted", setting: "save_password=true", asked: true, up: true},
-		{name: "auth-nocache", setting: "save_password=true", extra: "\nauth-nocache"},
-		{name: "forbidden by the profile", setting: "save_password=true", extra: "\necho disable-save-passwords"},
-		{name: "forbidden by the server", setting: "save_password=true", echo: "disable-save-passwords", asked: true},
-		{name: "to be forgotten", setting: "save_password=true", echo: "forget-passwords", asked: true},
+		{name: "auth-nocache", setting: "save_password=true", extra: "\nauth-nocache", askedBy: "profile", upBy: "profile"},
+		{name: "forbidden by the profile", setting: "save_password=true", extra: "\necho disable-save-passwords", askedBy: "profile", upBy: "profile"},
+		{name: "forbidden, and not wanted", extra: "\nauth-nocache", echo: "forget-passwords", askedBy: "profile", upBy: "profile"},
+		{name: "forbidden by the server", setting: "save_password=true", echo: "disable-save-passwords", asked: true, upBy: "server"},
+		{name: "to be forgotten", setting: "save_password=true", echo: "forget-passwords", asked: true, upBy: "server"},
 		{name: "another echo", setting: "save_password=true", echo: "msg hello", asked: true, up: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -387,12 +389,12 @@ func TestMaySavePassword(t *testing.T) {
 				}
 				st.connect(alice, "work")
 				q := st.asked(api.LoginPassword)
-				if got := st.Status(alice).Connections[0].SavePassword; got != c.asked {
-					t.Errorf("when asked: %v", got)
+				if got := st.Status(alice).Connections[0]; got.SavePassword != c.asked || got.SaveForbidden != c.askedBy {
+					t.Errorf("when asked: %v, forbidden by %q", got.SavePassword, got.SaveForbidden)
 				}
 				st.say(q, api.Answer{Username: "alice", Password: "pw"})
-				if got := st.untilState(alice, "work", api.Connected, 10*time.Second).SavePassword; got != c.up {
-					t.Errorf("when up: %v", got)
+				if got := st.untilState(alice, "work", api.Connected, 10*time.Second); got.SavePassword != c.up || got.SaveForbidden != c.upBy {
+					t.Errorf("when up: %v, forbidden by %q", got.SavePassword, got.SaveForbidden)
 				}
 			})
 		})

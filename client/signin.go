@@ -468,7 +468,7 @@ func (c *connection) echoes(reply push.Reply) {
 			c.kept.forget()
 		}
 		if profile.ForbidsSaving(e) {
-			c.status.SavePassword = false
+			c.status.SavePassword, c.status.SaveForbidden = false, cmp.Or(c.status.SaveForbidden, "server")
 		}
 	}
 }

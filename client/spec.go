@@ -50,6 +50,7 @@ type spec struct {
 	sessionTimeout time.Duration // 0 = never
 	signIn         signIn
 	maySave        bool   // the profile's WhyNotSaved says nothing
+	forbidsSaving  bool   // it says something of a password
 	device         string // wish; empty = any
 	mtu            int
 	socket         udp.Options
@@ -73,7 +74,7 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
 		own: p.Own, noPull: p.RouteNoPull, pingExit: p.PingExit,
 		inactive: p.Inactive, inactiveBytes: p.InactiveBytes, sessionTimeout: p.SessionTimeout,
-		signIn: signInOf(p), maySave: p.WhyNotSaved() == "", mtu: p.MTU,
+		signIn: signInOf(p), maySave: p.WhyNotSaved() == "", forbidsSaving: p.AuthUserPass && !p.AuthFederate && p.WhyNotSaved() != "", mtu: p.MTU,
 		socket:  udp.Options{SendBuffer: p.SndBuf, ReceiveBuffer: p.RcvBuf, Mark: p.Mark},
 		expires: certificateExpiry(p.Cert), ca: p.CA,
 	}

@@ -102,7 +102,8 @@ type Connection struct {
 	GuardClosed        bool       `json:"guard_closed"` // something may leave by the tunnel only, now
 	Login              *Login     `json:"login"`
 	Banner             string     `json:"banner"`
-	SavePassword       bool       `json:"save_password"` // a program of the person may keep the password, and give one that it kept
+	SavePassword       bool       `json:"save_password"`            // a program of the person may keep the password, and give one that it kept
+	SaveForbidden      string     `json:"save_forbidden,omitempty"` // who forbids that: "profile", or "server", once it has said so
 	SessionEnds        *time.Time `json:"session_ends"`
 	CertificateExpires *time.Time `json:"certificate_expires"`
 	Problem            *Problem   `json:"problem"`

@@ -72,6 +72,7 @@ var (
 	Removed         = Key{"{profile} is removed.", "「{profile}」を削除しました。"}
 	SavedRefused    = Key{"The saved password of {user} was not accepted, and is forgotten.", "{user}の保存済みパスワードは受け付けられなかったため、消去しました。"}
 	SavedKept       = Key{"The password is saved in your keychain.", "パスワードをキーチェーンに保存しました。"}
+	SavedNot        = Key{"The password is not saved: the server does not allow it.", "サーバーが許可していないため、パスワードは保存しませんでした。"}
 	SavedForbidden  = Key{"The password may not be saved, and is forgotten.", "パスワードの保存が許可されていないため、保存済みのパスワードを消去しました。"}
 	KeychainTrouble = Key{"The keychain does not work, so passwords are neither saved nor read: {detail}", "キーチェーンを使用できないため、パスワードの保存と読み出しができません：{detail}"}
 )
@@ -159,6 +160,8 @@ var (
 	Password            = Key{"Password", "パスワード"}
 	SavePassword        = Key{"Save password in the keychain", "パスワードをキーチェーンに保存"}
 	PasswordSaved       = Key{"Leave it empty to use the saved password.", "空のままにすると、保存済みのパスワードを使用します。"}
+	SavePasswordProfile = Key{"This profile does not allow saved passwords.", "このプロファイルでは、パスワードを保存できません。"}
+	SavePasswordServer  = Key{"The server does not allow saved passwords.", "サーバーの設定により、パスワードは保存できません。"}
 	SavePasswordNot     = Key{"Your organization does not allow saved passwords.", "組織の設定により、パスワードは保存できません。"}
 	DoSignIn            = Key{"Sign in", "サインイン"}
 	CodeTitle           = Key{"One-time code for {profile}", "{profile}のワンタイムコード"}

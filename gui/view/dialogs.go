@@ -214,9 +214,14 @@ func (r renderer) question(q *question) *Dialog {
 			d.Fields = append(d.Fields, Field{ID: FieldCode, Label: clean(l.Challenge, maxDetail), Secret: !l.ChallengeEcho, Enabled: !q.busy, Optional: true, Help: r.t(i18n.CodeEmpty)})
 		}
 		save := Field{ID: FieldSave, Label: r.t(i18n.SavePassword), Switch: true, Optional: true, Enabled: !q.busy}
-		if r.policy.ForbidSavedPasswords {
+		switch s := r.settings[q.profile]; {
+		case r.policy.ForbidSavedPasswords:
 			save.Enabled, save.Help = false, r.t(i18n.SavePasswordNot)
-		} else if s := r.settings[q.profile]; q.keep || s != nil && s.SavePassword {
+		case q.barred == "server":
+			save.Enabled, save.Help = false, r.t(i18n.SavePasswordServer)
+		case q.barred != "":
+			save.Enabled, save.Help = false, r.t(i18n.SavePasswordProfile)
+		case q.keep || s != nil && s.SavePassword:
 			save.Value = "true"
 		}
 		d.Fields = append(d.Fields, save)

@@ -201,6 +201,8 @@ func TestDialogs(t *testing.T) {
 				s.policy.ForbidSavedPasswords = true
 				return s
 			}()},
+			{"credentials, not to be saved by the profile", ask(api.Login{ID: "1", Kind: api.LoginPassword, NeedUser: true}, func(q *question) { q.barred = "profile" })},
+			{"credentials, not to be saved by the server", ask(api.Login{ID: "1", Kind: api.LoginPassword, NeedUser: true}, func(q *question) { q.barred = "server" })},
 			{"dynamic challenge", ask(api.Login{ID: "1", Kind: api.LoginOTP, Prompt: "Enter the code from your phone", Echo: true}, nil)},
 			{"dynamic challenge without words", ask(api.Login{ID: "1", Kind: api.LoginOTP}, nil)},
 			{"browser", ask(api.Login{ID: "1", Kind: api.LoginBrowser, URL: "https://idp.example.com/sso?SAMLRequest=x", Callback: 35001, Deadline: deadline}, nil)},

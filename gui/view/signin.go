@@ -19,7 +19,8 @@ import (
 type question struct {
 	profile string
 	login   api.Login
-	keep    bool // the profile and the person let a password be kept
+	keep    bool   // the profile and the person let a password be kept
+	barred  string // who forbids that: Connection.SaveForbidden
 
 	shown   bool         // its dialog is open
 	looking bool         // the keychain is being asked
@@ -47,7 +48,11 @@ func (m *Model) follow(old, c api.Connection) {
 			delete(m.keepers, name)
 			keep := c.SavePassword && !m.s.policy.ForbidSavedPasswords
 			m.inOrder("keychain/"+name, func(ctx context.Context) { keeper.Accepted(ctx, keep) })
+			if s := m.s.settings[name]; c.SaveForbidden == "server" && m.s.barred[name] == "" && s != nil && s.SavePassword {
+				m.say(i18n.SavedNot) // they could not know when they wished it
+			}
 		}
+		m.s.barred[name] = c.SaveForbidden
 		if c.Banner != "" && m.s.started[name] && m.s.banners[name] != c.Banner && m.s.dialog == nil {
 			m.open(&dialog{kind: DialogBanner, profile: name})
 		}
@@ -111,7 +116,7 @@ func (m *Model) ask(c api.Connection) {
 		shown = shown || q.shown // the next question of a sign-in that the person is at
 	}
 	m.dropQuestion(name)
-	q := &question{profile: name, login: *c.Login, keep: c.SavePassword && !m.s.policy.ForbidSavedPasswords, shown: shown, problem: c.Problem}
+	q := &question{profile: name, login: *c.Login, keep: c.SavePassword && !m.s.policy.ForbidSavedPasswords, barred: cmp.Or(c.SaveForbidden, m.s.barred[name]), shown: shown, problem: c.Problem}
 	m.s.questions[name] = q
 	if q.problem == nil {
 		q.problem = m.s.refused[name]
@@ -301,7 +306,7 @@ func (m *Model) submitQuestion(q *question, v Values) {
 func (m *Model) keepOrNot(q *question, keep bool) {
 	s := m.s.settings[q.profile]
 	was := q.keep || s != nil && s.SavePassword
-	if keep != was && !m.s.policy.ForbidSavedPasswords {
+	if keep != was && !m.s.policy.ForbidSavedPasswords && q.barred == "" {
 		m.setProfile(q.profile, SettingSavePassword, strconv.FormatBool(keep))
 	}
 }

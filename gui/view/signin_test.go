@@ -229,6 +229,52 @@ func TestSavedPassword(t *testing.T) {
 			t.Error(dump(s.Toast))
 		}
 	})
+	for _, by := range []string{"profile", "server"} { // which is said before, where it is known
+		bubble(t, func(t *testing.T) {
+			bar := func(c *api.Connection) { c.SaveForbidden = by }
+			asks := ask
+			help := i18n.SavePasswordProfile
+			r := up(t, nil)
+			if by == "server" {
+				help = i18n.SavePasswordServer
+				r.do(ActionConnect, "work")
+				r.status(conn(api.NeedsLogin, ask))
+				r.m.Submit(r.dialog(DialogCredentials).ID, Values{FieldUser: "ann", FieldPassword: "p", FieldSave: "true"})
+				r.asked("Connect work; Set work save_password=true; Answer work q1 ann p  false")
+				r.status(conn(api.Connected, bar))
+				if s := r.screen(); s.Toast == nil || s.Toast.Text != i18n.SavedNot.In(i18n.English) {
+					t.Error(dump(s.Toast))
+				}
+				r.status()
+				r.wait(time.Minute)
+			} else {
+				asks = func(c *api.Connection) { ask(c); bar(c) }
+			}
+			r.do(ActionConnect, "work")
+			r.status(conn(api.NeedsLogin, asks))
+			d := r.dialog(DialogCredentials)
+			if f := d.Fields[2]; f.Enabled || f.Value != "" || f.Help != help.In(i18n.English) {
+				t.Error(dump(d))
+			}
+			r.m.Submit(d.ID, Values{FieldUser: "ann", FieldPassword: "p"})
+			r.asked("Connect work; Answer work q1 ann p  false")
+			r.status(conn(api.Connected, bar))
+			if s := r.screen(); s.Toast != nil || r.vault.take() != "" {
+				t.Error(dump(s.Toast))
+			}
+			if by == "server" { // it allows it again
+				r.status()
+				r.do(ActionConnect, "work")
+				r.status(conn(api.Connected))
+				r.status()
+				r.do(ActionConnect, "work")
+				r.status(conn(api.NeedsLogin, ask))
+				if f := r.dialog(DialogCredentials).Fields[2]; !f.Enabled || f.Value != "true" {
+					t.Error(dump(f))
+				}
+			}
+		})
+	}
 	bubble(t, func(t *testing.T) { // the organization forbids it
 		r := up(t, func(c *Config, _ *service) { c.Policy.ForbidSavedPasswords = true })
 		r.do(ActionConnect, "work")

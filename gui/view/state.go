@@ -49,6 +49,7 @@ type state struct {
 	answered map[string]bool             // the person has answered a question of this sign-in
 	refused  map[string]*api.Problem     // why it began once more, for its first question
 	cut      map[string]bool             // it was up when the service went away, and was not again since
+	barred   map[string]string           // SaveForbidden, when it was last connected
 	removals map[string]time.Time        // hidden, and removed for good at this time
 	settings map[string]*profileSettings // of those that were selected
 
@@ -101,7 +102,7 @@ func newState() *state {
 	return &state{
 		page: PageProfiles, service: ServiceStarting, prefs: defaultPreferences(),
 		meters: map[string]*meter{}, busy: map[string]ActionKind{}, problems: map[string]*api.Problem{},
-		acted: map[string]time.Time{}, started: map[string]bool{}, answered: map[string]bool{}, refused: map[string]*api.Problem{}, cut: map[string]bool{}, removals: map[string]time.Time{},
+		acted: map[string]time.Time{}, started: map[string]bool{}, answered: map[string]bool{}, refused: map[string]*api.Problem{}, cut: map[string]bool{}, barred: map[string]string{}, removals: map[string]time.Time{},
 		settings: map[string]*profileSettings{}, questions: map[string]*question{},
 		banners: map[string]string{}, told: map[string]told{},
 	}
@@ -195,6 +196,7 @@ func (s *state) forget() {
 		maps.DeleteFunc(set, func(n string, _ bool) bool { return gone(n) })
 	}
 	maps.DeleteFunc(s.banners, func(n, _ string) bool { return gone(n) })
+	maps.DeleteFunc(s.barred, func(n, _ string) bool { return gone(n) })
 	maps.DeleteFunc(s.removals, func(n string, _ time.Time) bool { return gone(n) })
 	maps.DeleteFunc(s.told, func(n string, _ told) bool { return gone(n) })
 }
