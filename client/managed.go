@@ -53,6 +53,12 @@ func (m *managed) auto() string {
 	return m.profiles[m.policy.AutoConnect].Name
 }
 
+// hides says whether a user's own profile is out of sight, since a managed one has its name: nobody can steer it, so it does nothing.
+func (m *managed) hides(k key) bool {
+	_, there := m.profiles[k.name]
+	return there && k.owner != managedOwner
+}
+
 // holder is the profile whose guard is closed before anybody connects anything: one is enough, since it closes
 // everything. It is AutoConnect's, or another managed one, or where there is none a user's. False: nothing is to be closed.
 func (s *Service) holder(m *managed) (w wish, ok bool) {
@@ -107,6 +113,7 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 	s.tell(m, before)
 	s.hold(m)
 	held = s.held(m) // before another one opens
+	s.uncover(m, before)
 	s.mu.Lock()
 	open := map[key]*live{}
 	for k, l := range s.live {
@@ -122,7 +129,11 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 			if r.Name != "" {
 				l.conn.mind(r.Settings.Guard)
 			}
-			s.log.Warn("the policy ends a connection", profileKey, k.name, ownerKey, k.owner, errorKey, err)
+			why := "the policy ends a connection"
+			if m.hides(k) {
+				why = "a managed profile has the same name: the own one ends, and is out of sight as long as that is there"
+			}
+			s.log.Warn(why, profileKey, k.name, ownerKey, k.owner, errorKey, err)
 			s.expel(ctx, k, l, held, err)
 			continue
 		}
@@ -155,6 +166,25 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 	return held
 }
 
+// uncover puts out of sight what managed profiles hide, and closes the guards of what they hide no more.
+func (s *Service) uncover(m, before *managed) {
+	for _, w := range s.store.those(func(api.Settings) bool { return true }) {
+		s.mu.Lock()
+		if m.hides(w.key()) && s.live[w.key()] == nil { // such as how a connection ended
+			s.board.drop(w.key())
+		}
+		s.mu.Unlock()
+	}
+	for _, w := range s.lockedOwn() {
+		if k := w.key(); before.hides(k) && s.liveOf(k) == nil {
+			s.resumeOne(w, beginning{idle: true})
+			if err := s.shutTight(s.liveOf(k)); err != nil {
+				s.log.Error("the guard does not follow the policy", profileKey, k.name, ownerKey, k.owner, errorKey, err)
+			}
+		}
+	}
+}
+
 // expel ends a connection that the policy does not permit any more, and says why. In lockdown its guard stays closed,
 // unless another one's is, as held says.
 func (s *Service) expel(ctx context.Context, k key, l *live, held bool, why error) {
@@ -167,7 +197,7 @@ func (s *Service) expel(ctx context.Context, k key, l *live, held bool, why erro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.live[k] == nil && k.owner != managedOwner {
+	if s.live[k] == nil && k.owner != managedOwner && !s.rules().hides(k) {
 		s.board.put(k, api.Connection{Profile: k.name, Owner: l.wish.OwnerName, State: api.Disconnected,
 			Since: time.Now(), Problem: api.AsProblem(why)}, nil, nil)
 	}
@@ -318,7 +348,7 @@ func (s *Service) keyOf(caller api.Caller, name string) key {
 	return key{ownerOf(caller), name}
 }
 
-// record is a profile as it counts: with settings as the policy leaves them. Those of a managed profile are the person's
+// record is a profile as it counts: with settings as the policy leaves them, or none where a managed profile hides it. Those of a managed profile are the person's
 // (an owner key, empty for nobody) where they are not the policy's.
 func (s *Service) record(k key, person string) (record, error) {
 	m := s.rules()
@@ -333,6 +363,9 @@ func (s *Service) record(k key, person string) (record, error) {
 		r.Settings.SavePassword = s.store.saves(key{person, k.name})
 	} else if r, err = s.store.get(k); err != nil {
 		return record{}, err
+	}
+	if m.hides(k) {
+		r.Settings.AutoConnect, r.Settings.Guard = false, ""
 	}
 	r.Settings = m.policy.apply(r.Settings)
 	if k.owner == managedOwner {
@@ -349,6 +382,8 @@ func (s *Service) permits(k key, r record) error {
 		return api.NewProblem(api.CodePolicyUnreadable, map[string]string{"file": m.source, "detail": strings.Join(m.problems, "; ")})
 	case k.owner != managedOwner && !m.policy.AllowUserProfiles:
 		return s.decided("AllowUserProfiles")
+	case m.hides(k):
+		return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": k.name})
 	}
 	p, err := profile.Parse(r.Name, []byte(r.Text), nil)
 	if err != nil || len(p.Remotes) == 0 {

@@ -450,6 +450,93 @@ func TestPolicyLockdownReplaced(t *testing.T) {
 	})
 }
 
+// TestManagedHides: an own profile with the name of a managed one does nothing as long as that is there: it does not connect, and closes nothing. Then it
+// is as it was.
+func TestManagedHides(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, "", map[string]string{"first": s.profile(remoteUDP)})
+		c := st.withSignIns()
+		c.are("1000")
+		st.add(alice, "corp", s.profile(remoteUDP))
+		st.setting(alice, "corp", "guard=lockdown")
+		st.add(alice, "auto", s.profile(remoteUDP+"\nauth-user-pass"))
+		st.setting(alice, "auto", "auto_connect=true")
+		c.are()
+		c.are("1000")
+		st.untilState(alice, "auto", api.NeedsLogin, 5*time.Second)
+		name := hostOf(key{"1000", "corp"})
+		hidden := func(when string) {
+			t.Helper()
+			if got := st.connections(); len(got) != 0 {
+				t.Errorf("%s: %q", when, got)
+			}
+			if got := st.store.wanted(); len(got) != 0 || st.Keeps(name) || st.Keeps(hostOf(key{"1000", "auto"})) {
+				t.Errorf("%s: wanted %+v, kept closed %t", when, got, st.Keeps(name))
+			}
+		}
+		opened := func(when string) {
+			t.Helper()
+			if h := st.hostCalled(name); closed(h) != "" {
+				t.Errorf("%s: closed %s", when, closed(h))
+			}
+		}
+		hide := func() {
+			st.write("profiles/corp.ovpn", s.profile(remoteUDP))
+			st.write("profiles/auto.ovpn", s.profile(remoteUDP))
+		}
+		appear := func() {
+			for _, file := range []string{"corp", "auto"} {
+				if err := os.Remove(filepath.Join(st.etc, "profiles", file+".ovpn")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		locked := func(when string) {
+			t.Helper()
+			st.untilState(alice, "corp", api.Blocked, 5*time.Second)
+			if h := st.hostCalled(name); closed(h) != everything {
+				t.Errorf("%s: closed %q", when, closed(h))
+			}
+		}
+		locked("before")
+
+		hide()
+		time.Sleep(3 * managedInterval)
+		hidden("hidden")
+		opened("hidden")
+		c.are()
+		c.are("1000")
+		hidden("alice has come")
+		st.connect(alice, "corp")
+		if got := st.untilState(alice, "corp", api.Connected, 5*time.Second); !got.Managed {
+			t.Errorf("%+v", got)
+		}
+		if err := st.Disconnect(t.Context(), alice, "corp"); err != nil {
+			t.Error(err)
+		}
+		st.stop()
+		st.start()
+		c.are("1000")
+		hidden("another service")
+		opened("another service")
+
+		appear()
+		time.Sleep(3 * managedInterval)
+		locked("again")
+		c.are()
+		c.are("1000")
+		st.untilState(alice, "auto", api.NeedsLogin, 5*time.Second)
+
+		// While the service does not run.
+		st.stop()
+		hide()
+		st.start()
+		c.are("1000")
+		hidden("hidden before the start")
+	})
+}
+
 // TestPolicyServers: name, root certificate and TLS are those that the policy allows, from the first packet on.
 func TestPolicyServers(t *testing.T) {
 	sum := func(s *server) string {

@@ -138,7 +138,7 @@ func (s *Service) signedInto(u sessions.User) {
 		return
 	}
 	if !m.policy.set["AutoConnect"] {
-		for _, w := range s.store.automatic() {
+		for _, w := range s.automaticOwn() {
 			if w.Owner == u.Account {
 				s.arouse(w)
 			}

@@ -212,8 +212,8 @@ func (s *Service) Keeps(host string) bool {
 	if _, ok := m.profiles[m.policy.AutoConnect]; ok && hostOf(key{managedOwner, m.policy.AutoConnect}) == host {
 		return true
 	}
-	for _, w := range slices.Concat(s.store.wanted(), s.store.automatic(), s.store.locked()) {
-		if hostOf(w.key()) == host {
+	for _, w := range slices.Concat(s.store.wanted(), s.automaticOwn(), s.lockedOwn()) {
+		if hostOf(w.key()) == host && !m.hides(w.key()) {
 			return true
 		}
 	}
@@ -264,6 +264,8 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 		return nil, api.NewProblem(api.CodeServiceStopping, nil)
 	case s.live[k] != nil:
 		return nil, api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
+	case s.rules().hides(k): // since the caller has looked
+		return nil, api.NewProblem(api.CodeProfileExists, map[string]string{"profile": k.name})
 	case how.recorded && !s.store.wants(k):
 		return nil, errTakenBack
 	case !how.idle && w.Auto && !s.mayBegin():

@@ -32,7 +32,7 @@ func (s *Service) resume() {
 	}
 	s.goOnFor(s.present.is)
 	s.beginAll()
-	for _, w := range s.store.locked() {
+	for _, w := range s.lockedOwn() {
 		s.resumeOne(w, beginning{idle: true})
 	}
 }
@@ -43,8 +43,21 @@ func (s *Service) automatic(k key) bool {
 	if m.policy.set["AutoConnect"] || k.owner == managedOwner {
 		return k == key{managedOwner, m.policy.AutoConnect}
 	}
-	r, err := s.store.get(k)
+	r, err := s.record(k, "")
 	return err == nil && r.Settings.AutoConnect
+}
+
+// automaticOwn are wishes for people's own profiles that connect by themselves.
+func (s *Service) automaticOwn() []wish {
+	return slices.DeleteFunc(s.store.automatic(), func(w wish) bool { return !s.automatic(w.key()) })
+}
+
+// lockedOwn are wishes for people's own profiles whose guard is always closed.
+func (s *Service) lockedOwn() []wish {
+	return slices.DeleteFunc(s.store.locked(), func(w wish) bool {
+		r, err := s.record(w.key(), "")
+		return err != nil || r.Settings.Guard != guardLockdown
+	})
 }
 
 // beginAll begins what connects by itself, where that may be.
@@ -59,7 +72,7 @@ func (s *Service) beginAll() {
 		}
 	}
 	if !m.policy.set["AutoConnect"] {
-		for _, w := range s.store.automatic() {
+		for _, w := range s.automaticOwn() {
 			came := s.present.has(func(u sessions.User) bool { return u.Account == w.Owner })
 			if came || s.alone(w.key()) && !s.present.began() {
 				s.arouse(w)
@@ -77,6 +90,13 @@ func (s *Service) resumeOne(w wish, how beginning) {
 	how.unattended = true
 	k := w.key()
 	log := s.log.With(profileKey, w.Profile, ownerKey, w.Owner)
+	if s.rules().hides(k) { // as the administrator has decided while the service did not run
+		if err := s.store.want(w, false); err != nil {
+			log.Error("cannot forget the wish", errorKey, err)
+		}
+		s.release(k)
+		return
+	}
 	l, err := s.start(k, w, api.ConnectRequest{}, how)
 	switch {
 	case err == nil:
