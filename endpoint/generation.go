@@ -37,7 +37,7 @@ type generation struct {
 	federated *auth.Federated
 	idp       []byte
 	memory    *auth.Memory // of a directory, over reloads
-	trust     string       // changes when CAs or revocation lists do
+	trust     string       // changes when CAs, revocation lists or the identity provider do
 	proof     string       // makeProof
 	pool      *pool
 	layout    *layout // of pool
@@ -299,7 +299,7 @@ func (g *generation) replyFor(l lease, mtu int) push.Reply {
 // updated.
 func (g *generation) sameForClients(next *generation) (same, update bool) {
 	a, b := &g.cfg, &next.cfg
-	same = !next.policy.resets(g.policy) && g.pool == next.pool && sameRoutes(a, b) && g.trust == next.trust && reflect.DeepEqual(a.Authentication, b.Authentication) && slices.Equal(a.Ciphers, b.Ciphers) && a.PRF == b.PRF && a.Legacy == b.Legacy &&
+	same = !next.policy.resets(g.policy) && g.pool == next.pool && sameRoutes(a, b) && g.trust == next.trust && g.proof == next.proof && slices.Equal(a.Ciphers, b.Ciphers) && a.PRF == b.PRF && a.Legacy == b.Legacy &&
 		a.Mssfix == b.Mssfix && reflect.DeepEqual(lasting(g.reply), lasting(next.reply))
 	return same, !reflect.DeepEqual(unsaid(g.reply), unsaid(next.reply))
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/saml/sp"
@@ -72,9 +73,16 @@ func (g *generation) loadDirectory(d Directory, before *generation, l Leaves) (a
 	return m, nil
 }
 
-// makeProof is text that changes when people must prove themselves in another way, or to somebody else.
+// makeProof is text that changes when people must prove themselves in another way, or to somebody else. What certificates are
+// judged by is no part of it: a client shows its own each time.
 func (g *generation) makeProof() string {
-	text, err := json.Marshal(g.cfg.Authentication)
+	ways := slices.Clone(g.cfg.Authentication)
+	for i := range ways {
+		if ways[i].Mutual != nil {
+			ways[i].Mutual = &Mutual{}
+		}
+	}
+	text, err := json.Marshal(ways)
 	if err != nil {
 		panic(err) // plain values
 	}
@@ -144,6 +152,7 @@ func (c *Config) AsksForCode(l Leaves) (bool, error) {
 	return err == nil && u.MFA(), err
 }
 
+// loadMutual makes the method of client certificates. A list of another name is another list to trust, whatever is in it.
 func loadMutual(cfg *Config, m Mutual, l Leaves) (method *auth.Mutual, trust string, err error) {
 	caFile, crlFile := cfg.Path(m.CA), cfg.Path(m.CRL)
 	if caFile == "" {
@@ -169,7 +178,7 @@ func loadMutual(cfg *Config, m Mutual, l Leaves) (method *auth.Mutual, trust str
 	if err != nil {
 		return nil, "", fmt.Errorf("client certificates (%s, %s): %w", caFile, crlFile, err)
 	}
-	return method, string(ca) + string(crl), nil
+	return method, string(ca) + m.CRL + string(crl), nil
 }
 
 // loadTokens makes the tokens that take the place of passwords. None is good for longer than a session

@@ -259,6 +259,49 @@ func TestOtherMethodsEndTokens(t *testing.T) {
 	r.connect(t, "ann")
 }
 
+// TestCertificatesKeepTokens: which list and which CA certificates are judged by is no matter of passwords. A list of another name is
+// another list, as each import by the API is, and resets the session, which comes back without a password. A CA that is in another
+// file, as after the renewal of an imported certificate that has it in its chain, is the same CA.
+func TestCertificatesKeepTokens(t *testing.T) {
+	r := startWith(t, "udp", withUsers(t, "  - mutual: {}\n  - directory: {users: USERS}\n"))
+	list, err := r.pki.CRL(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(r.pki.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.reloads(t, 0)
+	moved := map[string]string{}
+	for name, text := range map[string][]byte{"crl-1.pem": list, "crl-2.pem": list, "chain.pem": ca} {
+		moved[name] = filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(moved[name], text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := r.text
+	r.user, r.password = "ann", "secret"
+	d, reply := r.connect(t, "ann")
+	for _, tt := range []struct {
+		mutual string
+		reset  int
+	}{
+		{fmt.Sprintf("{crl: %q}", moved["crl-1.pem"]), 1},
+		{fmt.Sprintf("{crl: %q}", moved["crl-2.pem"]), 1},
+		{fmt.Sprintf("{crl: %q, ca: %q}", moved["crl-2.pem"], moved["chain.pem"]), 0},
+	} {
+		r.text = strings.Replace(before, "mutual: {}", "mutual: "+tt.mutual, 1)
+		r.reloads(t, tt.reset)
+		if tt.reset > 0 {
+			wait[ovpn.PeerExit](t, d)
+			r.password = reply.AuthToken
+			d, reply = r.connect(t, "ann")
+		}
+		d.ping(t, reply.Address.Addr())
+	}
+}
+
 func FuzzSignIns(f *testing.F) {
 	f.Add([]byte(`{"proof":"p","list":[{"session":"000102030405060708090a0b","user":"ann","groups":["a"]}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
