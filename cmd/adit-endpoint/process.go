@@ -312,6 +312,9 @@ func (o opener) open(ctx context.Context, id string, cfg endpoint.Config, histor
 		},
 	})
 	if err != nil {
+		if e := leaveSignIns(dir, kept); e != nil { // nobody has seen them
+			log.Warn("people must sign in again at the next start", "error", e)
+		}
 		nw.Close()
 		provider.close()
 		journal.close()

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/adit-vpn/adit/endpoint"
 )
 
 // TestSignInsFile: what one run leaves the next one takes, once. Whatever is wrong with it, the file is gone
@@ -85,6 +88,30 @@ func TestSignInsFile(t *testing.T) {
 				t.Errorf("took %q again", text)
 			}
 		})
+	}
+}
+
+// TestSignInsOutliveAFailedStart: an endpoint that cannot start leaves who is signed in to the next one, which can.
+func TestSignInsOutliveAFailedStart(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{{"pki", "init"}, {"pki", "server"}} {
+		if code, _, errs := call(t, dir, args...); code != 0 {
+			t.Fatal(errs)
+		}
+	}
+	const kept = `{"proof":"p","list":[]}`
+	if err := leaveSignIns(dir, []byte(kept)); err != nil {
+		t.Fatal(err)
+	}
+	list, file := filepath.Join(dir, "crl.pem"), filepath.Join(dir, "adit.yaml")
+	write(t, list, "not a list")
+	text := endpoint.BuiltinText(endpoint.DefaultListen(), "udp", "userspace")
+	write(t, file, strings.Replace(text, "mutual: {}", fmt.Sprintf("mutual: {crl: %q}", list), 1))
+	if code, _, errs := call(t, dir, "up", "--config", file); code != 1 || !strings.Contains(errs, "crl.pem") {
+		t.Errorf("up without a revocation list: %d %s", code, errs)
+	}
+	if text, err := takeSignIns(dir); string(text) != kept {
+		t.Errorf("left %q, %v", text, err)
 	}
 }
 
