@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -145,28 +147,41 @@ func checkList(text string) error {
 	return nil
 }
 
-// CRL is the revocation list that ImportCRL brought; empty: none.
+// CRL is the revocation list in force: the one that ImportCRL brought, or that of the file's endpoint; empty: none.
 func (m *Model) CRL(id string) (string, Status, error) {
 	s, r, err := m.known(id)
 	switch {
 	case err != nil:
 		return "", Status{}, err
 	case r == nil:
-		c := &s.declared.Config
-		if mutual, _, _ := c.Methods(); mutual != nil && mutual.CRL != "" {
-			text, err := m.o.ReadFile(c.Path(mutual.CRL))
-			if err != nil {
-				return "", Status{}, errorf(CodeInternal, "%s", said(err))
-			}
-			return string(text), Status{Code: Active}, nil
+		text, err := s.declared.ownList(m.o.ReadFile)
+		if err != nil {
+			return "", Status{}, errorf(CodeInternal, "%s", said(err))
 		}
-		return "", Status{Code: Active}, nil
+		return text, Status{Code: Active}, nil
 	}
 	text, err := m.store.list(id)
 	if err != nil {
 		return "", Status{}, errorf(CodeInternal, "%s", said(err))
 	}
 	return text, Status{Code: Active}, nil
+}
+
+// ownList is the revocation list of the file's endpoint; empty: none.
+func (d *Declared) ownList(readFile func(string) ([]byte, error)) (string, error) {
+	mutual, _, _ := d.Config.Methods()
+	if mutual == nil {
+		return "", nil
+	}
+	if mutual.CRL != "" {
+		text, err := readFile(d.Config.Path(mutual.CRL))
+		return string(text), err
+	}
+	text, err := readFile(d.own("crl.pem")) // which need not exist
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return string(text), err
 }
 
 // Tags are those of all endpoints, by id.

@@ -655,6 +655,22 @@ authorization_rules: [{cidr: 10.2.0.0/16, all: true}]
 	if _, err := b.m.Terminate(ctx, Call{DryRun: true}, id, "", "carl"); code(err) != CodeDryRun {
 		t.Errorf("terminate one who is away, not really: %v", err)
 	}
+	// Its revocation list is that of the PKI, once there is one, unless the file names another.
+	list := func(want string) {
+		t.Helper()
+		if got, status, err := b.m.CRL(id); err != nil || got != want || status.Code != Active {
+			t.Errorf("list %q, %v, %v; want %q", got, status, err, want)
+		}
+	}
+	list("")
+	pki := now.declared.own("")
+	if err := errors.Join(os.MkdirAll(pki, 0o700), os.WriteFile(filepath.Join(pki, "crl.pem"), []byte("the PKI's"), 0o600), os.WriteFile(filepath.Join(b.dir, "own.pem"), []byte("its own"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	list("the PKI's")
+	mutual, _, _ := now.declared.Config.Methods()
+	mutual.CRL = "own.pem"
+	list("its own")
 	if _, err := b.m.Associate(ctx, Call{}, id, "subnet-0b1"); code(err) != CodeUnsupported || !strings.Contains(err.Error(), "adit.yaml") {
 		t.Errorf("changed: %v", err)
 	}
