@@ -53,9 +53,9 @@ func (c *connection) attempt(ctx context.Context) *failure {
 	if err != nil {
 		return failureAs(err, stop)
 	}
-	address, err := c.remotes.resolve(ctx, c.out != nil)
+	address, err := c.remotes.resolve(ctx, c.out != nil || c.stopsNames())
 	if err != nil {
-		f := failureAs(err, retry)
+		f := c.unasked(failureAs(err, retry))
 		// A resolver that answered is on some network; and a tunnel that is down still has its routes.
 		if f.verdict != absent && c.out == nil && c.offline() {
 			return fail(absent, api.CodeOffline, map[string]string{"server": r.hop().host}, f)
@@ -348,6 +348,9 @@ func (a *running) connected(ctx context.Context, s *ovpn.Session, ev ovpn.PushRe
 	a.began(ev.Reply)
 	c.cameUp.Store(true)
 	c.wasUp = true
+	if name, addrs := c.remotes.reached(a.address.Addr()); name != "" && c.wiring.reached != nil {
+		c.wiring.reached(name, addrs)
+	}
 	a.signedIn(s, ev.Reply)
 	c.echoes(ev.Reply)
 	shield := api.Protection{TLS: a.tls, Control: control(c.remotes.current(), ev.Dynamic), Data: s.Data().Format()}

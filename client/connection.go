@@ -35,14 +35,18 @@ type wiring struct {
 	host     func() (platform.Host, error)
 	dialer   Dialer
 	resolver Resolver
-	asleep   func() time.Duration               // as platform.Asleep
-	wall     func() time.Time                   // the wall's clock; nil = the system's
-	offline  func() bool                        // as udp.Offline
-	portal   func(context.Context) portal.State // nil: nobody knows
-	rules    func() Policy                      // the administrator's, of the moment; nil = DefaultPolicy
-	log      *slog.Logger
-	publish  func(api.Connection) // called on run's goroutine
-	status   api.Connection       // who and what, to start from
+	// addresses are where a server of that name was reached last, by this connection or one before it; reached says where it is now, the address
+	// in use first. Nil: nobody keeps them.
+	addresses func(server string) []netip.Addr
+	reached   func(server string, addresses []netip.Addr)
+	asleep    func() time.Duration               // as platform.Asleep
+	wall      func() time.Time                   // the wall's clock; nil = the system's
+	offline   func() bool                        // as udp.Offline
+	portal    func(context.Context) portal.State // nil: nobody knows
+	rules     func() Policy                      // the administrator's, of the moment; nil = DefaultPolicy
+	log       *slog.Logger
+	publish   func(api.Connection) // called on run's goroutine
+	status    api.Connection       // who and what, to start from
 }
 
 // connection is one wish being fulfilled, from Connect to Disconnect, over any
@@ -139,7 +143,7 @@ func newConnection(w wiring) *connection {
 	if w.idle {
 		c.berth.enter() // at once, so that nobody takes it for one that is under way
 	}
-	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, c)
+	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, c, w.addresses)
 	c.backoff = backoff{first: w.spec.retryFirst, last: w.spec.retryLast}
 	return c
 }
@@ -289,7 +293,7 @@ func (c *connection) tooLate() *api.Problem {
 	}
 	at := c.scene
 	at.resolved = c.status.Server.Address != ""
-	return lastly(c.captive(context.Background(), &failure{problem: lateProblem(at, c.timeout)}).problem)
+	return lastly(c.captive(context.Background(), c.unasked(&failure{problem: lateProblem(at, c.timeout)})).problem)
 }
 
 // lostWhileUp says whether the attempt that just ended had the tunnel up.

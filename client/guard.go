@@ -242,6 +242,9 @@ func (c *connection) begin(ctx context.Context) error {
 		c.plan = routes.Plan{}
 		return nil
 	case mode == guardAuto && routes.Redirects(c.policy(netip.Addr{})):
+		if old.IsZero() {
+			c.lookUpBefore(ctx)
+		}
 		old = routes.Everything()
 	}
 	return c.shut(ctx, old, nil)

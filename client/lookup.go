@@ -2,10 +2,12 @@ package client
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/routes"
 )
 
@@ -18,6 +20,31 @@ func (c *connection) LookupNetIP(ctx context.Context, network, host string) ([]n
 		return c.resolver.LookupNetIP(ctx, network, host)
 	}
 	return lookUpPast(ctx, c.dialer, seen.facts, network, host)
+}
+
+// stopsNames says whether the guard leaves nobody to ask for names: it stops the questions of other programs, and the system's only
+// servers for names are such, on this machine.
+func (c *connection) stopsNames() bool {
+	return c.plan.Guard.DNS && len(c.facts.Resolvers()) == 0
+}
+
+// unasked words f anew where that is why a name has no address.
+func (c *connection) unasked(f *failure) *failure {
+	if c.stopsNames() && f.problem.Code == api.CodeServerNameUnknown {
+		args := maps.Clone(f.problem.Args)
+		args["profile"] = c.wiring.status.Profile
+		f.problem = api.NewProblem(f.problem.Code, args)
+	}
+	return f
+}
+
+// lookUpBefore finds the servers while the guard is still open, where nobody could be asked once it is closed.
+func (c *connection) lookUpBefore(ctx context.Context) {
+	fctx, cancel := context.WithTimeout(ctx, hostTimeout)
+	defer cancel()
+	if facts, err := c.underlay(fctx); err == nil && len(facts.Resolvers()) == 0 {
+		c.remotes.lookUpAll(ctx)
+	}
 }
 
 // lookUpPast asks the resolvers of the network outside, of which there must be one.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -60,6 +61,9 @@ func (r remote) named() bool {
 	return err != nil
 }
 
+// fits says whether an address is of its family.
+func (r remote) fits(a netip.Addr) bool { return r.family == 0 || (r.family == 4) == a.Is4() }
+
 // String is how messages name the remote.
 func (r remote) String() string {
 	return joinHostPort(r.host, r.port)
@@ -83,6 +87,7 @@ type remotes struct {
 	list        []remote
 	randomLabel bool // remote-random-hostname
 	resolver    Resolver
+	known       func(server string) []netip.Addr // where it was reached in former times; nil: nobody knows
 
 	at    int          // in list
 	addrs []netip.Addr // of list[at], the one in use first; empty: not resolved yet
@@ -114,8 +119,8 @@ func (r *remotes) behind(ctx context.Context, offline bool) netip.Addr {
 	return addrs[r.turn%len(addrs)]
 }
 
-func newRemotes(list []remote, random, randomLabel bool, resolver Resolver) *remotes {
-	r := &remotes{list: slices.Clone(list), randomLabel: randomLabel, resolver: resolver, last: map[int][]netip.Addr{}, stale: map[int]bool{}, servers: map[int][]netip.Addr{}}
+func newRemotes(list []remote, random, randomLabel bool, resolver Resolver, known func(server string) []netip.Addr) *remotes {
+	r := &remotes{list: slices.Clone(list), randomLabel: randomLabel, resolver: resolver, known: known, last: map[int][]netip.Addr{}, stale: map[int]bool{}, servers: map[int][]netip.Addr{}}
 	if random {
 		mathrand.Shuffle(len(r.list), func(i, j int) { r.list[i], r.list[j] = r.list[j], r.list[i] })
 	}
@@ -164,9 +169,38 @@ func (r *remotes) learn(addrs []netip.Addr, inUse netip.Addr) {
 // several says whether there is another server, or another address of this one, to try.
 func (r *remotes) several() bool { return len(r.list) > 1 || len(r.addrs) > 1 }
 
+// reached is the name of the current server, empty where it needs none, and its addresses, inUse first.
+func (r *remotes) reached(inUse netip.Addr) (name string, addrs []netip.Addr) {
+	m := r.current().hop()
+	if !m.named() {
+		return "", nil
+	}
+	others := slices.DeleteFunc(slices.Clone(r.last[r.at]), func(a netip.Addr) bool { return a == inUse })
+	return m.host, append([]netip.Addr{inUse}, others...)
+}
+
+// lookUpAll finds the addresses of all servers that have none yet, as far as that goes, for later.
+func (r *remotes) lookUpAll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	found := make([][]netip.Addr, len(r.list))
+	var all sync.WaitGroup
+	for i, m := range r.list {
+		if m = m.hop(); m.named() && len(r.last[i]) == 0 {
+			all.Go(func() { found[i], _ = r.ask(ctx, m) }) // who needs it asks again, and says what is wrong
+		}
+	}
+	all.Wait()
+	for i, addrs := range found {
+		if len(addrs) > 0 {
+			r.last[i] = addrs
+		}
+	}
+}
+
 // resolve returns the address to try, looking the name up when that was not done
 // since the last failure. With offline set it uses the addresses of last time if there are any: the
-// machine's resolver may be behind the tunnel that is down.
+// machine's resolver may be behind the tunnel that is down, or stopped by the guard.
 func (r *remotes) resolve(ctx context.Context, offline bool) (netip.AddrPort, error) {
 	m := r.current().hop()
 	if len(r.addrs) == 0 {
@@ -181,19 +215,24 @@ func (r *remotes) resolve(ctx context.Context, offline bool) (netip.AddrPort, er
 
 func (r *remotes) lookup(ctx context.Context, m remote, offline bool) ([]netip.Addr, error) {
 	last := r.last[r.at]
-	if offline && len(last) > 0 && !r.stale[r.at] {
-		return slices.Clone(last), nil
+	known := last
+	if len(known) == 0 && r.known != nil && m.named() {
+		known = slices.DeleteFunc(r.known(m.host), func(a netip.Addr) bool { return !m.fits(a) })
+	}
+	if offline && len(known) > 0 && !r.stale[r.at] {
+		return slices.Clone(known), nil
 	}
 	limit := resolveTimeout
-	if offline && len(last) > 0 {
+	if offline && len(known) > 0 {
 		limit = resolveOffline
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	addrs, err := r.ask(ctx, m)
 	if err != nil {
-		if len(last) > 0 {
-			return slices.Clone(last), nil
+		// A name that is not there any more is one: nobody goes to where it was in former times.
+		if f := (*failure)(nil); len(last) > 0 || len(known) > 0 && errors.As(err, &f) && f.verdict != absent {
+			return slices.Clone(known), nil
 		}
 		return nil, err
 	}
@@ -203,12 +242,11 @@ func (r *remotes) lookup(ctx context.Context, m remote, offline bool) ([]netip.A
 
 // ask finds the addresses of a server, each once. Its errors are *failure. It is safe beside everything else.
 func (r *remotes) ask(ctx context.Context, m remote) ([]netip.Addr, error) {
-	fits := func(a netip.Addr) bool { return m.family == 0 || (m.family == 4) == a.Is4() }
 	unknown := func(v verdict, detail string, err error) error {
 		return fail(v, api.CodeServerNameUnknown, map[string]string{"server": m.host, "detail": detail}, err)
 	}
 	if a, err := netip.ParseAddr(m.host); err == nil {
-		if a = a.Unmap(); !fits(a) {
+		if a = a.Unmap(); !m.fits(a) {
 			return nil, unknown(absent, fmt.Sprintf("it is no IPv%d address", m.family), nil)
 		}
 		return []netip.Addr{a}, nil
@@ -233,7 +271,7 @@ func (r *remotes) ask(ctx context.Context, m remote) ([]netip.Addr, error) {
 	}
 	var addrs []netip.Addr
 	for _, a := range found {
-		if a = a.Unmap(); fits(a) && !slices.Contains(addrs, a) {
+		if a = a.Unmap(); m.fits(a) && !slices.Contains(addrs, a) {
 			addrs = append(addrs, a)
 		}
 	}

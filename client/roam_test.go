@@ -366,7 +366,7 @@ func TestRemotesLearn(t *testing.T) {
 	a := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")}
 	s := newServer(t)
 	s.names["vpn.example.test"] = a[:2]
-	r := newRemotes([]remote{{host: "vpn.example.test", port: 1}, {host: "192.0.2.9", port: 2}}, false, false, s)
+	r := newRemotes([]remote{{host: "vpn.example.test", port: 1}, {host: "192.0.2.9", port: 2}}, false, false, s, nil)
 	first := func(offline bool) netip.Addr {
 		t.Helper()
 		got, err := r.resolve(t.Context(), offline)

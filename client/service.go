@@ -14,6 +14,7 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strconv"
@@ -281,16 +282,22 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	l := &live{wish: w, host: hostOf(k), cancel: cancel, recorded: make(chan struct{}), done: make(chan struct{})}
 	l.conn = newConnection(wiring{
 		spec: sp, settings: r.Settings, timeout: req.Timeout, given: req, unattended: how.unattended, idle: how.idle, guards: s.guards, neighbours: s.neighbours,
-		always:   func() bool { return k == key{managedOwner, s.alwaysOn()} },
-		host:     func() (platform.Host, error) { return s.cfg.Hosts(l.host, l.conn.log) },
-		dialer:   s.cfg.Dialer,
-		resolver: s.cfg.Resolver,
-		asleep:   s.cfg.Asleep,
-		wall:     s.cfg.Wall,
-		offline:  s.cfg.Offline,
-		portal:   s.cfg.Portal,
-		rules:    func() Policy { return s.rules().policy },
-		publish:  func(c api.Connection) { s.board.put(k, c, l.conn.present, l.conn.personOf) },
+		always:    func() bool { return k == key{managedOwner, s.alwaysOn()} },
+		host:      func() (platform.Host, error) { return s.cfg.Hosts(l.host, l.conn.log) },
+		dialer:    s.cfg.Dialer,
+		resolver:  s.cfg.Resolver,
+		addresses: func(server string) []netip.Addr { return s.store.addressesOf(k, server) },
+		reached: func(server string, addresses []netip.Addr) {
+			if err := s.store.reached(k, server, addresses); err != nil {
+				l.conn.log.Warn("behind a closed guard the server may not be found", errorKey, err)
+			}
+		},
+		asleep:  s.cfg.Asleep,
+		wall:    s.cfg.Wall,
+		offline: s.cfg.Offline,
+		portal:  s.cfg.Portal,
+		rules:   func() Policy { return s.rules().policy },
+		publish: func(c api.Connection) { s.board.put(k, c, l.conn.present, l.conn.personOf) },
 		status: api.Connection{Profile: k.name, Owner: r.OwnerName, Managed: r.Managed, Guard: guardMode(r.Settings),
 			CertificateExpires: sp.expires, State: state, Since: time.Now()},
 	})

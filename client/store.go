@@ -75,6 +75,7 @@ func (w wish) person() string {
 //	users/<account>/profile-<name>.json   one record each
 //	users/<account>/managed.json          personal: what the user chose for managed profiles
 //	wishes.json                       wishes
+//	servers.json                      where servers were reached last
 //
 // Each has the version of its form. What a later version has added to a form is kept; a form that is later than ours is neither read nor
 // written, but for wishes, which are put aside. Files are replaced whole (write, fsync, rename, fsync of the directory). It reads
@@ -89,10 +90,12 @@ type store struct {
 	profiles map[key]record
 	saved    map[key]bool // owner and managed profile: the person wants the password to be saved
 	wishes   []wish
-	// Of later versions: profiles, and what we do not know of wishes and of users' personal.
-	later      map[key]bool
-	keptWishes keptWishes
-	personal   map[string]unknown // nil: the whole is later than ours
+	servers  []reachedServer
+	// Of later versions: profiles, and what we do not know of wishes, of servers and of users' personal.
+	later       map[key]bool
+	keptWishes  keptWishes
+	keptServers unknown            // nil: the whole is later than ours
+	personal    map[string]unknown // the same
 }
 
 // openStore reads dir, making it when missing. A file that cannot be read is
@@ -162,6 +165,7 @@ func openStore(dir string, sealer seal.Sealer, log *slog.Logger) (*store, error)
 	if s.wishes, s.keptWishes, err = readWishes(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		moveAside(log, path, err)
 	}
+	s.readServers(log)
 	return s, nil
 }
 
@@ -327,7 +331,7 @@ func (s *store) rename(k key, to string) error {
 	if err := s.writeLocked(next, r); err != nil {
 		return err
 	}
-	return s.removeLocked(k)
+	return errors.Join(s.moveServersLocked(k, to), s.removeLocked(k))
 }
 
 // remove deletes a profile.
@@ -337,7 +341,11 @@ func (s *store) remove(k key) error {
 	if _, ok := s.profiles[k]; !ok {
 		return s.missingLocked(k)
 	}
-	return s.removeLocked(k)
+	if err := s.removeLocked(k); err != nil {
+		return err
+	}
+	_ = s.moveServersLocked(k, "") // the profile is gone; what is left names addresses alone
+	return nil
 }
 
 // wanted returns the wishes, oldest first.

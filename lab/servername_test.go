@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,4 +59,33 @@ func TestServerName(t *testing.T) {
 			w.seen(webAddr, clientSeen)
 		})
 	}
+}
+
+// TestServerNameBehindACache: the client's only server for names is on the client, and the closed guard stops what that one asks.
+func TestServerNameBehindACache(t *testing.T) {
+	t.Parallel()
+	needs(t, "dnsmasq")
+	const name = "vpn.example.test"
+	w := newWorld(t)
+	w.names(w.internet, uplinkNames, "53", "198.18.9.77", "198.18.9.80", "--address=/"+name+"/"+worldServer.String())
+	config := w.worldYAML(true, []string{"0.0.0.0/0"}, []string{"0.0.0.0/0"}, "dns_servers: ["+uplinkNames+"]")
+	w.endpointUp(config)
+	cache := w.start(w.client, "dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--no-resolv", "--no-hosts",
+		"--listen-address=127.0.0.1", "--bind-interfaces", "--log-facility=-", "--cache-size=0", "--server="+uplinkNames)
+	w.ok(cache.WaitFor("started", soon))
+	w.ok(w.client.Do(func() error { return os.WriteFile("/etc/resolv.conf", []byte("nameserver 127.0.0.1\n"), 0o644) }))
+	service := w.aditd()
+	own := strings.ReplaceAll(w.read(w.dataDir()+"/client.ovpn"), "remote "+worldServer.String(), "remote "+name)
+	w.adit("import", w.write(w.client, "own.ovpn", own+"\nredirect-gateway def1\n"))
+	w.adit("connect", "own", "--timeout", "20s") // it closes everything before the first attempt
+	w.adit("disconnect")
+	w.adit("import", w.write(w.client, "lab.ovpn", own))
+	w.adit("connect", "lab", "--timeout", "20s")
+	w.seen(webAddr, endpointSeen)
+	service.Stop(syscall.SIGKILL, soon) // the error is that it was killed
+	w.aditd()
+	w.until(soon, "the next service has connected again", func() bool { return w.statusOf("lab").State == api.Connected })
+	w.seen(webAddr, endpointSeen)
+	w.adit("disconnect")
+	w.seen(webAddr, clientSeen)
 }

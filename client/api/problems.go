@@ -155,7 +155,7 @@ var english = map[string]words{
 		"check that this machine is online and that the profile's remote line names the right host, port and protocol; a firewall on the way may drop them\na server also stays silent when the profile's tls-auth, tls-crypt or tls-crypt-v2 key is not its own"},
 	CodeServerNameUnknown: {
 		"cannot find the address of {server}[: {detail}]",
-		"check the host name in the profile's remote line, and that this machine's DNS works"},
+		"check the host name in the profile's remote line, and that this machine's DNS works[\nthe guard of {profile} is closed, and stops what this machine's own server for names asks: disconnect, and connect again; in lockdown connect once with guard=auto, or put the server's address into the hosts file]"},
 	CodeOffline: {
 		"no network of this machine leads to {server}",
 		"check that it is online: cable, Wi-Fi, another VPN that has taken the routes\na server with an IPv6 address alone needs IPv6 here, one with an IPv4 address alone IPv4"},

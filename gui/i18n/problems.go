@@ -19,7 +19,8 @@ var problems = map[string]words{
 		Key{"Check that this computer is online. A firewall on the way may stop the VPN; try another network.\nIf it never worked, the profile may be out of date: ask your administrator for a new one.", "このコンピューターがインターネットに接続されているか確認してください。途中のファイアウォールに遮断されている場合もあるため、別のネットワークもお試しください。\n一度も接続できたことがない場合は、プロファイルが古い可能性があります。管理者に新しいものを依頼してください。"}},
 	api.CodeServerNameUnknown: {
 		Key{"The address of {server} cannot be found[ ({detail})].", "{server}のアドレスが見つかりません[（{detail}）]。"},
-		Key{"Check that this computer is online, and that other names can be found, for example in the browser.", "このコンピューターがインターネットに接続されているか、ブラウザーなどでほかのサイトが表示できるか確認してください。"}},
+		Key{"Check that this computer is online, and that other names can be found, for example in the browser.[\nThe guard of {profile} is closed, and stops what this computer's own name server asks. Disconnect, then connect again. In lockdown connect once with the guard set to automatic.]",
+			"このコンピューターがインターネットに接続されているか、ブラウザーなどでほかのサイトが表示できるか確認してください。[\n「{profile}」のガードが、このコンピューター上のネームサーバーからの問い合わせを遮断しています。切断してから接続し直してください。ロックダウンの場合は、ガードを一度「自動」にして接続してください。]"}},
 	api.CodeOffline: {
 		Key{"This computer is offline: no network leads to {server}.", "オフラインです。{server}に到達できるネットワークがありません。"},
 		Key{"Connect to Wi-Fi or plug in the cable. Another VPN may also be in the way.", "Wi-Fiまたはケーブルでネットワークに接続してください。ほかのVPNが妨げている場合もあります。"}},
