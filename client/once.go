@@ -46,7 +46,7 @@ func NewOnce(cfg OnceConfig) (*Once, error) {
 	if cfg.Dialer == nil {
 		cfg.Dialer = SystemDialer{}
 	}
-	sp, err := specOf(cfg.Profile, cfg.Settings.PullFilter, false) // never: nobody but the user decides here
+	sp, err := specOf(cfg.Profile, cfg.Settings, false) // never: nobody but the user decides here
 	if err != nil {
 		return nil, err
 	}

@@ -204,7 +204,12 @@ func (s *Service) Set(caller api.Caller, name string, changes []string) (api.Set
 				return err
 			}
 		}
-		return nil
+		p, err := profile.Parse(r.Name, []byte(r.Text), nil)
+		if err != nil {
+			return nil // connecting says so
+		}
+		_, err = remotesOf(p, r.Settings.Proxy)
+		return err
 	})
 	if err != nil {
 		return api.Settings{}, err

@@ -249,7 +249,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	if err != nil {
 		return nil, profileProblem(api.CodeProfileInvalid, err)
 	}
-	sp, err := specOf(p, r.Settings.PullFilter, s.cfg.InsecureCiphers)
+	sp, err := specOf(p, r.Settings, s.cfg.InsecureCiphers)
 	if err != nil {
 		return nil, err
 	}

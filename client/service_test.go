@@ -326,7 +326,7 @@ func TestClockMayBeSet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sp, err := specOf(p, nil, false)
+		sp, err := specOf(p, api.Settings{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

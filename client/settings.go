@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/ovpn/push"
 )
 
@@ -73,10 +74,14 @@ func applySetting(s *api.Settings, change string) error {
 		}
 		s.PullFilter = append(s.PullFilter, value)
 	case "proxy":
-		if value != "" {
-			return bad("not supported yet: put http-proxy or socks-proxy into the profile")
+		if value != "" && value != noProxy {
+			x, err := profile.ParseProxy(value)
+			if err != nil {
+				return bad(err.Error())
+			}
+			value = x.String()
 		}
-		s.Proxy = ""
+		s.Proxy = value
 	case "save_password":
 		on, err := parseSwitch(value)
 		if err != nil {

@@ -63,9 +63,9 @@ type spec struct {
 	session func(r remote, cr credentials) (ovpn.Config, error)
 }
 
-// specOf checks that a connection can be made with p and takes what it needs. With insecure the
+// specOf checks that a connection can be made with p and these settings and takes what it needs. With insecure the
 // broken ciphers that p names are offered, too. Its errors are *api.Problem.
-func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
+func specOf(p *profile.Profile, settings api.Settings, insecure bool) (spec, error) {
 	if err := p.Unsupported(); err != nil {
 		return spec{}, profileProblem(api.CodeProfileUnsupported, err)
 	}
@@ -90,8 +90,12 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 	if p.LocalPort != 0 && !p.Nobind {
 		s.socket.Local = netip.AddrPortFrom(s.socket.Local.Addr(), p.LocalPort)
 	}
+	remotes, err := remotesOf(p, settings.Proxy)
+	if err != nil {
+		return spec{}, err
+	}
 	timeouts := map[remote]profile.Remote{}
-	for _, r := range p.Remotes {
+	for _, r := range remotes {
 		m := remote{host: r.Host, port: r.Port, stream: strings.HasPrefix(r.Proto, "tcp"), via: proxyOf(r.Proxy), aws: p.AuthFederate || onAWS(r.Host)}
 		switch {
 		case strings.HasSuffix(r.Proto, "4"):
@@ -113,7 +117,7 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 		return spec{}, api.NewProblem(api.CodeProfileInvalid, map[string]string{"reason": "it names no server (remote)"})
 	}
 	filter := slices.Clone(p.Filter)
-	for _, f := range filters {
+	for _, f := range settings.PullFilter {
 		rule, err := parseFilterRule(f)
 		if err != nil {
 			return spec{}, api.NewProblem(api.CodeSettingInvalid, map[string]string{"setting": "pull_filter=" + f, "detail": err.Error()})
@@ -172,6 +176,32 @@ func specOf(p *profile.Profile, filters []string, insecure bool) (spec, error) {
 		return cfg, nil
 	}
 	return s, nil
+}
+
+// noProxy is the setting that leads past the profile's proxies.
+const noProxy = "none"
+
+// remotesOf are p's servers, by way of the proxy that the setting says: "" is what p says.
+func remotesOf(p *profile.Profile, setting string) ([]profile.Remote, error) {
+	bad := func(err error) error {
+		return api.NewProblem(api.CodeSettingInvalid, map[string]string{"setting": "proxy=" + setting, "detail": err.Error()})
+	}
+	var x *profile.Proxy
+	switch setting {
+	case "":
+		return p.Remotes, nil
+	case noProxy:
+	default:
+		var err error
+		if x, err = profile.ParseProxy(setting); err != nil {
+			return nil, bad(err)
+		}
+	}
+	out, err := p.Through(x)
+	if err != nil {
+		return nil, bad(err)
+	}
+	return out, nil
 }
 
 // onAWS says whether a server is AWS Client VPN by its name: "….clientvpn.REGION.amazonaws.com".

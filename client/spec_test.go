@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
 	"github.com/adit-vpn/adit/ovpn/profile"
@@ -30,7 +31,7 @@ func TestSpecPerConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := specOf(p, nil, false)
+	s, err := specOf(p, api.Settings{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func TestSpecOffers(t *testing.T) {
 	}
 	configWith := func(p *profile.Profile, insecure bool) ovpn.Config {
 		t.Helper()
-		s, err := specOf(p, nil, insecure)
+		s, err := specOf(p, api.Settings{}, insecure)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +180,7 @@ func TestSpecPingRestart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := specOf(p, nil, false)
+		s, err := specOf(p, api.Settings{}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

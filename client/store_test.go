@@ -135,7 +135,7 @@ func TestSettings(t *testing.T) {
 	if err := applySetting(&s, "route-="); err != nil || len(s.RouteRemove) != 0 {
 		t.Errorf("an empty value must empty the list: %+v, %v", s, err)
 	}
-	for _, c := range []string{"", "guard", "guard=maybe", "route+=here", "pull_filter=drop x", "pull_filter=ignore", "proxy=http://x", "save_password=perhaps", "nonsense=1", "auto_connect=perhaps"} {
+	for _, c := range []string{"", "guard", "guard=maybe", "route+=here", "pull_filter=drop x", "pull_filter=ignore", "proxy=http://x", "proxy=proxy:3128", "proxy=https://x:1", "proxy=http://u:secret@x:1", "proxy=socks5://x:0", "proxy=http://x:1/y", "proxy=http://a b:1", "save_password=perhaps", "nonsense=1", "auto_connect=perhaps"} {
 		if err := applySetting(&s, c); !api.IsCode(err, api.CodeSettingInvalid) {
 			t.Errorf("%q: %v", c, err)
 		}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"cmp"
 	"io"
 	"net"
 	"net/http"
@@ -118,6 +119,77 @@ func TestThroughProxy(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestProxySetting: the setting takes the place of the profile's proxies, with the profile's credentials, or leads past them; it is kept
+// over a restart, and one that no server can be reached through is not taken.
+func TestProxySetting(t *testing.T) {
+	const login = "<http-proxy-user-pass>\nal\ngeheim\n</http-proxy-user-pass>\n"
+	const needsLogin = "HTTP/1.1 407 Sign in\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n"
+	for name, c := range map[string]struct {
+		lines, set    string
+		answers       []string // of an HTTP proxy
+		asked         []string
+		status, dials string
+	}{
+		"a proxy": {"remote vpn.example 443 tcp\n", "http://proxy.test:3128", []string{connected}, []string{"CONNECT vpn.example:443 "}, "http://proxy.test:3128", "203.0.113.9:3128"},
+		"in place of another, with the credentials": {"remote vpn.example 443 tcp\nhttp-proxy other.test 8080 basic\n" + login, "http://proxy.test:3128/", []string{needsLogin, connected},
+			[]string{"CONNECT vpn.example:443 ", "CONNECT vpn.example:443 Basic YWw6Z2VoZWlt"}, "http://proxy.test:3128", "203.0.113.9:3128"},
+		"socks in place of http": {"remote vpn.example 443 tcp\nhttp-proxy other.test 8080\n", "socks5://proxy.test", nil, []string{"vpn.example"}, "socks5://proxy.test:1080", "203.0.113.9:1080"},
+		"only what it carries":   {"remote vpn.example 1194 udp\nremote vpn.example 443 tcp\n", "http://proxy.test:3128", []string{connected}, []string{"CONNECT vpn.example:443 "}, "http://proxy.test:3128", "203.0.113.9:3128"},
+		"none":                   {"remote vpn.example 443 tcp\nhttp-proxy other.test 8080\n", "none", nil, nil, "", "203.0.113.77:443"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				var asked []string
+				s := newServer(t)
+				s.names["proxy.test"], s.names["vpn.example"] = []netip.Addr{netip.MustParseAddr("203.0.113.9")}, []netip.Addr{netip.MustParseAddr("203.0.113.77")}
+				switch {
+				case c.answers != nil:
+					s.proxy = httpAnswers(&asked, c.answers...)
+				case c.status != "":
+					s.proxy = socksAnswers(&asked, 0)
+				}
+				st := newStage(t, s, t.TempDir())
+				st.add(alice, "work", s.profile(c.lines))
+				st.setting(alice, "work", "proxy="+c.set)
+				st.stop()
+				st.start()
+				st.connect(alice, "work")
+				got := st.untilState(alice, "work", api.Connected, 5*time.Second)
+				if got.Server.Proxy != c.status || got.Server.Name != "vpn.example" {
+					t.Errorf("status %+v", got.Server)
+				}
+				if !slices.Equal(asked, c.asked) {
+					t.Errorf("the proxy was asked %q, want %q", asked, c.asked)
+				}
+				if s.dialed[0].String() != c.dials {
+					t.Errorf("dialed %v, want %s", s.dialed, c.dials)
+				}
+				set, err := st.Settings(alice, "work")
+				if want := cmp.Or(c.status, c.set); err != nil || set.Proxy != want {
+					t.Errorf("the setting is %q, want %q, %v", set.Proxy, want, err)
+				}
+			})
+		})
+	}
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newStage(t, s, t.TempDir())
+		st.add(alice, "work", s.profile("remote vpn.example 1194 udp\n"))
+		_, err := st.Set(alice, "work", []string{"guard=off", "proxy=http://proxy.test:3128"})
+		if !api.IsCode(err, api.CodeSettingInvalid) || !strings.Contains(err.Error(), "an HTTP proxy cannot carry UDP") {
+			t.Errorf("a proxy that carries no UDP: %v", err)
+		}
+		if set, err := st.Settings(alice, "work"); err != nil || set.Proxy != "" || set.Guard == guardOff {
+			t.Errorf("after a refusal: %+v, %v", set, err)
+		}
+		for _, change := range []string{"proxy=socks5://proxy.test", "proxy="} {
+			if _, err := st.Set(alice, "work", []string{change}); err != nil {
+				t.Errorf("%s: %v", change, err)
+			}
+		}
+	})
 }
 
 // TestProxyOnThisMachine: what leaves the machine goes to the server, so that the way around leads there.

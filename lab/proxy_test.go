@@ -78,6 +78,21 @@ func (x *proxied) profile(lines ...string) string {
 func (x *proxied) works(profile, kind string, proxy netip.Addr, port int) {
 	x.t.Helper()
 	x.connect(profile)
+	x.wayIs(kind, proxy, port)
+}
+
+// set connects through the proxy of the setting.
+func (x *proxied) set(profile, kind string, proxy netip.Addr, port int) {
+	x.t.Helper()
+	x.adit("import", x.write(x.client, "lab.ovpn", profile), "--replace")
+	x.adit("set", "lab", "proxy="+kind+"://"+netip.AddrPortFrom(proxy, uint16(port)).String())
+	x.adit("connect", "lab", "--timeout", "20s")
+	x.wayIs(kind, proxy, port)
+}
+
+// wayIs demands that pings and bytes pass, through this proxy.
+func (x *proxied) wayIs(kind string, proxy netip.Addr, port int) {
+	x.t.Helper()
 	x.reaches(x.client, none, hostAddr)
 	x.ok(bulk(x.client, x.host, netip.AddrPortFrom(hostAddr, 5004), 256<<10))
 	through := kind + "://" + netip.AddrPortFrom(proxy, uint16(port)).String()
@@ -256,6 +271,11 @@ func TestHTTPProxy(t *testing.T) {
 		x.adit("disconnect", "lab")
 		x.until(soon, "squid says of "+c.line+": "+c.seen, func() bool { return strings.Join(x.schemes()[before:], ", ") == c.seen })
 	}
+	before := len(x.schemes())
+	x.set(x.profile(fmt.Sprintf("http-proxy %s %d basic", proxyAddr, nobodyListens), login), "http", proxyAddr6, squidKnown)
+	x.kept(service)
+	x.adit("disconnect", "lab") // squid writes its line then
+	x.until(soon, "squid knows the profile's credentials", func() bool { return strings.Join(x.schemes()[before:], ", ") == "- 407, Digest 200" })
 }
 
 // TestProxyFailures: the words for what a proxy does not do for us.
@@ -326,6 +346,7 @@ func TestSOCKSProxy(t *testing.T) {
 				x.kept(service)
 				x.adit("disconnect", "lab")
 			}
+			x.set(x.profile(), "socks5", proxyAddr, danteOpen)
 		})
 	}
 }

@@ -28,14 +28,16 @@ is wrong, none.
                                 first connection until you disconnect; lockdown lets
                                 nothing out without the tunnel, from now on
   pull_filter=ACTION TEXT       accept, ignore or reject pushed options that start with TEXT
+  proxy=http://HOST:PORT        reach the server through this proxy, or socks5://HOST:PORT, in
+                                place of the profile's, with the credentials that are there
+                                (<http-proxy-user-pass>); none: through no proxy
   save_password=true|false      keep the password in your keychain once the server has
                                 accepted it, and sign in with it; false forgets it.
                                 One-time codes are never kept, and passwords neither
                                 where the profile (auth-nocache) or the server forbids it
 
 An empty value takes the setting back to its default. What changes for a tunnel that is up
-counts from its next connect; save_password and guard=lockdown count at once. proxy is
-shown, and cannot be set yet.`,
+counts from its next connect; save_password and guard=lockdown count at once.`,
 		Example: `  adit set work
   adit set work route-=0.0.0.0/0 route+=10.1.0.0/16`,
 		Args:              wants(1, -1, "a profile's name"),

@@ -102,8 +102,9 @@ func (p *parser) finishRemotes() {
 	if len(p.p.Remotes) == 0 && len(p.p.errs) == 0 {
 		p.fail(0, "remote", remark("no_server"))
 	}
-	p.finishProxies()
 	q := p.p
+	q.written, q.proxyLogin = slices.Clone(q.Remotes), g.proxyLogin
+	p.finishProxies()
 	if !slices.ContainsFunc(q.Remotes, func(r Remote) bool { return !r.udp() }) {
 		q.Fragment = *first(g.fragment, new(int))
 	}

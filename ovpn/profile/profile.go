@@ -181,10 +181,12 @@ type Profile struct {
 	MTU          int    // 0: default
 	PacketSize   int    // max-packet-size
 	Mssfix       Mssfix
-	Fragment     int    // largest datagram body in bytes; 0: off, or a server is reached over TCP: Remote.Fragment counts
-	Compress     string // framing until a push says otherwise: "", lzo-no, lzo, stub, stub-v2, lz4, lz4-v2
-	PointToPoint bool   // tls-client without pull: two equal peers, nothing is pushed
-	Proxy        *Proxy // of the whole file; Remote.Proxy is what counts
+	Fragment     int      // largest datagram body in bytes; 0: off, or a server is reached over TCP: Remote.Fragment counts
+	Compress     string   // framing until a push says otherwise: "", lzo-no, lzo, stub, stub-v2, lz4, lz4-v2
+	PointToPoint bool     // tls-client without pull: two equal peers, nothing is pushed
+	Proxy        *Proxy   // of the whole file; Remote.Proxy is what counts
+	proxyLogin   *login   // of the whole file; nil: none
+	written      []Remote // before an HTTP proxy left some out
 
 	Own         push.Reply // routes, redirect-gateway, DNS, addresses, timers, buffers that the file names; PeerID is -1
 	RouteNoPull bool

@@ -3,7 +3,10 @@ package profile
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/adit-vpn/adit/ovpn/push"
@@ -265,6 +268,62 @@ func (p *parser) finishProxies() {
 		}
 		q.Remotes = slices.DeleteFunc(q.Remotes, func(r Remote) bool { return !carried(r) })
 	}
+}
+
+// ParseProxy reads how people write a proxy in one word: http://HOST:PORT or socks5://HOST:PORT, where SOCKS5 has the port 1080 unless
+// there is another. It has no credentials: the word is shown, and they are not to be.
+func ParseProxy(s string) (*Proxy, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "socks5" {
+		return nil, errors.New("want http://HOST:PORT or socks5://HOST:PORT")
+	}
+	if u.User != nil {
+		return nil, errors.New("it cannot keep a password: write it into the profile, between <http-proxy-user-pass> and </http-proxy-user-pass>")
+	}
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("nothing may stand behind HOST:PORT")
+	}
+	words := []string{u.Hostname()}
+	switch {
+	case u.Port() != "":
+		words = append(words, u.Port())
+	case u.Scheme == "http":
+		return nil, errors.New("the port is missing: http://HOST:PORT")
+	}
+	if strings.Contains(words[0], "%") {
+		return nil, errors.New("an address with a zone is none for a proxy")
+	}
+	x, err := proxyAddress(u.Scheme, words)
+	if err == nil && x.Kind == "http" {
+		x.Auth = "auto"
+	}
+	return x, err
+}
+
+// String is what ParseProxy reads.
+func (x *Proxy) String() string {
+	return x.Kind + "://" + net.JoinHostPort(x.Host, strconv.Itoa(int(x.Port)))
+}
+
+// Through are the servers by way of x in place of the file's proxies; nil is straight to them. A proxy without credentials has the file's, if it
+// names some for all servers. Servers over UDP are left out where x is an HTTP proxy; if no other is there, that is an error.
+func (p *Profile) Through(x *Proxy) ([]Remote, error) {
+	if x != nil && x.Username == "" && p.proxyLogin != nil {
+		with := *x
+		with.Username, with.Password = p.proxyLogin.user, p.proxyLogin.password
+		x = &with
+	}
+	var out []Remote
+	for _, r := range p.written {
+		if x == nil || x.Kind != "http" || !r.udp() {
+			r.Proxy = x
+			out = append(out, r)
+		}
+	}
+	if len(out) == 0 {
+		return nil, remark("proxy_udp")
+	}
+	return out, nil
 }
 
 // proxyLine is the first line that names an HTTP proxy.
