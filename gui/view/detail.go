@@ -107,7 +107,9 @@ func (r renderer) mainButton(p api.Profile) Button {
 	case api.Connecting, api.Reconnecting:
 		b.Label, b.Action.Kind = r.t(i18n.CancelConnect), ActionDisconnect
 	case api.NeedsLogin:
-		b.Label, b.Action.Kind = r.t(i18n.SignIn), ActionSignIn
+		if c.Login != nil || !p.Managed { // else another person is asked: who connects takes the place of one who has left
+			b.Label, b.Action.Kind = r.t(i18n.SignIn), ActionSignIn
+		}
 	case api.Connected:
 		b.Label, b.Action.Kind = r.t(i18n.Disconnect), ActionDisconnect
 	case api.Disconnecting:

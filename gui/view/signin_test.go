@@ -289,6 +289,19 @@ func TestSavedPassword(t *testing.T) {
 	})
 }
 
+// TestAnother: where a managed profile asks another person, there is nothing to sign in to, but it can be connected: the service knows whether that
+// one has left.
+func TestAnother(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := up(t, func(_ *Config, s *service) { s.profiles = []api.Profile{{Name: "corp", Managed: true}} })
+		r.status(api.Connection{Profile: "corp", Managed: true, State: api.NeedsLogin})
+		b := r.screen().Detail.Buttons
+		if b[0].Action.Kind != ActionConnect || !b[0].Enabled || b[1].Action.Kind != ActionDisconnect || !b[1].Enabled {
+			t.Error(dump(b))
+		}
+	})
+}
+
 // TestElsewhere: a sign-in that was begun elsewhere is not taken over, but can be.
 func TestElsewhere(t *testing.T) {
 	bubble(t, func(t *testing.T) {
