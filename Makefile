@@ -257,6 +257,7 @@ fmt:
 vet:
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) vet -tags manual ./cmd/adit ./cmd/adit-endpoint
+	CGO_ENABLED=0 $(GO) vet -tags nouserspace ./cmd/adit
 	CGO_ENABLED=0 $(GO) vet -tags gui,ci ./cmd/adit-gui
 	CGO_ENABLED=0 GOOS=windows $(GO) vet -tags gui,ci ./...
 	CGO_ENABLED=0 GOOS=darwin $(GO) vet $$(CGO_ENABLED=0 GOOS=darwin $(GO) list ./... | grep -v -e /gui$$ -e /gui/tray$$)
