@@ -80,10 +80,14 @@ func TestAPI(t *testing.T) {
 	needs(t, awsCLI, "curl")
 	w := newAPIWorld(t)
 	pki := filepath.Join(w.dataDir(), "pki")
-	imported, err := w.tryAWS("a secret of the lab", "acm", "import-certificate", "--certificate", "fileb://"+filepath.Join(pki, "issued", "server.crt"),
-		"--private-key", "fileb://"+filepath.Join(pki, "private", "server.key"), "--certificate-chain", "fileb://"+filepath.Join(pki, "ca.crt"), "--query", "CertificateArn", "--output", "text")
-	w.ok(err)
-	serverCert := strings.TrimSpace(imported)
+	importServer := func(more ...string) string {
+		t.Helper()
+		out, err := w.tryAWS("a secret of the lab", append([]string{"acm", "import-certificate", "--certificate", "fileb://" + filepath.Join(pki, "issued", "server.crt"),
+			"--private-key", "fileb://" + filepath.Join(pki, "private", "server.key"), "--certificate-chain", "fileb://" + filepath.Join(pki, "ca.crt"), "--query", "CertificateArn", "--output", "text"}, more...)...)
+		w.ok(err)
+		return strings.TrimSpace(out)
+	}
+	serverCert := importServer()
 	var clientCA string // the API knows the CA by itself
 	var handles []struct{ Name, Means string }
 	w.ok(json.Unmarshal([]byte(w.endpointCmd("arns", "--json", "--config", filepath.Join(w.server.Dir, "endpoint.yaml"))), &handles))
@@ -94,14 +98,15 @@ func TestAPI(t *testing.T) {
 	}
 
 	// An endpoint: a range that is too small is refused, as is one that overlaps the network.
-	create := func(cidr string) []string {
+	// The clients' CA is the one in the chain of the server's certificate, as in AWS's guide, or has a name of its own.
+	create := func(cidr, clientCA string) []string {
 		return []string{"create-client-vpn-endpoint", "--client-cidr-block", cidr, "--server-certificate-arn", serverCert,
 			"--authentication-options", "Type=certificate-authentication,MutualAuthentication={ClientRootCertificateChainArn=" + clientCA + "}",
 			"--connection-log-options", "Enabled=false", "--tag-specifications", "ResourceType=client-vpn-endpoint,Tags=[{Key=Name,Value=lab}]"}
 	}
-	w.refused("InvalidParameterValue", create("10.64.0.0/24")...)
-	w.refused("InvalidParameterValue", append(create("10.1.0.0/22"), "--vpc-id", "vpc-a")...)
-	id := w.aws("ClientVpnEndpointId", create("10.64.0.0/22")...)
+	w.refused("InvalidParameterValue", create("10.64.0.0/24", clientCA)...)
+	w.refused("InvalidParameterValue", append(create("10.1.0.0/22", clientCA), "--vpc-id", "vpc-a")...)
+	id := w.aws("ClientVpnEndpointId", create("10.64.0.0/22", serverCert)...)
 	endpoint := func() string {
 		return w.aws("ClientVpnEndpoints[0].[Status.Code,ClientCidrBlock,Tags[0].Value]", "describe-client-vpn-endpoints", "--client-vpn-endpoint-ids", id)
 	}
@@ -146,7 +151,11 @@ func TestAPI(t *testing.T) {
 	w.seen(webAddr, endpointSeen)
 
 	// The connection, its counters and its end.
-	connection := strings.Split(w.aws("Connections[?Status.Code=='active'].[ConnectionId,CommonName,IngressBytes,EgressBytes]", with("describe-client-vpn-connections")...), "\t")
+	active := func() []string {
+		t.Helper()
+		return strings.Split(w.aws("Connections[?Status.Code=='active'].[ConnectionId,CommonName,IngressBytes,EgressBytes]", with("describe-client-vpn-connections")...), "\t")
+	}
+	connection := active()
 	if len(connection) != 4 || !strings.HasPrefix(connection[0], "cvpn-connection-") || connection[1] != "bob" || connection[2] == "0" || connection[3] == "0" {
 		t.Fatalf("connections: %q", connection)
 	}
@@ -175,6 +184,19 @@ func TestAPI(t *testing.T) {
 	}
 	w.adit("disconnect", "bob")
 	w.until(soon, "the other one is back", func() bool { return w.seenAs(worldHost) == endpointSeen })
+
+	// A renewed certificate, whose chain stays: the session does, too.
+	before := active()[0]
+	w.endpointCmd("pki", "renew", "server")
+	if arn := importServer("--certificate-arn", serverCert); arn != serverCert {
+		t.Errorf("renewed as %s", arn)
+	}
+	if got := w.seenAs(worldHost); got != endpointSeen {
+		t.Errorf("after a renewal the client is seen as %q", got)
+	}
+	if after := active()[0]; !strings.HasPrefix(before, "cvpn-connection-") || after != before {
+		t.Errorf("the renewal made connection %q of %q", after, before)
+	}
 
 	// Nobody else: a wrong secret, and web pages.
 	out, err := w.tryAWS("another secret", "ec2", "describe-client-vpn-endpoints")
