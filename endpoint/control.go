@@ -275,8 +275,8 @@ func OpenControl(dir string) (*Control, error) {
 	return &Control{held: held, ln: ln}, nil
 }
 
-// Serve answers until ctx ends, then closes the socket, removes it and frees the
-// directory.
+// Serve answers until ctx ends, then closes the socket and removes it. The directory stays the caller's until Close: what an
+// endpoint does at its end is for it alone.
 func (c *Control) Serve(ctx context.Context, h http.Handler) error {
 	srv := &http.Server{Handler: h, ReadTimeout: 10 * time.Second, WriteTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	done := make(chan struct{})
@@ -293,14 +293,13 @@ func (c *Control) Serve(ctx context.Context, h http.Handler) error {
 		<-done
 	}
 	srv.Close()
-	c.Close()
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
 	return err
 }
 
-// Close frees the directory without having served.
+// Close frees the directory, after Serve or without it.
 func (c *Control) Close() {
 	c.ln.Close() // removes the socket
 	c.held.Close()

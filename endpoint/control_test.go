@@ -84,6 +84,10 @@ func TestControl(t *testing.T) {
 	if _, err := ask.Connections(context.Background()); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("after the end: %v", err)
 	}
+	if _, err := OpenControl(r.dir); !errors.Is(err, ErrRunning) {
+		t.Errorf("second endpoint while the first one ends: %v", err)
+	}
+	c.Close()
 	// A socket that a dead process left is no obstacle.
 	if err := os.WriteFile(filepath.Join(r.dir, SocketName), nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func hints(err error) []string {
 	case errors.As(err, &listen) && errors.Is(err, fs.ErrPermission):
 		return []string{"ports below 1024 need root; choose a higher one with --listen"}
 	case errors.Is(err, endpoint.ErrRunning):
-		return []string{"see its clients: adit-endpoint connections; or give this one a directory of its own: --data DIR"}
+		return []string{"see its clients: adit-endpoint connections; if it does not answer, it is about to end: try again; or give this one a directory of its own: --data DIR"}
 	case errors.Is(err, endpoint.ErrNotRunning):
 		return []string{"start it: adit-endpoint up; or name its directory: --data DIR"}
 	case errors.Is(err, endpoint.ErrServerUse):

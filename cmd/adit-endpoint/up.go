@@ -189,12 +189,7 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 	if err != nil {
 		return err
 	}
-	serving := false
-	defer func() {
-		if !serving {
-			control.Close()
-		}
-	}()
+	defer control.Close() // the last of all: the next run finds what this one leaves, and nothing that is still in use
 	level := slog.LevelInfo
 	if f.verbose {
 		level = slog.LevelDebug
@@ -225,7 +220,6 @@ func (a *app) runUp(cmd *cobra.Command, f upFlags) error {
 	if err != nil {
 		return err
 	}
-	serving = true
 	return p.serve(ctx, cmd.OutOrStdout(), control, figures, door, log)
 }
 
