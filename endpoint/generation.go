@@ -338,8 +338,6 @@ func (c *Config) Fixed(next Config) string {
 		return "network"
 	case c.TunMTU != next.TunMTU:
 		return "tun_mtu"
-	case c.Metrics != next.Metrics:
-		return "metrics"
 	}
 	return ""
 }

@@ -107,6 +107,7 @@ api: {listen: "%s"}
 	lacking := strings.Replace(text, "{id: subnet-1, cidr: 10.1.1.0/24, zone: us-east-1a}, ", "", 1)
 	reload(lacking, id+" of the API: InvalidParameterValue: The subnet 'subnet-1' does not exist: networks of "+file)
 	reload(strings.Replace(text, "api: {", "api: {region: eu-west-1, ", 1), "api.region cannot change while the endpoint runs")
+	reload(text+"metrics: {listen: 127.0.0.1:9180}\n", "metrics cannot change while the endpoint runs")
 	reload(text+"listen: 127.0.0.1:1194\nclient_cidr: 10.68.0.0/22\n", "listen cannot change while the endpoint runs")
 	reload(strings.Replace(text, "cidr: 10.1.2.0/24", "cidr: 10.1.3.0/24", 1), "")
 

@@ -192,14 +192,8 @@ func (p *process) Reload(ctx context.Context) (reset int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if key := fixedAPI(p.cfg.API, cfg.API); key != "" {
+	if key := p.fixed(cfg); key != "" {
 		return 0, fmt.Errorf("%s cannot change while the endpoint runs: stop it and start it again", key)
-	}
-	if p.model != nil && p.cfg.DataDir() != cfg.DataDir() {
-		return 0, errors.New("data cannot change while the endpoint runs: stop it and start it again")
-	}
-	if (p.own != "") != (len(cfg.Listen) > 0) {
-		return 0, errors.New("listen cannot change while the endpoint runs: stop it and start it again")
 	}
 	keys, err := p.door.follow(cfg)
 	if err != nil {
@@ -229,6 +223,19 @@ func (p *process) Reload(ctx context.Context) (reset int, err error) {
 		return 0, &partlyError{"the API's access keys follow", err}
 	}
 	return 0, err
+}
+
+// fixed names what of the file cannot change while the process runs, beside endpoint.Config.Fixed, or "". Under mu.
+func (p *process) fixed(next endpoint.Config) string {
+	switch {
+	case p.cfg.Metrics != next.Metrics:
+		return "metrics"
+	case p.model != nil && p.cfg.DataDir() != next.DataDir():
+		return "data"
+	case (p.own != "") != (len(next.Listen) > 0):
+		return "listen"
+	}
+	return fixedAPI(p.cfg.API, next.API)
 }
 
 // fixedAPI names what of the API cannot change while it is served, or "".
