@@ -231,6 +231,64 @@ func TestAuthTokens(t *testing.T) {
 	}
 }
 
+// TestTokenIsRenewed: where tokens are to be renewed before the next key comes, they are, so that none is too old for it, or for
+// coming back.
+func TestTokenIsRenewed(t *testing.T) {
+	for _, tt := range []struct {
+		renewal time.Duration
+		renews  bool
+	}{{10 * time.Minute, true}, {renegotiate, false}, {0, false}} {
+		t.Run(tt.renewal.String(), func(t *testing.T) {
+			r := start(t, "udp")
+			cfg := r.config(t, r.text)
+			cfg.AuthToken = AuthToken{Renewal: tt.renewal}
+			r.gen.Store(r.withMethod(t, cfg, onePassword{"ann", "secret"}))
+			r.user, r.password = "ann", "secret"
+			d, reply := r.connect(t, "ann")
+			d.ping(t, reply.Address.Addr())
+			p := r.established(t)
+			fire := func() bool {
+				p.adopting.Lock()
+				defer p.adopting.Unlock()
+				return p.renew != nil && p.renew.Reset(0)
+			}
+			if !tt.renews {
+				if fire() {
+					t.Error("tokens are renewed beside keys")
+				}
+				return
+			}
+			for range 2 {
+				if !fire() {
+					t.Fatal("nothing renews the token")
+				}
+				next := wait[ovpn.AuthToken](t, d).Token
+				if !auth.SameSession(reply.AuthToken, next) {
+					t.Error("the new token is of another sign-in")
+				}
+				r.password = next
+			}
+			d.cancel()
+			<-d.done
+			r.until(t, func() bool { return len(r.Connections()) == 0 })
+			d, again := r.connect(t, "ann")
+			d.ping(t, again.Address.Addr())
+			if again.Address != reply.Address {
+				t.Errorf("came back as %s, was %s", again.Address, reply.Address)
+			}
+			// A reload that renews them less often.
+			p = r.established(t)
+			cfg.AuthToken.Renewal = renegotiate
+			if !p.adopt(r.withMethod(t, cfg, onePassword{"ann", "secret"})) {
+				t.Fatal("reset")
+			}
+			if fire() {
+				t.Error("tokens are renewed beside keys after the reload")
+			}
+		})
+	}
+}
+
 // TestOldFormat: clients that know no peer ids (OpenVPN 2.3, or 2.4 and later without IV_PROTO) send and
 // get DATA_V1, where the address alone says whose a packet is: several work side by side, and none can move.
 func TestOldFormat(t *testing.T) {

@@ -81,6 +81,7 @@ type peer struct {
 	pushed    bool
 	updatable bool
 	expiry    *time.Timer // ends the session's time; nil: not yet
+	renew     *time.Timer // gives the client its next token; nil: only the next negotiation does
 	again     *time.Timer // has the authorization policy judge the session again; nil: nobody does
 
 	evaluation *evaluation  // the policy's latest; nil: none
@@ -365,6 +366,7 @@ func (p *peer) settle() (*generation, bool) {
 	p.server.peers.publish(p)
 	p.limit(&g.cfg)
 	p.watch(g.policy)
+	p.renewal(g)
 	return g, true
 }
 
@@ -410,6 +412,9 @@ func (p *peer) follow(next *generation) (update, ok bool) {
 		p.limit(&next.cfg)
 		if !next.policy.same(before.policy) {
 			p.watch(next.policy)
+		}
+		if next.lasting.Renewal != before.lasting.Renewal {
+			p.renewal(next)
 		}
 	}
 	return update, true

@@ -252,11 +252,16 @@ func (p *peer) goOn(now time.Time, s *ovpn.Session, j *judging) error {
 	if err := s.Accept(now, j.asked.KeyID); err != nil {
 		return err
 	}
-	g := p.gen.Load()
-	if g.tokens == nil || p.token == "" {
+	return p.renewToken(now, s)
+}
+
+// renewToken gives the client the next token of its sign-in, if it has one. Only on run's goroutine.
+func (p *peer) renewToken(now time.Time, s *ovpn.Session) error {
+	g, st := p.gen.Load(), p.status.Load()
+	if g.tokens == nil || st == nil || p.token == "" {
 		return nil
 	}
-	if _, ok := p.server.signedIn.renew(st.session, who, next.digest, g.tokens.Until(), p.name); !ok {
+	if _, ok := p.server.signedIn.renew(st.session, st.identity, st.digest, g.tokens.Until(), p.name); !ok {
 		return nil // revoked: the session is ending
 	}
 	token, err := g.tokens.Renew(p.token, p.login)
@@ -264,7 +269,39 @@ func (p *peer) goOn(now time.Time, s *ovpn.Session, j *judging) error {
 		return err
 	}
 	p.token = token
+	p.renewOn()
 	return s.PushToken(now, token)
+}
+
+// renewal sees to it that the client's token is renewed in time; stop ends that. Without it a token is as old as the last
+// negotiation of a key, which is soon enough unless tokens are to be renewed more often (openvpn does the same). Under adopting.
+func (p *peer) renewal(g *generation) {
+	p.stopRenewal()
+	if g.tokens != nil && g.lasting.Renewal < renegotiate {
+		p.renew = time.AfterFunc(g.lasting.Renewal, func() {
+			select {
+			case p.do <- p.renewToken:
+			default: // it has much to do: next time
+				p.renewOn()
+			}
+		})
+	}
+}
+
+func (p *peer) stopRenewal() {
+	if p.renew != nil {
+		p.renew.Stop()
+		p.renew = nil
+	}
+}
+
+// renewOn is renewal anew, while the session lasts.
+func (p *peer) renewOn() {
+	p.adopting.Lock()
+	defer p.adopting.Unlock()
+	if p.pushed {
+		p.renewal(p.gen.Load())
+	}
 }
 
 // merge adds what another method proved.
@@ -297,6 +334,7 @@ func (p *peer) unlimit() {
 		p.expiry.Stop()
 	}
 	p.watch(nil)
+	p.stopRenewal()
 }
 
 // expire ends a session whose time is over: its client stays away until somebody connects it
