@@ -142,6 +142,7 @@ forbid(principal, action, resource) when { context has saml || context has "mutu
 	} {
 		if r.policy(t, c.policy); i == 0 {
 			leaves(t, judged, "restart")
+			r.evaluations(t, 8)
 		}
 		if ev := wait[ovpn.AuthFailed](t, r.dial(t, cfg)); ev.Kind != ovpn.Denied || ev.Reason != tellPolicy {
 			t.Errorf("told %+v", ev)
