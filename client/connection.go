@@ -19,7 +19,8 @@ import (
 // hostTimeout bounds one Facts, Apply or undo.
 const hostTimeout = 20 * time.Second
 
-// wiring is what a connection is made of. It does not change, but for what somebody says who wakes a parked one.
+// wiring is what a connection is made of. It does not change, but for what somebody says who wakes a parked one, and what its profile says by
+// then.
 type wiring struct {
 	spec     spec
 	settings api.Settings
@@ -133,19 +134,33 @@ func newConnection(w wiring) *connection {
 	c.person.Store("")
 	c.naps = newNaps(w.asleep)
 	c.clock = newStepClock(w.wall)
-	c.kept = keptOf(w.spec.signIn, w.given)
-	c.status.SavePassword = w.spec.maySave // and present asks whether it is wanted
-	if w.spec.forbidsSaving {
-		c.status.SaveForbidden = "profile"
-	}
 	c.save.Store(w.settings.SavePassword)
 	c.guard.Store(guardMode(w.settings))
 	if w.idle {
 		c.berth.enter() // at once, so that nobody takes it for one that is under way
 	}
-	c.remotes = newRemotes(w.spec.remotes, w.spec.random, w.spec.randomLabel, c, w.addresses)
-	c.backoff = backoff{first: w.spec.retryFirst, last: w.spec.retryLast}
+	c.adopt(w.spec, w.settings)
 	return c
+}
+
+// adopt takes the profile and its settings for the attempts that come.
+func (c *connection) adopt(sp spec, settings api.Settings) {
+	c.spec, c.settings = sp, settings
+	c.kept = keptOf(sp.signIn, c.given)
+	switch forbids := &c.status.SaveForbidden; {
+	case sp.forbidsSaving:
+		*forbids = "profile"
+	case *forbids == "profile":
+		*forbids = "" // a server's word stays
+	}
+	c.status.SavePassword = sp.maySave && c.status.SaveForbidden == "" // and present asks whether it is wanted
+	c.status.CertificateExpires, c.wiring.status.CertificateExpires = sp.expires, sp.expires
+	last := c.remotes
+	c.remotes = newRemotes(sp.remotes, sp.random, sp.randomLabel, c, c.addresses)
+	if last != nil {
+		c.remotes.inherit(last)
+	}
+	c.backoff = backoff{first: sp.retryFirst, last: sp.retryLast}
 }
 
 // run works until ctx ends (it then returns nil, with everything undone) or the

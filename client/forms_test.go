@@ -95,7 +95,7 @@ func TestFormsKeepWhatIsAdded(t *testing.T) {
 	if err := errors.Join(err1, err2, s.save(key{"1000", "office"}, true)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.rename(k, "renamed"); err != nil {
+	if err := errors.Join(s.copy(k, "renamed"), s.remove(k)); err != nil {
 		t.Fatal(err)
 	}
 	// One wish is changed, one ends, one is new: of the name of the one that ended.
@@ -153,14 +153,14 @@ func TestLaterForms(t *testing.T) {
 	told("get", err)
 	_, err = s.update(later, func(*record) error { return nil })
 	told("update", err)
-	told("rename", s.rename(later, "other"))
+	told("copy", s.copy(later, "other"))
 	told("remove", s.remove(later))
 	told("the choice", s.save(key{"1000", "office"}, true))
 	if _, err := s.put("1000", record{Name: "later"}, true); !api.IsCode(err, api.CodeProfileExists) {
 		t.Errorf("import: %v", err)
 	}
-	if err := s.rename(key{"1000", "work"}, "LATER"); !api.IsCode(err, api.CodeProfileExists) {
-		t.Errorf("rename: %v", err)
+	if err := s.copy(key{"1000", "work"}, "LATER"); !api.IsCode(err, api.CodeProfileExists) {
+		t.Errorf("copy: %v", err)
 	}
 	if !s.isLater(hostOf(later)) || s.isLater(hostOf(key{"1000", "work"})) {
 		t.Error("whose guard is to stay closed is not known")

@@ -38,6 +38,8 @@ func guardMode(s api.Settings) string {
 // call is what rouses a parked connection.
 type call struct {
 	given      api.ConnectRequest
+	spec       spec // of the profile as it is now
+	settings   api.Settings
 	unattended bool // nobody asked for it now
 	// The server's, from the last service; empty: there is none.
 	token     push.Secret
@@ -316,12 +318,10 @@ func (c *connection) park(ctx context.Context, p *api.Problem) (woken bool) {
 			return false
 		case w := <-wake:
 			c.given, c.timeout, c.unattended = w.given, w.given.Timeout, w.unattended
-			c.kept = keptOf(c.spec.signIn, w.given)
+			c.adopt(w.spec, w.settings)
 			c.kept.token, c.kept.tokenUser = w.token, w.tokenUser
 			c.wasUp, c.webEnd = false, time.Time{}
 			c.cameUp.Store(false)
-			c.remotes.forget()
-			c.backoff.reset()
 			return true
 		case <-c.host.Changes():
 			settle(c.host.Changes(), ctx.Done())

@@ -3,6 +3,8 @@ package client
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -164,10 +166,16 @@ func TestGuardLockdown(t *testing.T) {
 				t.Errorf("changed while it holds the guard: %v", err)
 			}
 		}
-		for range 2 {
+		for i := range 2 {
+			// What is set while it is blocked counts from the next connection on.
+			own := netip.MustParsePrefix(fmt.Sprintf("10.77.%d.0/24", i))
+			st.setting(alice, "work", "route+="+own.String())
 			st.connect(alice, "work")
 			st.untilState(alice, "work", api.Connected, 5*time.Second)
 			check("connected")
+			if !slices.ContainsFunc(h.Current().Routes, func(r routes.Route) bool { return r.Destination == own }) {
+				t.Errorf("%v is not among the routes %v", own, h.Current().Routes)
+			}
 			if err := st.Disconnect(t.Context(), alice, "work"); err != nil {
 				t.Fatal(err)
 			}

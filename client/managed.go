@@ -61,12 +61,15 @@ func (m *managed) hides(k key) bool {
 
 // holder is the profile whose guard is closed before anybody connects anything: one is enough, since it closes
 // everything. It is AutoConnect's, or another managed one, or where there is none a user's. False: nothing is to be closed.
-func (s *Service) holder(m *managed) (w wish, ok bool) {
+func (s *Service) holder(m *managed) (w wish, ok bool) { return s.holderBut(m, key{}) }
+
+// holderBut is the holder if a user's profile k were not there.
+func (s *Service) holderBut(m *managed, k key) (w wish, ok bool) {
 	if m.policy.guardFor(api.Settings{}) != guardLockdown {
 		return wish{}, false
 	}
 	if len(m.profiles) == 0 {
-		own := s.store.those(func(api.Settings) bool { return true })
+		own := slices.DeleteFunc(s.store.those(func(api.Settings) bool { return true }), func(w wish) bool { return w.key() == k })
 		if len(own) == 0 {
 			return wish{}, false
 		}
@@ -111,6 +114,8 @@ func (s *Service) watchManaged(ctx context.Context, last []mark) {
 func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 	before := s.managed.Swap(m)
 	s.tell(m, before)
+	s.handing.Lock()
+	defer s.handing.Unlock()
 	s.hold(m)
 	held = s.held(m) // before another one opens
 	s.uncover(m, before)
@@ -222,10 +227,12 @@ func (s *Service) openLeft(m *managed) {
 
 // hold closes the guard that is closed before anybody connects.
 func (s *Service) hold(m *managed) {
-	w, ok := s.holder(m)
-	if !ok {
-		return
+	if w, ok := s.holder(m); ok {
+		s.holdBy(w)
 	}
+}
+
+func (s *Service) holdBy(w wish) {
 	if l := s.liveOf(w.key()); l != nil {
 		l.conn.mind(guardLockdown)
 		return
@@ -236,9 +243,10 @@ func (s *Service) hold(m *managed) {
 // held waits until what hold closes is closed. False: it cannot be; its status says why.
 func (s *Service) held(m *managed) bool {
 	w, ok := s.holder(m)
-	if !ok {
-		return true
-	}
+	return !ok || s.heldBy(w)
+}
+
+func (s *Service) heldBy(w wish) bool {
 	l := s.liveOf(w.key())
 	if err := s.shutTight(l); err != nil {
 		s.log.Error("what is to block everything does not", profileKey, w.Profile, ownerKey, w.Owner, errorKey, err)

@@ -154,6 +154,22 @@ func TestManagedProfile(t *testing.T) {
 		if got, err := st.Settings(passerby, "corp"); err != nil || !got.SavePassword {
 			t.Errorf("after a restart: %+v, %v", got, err)
 		}
+		// Blocked, it takes the text of the moment when it is roused.
+		st.connect(bob, "corp")
+		st.untilState(bob, "corp", api.Connected, 5*time.Second)
+		s.each(func(o *ovpn.Session) { o.Send(time.Now(), "HALT,go away") })
+		st.untilState(bob, "corp", api.Blocked, 5*time.Second)
+		st.write("profiles/corp.ovpn", s.profile("remote 192.0.2.3 1194 udp"))
+		time.Sleep(2 * managedInterval)
+		s.dialedSince()
+		st.connect(bob, "corp")
+		st.untilState(bob, "corp", api.Connected, 5*time.Second)
+		if got := s.dialedSince(); !slices.Equal(got, []string{"192.0.2.3"}) {
+			t.Errorf("with another text it dials %q", got)
+		}
+		if err := st.Disconnect(t.Context(), bob, "corp"); err != nil {
+			t.Error(err)
+		}
 		// The file goes, and with it the profile.
 		st.connect(bob, "corp")
 		st.untilState(bob, "corp", api.Connected, 5*time.Second)
@@ -535,6 +551,91 @@ func TestManagedHides(t *testing.T) {
 		c.are("1000")
 		hidden("hidden before the start")
 	})
+}
+
+// during watches that everything is closed while f runs and for a while after.
+func (st *stage) during(what string, f func() error) {
+	st.t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	st.alwaysClosed(5 * time.Second)
+	if err := <-done; err != nil {
+		st.t.Errorf("%s: %v", what, err)
+	}
+}
+
+// dialedSince are the hosts to which something was sent since the last call.
+func (s *server) dialedSince() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, a := range s.dialed {
+		out = append(out, a.Addr().String())
+	}
+	s.dialed = nil
+	return out
+}
+
+// TestPolicyLockdownRenew: where the policy keeps all closed, people renew, rename and remove profiles of their own, whichever holds the guard, and nothing opens
+// by that; only the last one cannot go.
+func TestPolicyLockdownRenew(t *testing.T) {
+	for name, managed := range map[string]map[string]string{"of people's own": nil, "managed": {"corp": ""}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newServer(t)
+				for name := range managed {
+					managed[name] = s.profile(remoteUDP)
+				}
+				st := newManaged(t, s, `{"BlockWhenDisconnected": true}`, managed)
+				st.stop()
+				st.slow = time.Second
+				st.start()
+				replace := func(remote string) func() error {
+					return func() error {
+						_, err := st.Import(alice, api.ImportRequest{Name: "work", Text: s.profile(remote), Replace: true})
+						return err
+					}
+				}
+				st.add(alice, "work", s.profile("remote 192.0.2.1 1194 udp"))
+				time.Sleep(3 * time.Second)
+				connected := func(to string) {
+					t.Helper()
+					s.dialedSince()
+					st.during("connect", func() error { return st.Connect(alice, api.ConnectRequest{Profile: "work"}) })
+					st.untilState(alice, "work", api.Connected, 5*time.Second)
+					if got := s.dialedSince(); !slices.Equal(got, []string{to}) {
+						t.Errorf("dialed %q, want %s", got, to)
+					}
+				}
+				connected("192.0.2.1")
+				refused(t, "replace what is connected", replace("remote 192.0.2.2 1194 udp")(), api.CodeProfileInUse)
+				refused(t, "remove what is connected", st.Remove(alice, "work"), api.CodeProfileInUse)
+				st.during("disconnect", func() error { return st.Disconnect(t.Context(), alice, "work") })
+				st.during("replace", replace("remote 192.0.2.2 1194 udp"))
+				connected("192.0.2.2")
+				st.during("disconnect", func() error { return st.Disconnect(t.Context(), alice, "work") })
+				st.during("rename", func() error { return st.Rename(alice, "work", "home") })
+				st.during("rename", func() error { return st.Rename(alice, "home", "work") })
+				connected("192.0.2.2")
+				st.during("disconnect", func() error { return st.Disconnect(t.Context(), alice, "work") })
+				if managed == nil {
+					err := st.Remove(alice, "work")
+					refused(t, "remove the last", err, api.CodeManaged)
+					if p := api.AsProblem(err); p.Args["key"] != "BlockWhenDisconnected" {
+						t.Errorf("%+v", p)
+					}
+					st.add(bob, "other", s.profile(remoteUDP))
+				}
+				st.during("remove", func() error { return st.Remove(alice, "work") })
+				if got, err := st.Profiles(alice); err != nil || len(got) != len(managed) || len(st.store.wanted()) > 0 {
+					t.Errorf("left %+v, %v", got, err)
+				}
+				if got := st.connections(); slices.Contains(got, "work blocked") {
+					t.Errorf("left %q", got)
+				}
+			})
+		})
+	}
 }
 
 // TestPolicyServers: name, root certificate and TLS are those that the policy allows, from the first packet on.

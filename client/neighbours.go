@@ -30,7 +30,8 @@ type share struct {
 	addresses []netip.Addr
 	networks  []netip.Prefix
 	routes.Asker
-	manager string // of DNS
+	manager string   // of DNS
+	servers []remote // of the profile
 }
 
 func newNeighbours(changed func()) *neighbours {
@@ -43,7 +44,7 @@ func newNeighbours(changed func()) *neighbours {
 // claimed once more when it is clear whether the other one's session still lives (outlive).
 func (n *neighbours) claim(ctx context.Context, c *connection, plan routes.Plan, manager string) error {
 	s := shareOf(c, plan)
-	s.manager = manager
+	s.manager, s.servers = manager, c.spec.remotes
 	always := c.always()
 	n.mu.Lock()
 	losers, rival, err := n.takeLocked(s, always)
@@ -162,7 +163,7 @@ func (n *neighbours) takeLocked(s share, always bool) (losers []*connection, riv
 			continue
 		}
 		if p := s.conflict(o); p != nil && !always {
-			if p.Args["address"] != "" && meet(c.spec.remotes, o.of.spec.remotes) {
+			if p.Args["address"] != "" && meet(s.servers, o.servers) {
 				rival = o.of
 			}
 			return nil, rival, &failure{verdict: stop, problem: p}

@@ -32,8 +32,8 @@ func (s *Service) Import(caller api.Caller, req api.ImportRequest) (api.Profile,
 	if err != nil {
 		return api.Profile{}, profileProblem(api.CodeProfileInvalid, err)
 	}
-	if err := s.free(k); err != nil {
-		return api.Profile{}, err
+	if l := s.liveOf(k); l != nil && !l.conn.berth.isParked() { // else the text counts when it is roused
+		return api.Profile{}, inUse(k)
 	}
 	r, err := s.store.put(k.owner, record{
 		Name: req.Name, OwnerName: caller.Name, Imported: time.Now().UTC().Truncate(time.Second),
@@ -148,13 +148,26 @@ func (s *Service) Rename(caller api.Caller, name, to string) error {
 	if s.keyOf(caller, to).owner == managedOwner {
 		return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": to})
 	}
+	s.handing.Lock()
+	defer s.handing.Unlock()
 	if err := s.free(k); err != nil {
 		return err
 	}
-	if err := s.store.rename(k, to); err != nil {
+	if to == name {
+		_, err := s.store.get(k)
+		return err
+	}
+	if err := s.store.copy(k, to); err != nil {
+		return err
+	}
+	if err := s.yield(k); err != nil { // it may be to the copy
+		return errors.Join(err, s.store.remove(key{k.owner, to}))
+	}
+	if err := s.store.remove(k); err != nil {
 		return err
 	}
 	s.board.drop(k)
+	s.hold(s.rules()) // if this one could not
 	return s.store.want(wish{Owner: k.owner, Profile: name}, false)
 }
 
@@ -164,7 +177,12 @@ func (s *Service) Remove(caller api.Caller, name string) error {
 	if k.owner == managedOwner {
 		return fixed(name)
 	}
+	s.handing.Lock()
+	defer s.handing.Unlock()
 	if err := s.free(k); err != nil {
+		return err
+	}
+	if err := s.yield(k); err != nil {
 		return err
 	}
 	if err := s.store.remove(k); err != nil {
@@ -172,6 +190,7 @@ func (s *Service) Remove(caller api.Caller, name string) error {
 	}
 	s.board.drop(k)
 	s.log.Info("removed", profileKey, k.name, ownerKey, k.owner)
+	s.hold(s.rules()) // if this one could not
 	return s.store.want(wish{Owner: k.owner, Profile: name}, false)
 }
 
@@ -318,16 +337,48 @@ func (s *Service) shutTight(l *live) error {
 	}
 }
 
-// free says why a profile cannot be changed: it is connected, or holds the guard closed. Nil: it can.
+// free says why a profile cannot go: it is connected, or its owner wants its guard closed. Nil: it can, after yield.
 func (s *Service) free(k key) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.live[k]
+	l := s.liveOf(k)
 	switch {
 	case l == nil:
 		return nil
-	case l.conn.mode() == guardLockdown && l.conn.berth.isParked():
+	case !l.conn.berth.isParked() || l.conn.mode() != guardLockdown:
+		return inUse(k)
+	}
+	if mode, _ := s.rules().policy.guard(api.Settings{}); mode != guardLockdown {
 		return api.NewProblem(api.CodeProfileLocked, map[string]string{"profile": k.name})
 	}
+	return nil
+}
+
+func inUse(k key) error {
 	return api.NewProblem(api.CodeProfileInUse, map[string]string{"profile": k.name})
+}
+
+// yield ends the connection, if there is one, of a profile that is free and shall go: it is closed because the policy wants all closed always, and
+// another profile's guard sees to that from here on. Its caller holds handing.
+func (s *Service) yield(k key) error {
+	l := s.liveOf(k)
+	if l == nil {
+		return nil
+	}
+	m := s.rules()
+	w, ok := s.holderBut(m, k)
+	if !ok {
+		_, pinned := m.policy.guard(api.Settings{})
+		return s.decided(pinned)
+	}
+	s.holdBy(w)
+	if !s.heldBy(w) {
+		return api.NewProblem(api.CodeGuardFailed, map[string]string{"detail": "no other profile's guard can be closed in place of this one's"})
+	}
+	l.conn.mind(guardAuto)
+	<-l.recorded
+	over, err := s.finish(l)
+	<-over
+	if s.liveOf(k) != nil {
+		return inUse(k)
+	}
+	return errors.Join(err, l.err)
 }

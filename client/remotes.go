@@ -127,6 +127,20 @@ func newRemotes(list []remote, random, randomLabel bool, resolver Resolver, know
 	return r
 }
 
+// inherit takes the addresses that another list has found of the same servers.
+func (r *remotes) inherit(o *remotes) {
+	for i, m := range r.list {
+		for j, known := range o.list {
+			if m.host == known.host && m.family == known.family {
+				r.servers[i] = o.servers[j]
+			}
+			if m, known := m.hop(), known.hop(); m.host == known.host && m.family == known.family {
+				r.last[i], r.stale[i] = o.last[j], o.stale[j]
+			}
+		}
+	}
+}
+
 // current is the server to try.
 func (r *remotes) current() remote { return r.list[r.at] }
 

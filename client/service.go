@@ -98,6 +98,7 @@ type Service struct {
 	looked     []mark // of what the first reading found
 
 	showing sync.Mutex // held while the policy is shown
+	handing sync.Mutex // held while the guard that is always closed goes from one profile to another
 
 	look sync.Mutex // held while the Host "explain" is open: there is only one
 }
@@ -245,17 +246,9 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	if err != nil {
 		return nil, err
 	}
-	p, err := profile.Parse(r.Name, []byte(r.Text), nil)
-	if err != nil {
-		return nil, profileProblem(api.CodeProfileInvalid, err)
-	}
-	sp, err := specOf(p, r.Settings, s.cfg.InsecureCiphers)
+	sp, err := s.specOf(r)
 	if err != nil {
 		return nil, err
-	}
-	rules := s.rules().policy
-	if allowed := slices.DeleteFunc(slices.Clone(sp.remotes), func(m remote) bool { return !rules.allowsServer(m.host) }); len(allowed) > 0 {
-		sp.remotes = allowed // else permits has said so, or only the guard is wanted
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -320,6 +313,23 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 		runtime.GC()
 	})
 	return l, nil
+}
+
+// specOf is what a connection needs of a profile, without the servers that the policy does not allow.
+func (s *Service) specOf(r record) (spec, error) {
+	p, err := profile.Parse(r.Name, []byte(r.Text), nil)
+	if err != nil {
+		return spec{}, profileProblem(api.CodeProfileInvalid, err)
+	}
+	sp, err := specOf(p, r.Settings, s.cfg.InsecureCiphers)
+	if err != nil {
+		return spec{}, err
+	}
+	rules := s.rules().policy
+	if allowed := slices.DeleteFunc(slices.Clone(sp.remotes), func(m remote) bool { return !rules.allowsServer(m.host) }); len(allowed) > 0 {
+		sp.remotes = allowed // else permits has said so, or only the guard is wanted
+	}
+	return sp, nil
 }
 
 // liveOf is the connection that runs of a profile; nil: none does.

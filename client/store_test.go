@@ -59,10 +59,10 @@ func TestStoreKeepsAndProtects(t *testing.T) {
 	if w := again.wanted(); len(w) != 1 || w[0].Profile != "work" {
 		t.Errorf("wishes %v", w)
 	}
-	if err := again.rename(k, strings.ToUpper(k.name)); !api.IsCode(err, api.CodeProfileExists) {
+	if err := again.copy(k, strings.ToUpper(k.name)); !api.IsCode(err, api.CodeProfileExists) {
 		t.Errorf("a name that differs only in case: %v", err)
 	}
-	if err := again.rename(k, "home"); err != nil {
+	if err := errors.Join(again.copy(k, "home"), again.remove(k)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(again.path(k)); !os.IsNotExist(err) {
@@ -237,7 +237,7 @@ func TestStoreSeals(t *testing.T) {
 	if _, err := s.put("1000", record{Name: "new", Text: "a new key"}, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.rename(key{"1000", "old"}, "older"); err != nil {
+	if err := errors.Join(s.copy(key{"1000", "old"}, "older"), s.remove(key{"1000", "old"})); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"new", "older"} {

@@ -210,6 +210,10 @@ func (s *Service) wake(k key, w wish, c call, recorded bool) (l *live, begun <-c
 	if err == nil {
 		err = s.permits(k, r)
 	}
+	c.settings = r.Settings
+	if err == nil {
+		c.spec, err = s.specOf(r)
+	}
 	if err != nil {
 		return l, nil, err
 	}
