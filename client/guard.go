@@ -309,6 +309,7 @@ func (c *connection) park(ctx context.Context, p *api.Problem) (woken bool) {
 	}
 	follow()
 	c.status.Tunnel, c.status.Server, c.status.Login = api.Tunnel{}, api.Server{}, nil
+	c.status.CertificateExpires = nil // the profile may get another one
 	c.enter(api.Blocked, p)
 	wake := c.berth.enter()
 	c.log.Warn("traffic is blocked until somebody connects or disconnects", "guard", c.mode())

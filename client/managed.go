@@ -118,7 +118,7 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 	defer s.handing.Unlock()
 	s.hold(m)
 	held = s.held(m) // before another one opens
-	s.uncover(m, before)
+	s.uncover(m)
 	s.mu.Lock()
 	open := map[key]*live{}
 	for k, l := range s.live {
@@ -171,8 +171,9 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 	return held
 }
 
-// uncover puts out of sight what managed profiles hide, and closes the guards of what they hide no more.
-func (s *Service) uncover(m, before *managed) {
+// uncover puts out of sight what managed profiles hide, and closes the guards that people want closed always, which were hidden, or wanted
+// while the policy's was closed.
+func (s *Service) uncover(m *managed) {
 	for _, w := range s.store.those(func(api.Settings) bool { return true }) {
 		s.mu.Lock()
 		if m.hides(w.key()) && s.live[w.key()] == nil { // such as how a connection ended
@@ -181,12 +182,8 @@ func (s *Service) uncover(m, before *managed) {
 		s.mu.Unlock()
 	}
 	for _, w := range s.lockedOwn() {
-		if k := w.key(); before.hides(k) && s.liveOf(k) == nil {
-			s.resumeOne(w, beginning{idle: true})
-			if err := s.shutTight(s.liveOf(k)); err != nil {
-				s.log.Error("the guard does not follow the policy", profileKey, k.name, ownerKey, k.owner, errorKey, err)
-			}
-		}
+		s.holdBy(w)
+		s.heldBy(w)
 	}
 }
 

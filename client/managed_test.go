@@ -638,6 +638,29 @@ func TestPolicyLockdownRenew(t *testing.T) {
 	}
 }
 
+// TestPolicyLockdownGoes: what a person has wanted closed always, while the policy wanted the same of all, is closed before the policy's opens.
+func TestPolicyLockdownGoes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, `{"BlockWhenDisconnected": true}`, map[string]string{"corp": s.profile(remoteUDP)})
+		st.stop()
+		st.slow = time.Second
+		st.start()
+		time.Sleep(2 * time.Second)
+		st.add(alice, "work", s.profile(remoteUDP))
+		st.setting(alice, "work", "guard=lockdown")
+		st.write("policy.json", `{}`)
+		st.alwaysClosed(3 * managedInterval)
+		if got := st.connections(); !slices.Equal(got, []string{"work blocked"}) {
+			t.Errorf("%q", got)
+		}
+		st.setting(alice, "work", "guard=auto")
+		if got := st.connections(); len(got) > 0 {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
 // TestPolicyServers: name, root certificate and TLS are those that the policy allows, from the first packet on.
 func TestPolicyServers(t *testing.T) {
 	sum := func(s *server) string {

@@ -172,6 +172,26 @@ func TestPolicyLockdown(t *testing.T) {
 	step("connected")
 	s.adit("disconnect", "corp")
 	step("disconnected")
+	// Who holds the guard changes.
+	for i := range 6 {
+		names := []string{"corp", "other"}
+		s.ok(s.client.Do(func() error {
+			return os.Rename("/etc/adit/profiles/"+names[i%2]+".ovpn", "/etc/adit/profiles/"+names[1-i%2]+".ovpn")
+		}))
+		s.until(soon, "the other one holds the guard", func() bool { return !strings.Contains(s.adit("profiles"), names[i%2]) })
+		step("while a profile is replaced")
+	}
+	own := filepath.Join(s.client.Dir, "lab.ovpn")
+	s.adit("import", own, "--name", "own")
+	s.adit("connect", "own", "--timeout", "20s")
+	s.adit("disconnect", "own")
+	s.adit("import", own, "--name", "own", "--replace")
+	s.adit("rename", "own", "mine")
+	s.adit("connect", "mine", "--timeout", "20s")
+	s.reaches(s.client, none, hostAddr)
+	s.adit("disconnect", "mine")
+	s.adit("remove", "mine")
+	step("after changes of an own profile")
 	service.Stop(syscall.SIGKILL, soon)
 	step("after the service was killed")
 	service = s.aditd()
