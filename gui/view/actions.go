@@ -189,7 +189,7 @@ func (m *Model) hide(name string) {
 	if !ok || p.Managed {
 		return
 	}
-	if m.s.connection(p).State != api.Disconnected { // since the question was asked
+	if m.s.inUse(m.s.connection(p)) { // since the question was asked
 		m.fail(api.NewProblem(api.CodeProfileInUse, map[string]string{"profile": name}))
 		return
 	}

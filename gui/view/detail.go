@@ -161,7 +161,7 @@ func (r renderer) buttons(p api.Profile, c api.Connection) []Button {
 		why = r.t(i18n.WhyManaged)
 	case r.busy[p.Name] != "":
 		why = r.t(i18n.WhyWorking)
-	case c.State != api.Disconnected:
+	case r.inUse(c):
 		why = r.t(i18n.WhyInUse)
 	}
 	return append(list,

@@ -326,6 +326,19 @@ func TestRemove(t *testing.T) {
 			t.Error(dump(s))
 		}
 	})
+	bubble(t, func(t *testing.T) { // blocked, until it is the policy that blocks everything
+		r := up(t, two)
+		r.status(conn(api.Blocked))
+		r.do(ActionRemove, "work")
+		if d := r.dialog(DialogError); d.Notice.Code != api.CodeProfileInUse {
+			t.Error(dump(d))
+		}
+		r.do(ActionCancel, "")
+		r.m.SetPolicy(Policy{Guard: "lockdown"})
+		r.do(ActionRemove, "work")
+		r.wait(undoTime)
+		r.asked("Remove work")
+	})
 	bubble(t, func(t *testing.T) { // quit while it could be undone
 		r := up(t, two)
 		r.do(ActionRemove, "work")

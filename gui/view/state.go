@@ -148,6 +148,11 @@ func (s *state) connection(p api.Profile) api.Connection {
 	return none(p)
 }
 
+// inUse says whether a profile with that tunnel can be neither renamed nor removed. What is blocked because the policy blocks everything can.
+func (s *state) inUse(c api.Connection) bool {
+	return c.State != api.Disconnected && !(c.State == api.Blocked && s.policy.Guard == "lockdown")
+}
+
 // none is a tunnel that is not there.
 func none(p api.Profile) api.Connection {
 	return api.Connection{Profile: p.Name, Owner: p.Owner, Managed: p.Managed, State: api.Disconnected}
