@@ -398,6 +398,24 @@ func TestRemotesLearn(t *testing.T) {
 	}
 }
 
+// TestRemotesInherit: a profile with another list of servers keeps what was found of those that it still has.
+func TestRemotesInherit(t *testing.T) {
+	a := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
+	s := newServer(t)
+	s.names["a.example.test"], s.names["b.example.test"] = a[:1], a[1:]
+	old := newRemotes([]remote{{host: "a.example.test"}, {host: "b.example.test"}}, false, false, s, nil)
+	old.lookUpAll(t.Context())
+	s.noDNS = true
+	r := newRemotes([]remote{{host: "c.example.test"}, {host: "b.example.test", port: 443}, {host: "a.example.test", family: 6}}, false, false, s, nil)
+	r.inherit(old)
+	for i, want := range []netip.Addr{{}, a[1], {}} {
+		if got, _ := r.resolve(t.Context(), true); got.Addr() != want {
+			t.Errorf("server %d: %v, want %v", i, got, want)
+		}
+		r.next()
+	}
+}
+
 func TestLoopGuard(t *testing.T) {
 	four := func(proto byte, dst string, port byte) []byte {
 		p := append(make([]byte, 20), 0x30, 0x39, 0x04, port, 0, 8, 0, 0)
