@@ -223,7 +223,7 @@ func (p *peer) giveToken(now time.Time, j *judging) (signedIn time.Time, err err
 	if g.tokens == nil {
 		return now, nil
 	}
-	if g.tokens.Verify(ev.Username, ev.Password) == nil {
+	if auth.IsToken(ev.Password) { // which byToken has accepted
 		old, ok := p.server.signedIn.renew(auth.SessionOf(ev.Password), who, j.by.digest(who), g.tokens.Until(), p.name)
 		if !ok {
 			return now, errRevoked

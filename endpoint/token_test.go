@@ -250,6 +250,23 @@ func TestLateSignInKeepsNoToken(t *testing.T) {
 	}
 }
 
+// TestTokenExpiresMeanwhile: a token that was good when it was shown, and is not after the connect handler has thought about it, makes no
+// new sign-in.
+func TestTokenExpiresMeanwhile(t *testing.T) {
+	r := startWith(t, "udp", withUsers(t, "  - directory: {users: USERS}\n"))
+	r.user, r.password = "ann", "secret"
+	_, reply := r.connect(t, "ann")
+	first := r.established(t).status.Load().signedIn
+	over := *r.gen.Load()
+	over.tokens = over.tokens.Lasting(time.Hour, time.Nanosecond)
+	late := &peer{server: r.Server}
+	late.gen.Store(&over)
+	since, err := late.giveToken(time.Now(), &judging{by: &over, asked: ovpn.Credentials{Username: "ann", Password: reply.AuthToken}, proved: auth.Identity{Username: "ann"}})
+	if err != nil || !since.Equal(first) || !auth.SameSession(late.token, reply.AuthToken) {
+		t.Errorf("signed in %v, was %v; %v", since, first, err)
+	}
+}
+
 // TestRenewalRevivesNothing: a token that is revoked while it is being renewed stays revoked.
 func TestRenewalRevivesNothing(t *testing.T) {
 	m := newSignedIn()
