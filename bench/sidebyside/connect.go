@@ -15,7 +15,7 @@ func connect(ctx context.Context, b *bench, sides []*side) error {
 	for range b.o.connects {
 		for _, s := range sides {
 			for i, way := range s.tunnel.ways() {
-				took, err := s.connectOnce(ctx, way)
+				took, err := b.connectOnce(ctx, s, way)
 				if err != nil {
 					return err
 				}
@@ -31,9 +31,17 @@ func connect(ctx context.Context, b *bench, sides []*side) error {
 	return nil
 }
 
-// connectOnce connects and disconnects.
-func (s *side) connectOnce(ctx context.Context, way string) (time.Duration, error) {
+// connectOnce connects and disconnects. Who does not come up is asked once more, which is left out of the figures and said: openvpn's server
+// now and then owes its answer to a client that comes right behind another one with the same certificate.
+func (b *bench) connectOnce(ctx context.Context, s *side, way string) (time.Duration, error) {
 	took, err := s.connect(ctx, s.client(), way)
+	if err != nil && ctx.Err() == nil {
+		b.leaveOut("once %s did not connect, %s: %v", s.name, way, err)
+		if err := s.tunnel.end(ctx, s.client()); err != nil {
+			return 0, fmt.Errorf("%s, %s: %w", s.name, way, err)
+		}
+		took, err = s.connect(ctx, s.client(), way)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%s, %s: %w", s.name, way, err)
 	}
@@ -57,7 +65,7 @@ func leastTrips(transport string) float64 {
 func connectFar(ctx context.Context, b *bench, sides []*side) error {
 	for range b.o.rounds {
 		for _, s := range sides {
-			took, err := s.connectOnce(ctx, s.tunnel.ways()[0])
+			took, err := b.connectOnce(ctx, s, s.tunnel.ways()[0])
 			if err != nil {
 				return err
 			}
