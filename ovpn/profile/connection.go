@@ -281,14 +281,16 @@ func keyDirection(p *parser, d *Directive, a []string) error {
 
 // finishKeys gives a key without a direction the one of the whole file.
 func (p *parser) finishKeys() {
-	for i := range p.p.Remotes {
-		k := p.p.Remotes[i].Keys
-		switch {
-		case k == nil:
-		case k.TLSAuth == "" && k.TLSCrypt == "" && k.TLSCryptV2 == "":
-			p.p.Remotes[i].Keys = nil // only a key-direction
-		case k.Direction < 0:
-			k.Direction = p.p.KeyDirection
+	for _, remotes := range [][]Remote{p.p.Remotes, p.p.written} { // the same keys, and some that are left out of the first
+		for i := range remotes {
+			k := remotes[i].Keys
+			switch {
+			case k == nil:
+			case k.TLSAuth == "" && k.TLSCrypt == "" && k.TLSCryptV2 == "":
+				remotes[i].Keys = nil // only a key-direction
+			case k.Direction < 0:
+				k.Direction = p.p.KeyDirection
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package profile
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -73,6 +74,14 @@ socks-proxy other.example
 		if x != nil && x.Username != "" {
 			t.Errorf("%q: the caller's proxy has the credentials now", word)
 		}
+	}
+	// A direction alone in a block is no key, and one of the whole file counts in each block.
+	const key = "<tls-auth>\n-----BEGIN OpenVPN Static key V1-----\n" + "KEY" + "-----END OpenVPN Static key V1-----\n</tls-auth>\n"
+	text := strings.ReplaceAll("client\ndev tun\nhttp-proxy p.example 80\nkey-direction 1\n"+key+"<connection>\nremote a.example 1194 udp\n"+key+"</connection>\n<connection>\nremote b.example 443 tcp\nkey-direction 0\n</connection>\n",
+		"KEY", strings.Repeat(strings.Repeat("0123456789abcdef", 2)+"\n", 16))
+	list, err := mustParse(t, text, nil).Through(nil)
+	if err != nil || len(list) != 2 || list[0].Keys == nil || list[0].Keys.Direction != 1 || list[1].Keys != nil {
+		t.Errorf("keys: %+v, %v", list, err)
 	}
 	udp := mustParse(t, "client\ndev tun\nremote a.example 1194 udp\n", nil)
 	if list, err := udp.Through(&Proxy{Kind: "http", Host: "p.example", Port: 80}); err == nil {
