@@ -131,10 +131,10 @@ func newRemotes(list []remote, random, randomLabel bool, resolver Resolver, know
 func (r *remotes) inherit(o *remotes) {
 	for i, m := range r.list {
 		for j, known := range o.list {
-			if m.host == known.host && m.family == known.family {
+			if m.host == known.host && m.family == known.family && len(o.servers[j]) > 0 {
 				r.servers[i] = o.servers[j]
 			}
-			if m, known := m.hop(), known.hop(); m.host == known.host && m.family == known.family {
+			if m, known := m.hop(), known.hop(); m.host == known.host && m.family == known.family && len(o.last[j]) > 0 {
 				r.last[i], r.stale[i] = o.last[j], o.stale[j]
 			}
 		}
@@ -189,7 +189,11 @@ func (r *remotes) reached(inUse netip.Addr) (name string, addrs []netip.Addr) {
 	if !m.named() {
 		return "", nil
 	}
-	others := slices.DeleteFunc(slices.Clone(r.last[r.at]), func(a netip.Addr) bool { return a == inUse })
+	others := r.last[r.at]
+	if len(others) == 0 && r.known != nil { // nobody could be asked: those of former times stay
+		others = r.known(m.host)
+	}
+	others = slices.DeleteFunc(slices.Clone(others), func(a netip.Addr) bool { return a == inUse })
 	return m.host, append([]netip.Addr{inUse}, others...)
 }
 

@@ -414,6 +414,37 @@ func TestRemotesInherit(t *testing.T) {
 		}
 		r.next()
 	}
+
+	// A server that the list has twice, of which one was never asked for.
+	twice := []remote{{host: "b.example.test", port: 1194}, {host: "b.example.test", port: 443, stream: true}}
+	s.noDNS = false
+	old = newRemotes(twice, false, false, s, nil)
+	if _, err := old.resolve(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	s.noDNS = true
+	r = newRemotes(twice, false, false, s, nil)
+	r.inherit(old)
+	for range twice {
+		if got, err := r.resolve(t.Context(), true); got.Addr() != a[1] {
+			t.Errorf("%v, %v, want %v", got, err, a[1])
+		}
+		r.next()
+	}
+}
+
+// TestReachedKeepsTheOthers: where names cannot be asked, the addresses of former times that are not in use stay known.
+func TestReachedKeepsTheOthers(t *testing.T) {
+	all := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
+	s := newServer(t)
+	s.noDNS = true
+	r := newRemotes([]remote{{host: "a.example.test"}}, false, false, s, func(string) []netip.Addr { return slices.Clone(all) })
+	if got, err := r.resolve(t.Context(), true); err != nil || got.Addr() != all[0] {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if name, addrs := r.reached(all[1]); name != "a.example.test" || !slices.Equal(addrs, []netip.Addr{all[1], all[0]}) {
+		t.Errorf("%s %v", name, addrs)
+	}
 }
 
 func TestLoopGuard(t *testing.T) {
