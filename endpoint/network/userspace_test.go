@@ -463,7 +463,7 @@ func TestForwardUDP(t *testing.T) {
 		}
 	}()
 	t.Cleanup(func() { server.Close(); <-done })
-	p := newPair(t, UserspaceConfig{Limits: Limits{UDPIdle: 20 * time.Millisecond, UDPOnce: 20 * time.Millisecond}}, wanted("127.0.0.1/32"))
+	p := newPair(t, UserspaceConfig{Limits: Limits{UDPIdle: 500 * time.Millisecond, UDPOnce: 500 * time.Millisecond}}, wanted("127.0.0.1/32"))
 	c := p.mustDial("udp", server.LocalAddr().String())
 	buf := make([]byte, 2000)
 	for _, word := range []string{"one", "two"} {
