@@ -86,6 +86,11 @@ certificate and its key are those of a token; the key stays there.`,
 		if f.timeout < 0 {
 			return usage(cmd, "the timeout %s is negative", f.timeout)
 		}
+		for _, name := range []string{"proxy-auth-file", "status-socket"} { // an empty variable must not take protection away
+			if flags.Changed(name) && flags.Lookup(name).Value.String() == "" {
+				return usage(cmd, "--%s is empty", name)
+			}
+		}
 		if f.pinFile != "" && f.pkcs11 == "" {
 			return usage(cmd, "--pin-file needs --pkcs11")
 		}

@@ -47,6 +47,10 @@ only tunnel there is; what only a guard in lockdown blocks is none.`,
 			mine := slices.DeleteFunc(s.Named(), over)
 			switch len(mine) {
 			case 0:
+				// What failed behind a closed guard may still be wanted at the next start.
+				if err := c.Disconnect(cmd.Context(), ""); err != nil && !isNotConnected(err) {
+					return err
+				}
 				a.out.note("nothing is connected")
 				return a.stillBlocked(cmd.Context(), c, "")
 			case 1:

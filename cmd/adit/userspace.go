@@ -121,7 +121,7 @@ func (a *app) userspaceProfile(ctx context.Context, arg, passphraseFile string) 
 	if err != nil {
 		return nil, settings, err
 	}
-	settings.SavePassword = stored.SavePassword // the others are about this machine's network
+	settings.SavePassword, settings.Proxy = stored.SavePassword, stored.Proxy // the others are about this machine's network
 	p, err = parse(source.Source{Title: arg, Text: []byte(text.Text)}, arg)
 	if err == nil {
 		p.Name = arg // by which the service and the keychain know it
