@@ -31,7 +31,8 @@ type handover struct {
 	Version     int       `json:"version"`
 	Made        time.Time `json:"made"`
 	Connections []handed  `json:"connections"`
-	People      []string  `json:"people"`       // accounts with a session
+	Begun       bool      `json:"begun"`        // what begins by itself has
+	People      []string  `json:"people"`       // accounts for which it has, too
 	AutoConnect string    `json:"auto_connect"` // the policy's
 }
 
@@ -52,7 +53,9 @@ func (s *Service) handOver(ended []*live) {
 	if s.cfg.Handover == "" {
 		return
 	}
-	out := handover{Version: handoverVersion, Made: time.Now(), Connections: []handed{}, People: s.present.accounts(), AutoConnect: s.rules().auto()}
+	m := s.rules()
+	out := handover{Version: handoverVersion, Made: time.Now(), Connections: []handed{}, AutoConnect: m.auto()}
+	out.Begun, out.People = s.present.begun(!m.broken && s.mayBegin())
 	for _, l := range ended {
 		if !s.store.wants(l.wish.key()) {
 			continue // somebody was just disconnecting it
@@ -106,7 +109,7 @@ func (s *Service) takeOver() {
 	s.mu.Lock()
 	s.handed = in
 	s.mu.Unlock()
-	if in.AutoConnect == s.rules().auto() { // else another one is to begin
+	if m := s.rules(); in.Begun && !m.broken && in.AutoConnect == m.auto() { // else all is to begin, or another one, once something may
 		s.present.resume(in.People)
 	}
 }

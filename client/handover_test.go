@@ -210,7 +210,7 @@ func TestRestartSealed(t *testing.T) {
 }
 
 func FuzzParseHandover(f *testing.F) {
-	f.Add([]byte(`{"version":2,"made":"2026-01-01T00:00:00Z","connections":[{"owner":"1000","profile":"work","user":"alice","token":"secret"}],"people":["1000"],"auto_connect":"work"}`))
+	f.Add([]byte(`{"version":2,"made":"2026-01-01T00:00:00Z","connections":[{"owner":"1000","profile":"work","user":"alice","token":"secret"}],"begun":true,"people":["1000"],"auto_connect":"work"}`))
 	f.Add([]byte(`{"version":3}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		in, err := parseHandover(text)

@@ -62,18 +62,18 @@ func (p *presence) began() bool {
 	return p.resumed
 }
 
-// accounts are those that have a session.
-func (p *presence) accounts() []string {
+// begun says whether that has begun which begins by itself, and for which accounts that have a session. Where nothing may begin now, that is
+// what had begun before the service was started.
+func (p *presence) begun(may bool) (begun bool, accounts []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.known {
-		return p.back
+	if !may || !p.known {
+		return may || p.resumed, p.back
 	}
-	out := []string{}
 	for _, u := range p.users {
-		out = append(out, u.Account)
+		accounts = append(accounts, u.Account)
 	}
-	return out
+	return true, accounts
 }
 
 // has says whether somebody whom fits takes has come, and what begins for that one has not begun before.

@@ -3,12 +3,14 @@ package client
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/platform/sessions"
+	"github.com/adit-vpn/adit/routes"
 )
 
 // signIns is a machine on which people sign in and leave.
@@ -343,4 +345,100 @@ func TestRestartTrusted(t *testing.T) {
 		st.network("192.168.1.22/24")
 		st.untilState(bob, "corp", api.Connected, 2*trustTime)
 	})
+}
+
+// TestRestartNotBegun: what was not allowed to begin before a restart begins after it, as soon as it may. What somebody has ended stays so where
+// nothing may begin for a while.
+func TestRestartNotBegun(t *testing.T) {
+	cases := map[string]struct {
+		policy        string
+		there, begins []string
+	}{
+		"the policy's":      {`"AutoConnect": "corp"`, []string{"1000"}, []string{"corp connected"}},
+		"people's own":      {`"AllowUserProfiles": true`, []string{"1000"}, []string{"cert connected", "pass needs_login"}},
+		"with nobody there": {`"AllowUserProfiles": true`, nil, []string{"cert connected"}},
+	}
+	restart := func(st *stage, c signIns, there []string) {
+		st.stopFor(ErrRestart)
+		st.start()
+		c.are(there...)
+	}
+	are := func(st *stage, when string, want []string) {
+		st.t.Helper()
+		time.Sleep(2 * trustTime)
+		if got := st.connections(); !slices.Equal(got, want) {
+			st.t.Errorf("%s: %q, want %q", when, got, want)
+		}
+	}
+	for name, k := range cases {
+		begin := func(t *testing.T, s *server, policy string) (*stage, signIns) {
+			st := newManaged(t, s, policy, map[string]string{"corp": s.profile(remoteUDP)})
+			st.add(alice, "cert", s.profile(remoteUDP))
+			st.add(alice, "pass", s.profile(remoteUDP+"\nauth-user-pass"))
+			for _, own := range []string{"cert", "pass"} { // whatever the policy pins
+				if _, err := st.store.update(key{"1000", own}, func(r *record) error { r.Settings.AutoConnect = true; return nil }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c := st.withSignIns()
+			c.are(k.there...)
+			return st, c
+		}
+		t.Run(name+", without a network", func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				o := newOffice(t)
+				o.answers(&o.good)
+				st, c := begin(t, o.server, o.policy(", "+k.policy))
+				are(st, "in the office", nil)
+				st.facts = routes.Facts{}
+				restart(st, c, k.there)
+				are(st, "no network", nil)
+				restart(st, c, k.there)
+				o.answers(nil)
+				st.network("192.168.1.21/24")
+				are(st, "elsewhere", k.begins)
+
+				for _, b := range k.begins {
+					name, _, _ := strings.Cut(b, " ")
+					if err := st.Disconnect(t.Context(), alice, name); err != nil {
+						t.Fatal(err)
+					}
+				}
+				restart(st, c, k.there)
+				restart(st, c, k.there)
+				st.network("192.168.1.22/24")
+				are(st, "what alice has ended", nil)
+
+				restart(st, c, k.there)
+				o.answers(&o.good)
+				st.network("192.168.1.23/24")
+				are(st, "in the office again", nil)
+				restart(st, c, k.there)
+				o.answers(nil)
+				st.network("192.168.1.24/24")
+				are(st, "elsewhere again", k.begins)
+			})
+		})
+		for when, texts := range map[string][2]string{"before": {"{", "{" + k.policy + "}"}, "after": {"{}", "{"}, "before and after": {"{", "{"}} {
+			t.Run(name+", with a broken policy "+when, func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					st, c := begin(t, newServer(t), "")
+					st.stop()
+					st.write("policy.json", texts[0])
+					st.start()
+					c.are(k.there...)
+					st.stopFor(ErrRestart)
+					st.write("policy.json", texts[1])
+					st.start()
+					c.are(k.there...)
+					st.decide("{" + k.policy + "}")
+					time.Sleep(time.Second)
+					for _, b := range k.begins {
+						name, state, _ := strings.Cut(b, " ")
+						st.untilState(alice, name, api.State(state), time.Minute)
+					}
+				})
+			})
+		}
+	}
 }

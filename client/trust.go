@@ -187,12 +187,12 @@ func (s *Service) judge(ctx context.Context, state trusting, network string) {
 	case state == trusted:
 		s.log.Info("a trusted network: nothing connects by itself", "url", network)
 		if before != trusted {
+			s.present.renew()
 			s.endAuto(ctx)
 		}
 		return
 	case before == trusted:
 		s.log.Info("the trusted network is left")
-		s.present.renew()
 	}
 	s.beginAll()
 }
