@@ -275,7 +275,7 @@ func (s *Service) goOn(w wish) { s.rekindle(w, true) }
 
 func (s *Service) rekindle(w wish, recorded bool) {
 	k := w.key()
-	s.vacate(k)
+	s.vacate(k, w.Person)
 	l := s.liveOf(k)
 	if l == nil {
 		s.resumeOne(w, beginning{recorded: recorded})

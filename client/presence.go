@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/ovpn/profile"
@@ -20,6 +21,7 @@ type presence struct {
 	everybody bool // nobody can tell
 	known     bool // who has a session; else it is to be told soon
 	users     []sessions.User
+	gone      map[string]time.Time // accounts that had a session → when the last one ended; nil: none yet
 	// resumed says that the service goes on where the last one has ended: what begins with a service has begun, and so has what
 	// begins for the accounts of back, as long as they have a session.
 	resumed bool
@@ -33,12 +35,15 @@ func (p *presence) is(account string) bool {
 	return p.everybody || slices.ContainsFunc(p.users, func(u sessions.User) bool { return u.Account == account })
 }
 
-// left says whether it is known that the account has no session.
-func (p *presence) left(account string) bool {
+// left says whether it is known that the account has no session, but had one since then; zero: whether it had one or not. Who has had
+// none, such as root by sudo, may be there all the same.
+func (p *presence) left(account string, since time.Time) bool {
+	if p.is(account) {
+		return false
+	}
 	p.mu.Lock()
-	known := p.known
-	p.mu.Unlock()
-	return known && !p.is(account)
+	defer p.mu.Unlock()
+	return p.known && !p.gone[account].Before(since)
 }
 
 // resume says that the service goes on where the last one has ended, while these accounts had a session.
@@ -105,6 +110,14 @@ func (p *presence) become(users []sessions.User) (came []sessions.User) {
 	p.back = slices.DeleteFunc(p.back, func(account string) bool {
 		return !slices.ContainsFunc(users, func(u sessions.User) bool { return u.Account == account })
 	})
+	for _, u := range p.users {
+		if !slices.ContainsFunc(users, func(o sessions.User) bool { return o.Account == u.Account }) {
+			if p.gone == nil {
+				p.gone = map[string]time.Time{}
+			}
+			p.gone[u.Account] = time.Now()
+		}
+	}
 	p.users, p.known = slices.Clone(users), true
 	return came
 }
@@ -162,23 +175,23 @@ func (s *Service) goOnFor(came func(account string) bool) {
 	}
 }
 
-// abandoned says whether a managed connection waits for a person who has left the machine: everybody may then end it, or connect
-// in that one's place. A tunnel that is up, or on its way, stays its person's.
-func (s *Service) abandoned(l *live) bool {
+// abandonedLocked says whether a managed connection waits for a person who has left the machine, or who has not come back to it after
+// a restart: everybody may then end it, or connect in that one's place. A tunnel that is up, or on its way, stays its person's.
+func (s *Service) abandonedLocked(l *live) bool {
 	k, person := l.wish.key(), l.conn.personOf()
-	if k.owner != managedOwner || person == "" || !s.present.left(person) {
+	if k.owner != managedOwner || person == "" || !s.present.left(person, l.asked) {
 		return false
 	}
 	c, _ := s.board.get(k)
 	return c.State == api.NeedsLogin || c.State == api.Blocked
 }
 
-// vacate parks a connection that is abandoned, so that somebody else can rouse it. Its guard stays closed, and what its person has
-// given is forgotten. The wish stays until then.
-func (s *Service) vacate(k key) {
+// vacate parks a connection that is abandoned, so that somebody other than its person (an owner key, empty for nobody) can rouse it. Its
+// guard stays closed, and what its person has given is forgotten. The wish stays until then.
+func (s *Service) vacate(k key, other string) {
 	s.mu.Lock()
 	l := s.live[k]
-	if l == nil || l.ending || !s.abandoned(l) {
+	if l == nil || l.ending || l.conn.personOf() == other || !s.abandonedLocked(l) {
 		s.mu.Unlock()
 		return
 	}

@@ -210,6 +210,61 @@ func TestPersonLeft(t *testing.T) {
 	})
 }
 
+// TestPersonNeverSeen: who has had no session since the wish, such as root by sudo, has not left; and nobody takes one's own place. Only the
+// wish of the last service is everybody's then, until that one acts.
+func TestPersonNeverSeen(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		d := newDoor(t, only("alice", "pw"))
+		st := newManaged(t, d.server, `{"AutoConnect": "work"}`, map[string]string{"work": d.profile(remoteUDP + "\nauth-user-pass")})
+		c := st.withSignIns()
+		question := func(who api.Caller) api.Login {
+			t.Helper()
+			return *st.until(who, "work", "asking", time.Minute, func(c api.Connection) bool { return c.Login != nil }).Login
+		}
+		stays := func(who api.Caller, q api.Login, when string) {
+			t.Helper()
+			refused(t, when+": bob disconnects", st.Disconnect(t.Context(), bob, "work"), api.CodeNotOwner)
+			refused(t, when+": bob connects", st.Connect(bob, api.ConnectRequest{Profile: "work"}), api.CodeAlreadyConnected)
+			refused(t, when+": once more", st.Connect(who, api.ConnectRequest{Profile: "work"}), api.CodeAlreadyConnected)
+			if now := question(who); now.ID != q.ID {
+				t.Errorf("%s: the question is another one", when)
+			}
+		}
+		c.are()
+		st.connect(root, "work")
+		q := question(root)
+		stays(root, q, "root")
+		c.are("1001") // the policy's AutoConnect
+		stays(root, q, "bob has come")
+		c.are("1000", "1001")
+		if err := st.Disconnect(t.Context(), root, "work"); err != nil {
+			t.Fatal(err)
+		}
+		c.are("1001") // alice leaves, and connects without a session
+		time.Sleep(time.Second)
+		st.connect(alice, "work")
+		q = question(alice)
+		stays(alice, q, "alice, who has left before")
+		c.are("1000", "1001")
+		c.are("1001")
+		refused(t, "alice connects twice", st.Connect(alice, api.ConnectRequest{Profile: "work"}), api.CodeAlreadyConnected)
+		if now := question(alice); now.ID != q.ID {
+			t.Error("alice has taken her own place")
+		}
+
+		st.stop()
+		st.start()
+		c.are()
+		st.connect(alice, "work")
+		q = question(alice)
+		stays(alice, q, "alice has connected after the restart")
+		st.stop()
+		st.start()
+		c.are("1001")
+		st.until(bob, "work", "everybody's", time.Minute, func(c api.Connection) bool { return c.Login != nil })
+	})
+}
+
 // TestPersonLeftAutoConnect: what the policy connects waits for whoever comes, and no longer for somebody who has left, as long as that takes.
 func TestPersonLeftAutoConnect(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -110,6 +110,7 @@ type live struct {
 	wish   wish               //
 	cancel context.CancelFunc // disconnect
 	ending bool               // somebody disconnects it; guarded by Service.mu
+	asked  time.Time          // when its person wished for it, or answered last; zero: before this service began; guarded by Service.mu
 	// recorded is closed when the wish is on the disk, or could not be written: what forgets it waits.
 	recorded chan struct{}
 	done     chan struct{} // closed when all is undone
@@ -295,7 +296,9 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 			CertificateExpires: sp.expires, State: state, Since: time.Now()},
 	})
 	l.conn.person.Store(w.Person)
-	if how.unattended && !how.idle { // who is idle inherits when it is roused
+	if !how.unattended {
+		l.asked = time.Now()
+	} else if !how.idle { // who is idle inherits when it is roused
 		l.conn.kept.token, l.conn.kept.tokenUser = s.inheritLocked(w)
 	}
 	l.conn.log = s.log.With(profileKey, k.name, ownerKey, whose{l.conn, k.owner})
@@ -426,7 +429,7 @@ func (s *Service) Answer(caller api.Caller, a api.Answer) error {
 	if err := l.conn.desk.answer(a); err != nil {
 		return err
 	}
-	l.wish.Auto = false                          // somebody wants it
+	l.wish.Auto, l.asked = false, time.Now()     // somebody wants it
 	if k.owner == managedOwner && person == "" { // from here on it is this person's
 		l.wish.Person = ownerOf(caller)
 		l.conn.person.Store(l.wish.Person)

@@ -153,7 +153,7 @@ func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	if k.owner == managedOwner {
 		w.OwnerName, w.Person = "", ownerOf(caller)
 	}
-	s.vacate(k)
+	s.vacate(k, w.Person)
 	if done, err := s.rouse(k, w, call{given: req}, false); done {
 		return err
 	}
@@ -225,6 +225,8 @@ func (s *Service) wake(k key, w wish, c call, recorded bool) (l *live, begun <-c
 	}
 	if c.unattended {
 		c.token, c.tokenUser = s.inheritLocked(w)
+	} else {
+		l.asked = time.Now()
 	}
 	if begun = l.conn.berth.rouse(c); begun == nil {
 		err = api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": k.name})
@@ -298,7 +300,7 @@ func (s *Service) toEnd(caller api.Caller, name string) (ending []*live, refused
 		case l.conn.personOf() != own && name == "":
 		case k.name == always:
 			refused = api.NewProblem(api.CodeAlwaysOn, map[string]string{"profile": k.name, "file": s.rules().source})
-		case l.conn.personOf() == own, caller.Root, (l.conn.personOf() == "" || s.abandoned(l)) && may(caller, k) == nil:
+		case l.conn.personOf() == own, caller.Root, (l.conn.personOf() == "" || s.abandonedLocked(l)) && may(caller, k) == nil:
 			ending = append(ending, l)
 		default:
 			refused = others(k.name)
