@@ -94,7 +94,7 @@ func (s *Service) watchManaged(ctx context.Context, last []mark) {
 			return
 		case <-always.C:
 			s.keepOn()
-			if !held {
+			if !held || !s.held(s.rules()) { // at the start of the service it may have failed, too
 				held = s.takeManaged(ctx, s.rules())
 			}
 			continue

@@ -466,6 +466,48 @@ func TestPolicyLockdownReplaced(t *testing.T) {
 	})
 }
 
+// TestPolicyLockdownLater: a guard that cannot be closed as the service starts, or as the first profile comes, is closed later.
+func TestPolicyLockdownLater(t *testing.T) {
+	for name, managed := range map[string]bool{"managed": true, "of people's own": false} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newServer(t)
+				st := newManaged(t, s, `{"BlockWhenDisconnected": true}`, nil)
+				fails := func(call string, err error) {
+					st.mu.Lock()
+					defer st.mu.Unlock()
+					st.failed[call] = err
+				}
+				closes := func(when string) {
+					t.Helper()
+					time.Sleep(2 * alwaysInterval)
+					if h := st.host(0); !h.Guard().IsZero() {
+						t.Fatalf("%s: it is closed before", when)
+					}
+					fails("Apply", nil)
+					time.Sleep(alwaysInterval + lockdownTime)
+					if h := st.host(0); closed(h) != everything {
+						t.Errorf("%s: %q is closed", when, closed(h))
+					}
+					st.untilState(alice, "work", api.Blocked, time.Second)
+				}
+				fails("Apply", errors.New("no space left on device"))
+				if managed {
+					st.write("profiles/work.ovpn", s.profile(remoteUDP))
+					time.Sleep(2 * managedInterval)
+				} else {
+					st.add(alice, "work", s.profile(remoteUDP))
+				}
+				closes("the first profile")
+				st.stop()
+				fails("Apply", errors.New("no space left on device"))
+				st.start()
+				closes("a start")
+			})
+		})
+	}
+}
+
 // TestManagedHides: an own profile with the name of a managed one does nothing as long as that is there: it does not connect, and closes nothing. Then it
 // is as it was.
 func TestManagedHides(t *testing.T) {
