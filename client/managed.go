@@ -139,7 +139,7 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 				why = "a managed profile has the same name: the own one ends, and is out of sight as long as that is there"
 			}
 			s.log.Warn(why, profileKey, k.name, ownerKey, k.owner, errorKey, err)
-			s.expel(ctx, k, l, held, err)
+			s.expel(ctx, k, l, held, r.Name == "", err)
 			continue
 		}
 		s.mu.Lock()
@@ -188,10 +188,10 @@ func (s *Service) uncover(m *managed) {
 }
 
 // expel ends a connection that the policy does not permit any more, and says why. In lockdown its guard stays closed,
-// unless another one's is, as held says.
-func (s *Service) expel(ctx context.Context, k key, l *live, held bool, why error) {
+// unless another one's is, as held says. Gone says that its profile is, so that nobody could open it.
+func (s *Service) expel(ctx context.Context, k key, l *live, held, gone bool, why error) {
 	w, locked := s.holder(s.rules())
-	if other := locked && w.key() != k; other && held || k.owner == managedOwner && !locked {
+	if other := locked && w.key() != k; other && held || (gone || k.owner == managedOwner) && !locked {
 		l.conn.mind(guardAuto)
 	}
 	if err := s.end(ctx, []*live{l}); err != nil {
@@ -199,7 +199,7 @@ func (s *Service) expel(ctx context.Context, k key, l *live, held bool, why erro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.live[k] == nil && k.owner != managedOwner && !s.rules().hides(k) {
+	if s.live[k] == nil && k.owner != managedOwner && !gone && !s.rules().hides(k) {
 		s.board.put(k, api.Connection{Profile: k.name, Owner: l.wish.OwnerName, State: api.Disconnected,
 			Since: time.Now(), Problem: api.AsProblem(why)}, nil, nil)
 	}

@@ -680,6 +680,51 @@ func TestPolicyLockdownRenew(t *testing.T) {
 	}
 }
 
+// TestPolicyLockdownRenameFails: a profile whose copy cannot close its guard in time keeps its name, and nothing of the copy stays. What is closed
+// opens when the policy goes, also where the profile is gone by then.
+func TestPolicyLockdownRenameFails(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, `{"BlockWhenDisconnected": true}`, nil)
+		st.add(alice, "work", s.profile(remoteUDP))
+		time.Sleep(time.Second)
+		st.slow = lockdownTime + 2*time.Second
+		done := make(chan error, 1)
+		go func() { done <- st.Rename(alice, "work", "home") }()
+		st.alwaysClosed(3 * st.slow)
+		refused(t, "rename", <-done, api.CodeGuardFailed)
+		if got := st.connections(); !slices.Equal(got, []string{"work blocked"}) {
+			t.Errorf("after it: %q", got)
+		}
+		if got, err := st.Profiles(alice); err != nil || len(got) != 1 || got[0].Name != "work" {
+			t.Errorf("after it: %+v, %v", got, err)
+		}
+		opens := func(when string) {
+			t.Helper()
+			st.decide(`{}`)
+			time.Sleep(time.Minute)
+			st.mu.Lock()
+			defer st.mu.Unlock()
+			for name, h := range st.hosts {
+				if closed(h) != "" {
+					t.Errorf("%s: %s closes %s", when, name, closed(h))
+				}
+			}
+		}
+		opens("the policy is gone")
+		st.slow = 0
+		st.decide(`{"BlockWhenDisconnected": true}`)
+		st.untilState(alice, "work", api.Blocked, time.Second)
+		if err := st.store.remove(key{"1000", "work"}); err != nil { // as where somebody connects it while it goes
+			t.Fatal(err)
+		}
+		opens("the policy is gone, and the profile")
+		if got := st.connections(); len(got) != 0 {
+			t.Errorf("left %q", got)
+		}
+	})
+}
+
 // TestPolicyLockdownGoes: what a person has wanted closed always, while the policy wanted the same of all, is closed before the policy's opens.
 func TestPolicyLockdownGoes(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

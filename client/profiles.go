@@ -161,7 +161,7 @@ func (s *Service) Rename(caller api.Caller, name, to string) error {
 		return err
 	}
 	if err := s.yield(k); err != nil { // it may be to the copy
-		return errors.Join(err, s.store.remove(key{k.owner, to}))
+		return errors.Join(err, s.takeBack(k, to))
 	}
 	if err := s.store.remove(k); err != nil {
 		return err
@@ -169,6 +169,16 @@ func (s *Service) Rename(caller api.Caller, name, to string) error {
 	s.board.drop(k)
 	s.hold(s.rules()) // if this one could not
 	return s.store.want(wish{Owner: k.owner, Profile: name}, false)
+}
+
+// takeBack removes the copy of a profile that keeps its name, and ends what the copy may have closed. Where it has to stay closed, so does the copy.
+func (s *Service) takeBack(k key, to string) error {
+	copied := key{k.owner, to}
+	if err := s.yield(copied); err != nil {
+		return err
+	}
+	s.board.drop(copied)
+	return s.store.remove(copied)
 }
 
 // Remove deletes a profile that has no tunnel.
