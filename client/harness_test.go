@@ -521,7 +521,7 @@ func (st *stage) start() {
 		Log:     slog.New(slog.NewTextHandler(testLog{st.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Hosts: func(name string, _ *slog.Logger) (platform.Host, error) {
 			if name != trustHost {
-				time.Sleep(st.slow)
+				time.Sleep(st.slowness())
 			}
 			st.mu.Lock()
 			defer st.mu.Unlock()
@@ -547,6 +547,19 @@ func (st *stage) start() {
 	st.done = make(chan error, 1)
 	go func(s *Service, done chan error) { done <- s.Run(ctx) }(st.Service, st.done)
 	synctest.Wait()
+}
+
+func (st *stage) slowness() time.Duration {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.slow
+}
+
+// delay is how long it takes from here on to make a tunnel's host.
+func (st *stage) delay(d time.Duration) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.slow = d
 }
 
 // stop ends the service as SIGTERM does; it may be called twice.

@@ -688,10 +688,11 @@ func TestPolicyLockdownRenameFails(t *testing.T) {
 		st := newManaged(t, s, `{"BlockWhenDisconnected": true}`, nil)
 		st.add(alice, "work", s.profile(remoteUDP))
 		time.Sleep(time.Second)
-		st.slow = lockdownTime + 2*time.Second
+		const slow = lockdownTime + 2*time.Second
+		st.delay(slow)
 		done := make(chan error, 1)
 		go func() { done <- st.Rename(alice, "work", "home") }()
-		st.alwaysClosed(3 * st.slow)
+		st.alwaysClosed(3 * slow)
 		refused(t, "rename", <-done, api.CodeGuardFailed)
 		if got := st.connections(); !slices.Equal(got, []string{"work blocked"}) {
 			t.Errorf("after it: %q", got)
@@ -712,7 +713,7 @@ func TestPolicyLockdownRenameFails(t *testing.T) {
 			}
 		}
 		opens("the policy is gone")
-		st.slow = 0
+		st.delay(0)
 		st.decide(`{"BlockWhenDisconnected": true}`)
 		st.untilState(alice, "work", api.Blocked, time.Second)
 		if err := st.store.remove(key{"1000", "work"}); err != nil { // as where somebody connects it while it goes
