@@ -170,6 +170,8 @@ func (c *connection) run(ctx context.Context) (err error) {
 	if !c.idle {
 		c.enter(api.Connecting, nil)
 	}
+	c.guards.join(c)
+	defer c.guards.leave(c) // once its guard is open
 	if c.host, err = c.wiring.host(); err != nil {
 		return hostProblem(api.CodeRoutesFailed, err)
 	}
@@ -177,8 +179,6 @@ func (c *connection) run(ctx context.Context) (err error) {
 	c.catchUp = time.AfterFunc(hostRetry, c.catchUpSoon)
 	c.catchUp.Stop()
 	defer c.catchUp.Stop()
-	c.guards.join(c)
-	defer c.guards.leave(c) // once its guard is open
 	defer c.neighbours.leave(c)
 	defer func() {
 		c.enter(api.Disconnecting, c.status.Problem)

@@ -274,6 +274,90 @@ func TestGuardAfterACrash(t *testing.T) {
 	})
 }
 
+// TestGuardAfterACrashWaits: a guard that was left closed for a connection that waits for its person stays closed behind one that is blocked, and
+// somebody can open it. It never opens before that person's tunnel is up; without a guard there is nothing to wait behind.
+func TestGuardAfterACrashWaits(t *testing.T) {
+	for name, by := range map[string]string{"by hand": "", "by itself": "auto", "for everybody": "managed"} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				d := newDoor(t, only("alice", "pw"))
+				text := d.profile(remoteUDP + "\nauth-user-pass\nredirect-gateway def1")
+				k := key{"1000", "work"}
+				var st *stage
+				if by == "managed" {
+					k.owner = managedOwner
+					st = newManaged(t, d.server, `{"AutoConnect": "work"}`, map[string]string{"work": text})
+				} else {
+					st = newStage(t, d.server, t.TempDir())
+					st.add(alice, "work", text)
+					st.setting(alice, "work", "auto_connect=true")
+				}
+				c := st.withSignIns()
+				host := hostOf(k)
+				wanted := wish{Owner: k.owner, OwnerName: "alice", Profile: "work", Auto: by != ""}
+				crash := func(accounts ...string) {
+					t.Helper()
+					st.stop()
+					if err := st.store.want(wanted, true); err != nil {
+						t.Fatal(err)
+					}
+					st.left = map[string]routes.Guard{host: routes.Everything()}
+					st.start()
+					c.are(accounts...)
+					time.Sleep(time.Minute)
+					all := st.Status(alice).Connections
+					if h := st.hostCalled(host); len(all) != 1 || all[0].State != api.Blocked || h == nil || closed(h) != everything {
+						t.Fatalf("after the crash: %+v", all)
+					}
+				}
+				crash("0")
+				if got := st.Status(bob).Connections; len(got) != 1 || got[0].State != api.Blocked {
+					t.Errorf("bob sees %+v", got)
+				}
+				if err := st.Disconnect(t.Context(), root, "work"); err != nil {
+					t.Fatal(err)
+				}
+				if h := st.hostCalled(host); !h.Guard().IsZero() || !h.IsClosed() || len(st.store.wanted()) != 0 {
+					t.Errorf("disconnected it is %+v; wanted: %+v", h.Guard(), st.store.wanted())
+				}
+
+				crash("0")
+				if got := d.saw(); got != "" {
+					t.Errorf("the server saw %q", got)
+				}
+				c.are("0", "1000")
+				st.say(st.asked(api.LoginPassword), api.Answer{Username: "alice", Password: "pw"})
+				st.untilState(alice, "work", api.Connected, 10*time.Second)
+				for _, p := range st.hostCalled(host).Plans() {
+					if p.Guard.IsZero() {
+						t.Error("it was open in between")
+					}
+				}
+
+				st.stop() // in order
+				st.left = nil
+				st.start()
+				c.are("0")
+				time.Sleep(time.Minute)
+				if got := st.connections(); len(got) != 0 {
+					t.Errorf("nothing is closed: %q", got)
+				}
+				if by == "managed" {
+					return
+				}
+				st.setting(alice, "work", "guard=off")
+				st.stop()
+				st.left = map[string]routes.Guard{host: routes.Everything()} // of a tunnel that was up when it was set
+				st.start()
+				c.are("0")
+				if h := st.hostCalled(host); !h.Guard().IsZero() || len(st.connections()) != 0 {
+					t.Errorf("off: %+v, %q", h.Guard(), st.connections())
+				}
+			})
+		})
+	}
+}
+
 // TestGuardFails: what says so when the guard cannot be closed.
 func TestGuardFails(t *testing.T) {
 	if p := hostProblem(api.CodeRoutesFailed, fmt.Errorf("apply: %w: no nftables", platform.ErrGuard)); p.Code != api.CodeGuardFailed || !strings.Contains(p.Hint, "guard=off") {

@@ -542,6 +542,7 @@ func (st *stage) start() {
 	if err != nil {
 		st.t.Fatal(err)
 	}
+	maps.DeleteFunc(st.left, func(name string, _ routes.Guard) bool { return !st.Keeps(name) }) // as the clean-up before a start does
 	var ctx context.Context
 	ctx, st.end = context.WithCancelCause(context.Background())
 	st.done = make(chan error, 1)

@@ -216,7 +216,7 @@ func (s *Service) openLeft(m *managed) {
 		left = append(left, w.key())
 	}
 	for _, k := range left {
-		if s.liveOf(k) == nil && !s.Keeps(hostOf(k)) {
+		if s.liveOf(k) == nil && !s.keeps(hostOf(k)) {
 			s.release(k)
 		}
 	}

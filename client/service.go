@@ -91,7 +91,8 @@ type Service struct {
 	live    map[key]*live
 	ended   []*live // with the service
 	tasks   sync.WaitGroup
-	handed  handover // by the last service
+	handed  handover        // by the last service
+	left    map[string]bool // names of Hosts whose guards the last run has left closed, and that nobody has taken over yet
 
 	guards     *guards
 	neighbours *neighbours
@@ -130,7 +131,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if cfg.Offline == nil {
 		cfg.Offline = udp.Offline
 	}
-	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}, guards: newGuards(), trust: trust{news: make(chan struct{}, 1)},
+	s := &Service{cfg: cfg, board: newBoard(), ring: newRing(logLines), live: map[key]*live{}, left: map[string]bool{}, guards: newGuards(), trust: trust{news: make(chan struct{}, 1)},
 		present: presence{everybody: cfg.Sessions == nil}}
 	s.neighbours = newNeighbours(s.board.touch)
 	s.log = slog.New(&tee{ring: s.ring, next: cfg.Log.Handler()})
@@ -200,8 +201,19 @@ func (s *Service) lockedDown(k key) bool {
 }
 
 // Keeps says whether the guard that a Host of that name left closed is still wanted, so that it is not opened before the
-// service runs.
+// service runs, which then takes it over.
 func (s *Service) Keeps(host string) bool {
+	if !s.keeps(host) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left[host] = true
+	return true
+}
+
+// keeps is Keeps, without a note of it.
+func (s *Service) keeps(host string) bool {
 	m := s.rules()
 	if m.broken {
 		return true // what was to be closed is not known
@@ -212,15 +224,21 @@ func (s *Service) Keeps(host string) bool {
 	if w, ok := s.holder(m); ok && hostOf(w.key()) == host {
 		return true
 	}
-	if _, ok := m.profiles[m.policy.AutoConnect]; ok && hostOf(key{managedOwner, m.policy.AutoConnect}) == host {
-		return true
-	}
-	for _, w := range slices.Concat(s.store.wanted(), s.automaticOwn(), s.lockedOwn()) {
+	for _, w := range slices.Concat(s.toCome(m), s.lockedOwn()) {
 		if hostOf(w.key()) == host && !m.hides(w.key()) {
 			return true
 		}
 	}
 	return false
+}
+
+// toCome are wishes for what begins sooner or later: what was wanted before what only connects by itself.
+func (s *Service) toCome(m *managed) []wish {
+	out := slices.Concat(s.store.wanted(), s.automaticOwn())
+	if name := m.auto(); name != "" {
+		out = append(out, wish{Owner: managedOwner, Profile: name, Auto: true})
+	}
+	return out
 }
 
 // hostOf names the Host of a connection: always the same, so that after a crash the next run finds what the last one left.
@@ -303,6 +321,10 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	}
 	l.conn.log = s.log.With(profileKey, k.name, ownerKey, whose{l.conn, k.owner})
 	s.live[k] = l
+	if s.left[l.host] {
+		delete(s.left, l.host)
+		s.guards.set(l.conn, true) // before it has looked: packets of others are to pass it, too
+	}
 	// Here, so that whoever watches after Connect does not see how the last one ended.
 	s.heedLocked(k, l)
 	if now, err := s.record(k, w.Person); err == nil {

@@ -35,6 +35,28 @@ func (s *Service) resume() {
 	for _, w := range s.lockedOwn() {
 		s.resumeOne(w, beginning{idle: true})
 	}
+	if !m.broken { // else resume comes again
+		s.takeLeft(m)
+	}
+}
+
+// takeLeft takes over the guards that the last run has left closed for what has not begun yet, such as for want of its person: they stay closed, and
+// can be opened.
+func (s *Service) takeLeft(m *managed) {
+	for _, w := range s.toCome(m) {
+		k := w.key()
+		s.mu.Lock()
+		left := s.left[hostOf(k)]
+		s.mu.Unlock()
+		if !left || s.liveOf(k) != nil {
+			continue
+		}
+		if r, err := s.record(k, w.Person); err == nil && guardMode(r.Settings) == guardOff {
+			s.release(k) // as a connection would
+			continue
+		}
+		s.resumeOne(w, beginning{idle: true})
+	}
 }
 
 // automatic says whether a profile connects by itself.
@@ -132,6 +154,9 @@ func (s *Service) releaseUnwanted(k key) {
 // release opens the guard that the last run left closed for a connection that cannot be resumed.
 func (s *Service) release(k key) {
 	log := s.log.With(profileKey, k.name, ownerKey, k.owner)
+	s.mu.Lock()
+	delete(s.left, hostOf(k))
+	s.mu.Unlock()
 	h, err := s.cfg.Hosts(hostOf(k), log)
 	if err == nil {
 		err = h.Close()

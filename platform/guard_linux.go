@@ -111,14 +111,14 @@ func (j *journal) table() string {
 	return fmt.Sprintf("%s%s_%08x", guardTable, j.name(), h.Sum32())
 }
 
-// leftClosed is the guard of a run whose journal is gone or cannot be read: all that is closed, or nil for none; without keep
-// it is opened, and n is 1.
-func (j *journal) leftClosed(keep bool) (n int, g *routes.Guard, err error) {
+// leftClosed is the guard of a run whose journal is gone or cannot be read: all that is closed, or nil for none; unless keep
+// says yes to it, it is opened, and n is 1.
+func (j *journal) leftClosed(keep func(name string) bool) (n int, g *routes.Guard, err error) {
 	there, err := nft.Exists(j.table())
 	switch {
 	case err != nil || !there:
 		return 0, nil, nil // such as a kernel without nftables, which guards nothing
-	case !keep:
+	case !keep(j.name()):
 		return 1, nil, nft.Delete(j.table())
 	}
 	c, err := nft.Open()

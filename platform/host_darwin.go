@@ -17,7 +17,7 @@ func CleanUp(ctx context.Context, dir string, log *slog.Logger) (undone int, err
 	return CleanUpBut(ctx, dir, func(string) bool { return false }, log)
 }
 
-// CleanUpBut is CleanUp, but the guards of the Hosts whose names keep says yes to stay closed.
+// CleanUpBut is CleanUp, but the guards of the Hosts whose names keep says yes to stay closed. It is asked about closed guards alone.
 func CleanUpBut(ctx context.Context, dir string, keep func(name string) bool, log *slog.Logger) (undone int, err error) {
 	return cleanUpMachine(ctx, dir, newMacMachine(kernelCalls{}, dir, log), keep, log)
 }

@@ -59,7 +59,7 @@ func NewHost(cfg HostConfig) (Host, error) {
 		return nil, err
 	}
 	var w *watch
-	_, left, err := j.clean(context.Background(), nl, log, true)
+	_, left, err := j.clean(context.Background(), nl, log, func(string) bool { return true })
 	if err == nil {
 		w, err = newWatch(nl)
 	}

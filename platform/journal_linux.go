@@ -22,7 +22,7 @@ func CleanUp(ctx context.Context, dir string, log *slog.Logger) (undone int, err
 	return CleanUpBut(ctx, dir, func(string) bool { return false }, log)
 }
 
-// CleanUpBut is CleanUp, but the guards of the Hosts whose names keep says yes to stay closed.
+// CleanUpBut is CleanUp, but the guards of the Hosts whose names keep says yes to stay closed. It is asked about closed guards alone.
 func CleanUpBut(ctx context.Context, dir string, keep func(name string) bool, log *slog.Logger) (undone int, err error) {
 	log = orSilent(log)
 	names, err := journalNames(dir)
@@ -38,15 +38,15 @@ func CleanUpBut(ctx context.Context, dir string, keep func(name string) bool, lo
 	// Whoever deleted a journal could not open its guard.
 	names = slices.Concat(dns, names, guardsLeft(dir))
 	undone, err = cleanAll(dir, names, log, func(j *journal) (int, error) {
-		n, _, err := j.clean(ctx, nl, log, keep(j.name()))
+		n, _, err := j.clean(ctx, nl, log, keep)
 		return n, err
 	})
 	return undone, errors.Join(dnsErr, err)
 }
 
-// clean undoes what the run that ended without closing j left behind; with keep not the guard, which it returns, nil for
+// clean undoes what the run that ended without closing j left behind; not the guard that keep says yes to, which it returns, nil for
 // none.
-func (j *journal) clean(ctx context.Context, nl *netlink.Handle, log *slog.Logger, keep bool) (int, *routes.Guard, error) {
+func (j *journal) clean(ctx context.Context, nl *netlink.Handle, log *slog.Logger, keep func(name string) bool) (int, *routes.Guard, error) {
 	dns := &resolver{dir: filepath.Dir(j.path), log: log}
 	did, dnsErr := dns.remove(ctx, j.name())
 	n, guard, err := j.cleanRest(nl, log, keep)
@@ -60,7 +60,7 @@ func (j *journal) clean(ctx context.Context, nl *netlink.Handle, log *slog.Logge
 }
 
 // cleanRest is clean for what the journal itself names: routes and the guard.
-func (j *journal) cleanRest(nl *netlink.Handle, log *slog.Logger, keep bool) (n int, guard *routes.Guard, err error) {
+func (j *journal) cleanRest(nl *netlink.Handle, log *slog.Logger, keep func(name string) bool) (n int, guard *routes.Guard, err error) {
 	r, found, err := j.load(log)
 	if err != nil {
 		return 0, nil, err
@@ -69,7 +69,7 @@ func (j *journal) cleanRest(nl *netlink.Handle, log *slog.Logger, keep bool) (n 
 		return j.leftClosed(keep)
 	}
 	var errs []error
-	if r.Guard != nil && !keep {
+	if r.Guard != nil && !keep(j.name()) {
 		if err := nft.Delete(j.table()); err != nil {
 			errs = append(errs, err)
 		} else {

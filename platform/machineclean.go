@@ -23,15 +23,15 @@ func cleanUpMachine(ctx context.Context, dir string, m machine, keep func(name s
 	closed, guardErr := m.guards()
 	dns, dnsErr := m.dnsNames(ctx)
 	undone, err = cleanAll(dir, slices.Concat(names, closed, dns), log, func(j *journal) (int, error) {
-		n, _, err := j.cleanMachine(ctx, m, closed, log, keep(j.name()))
+		n, _, err := j.cleanMachine(ctx, m, closed, log, keep)
 		return n, err
 	})
 	return undone, errors.Join(guardErr, dnsErr, err)
 }
 
-// cleanMachine undoes what the run that ended without closing j left behind; with keep not the guard, which it returns, nil
-// for none. Closed are the names whose guard is closed.
-func (j *journal) cleanMachine(ctx context.Context, m machine, closed []string, log *slog.Logger, keep bool) (n int, guard *routes.Guard, err error) {
+// cleanMachine undoes what the run that ended without closing j left behind; not the guard that keep says yes to, which it returns,
+// nil for none. Closed are the names whose guard is closed.
+func (j *journal) cleanMachine(ctx context.Context, m machine, closed []string, log *slog.Logger, keep func(name string) bool) (n int, guard *routes.Guard, err error) {
 	if m.lasting() {
 		j.write = durable.Write
 	}
@@ -69,15 +69,16 @@ func (j *journal) cleanMachine(ctx context.Context, m machine, closed []string, 
 		r.Routes = left
 		return errors.Join(errs...)
 	}))
-	switch there := slices.Contains(closed, j.name()); {
-	case keep && (there || r.Guard != nil):
+	switch {
+	case r.Guard == nil && !slices.Contains(closed, j.name()):
+	case keep(j.name()):
 		if r.Guard == nil { // the journal is gone: nobody knows what it named
 			all := routes.Everything()
 			r.Guard = &all
 		}
 		// Once more, without a tunnel: what was let pass by the crashed run's device would pass by whose number it is now.
 		errs = append(errs, m.closeGuard(j.name(), *r.Guard))
-	case !keep && (there || r.Guard != nil):
+	default:
 		did, err := m.openGuard(j.name())
 		count(did)
 		if err != nil {

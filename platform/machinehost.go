@@ -66,7 +66,7 @@ func newHost(cfg HostConfig, m machine) (Host, error) {
 	h := &machineHost{name: cfg.Name, dir: cfg.JournalDir, log: log, m: m, journal: j, changes: make(chan struct{}, 1)}
 	closed, err := m.guards()
 	if err == nil {
-		_, h.record.Guard, err = h.journal.cleanMachine(context.Background(), m, closed, log, true)
+		_, h.record.Guard, err = h.journal.cleanMachine(context.Background(), m, closed, log, func(string) bool { return true })
 	}
 	if err == nil {
 		h.stop, err = m.watch(func(index int) bool { return index != 0 && int64(index) == h.own.Load() }, h.signal)

@@ -166,7 +166,12 @@ func crash(t *testing.T, h Host) {
 
 func (s *fakeSystem) cleanUp(t *testing.T, dir string, keep bool) int {
 	t.Helper()
-	n, err := cleanUpMachine(context.Background(), dir, fakeMachine{s}, func(string) bool { return keep }, nil)
+	n, err := cleanUpMachine(context.Background(), dir, fakeMachine{s}, func(name string) bool {
+		if _, ok := s.closed[name]; !ok {
+			t.Errorf("%s is asked about, and closes nothing", name)
+		}
+		return keep
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
