@@ -154,7 +154,7 @@ func (c *connection) adopt(sp spec, settings api.Settings) {
 		*forbids = "" // a server's word stays
 	}
 	c.status.SavePassword = sp.maySave && c.status.SaveForbidden == "" // and present asks whether it is wanted
-	c.status.CertificateExpires, c.wiring.status.CertificateExpires = sp.expires, sp.expires
+	c.status.CertificateExpires = sp.expires
 	last := c.remotes
 	c.remotes = newRemotes(sp.remotes, sp.random, sp.randomLabel, c, c.addresses)
 	if last != nil {

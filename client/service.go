@@ -419,6 +419,7 @@ func (s *Service) keep(ctx context.Context, k key, l *live) {
 			}
 		}
 		ended := l.conn.wiring.status
+		ended.CertificateExpires = l.conn.spec.expires // of the profile as it was last
 		ended.State, ended.Since, ended.Problem = api.Disconnected, time.Now(), api.AsProblem(err)
 		ended.Server, ended.Counters = l.conn.status.Server, l.conn.counters()
 		s.board.put(k, ended, nil, constant(l.conn.personOf()))
