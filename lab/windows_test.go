@@ -266,7 +266,12 @@ func TestWindowsPackages(t *testing.T) {
 		if want := append(slices.Clone(installed), more...); err != nil || !slices.Equal(names, want) {
 			t.Errorf("%s: files %q, %v", what, names, err)
 		}
-		if out, err := w.run("wine", "sc", "query", "Adit"); err != nil || !strings.Contains(out, "RUNNING") {
+		out, err := w.run("wine", "sc", "query", "Adit")
+		for deadline := time.Now().Add(30 * time.Second); err == nil && strings.Contains(out, "START_PENDING") && time.Now().Before(deadline); {
+			time.Sleep(200 * time.Millisecond) // the setup program does not wait for it
+			out, err = w.run("wine", "sc", "query", "Adit")
+		}
+		if err != nil || !strings.Contains(out, "RUNNING") {
 			t.Errorf("%s: the service does not run: %v\n%s", what, err, out)
 		}
 		for _, c := range []struct{ key, want string }{
