@@ -73,7 +73,7 @@ only tunnel there is; what only a guard in lockdown blocks is none.`,
 	return cmd
 }
 
-// over says whether a disconnect would change nothing: a guard in lockdown stays closed, while auto waits for just that.
+// over says whether there is no tunnel to end: what a guard in lockdown blocks stays so after a disconnect, while auto waits for just that.
 func over(c api.Connection) bool {
 	return c.State == api.Disconnected || c.State == api.Blocked && c.Guard == "lockdown"
 }

@@ -255,18 +255,17 @@ func (p *parser) finishProxies() {
 			q.Remotes[i].Proxy = p.override
 		}
 	}
-	carried := func(r Remote) bool { return !r.udp() || r.Proxy == nil || r.Proxy.Kind != "http" }
-	if i := slices.IndexFunc(q.Remotes, func(r Remote) bool { return !carried(r) }); i >= 0 {
+	if i := slices.IndexFunc(q.Remotes, func(r Remote) bool { return !r.carried() }); i >= 0 {
 		if p.override == nil {
 			line = first(p.global.proxyLine, q.Remotes[i].Line)
 		}
-		if slices.ContainsFunc(q.Remotes, carried) {
+		if slices.ContainsFunc(q.Remotes, Remote.carried) {
 			judge(Used, remark("udp_left_out"))
 		} else {
 			line = first(p.proxyLine(), line)
 			judge(Refused, remark("proxy_udp"))
 		}
-		q.Remotes = slices.DeleteFunc(q.Remotes, func(r Remote) bool { return !carried(r) })
+		q.Remotes = slices.DeleteFunc(q.Remotes, func(r Remote) bool { return !r.carried() })
 	}
 }
 
@@ -315,8 +314,7 @@ func (p *Profile) Through(x *Proxy) ([]Remote, error) {
 	}
 	var out []Remote
 	for _, r := range p.written {
-		if x == nil || x.Kind != "http" || !r.udp() {
-			r.Proxy = x
+		if r.Proxy = x; r.carried() {
 			out = append(out, r)
 		}
 	}
@@ -328,5 +326,8 @@ func (p *Profile) Through(x *Proxy) ([]Remote, error) {
 
 // proxyLine is the first line that names an HTTP proxy.
 func (p *parser) proxyLine() int { return p.p.lineOf("http-proxy-override", "http-proxy") }
+
+// carried says whether its proxy, if it has one, can carry it.
+func (r Remote) carried() bool { return !r.udp() || r.Proxy == nil || r.Proxy.Kind != "http" }
 
 func (r Remote) udp() bool { return strings.HasPrefix(r.Proto, "udp") }
