@@ -102,9 +102,10 @@ func PolicySchema() []PolicyKey {
 			field: func(p *Policy) any { return &p.BlockWhenDisconnected },
 			Title: PolicyWords{"Block everything while there is no tunnel", "トンネルがないあいだはすべて遮断する"},
 			Meaning: PolicyWords{"As `Guard` `lockdown`: nothing leaves without a tunnel. One profile holds the guard from the start of the service on: `AutoConnect`'s, or the first managed one by name, " +
-				"or where there is none the first that any user has. On a machine without any profile nothing is closed.",
+				"or where there is none the first that any user has. On a machine without any profile nothing is closed. " +
+				"A guard that cannot be closed is tried again every 30 seconds.",
 				"`Guard` の `lockdown` と同じく、トンネルなしでは何も通しません。サービスの開始時からは一つのプロファイルがガードを保ちます。`AutoConnect` のもの、なければ名前順で最初の管理プロファイル、" +
-					"それもなければ利用者の最初のプロファイルです。プロファイルが一つもないコンピューターでは何も遮断しません。"}},
+					"それもなければ利用者の最初のプロファイルです。プロファイルが一つもないコンピューターでは何も遮断しません。閉じられなかったガードは 30 秒ごとに閉じ直します。"}},
 		{Name: "AllowLocalNetwork", Since: "1.0", Kind: PolicyBool, Default: true, Example: `true`,
 			field: func(p *Policy) any { return &p.AllowLocalNetwork },
 			Title: PolicyWords{"Let the local network be reached beside a tunnel", "トンネル使用中のローカルネットワークへの通信を許可する"},
