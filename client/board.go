@@ -117,6 +117,9 @@ func (b *board) snapshot(caller api.Caller) (api.Status, <-chan struct{}) {
 				brief := api.Connection{Owner: c.Owner, Managed: c.Managed, State: c.State, Since: c.Since}
 				if k.owner == managedOwner { // everybody has the profile
 					brief.Profile, brief.Guard = c.Profile, c.Guard
+					if c.State == api.NeedsLogin {
+						brief.Problem = anotherSignsIn(c.Profile)
+					}
 				}
 				s.Connections = append(s.Connections, complete(brief))
 			}

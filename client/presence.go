@@ -186,6 +186,22 @@ func (s *Service) abandonedLocked(l *live) bool {
 	return c.State == api.NeedsLogin || c.State == api.Blocked
 }
 
+// asksAnother says whether a managed connection waits for a sign-in of somebody else than person, an owner key.
+func (s *Service) asksAnother(k key, person string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.live[k]
+	if l == nil || k.owner != managedOwner {
+		return false
+	}
+	c, _ := s.board.get(k)
+	return c.State == api.NeedsLogin && !belongs(k, l.conn.personOf(), person)
+}
+
+func anotherSignsIn(name string) *api.Problem {
+	return api.NewProblem(api.CodeAnotherSignsIn, map[string]string{"profile": name})
+}
+
 // vacate parks a connection that is abandoned, so that somebody other than its person (an owner key, empty for nobody) can rouse it. Its
 // guard stays closed, and what its person has given is forgotten. The wish stays until then.
 func (s *Service) vacate(k key, other string) {

@@ -161,7 +161,14 @@ func TestPersonLeft(t *testing.T) {
 		hers := func(when string) {
 			t.Helper()
 			refused(t, when+": bob disconnects", st.Disconnect(t.Context(), bob, "work"), api.CodeNotOwner)
-			refused(t, when+": bob connects", st.Connect(bob, api.ConnectRequest{Profile: "work"}), api.CodeAlreadyConnected)
+			refused(t, when+": bob connects", st.Connect(bob, api.ConnectRequest{Profile: "work"}), api.CodeAnotherSignsIn)
+			refused(t, when+": alice connects again", st.Connect(alice, api.ConnectRequest{Profile: "work"}), api.CodeAlreadyConnected)
+			if got := st.Status(bob).Connections; len(got) != 1 || got[0].Login != nil || got[0].Problem == nil || got[0].Problem.Code != api.CodeAnotherSignsIn {
+				t.Errorf("%s: bob sees %+v", when, got)
+			}
+			if got := st.Status(alice).Connections; len(got) != 1 || got[0].Login == nil || got[0].Problem != nil {
+				t.Errorf("%s: alice sees %+v", when, got)
+			}
 			wants("1000")
 		}
 		begin()
@@ -224,7 +231,7 @@ func TestPersonNeverSeen(t *testing.T) {
 		stays := func(who api.Caller, q api.Login, when string) {
 			t.Helper()
 			refused(t, when+": bob disconnects", st.Disconnect(t.Context(), bob, "work"), api.CodeNotOwner)
-			refused(t, when+": bob connects", st.Connect(bob, api.ConnectRequest{Profile: "work"}), api.CodeAlreadyConnected)
+			refused(t, when+": bob connects", st.Connect(bob, api.ConnectRequest{Profile: "work"}), api.CodeAnotherSignsIn)
 			refused(t, when+": once more", st.Connect(who, api.ConnectRequest{Profile: "work"}), api.CodeAlreadyConnected)
 			if now := question(who); now.ID != q.ID {
 				t.Errorf("%s: the question is another one", when)

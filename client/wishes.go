@@ -168,7 +168,8 @@ func (s *Service) release(k key) {
 
 // Connect begins a connection and returns when the wish is recorded; Status tells the rest. A profile that is
 // connected already, or on its way, stays so: the error then has CodeAlreadyConnected, so
-// that the caller knows whose wish it is. One that is blocked, or that waits for somebody who has left, tries again.
+// that the caller knows whose wish it is, or CodeAnotherSignsIn where it waits for another person. One that is blocked, or
+// that waits for somebody who has left, tries again.
 func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 	k := s.keyOf(caller, req.Profile)
 	if err := may(caller, k); err != nil {
@@ -183,7 +184,10 @@ func (s *Service) Connect(caller api.Caller, req api.ConnectRequest) error {
 		return err
 	}
 	l, err := s.start(k, w, req, beginning{})
-	if err != nil {
+	switch {
+	case api.IsCode(err, api.CodeAlreadyConnected) && s.asksAnother(k, w.Person):
+		return anotherSignsIn(k.name)
+	case err != nil:
 		return err
 	}
 	// The disk may be slow; the server is asked meanwhile.

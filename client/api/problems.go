@@ -84,6 +84,7 @@ const (
 	CodeTooManyConnections = "too_many_connections"
 	CodeNotConnected       = "not_connected"
 	CodeAlreadyConnected   = "already_connected" // a note: the wish is fulfilled
+	CodeAnotherSignsIn     = "another_signs_in"  // another user of the machine is asked
 	CodeNotPermitted       = "not_permitted"
 	CodeNotOwner           = "not_owner"
 	CodeServiceUnreachable = "service_unreachable"
@@ -342,6 +343,9 @@ var english = map[string]words{
 	CodeAlreadyConnected: {
 		"{profile} is connected already",
 		"see it with: adit status"},
+	CodeAnotherSignsIn: {
+		"{profile} waits for another user of this machine to sign in",
+		"once they have signed in it is connected for everybody; if they have left the machine, connect again to take their place\nthe administrator of this machine can end it with: adit disconnect {profile}"},
 	CodeNotPermitted: {
 		"you may not {action}",
 		"ask the administrator to add you to group adit (Linux), do it at the machine's own screen (macOS, Windows), or run it as root or administrator"},

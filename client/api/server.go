@@ -269,7 +269,7 @@ func httpStatus(code string) int {
 		return http.StatusForbidden
 	case CodeProfileNotFound:
 		return http.StatusNotFound
-	case CodeProfileExists, CodeProfileInUse, CodeProfileLocked, CodeAlreadyConnected, CodeNotConnected, CodeQuestionGone:
+	case CodeProfileExists, CodeProfileInUse, CodeProfileLocked, CodeAlreadyConnected, CodeAnotherSignsIn, CodeNotConnected, CodeQuestionGone:
 		return http.StatusConflict
 	case CodeRequestInvalid, CodeProfileInvalid, CodeProfileUnsupported, CodeProfileNameInvalid, CodeSettingInvalid, CodeDestinationInvalid:
 		return http.StatusBadRequest

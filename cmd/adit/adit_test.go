@@ -346,6 +346,11 @@ func (f *fakeService) Connect(c api.Caller, r api.ConnectRequest) error {
 	case "ended":
 		conn.State, conn.GuardClosed = api.Blocked, true
 		conn.Problem = api.NewProblem(api.CodeSessionEnded, map[string]string{"profile": r.Profile})
+	case "another": // who has connected it is asked just now
+		conn.Managed, conn.State = true, api.NeedsLogin
+		conn.Problem = api.NewProblem(api.CodeAnotherSignsIn, map[string]string{"profile": r.Profile})
+		f.set(conn)
+		return api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": r.Profile})
 	case "stuck":
 		conn.Problem = api.NewProblem(api.CodeServerNameUnknown, map[string]string{"server": "vpn.example.com"})
 	case "login", "otp", "browser", "wait":

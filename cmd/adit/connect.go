@@ -186,6 +186,9 @@ func (a *app) awaitUp(ctx context.Context, c *api.Client, name string, q *asker)
 			up = mine
 			return done
 		case api.NeedsLogin:
+			if mine.Problem != nil && mine.Problem.Code == api.CodeAnotherSignsIn { // nobody answers that here
+				return mine.Problem
+			}
 			q.see(ctx, mine)
 			return nil
 		case api.Disconnected, api.Blocked:

@@ -209,6 +209,9 @@ var problems = map[string]words{
 	api.CodeAlreadyConnected: {
 		Key{"{profile} is connected already.", "「{profile}」はすでに接続されています。"},
 		Key{"There is nothing to do.", "操作は不要です。"}},
+	api.CodeAnotherSignsIn: {
+		Key{"{profile} waits for another user of this computer to sign in.", "「{profile}」は、このコンピューターのほかのユーザーのサインインを待っています。"},
+		Key{"Once they have signed in, it is connected for everybody. If they have left the computer, choose Connect to take their place. Otherwise your administrator can end it.", "そのユーザーがサインインすると、全員が接続を利用できます。すでにコンピューターからサインアウトしている場合は、「接続」を選ぶと引き継げます。それ以外の場合は、管理者に切断を依頼してください。"}},
 	api.CodeNotPermitted: {
 		Key{"You are not permitted to do this.", "この操作を行う権限がありません。"},
 		Key{"Ask your administrator; on Linux you need to be in the group adit, elsewhere to sit at the machine itself.", "管理者にお問い合わせください。Linux以外では本体の画面からの操作が必要です。Linuxではaditグループに所属している必要があります。"}},

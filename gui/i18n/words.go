@@ -19,6 +19,7 @@ var (
 	SaysDisconnected      = Key{"Your traffic does not go through this VPN.", "このVPNは使われていません。通信は通常の経路を通ります。"}
 	SaysConnecting        = Key{"Setting up the connection. Your traffic does not go through this VPN yet.", "接続の準備をしています。通信はまだこのVPNを通りません。"}
 	SaysNeedsLogin        = Key{"The server waits for your sign-in. Until then, your traffic does not go through this VPN.", "サーバーがサインインを待っています。サインインするまで、通信はこのVPNを通りません。"}
+	SaysAnotherSignsIn    = Key{"Another user of this computer is asked to sign in. Until then, your traffic does not go through this VPN.", "このコンピューターのほかのユーザーがサインインを求められています。サインインが済むまで、通信はこのVPNを通りません。"}
 	SaysSignInGuarded     = Key{"The server waits for your sign-in. Until then, the guard blocks the traffic that belongs into the VPN.", "サーバーがサインインを待っています。サインインするまで、VPNを通るべき通信はガードが遮断します。"}
 	SaysConnectingGuarded = Key{"Setting up the connection. Until it is up, the guard blocks the traffic that belongs into the VPN.", "接続の準備をしています。接続されるまで、VPNを通るべき通信はガードが遮断します。"}
 	SaysAskedWhileUp      = Key{"You are connected, and the server asks you to sign in again. Sign in to stay connected.", "接続中ですが、サーバーがもう一度サインインを求めています。接続を続けるにはサインインしてください。"}

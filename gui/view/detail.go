@@ -61,6 +61,9 @@ func (r renderer) sentence(c api.Connection) string {
 		}
 		return r.t(i18n.SaysConnecting)
 	case api.NeedsLogin:
+		if asksAnother(c) {
+			return r.t(i18n.SaysAnotherSignsIn)
+		}
 		if c.GuardClosed {
 			return r.t(i18n.SaysSignInGuarded) + r.gap() + r.t(i18n.SaysSignInUnderWay)
 		}
@@ -88,6 +91,11 @@ func (r renderer) sentence(c api.Connection) string {
 	return ""
 }
 
+// asksAnother says whether a connection waits for another person of this machine: that one alone is told the question.
+func asksAnother(c api.Connection) bool {
+	return c.State == api.NeedsLogin && c.Managed && c.Login == nil
+}
+
 // gap is between two sentences.
 func (r renderer) gap() string {
 	if r.l == i18n.Japanese {
@@ -107,7 +115,7 @@ func (r renderer) mainButton(p api.Profile) Button {
 	case api.Connecting, api.Reconnecting:
 		b.Label, b.Action.Kind = r.t(i18n.CancelConnect), ActionDisconnect
 	case api.NeedsLogin:
-		if c.Login != nil || !p.Managed { // else another person is asked: who connects takes the place of one who has left
+		if !asksAnother(c) { // else who connects takes the place of one who has left
 			b.Label, b.Action.Kind = r.t(i18n.SignIn), ActionSignIn
 		}
 	case api.Connected:

@@ -27,7 +27,7 @@ func (m *Model) notice(old, c api.Connection, first bool) {
 	was, is := old.State, c.State
 	recent := m.recent(name)
 	watched := m.visible && recent
-	asks := is == api.NeedsLogin || c.Login != nil
+	asks := is == api.NeedsLogin && !asksAnother(c) || c.Login != nil
 	if q := m.s.questions[name]; q != nil && (q.looking || q.busy) {
 		asks = false // the keychain may answer, or somebody has
 	}

@@ -83,6 +83,14 @@ func TestStates(t *testing.T) {
 			{"needs a sign-in", with(to(api.NeedsLogin, "off", nil))},
 			{"needs a sign-in, not guarded yet", with(func(c *api.Connection) { to(api.NeedsLogin, "auto", nil)(c); c.GuardClosed = false })},
 			{"needs a sign-in, guarded", with(to(api.NeedsLogin, "auto", nil))},
+			{"needs another person's sign-in", func() *state {
+				s := with(func(c *api.Connection) {
+					to(api.NeedsLogin, "auto", api.NewProblem(api.CodeAnotherSignsIn, map[string]string{"profile": "work"}))(c)
+					c.Managed, c.Owner, c.GuardClosed = true, "", false
+				})
+				s.profiles[0].Managed, s.profiles[0].Owner = true, ""
+				return s
+			}()},
 			{"connected, some networks", with(func(*api.Connection) {})},
 			{"connected, all traffic", with(func(c *api.Connection) {
 				c.FullTunnel, c.DNS, c.SessionEnds, c.Banner = true, api.DNS{}, at(3*time.Hour+20*time.Minute), "Authorized use only"
