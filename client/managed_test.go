@@ -687,6 +687,10 @@ func TestPolicyLockdownRenameFails(t *testing.T) {
 		s := newServer(t)
 		st := newManaged(t, s, `{"BlockWhenDisconnected": true}`, nil)
 		st.add(alice, "work", s.profile(remoteUDP))
+		work := key{"1000", "work"}
+		if err := st.store.reached(work, "vpn.example.test", addrs("192.0.2.1")); err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(time.Second)
 		const slow = lockdownTime + 2*time.Second
 		st.delay(slow)
@@ -699,6 +703,9 @@ func TestPolicyLockdownRenameFails(t *testing.T) {
 		}
 		if got, err := st.Profiles(alice); err != nil || len(got) != 1 || got[0].Name != "work" {
 			t.Errorf("after it: %+v, %v", got, err)
+		}
+		if got := st.store.addressesOf(work, "vpn.example.test"); !slices.Equal(got, addrs("192.0.2.1")) {
+			t.Errorf("after it the server is known at %v", got)
 		}
 		opens := func(when string) {
 			t.Helper()
@@ -716,7 +723,7 @@ func TestPolicyLockdownRenameFails(t *testing.T) {
 		st.delay(0)
 		st.decide(`{"BlockWhenDisconnected": true}`)
 		st.untilState(alice, "work", api.Blocked, time.Second)
-		if err := st.store.remove(key{"1000", "work"}); err != nil { // as where somebody connects it while it goes
+		if err := st.store.remove(work); err != nil { // as where somebody connects it while it goes
 			t.Fatal(err)
 		}
 		opens("the policy is gone, and the profile")

@@ -163,7 +163,7 @@ func (s *Service) Rename(caller api.Caller, name, to string) error {
 	if err := s.yield(k); err != nil { // it may be to the copy
 		return errors.Join(err, s.takeBack(k, to))
 	}
-	if err := s.store.remove(k); err != nil {
+	if err := s.store.bequeath(k, to); err != nil {
 		return err
 	}
 	s.board.drop(k)

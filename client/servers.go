@@ -116,12 +116,12 @@ func sameAddresses(a, b []netip.Addr) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(x netip.Addr) bool { return !slices.Contains(b, x) })
 }
 
-// moveServersLocked gives what is known of a profile's servers to another name of it, or to nobody.
+// moveServersLocked gives what is known of a profile's servers to another name of it, which may know better, or to nobody.
 func (s *store) moveServersLocked(k key, to string) error {
 	var next []reachedServer
 	for _, r := range s.servers {
 		if r.Owner == k.owner && r.Profile == k.name {
-			if to == "" {
+			if to == "" || slices.ContainsFunc(s.servers, func(o reachedServer) bool { return o.is(key{k.owner, to}, r.Name) }) {
 				continue
 			}
 			r.Profile = to

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -179,7 +180,28 @@ func TestStoreKeepsServers(t *testing.T) {
 		t.Error("it is written for another order alone")
 	}
 	ok(s.copy(work, "home"))
-	ok(s.remove(work))
+	ok(s.remove(home))
+	if got := s.addressesOf(work, "vpn.example.test"); !slices.Equal(got, addrs("192.0.2.1", "192.0.2.2")) {
+		t.Errorf("after a copy has gone %v", got)
+	}
+	ok(s.copy(work, "home"))
+	ok(s.reached(home, "vpn.example.test", addrs("192.0.2.3"))) // since
+	ok(os.Rename(s.path(work), s.path(work)+".away"))
+	ok(os.MkdirAll(filepath.Join(s.path(work), "in the way"), 0o700))
+	if s.bequeath(work, "home") == nil || s.addressesOf(work, "vpn.example.test") == nil {
+		t.Error("a profile that cannot go has lost its servers")
+	}
+	ok(os.RemoveAll(s.path(work)))
+	ok(s.bequeath(work, "home"))
+	if got := s.addressesOf(home, "vpn.example.test"); !slices.Equal(got, addrs("192.0.2.3")) {
+		t.Errorf("what the copy knows better is %v", got)
+	}
+	ok(s.remove(home))
+	_, err = s.put("1000", record{Name: "work"}, false)
+	ok(err)
+	ok(s.reached(work, "vpn.example.test", addrs("192.0.2.1", "192.0.2.2")))
+	ok(s.copy(work, "home"))
+	ok(s.bequeath(work, "home"))
 	s = open()
 	if got := s.addressesOf(home, "vpn.example.test"); !slices.Equal(got, addrs("192.0.2.1", "192.0.2.2")) {
 		t.Errorf("after the next start %v", got)

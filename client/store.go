@@ -325,15 +325,14 @@ func (s *store) copy(k key, to string) error {
 		return api.NewProblem(api.CodeProfileExists, map[string]string{"profile": twin})
 	}
 	r.Name = to
-	if err := s.writeLocked(next, r); err != nil {
-		return err
-	}
-	_ = s.moveServersLocked(k, to) // for who takes the copy in its place; what is lost is found again
-	return nil
+	return s.writeLocked(next, r)
 }
 
 // remove deletes a profile.
-func (s *store) remove(k key) error {
+func (s *store) remove(k key) error { return s.bequeath(k, "") }
+
+// bequeath deletes a profile; what is known of its servers is from then on the owner's profile to's, empty for nobody's.
+func (s *store) bequeath(k key, to string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.profiles[k]; !ok {
@@ -342,7 +341,7 @@ func (s *store) remove(k key) error {
 	if err := s.removeLocked(k); err != nil {
 		return err
 	}
-	_ = s.moveServersLocked(k, "") // the profile is gone; what is left names addresses alone
+	_ = s.moveServersLocked(k, to) // the profile is gone; what is left names addresses alone, and what is lost is found again
 	return nil
 }
 
