@@ -125,7 +125,7 @@ func (j *journal) leftClosed(keep func(name string) bool) (n int, g *routes.Guar
 	if err != nil {
 		return 0, nil, err
 	}
-	defer c.CloseLasting()
+	defer c.Close()
 	all := routes.Everything()
 	return 0, &all, errors.Join(j.save(record{Guard: &all}), closeGuard(c, j.table(), all, false))
 }
@@ -146,17 +146,17 @@ func guardsLeft(dir string) (names []string) {
 }
 
 // closeGuard makes a table anew, in one transaction. First says that there should be none yet.
-func closeGuard(c *nftables.Conn, table string, g routes.Guard, first bool) error {
+func closeGuard(c *nft.Conn, table string, g routes.Guard, first bool) error {
 	write := func(begin func(*nftables.Conn, string) *nftables.Table) error {
-		r := guardRules{c: c, t: begin(c, table)}
-		r.strip()
-		r.sort(g)
-		r.decide(g)
-		r.inside(g)
-		if r.failed != nil {
+		err := c.Transact(func(tx *nftables.Conn) error {
+			r := guardRules{c: tx, t: begin(tx, table)}
+			r.strip()
+			r.sort(g)
+			r.decide(g)
+			r.inside(g)
 			return r.failed
-		}
-		if err := c.Flush(); err != nil {
+		})
+		if err != nil {
 			return fmt.Errorf("nftables table %s: %w", table, err)
 		}
 		return nil

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-vpn/adit/platform/nft"
@@ -26,7 +25,7 @@ type guardKeeper struct {
 	done  sync.WaitGroup
 
 	mu     sync.Mutex // held while the table is looked at or changed
-	conn   *nftables.Conn
+	conn   *nft.Conn
 	closed *routes.Guard // what the table has; nil: there is none, or an earlier run's
 }
 
@@ -61,7 +60,7 @@ func (k *guardKeeper) put(g routes.Guard, first bool) error {
 func (k *guardKeeper) remove() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := nft.Delete(k.table); err != nil {
+	if err := k.conn.Delete(k.table); err != nil {
 		return err
 	}
 	k.closed = nil
@@ -72,7 +71,7 @@ func (k *guardKeeper) remove() error {
 func (k *guardKeeper) close() error {
 	k.notes.Close()
 	k.done.Wait()
-	return k.conn.CloseLasting()
+	return k.conn.Close()
 }
 
 func (k *guardKeeper) run() {
@@ -114,7 +113,7 @@ func (k *guardKeeper) restore() {
 	if k.closed == nil {
 		return
 	}
-	names, err := nft.TablesBy(k.conn)
+	names, err := k.conn.Tables()
 	switch {
 	case slices.Contains(names, k.table):
 		return

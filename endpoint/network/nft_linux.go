@@ -30,7 +30,15 @@ func (k *Kernel) replaceTable(w Wanted, numbers map[string]int) error {
 	if err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
-	defer c.CloseLasting()
+	defer c.Close()
+	if err := c.Transact(func(tx *nftables.Conn) error { return k.writeTable(tx, w, numbers) }); err != nil {
+		return fmt.Errorf("network: replace nftables table %s%s: %w", tablePrefix, k.cfg.ID, err)
+	}
+	return nil
+}
+
+// writeTable is replaceTable within a transaction.
+func (k *Kernel) writeTable(c *nftables.Conn, w Wanted, numbers map[string]int) error {
 	table := nft.Replace(c, tablePrefix+k.cfg.ID)
 	forward := nft.Chain(c, table, "forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
 	input := nft.Chain(c, table, "input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
@@ -134,10 +142,7 @@ func (k *Kernel) replaceTable(w Wanted, numbers map[string]int) error {
 		}
 	}
 	if failed != nil {
-		return fmt.Errorf("network: sets of nftables table %s: %w", table.Name, failed)
-	}
-	if err := c.Flush(); err != nil {
-		return fmt.Errorf("network: replace nftables table %s: %w", table.Name, err)
+		return fmt.Errorf("sets: %w", failed)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ package nft
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,83 +12,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
-
-// Open talks to nftables in whole transactions, in the calling thread's network namespace: every rule is acknowledged,
-// and the rules of an endpoint may be more than the usual buffers hold. The caller closes it (CloseLasting).
-func Open() (*nftables.Conn, error) {
-	const room = 16 << 20 // bytes, for 4096 rules
-	c, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
-		return errors.Join(c.SetReadBuffer(room), c.SetWriteBuffer(room))
-	}))
-	if err != nil {
-		return nil, fmt.Errorf("nftables: %w", err)
-	}
-	return c, nil
-}
-
-// Create begins, within c's transaction, a table of both families of that name, where there is none: with one the
-// transaction fails with EEXIST. It is much faster than Replace: taking a table away waits for all processors.
-func Create(c *nftables.Conn, name string) *nftables.Table {
-	return c.CreateTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: name})
-}
-
-// Replace begins, within c's transaction, a table of both families of that name in place of one that may be there.
-func Replace(c *nftables.Conn, name string) *nftables.Table {
-	return c.AddTable(remove(c, name))
-}
-
-// remove takes away, within c's transaction, a table that may be there.
-func remove(c *nftables.Conn, name string) *nftables.Table {
-	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: name}
-	c.AddTable(t) // so that the deletion cannot fail
-	c.DelTable(t)
-	return t
-}
-
-// Delete removes a table if it is there.
-func Delete(name string) error {
-	c, err := Open()
-	if err != nil {
-		return err
-	}
-	defer c.CloseLasting()
-	remove(c, name)
-	if err := c.Flush(); err != nil {
-		return fmt.Errorf("delete nftables table %s: %w", name, err)
-	}
-	return nil
-}
-
-// Exists reports whether there is a table of both families of that name.
-func Exists(name string) (bool, error) {
-	names, err := Tables()
-	return slices.Contains(names, name), err
-}
-
-// Tables are the names of the tables of both families.
-func Tables() ([]string, error) {
-	c, err := Open()
-	if err != nil {
-		return nil, err
-	}
-	defer c.CloseLasting()
-	return TablesBy(c)
-}
-
-// TablesBy is Tables over c, whose transaction is empty.
-func TablesBy(c *nftables.Conn) (names []string, err error) {
-	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
-	if err != nil {
-		return nil, fmt.Errorf("list nftables tables: %w", err)
-	}
-	for _, t := range tables {
-		names = append(names, t.Name)
-	}
-	return names, nil
-}
 
 // Chain adds a base chain that accepts what no rule decides, and returns what adds rules to its end.
 func Chain(c *nftables.Conn, t *nftables.Table, name string, typ nftables.ChainType, hook *nftables.ChainHook, prio *nftables.ChainPriority) func(...[]expr.Any) {
