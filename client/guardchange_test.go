@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -289,4 +290,58 @@ func TestGuardLockdownOfABrokenProfile(t *testing.T) {
 			t.Error("the guard stays closed")
 		}
 	})
+}
+
+// TestGuardLockdownLater: a person's guard that cannot be closed, as it is set or as the service starts, is tried again.
+func TestGuardLockdownLater(t *testing.T) {
+	for _, call := range []string{"Facts", "Apply"} {
+		for _, wanted := range []bool{false} {
+			t.Run(fmt.Sprintf("%s/%t", call, wanted), func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					s := newServer(t)
+					st := newStage(t, s, t.TempDir())
+					st.add(alice, "work", s.profile(remoteUDP))
+					fails := func(err error) {
+						st.mu.Lock()
+						defer st.mu.Unlock()
+						st.failed[call] = err
+						if len(st.named) > 0 {
+							st.hosts[st.named[0]].Fail(call, err)
+						}
+					}
+					closes := func(when string, state api.State) {
+						t.Helper()
+						time.Sleep(2 * alwaysInterval)
+						if h := st.host(0); !h.Guard().IsZero() {
+							t.Fatalf("%s: it is closed before", when)
+						}
+						if c := st.until(alice, "work", "refused", 0, func(c api.Connection) bool { return c.Problem != nil }); c.State == api.Blocked {
+							t.Errorf("%s: it is called blocked", when)
+						}
+						fails(nil)
+						time.Sleep(alwaysInterval + lockdownTime)
+						if h := st.host(0); closed(h) != everything {
+							t.Errorf("%s: %q is closed", when, closed(h))
+						}
+						st.untilState(alice, "work", state, 5*time.Second)
+					}
+					fails(errFull)
+					if _, err := st.Set(alice, "work", []string{"guard=lockdown"}); err == nil {
+						t.Error("nobody says that it is not closed")
+					}
+					closes("set", api.Blocked)
+					then := api.Blocked
+					if wanted {
+						then = api.Connected
+						st.connect(alice, "work")
+						st.untilState(alice, "work", then, 5*time.Second)
+					}
+					st.stop()
+					fails(errFull)
+					st.start()
+					closes("a start", then)
+				})
+			})
+		}
+	}
 }

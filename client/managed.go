@@ -87,14 +87,17 @@ func (s *Service) watchManaged(ctx context.Context, last []mark) {
 	look, always := time.NewTicker(managedInterval), time.NewTicker(alwaysInterval)
 	defer look.Stop()
 	defer always.Stop()
-	held := true
+	held := s.held(s.rules()) // what the start of the service has closed
 	for {
+		if held {
+			s.openLeft()
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-always.C:
 			s.keepOn()
-			if !held || !s.held(s.rules()) { // at the start of the service it may have failed, too
+			if !held || !s.held(s.rules()) {
 				held = s.takeManaged(ctx, s.rules())
 			}
 			continue
@@ -109,8 +112,8 @@ func (s *Service) watchManaged(ctx context.Context, last []mark) {
 	}
 }
 
-// takeManaged makes m what counts, and all connections fit it. Held says that the guard that is always closed is; while it cannot be, what
-// has to end keeps its own closed.
+// takeManaged makes m what counts, and all connections fit it. Held says that what is always closed is; while it cannot be, what has to end
+// keeps its own guard closed.
 func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 	before := s.managed.Swap(m)
 	s.tell(m, before)
@@ -162,7 +165,6 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 	switch {
 	case before.broken && !m.broken:
 		s.resume()
-		s.openLeft(m)
 	case m.auto() != before.auto() || m.alwaysOn() != before.alwaysOn():
 		s.autoManaged(m, s.present.anybody())
 	}
@@ -171,8 +173,7 @@ func (s *Service) takeManaged(ctx context.Context, m *managed) (held bool) {
 	return held
 }
 
-// uncover puts out of sight what managed profiles hide, and closes the guards that people want closed always, which were hidden, or wanted
-// while the policy's was closed.
+// uncover puts out of sight what managed profiles hide.
 func (s *Service) uncover(m *managed) {
 	for _, w := range s.store.those(func(api.Settings) bool { return true }) {
 		s.mu.Lock()
@@ -180,10 +181,6 @@ func (s *Service) uncover(m *managed) {
 			s.board.drop(w.key())
 		}
 		s.mu.Unlock()
-	}
-	for _, w := range s.lockedOwn() {
-		s.holdBy(w)
-		s.heldBy(w)
 	}
 }
 
@@ -205,26 +202,36 @@ func (s *Service) expel(ctx context.Context, k key, l *live, held, gone bool, wh
 	}
 }
 
-// openLeft opens the guards of the last run that were kept closed while the policy could not be read, and that nobody
-// wants.
-func (s *Service) openLeft(m *managed) {
-	var left []key
-	for name := range m.profiles {
-		left = append(left, key{managedOwner, name})
-	}
-	for _, w := range s.store.those(func(api.Settings) bool { return true }) {
-		left = append(left, w.key())
-	}
-	for _, k := range left {
-		if s.liveOf(k) == nil && !s.keeps(hostOf(k)) {
-			s.release(k)
+// openLeft opens the guards that the last run has left closed and that nobody wants. Its caller has seen that all is closed which always is.
+func (s *Service) openLeft() {
+	s.mu.Lock()
+	var hosts []string
+	for host, wanted := range s.left {
+		if !wanted || !s.keeps(host) {
+			hosts = append(hosts, host)
 		}
+	}
+	s.mu.Unlock()
+	for _, host := range hosts {
+		s.open(host, s.log)
 	}
 }
 
-// hold closes the guard that is closed before anybody connects.
+// holders are wishes for the profiles whose guards are closed before anybody connects: the policy's holder, or else people's own in lockdown.
+func (s *Service) holders(m *managed) []wish {
+	if w, ok := s.holder(m); ok {
+		return []wish{w}
+	}
+	return s.lockedOwn()
+}
+
+// hold closes what is closed before anybody connects, with the guards that people want closed always, which may have been hidden, or wanted
+// while the policy's was closed.
 func (s *Service) hold(m *managed) {
 	if w, ok := s.holder(m); ok {
+		s.holdBy(w)
+	}
+	for _, w := range s.lockedOwn() {
 		s.holdBy(w)
 	}
 }
@@ -237,10 +244,23 @@ func (s *Service) holdBy(w wish) {
 	s.resumeOne(w, beginning{idle: true})
 }
 
-// held waits until what hold closes is closed. False: it cannot be; its status says why.
+// held waits until what the holders close is closed. False: it cannot be; their status says why.
 func (s *Service) held(m *managed) bool {
-	w, ok := s.holder(m)
-	return !ok || s.heldBy(w)
+	all := true
+	for _, w := range s.holders(m) {
+		all = s.heldBy(w) && all
+	}
+	return all
+}
+
+// shut is held, without the wait.
+func (s *Service) shut(m *managed) bool {
+	for _, w := range s.holders(m) {
+		if l := s.liveOf(w.key()); l == nil || !l.conn.explain().plan.Guard.Full() {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Service) heldBy(w wish) bool {

@@ -273,12 +273,19 @@ func TestPolicyBrokenAtStart(t *testing.T) {
 		st.mu.Lock()
 		delete(st.hosts, name)
 		st.mu.Unlock()
+		gone := hostOf(key{managedOwner, "gone"})
+		st.left = map[string]routes.Guard{name: routes.Everything(), gone: routes.Everything()}
 		st.start()
-		st.decide(`{}`)
-		h := st.hostCalled(name)
-		if h == nil || !h.IsClosed() {
-			t.Error("it stays closed")
+		if st.hostCalled(name) != nil || st.hostCalled(gone) != nil {
+			t.Error("it opens before the policy can be read")
 		}
+		st.decide(`{}`)
+		for _, name := range []string{name, gone} {
+			if h := st.hostCalled(name); h == nil || !h.IsClosed() || closed(h) != "" {
+				t.Error("it stays closed")
+			}
+		}
+		st.left = nil
 		st.connect(alice, "corp")
 		st.untilState(alice, "corp", api.Connected, 10*time.Second)
 		refused(t, "bob ends alice's", st.Disconnect(t.Context(), bob, "corp"), api.CodeNotOwner)
@@ -503,6 +510,86 @@ func TestPolicyLockdownLater(t *testing.T) {
 				fails("Apply", errors.New("no space left on device"))
 				st.start()
 				closes("a start")
+			})
+		})
+	}
+}
+
+// TestPolicyLockdownReplacedWhileStopped: what the last run has left closed stays so until that is closed which always is, whatever profile it
+// belongs to: one that is gone, or whose wish cannot be gone on with. Then it opens.
+func TestPolicyLockdownReplacedWhileStopped(t *testing.T) {
+	for name, c := range map[string]struct {
+		wanted, own bool
+		policy      string // after the stop
+	}{
+		"the file is another one":              {policy: `{"BlockWhenDisconnected": true}`},
+		"it was connected":                     {policy: `{"BlockWhenDisconnected": true}`, wanted: true},
+		"a managed one in place of a person's": {policy: `{"BlockWhenDisconnected": true}`, own: true},
+		"a person's when the policy goes":      {policy: `{}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newServer(t)
+				managed := map[string]string{"b": s.profile(remoteUDP)}
+				old := key{managedOwner, "b"}
+				if c.own {
+					managed, old = nil, key{"1000", "own"}
+				}
+				st := newManaged(t, s, `{"BlockWhenDisconnected": true}`, managed)
+				st.add(alice, "own", s.profile(remoteUDP))
+				if c.policy == `{}` {
+					st.setting(alice, "own", "guard=lockdown")
+				}
+				if c.wanted {
+					st.connect(alice, "b")
+					st.untilState(alice, "b", api.Connected, 5*time.Second)
+				}
+				st.stop()
+				if !c.own {
+					if err := os.Remove(filepath.Join(st.etc, "profiles/b.ovpn")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				st.write("profiles/c.ovpn", s.profile(remoteUDP))
+				st.write("policy.json", c.policy)
+				host := hostOf(old)
+				st.mu.Lock()
+				clear(st.hosts)
+				st.mu.Unlock()
+				st.left = map[string]routes.Guard{host: routes.Everything()}
+				st.failed["Apply"] = errFull
+				st.start()
+				if len(st.left) == 0 {
+					t.Fatal("it is opened before the service runs")
+				}
+				shut := func() (is bool) {
+					st.mu.Lock()
+					defer st.mu.Unlock()
+					for name, h := range st.hosts {
+						is = is || name != host && closed(h) == everything
+					}
+					return is
+				}
+				for end := time.Now().Add(3 * alwaysInterval); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+					synctest.Wait()
+					if last := st.hostCalled(host); last != nil && closed(last) != everything && !shut() {
+						t.Fatal("it is opened, and no other one closed")
+					}
+					if time.Until(end) < 2*alwaysInterval {
+						st.mu.Lock()
+						delete(st.failed, "Apply")
+						for _, h := range st.hosts {
+							h.Fail("Apply", nil)
+						}
+						st.mu.Unlock()
+					}
+				}
+				if !shut() {
+					t.Error("nothing is closed in its place")
+				}
+				if h := st.hostCalled(host); h == nil || closed(h) != "" || !h.IsClosed() {
+					t.Error("it stays closed")
+				}
 			})
 		})
 	}

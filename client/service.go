@@ -92,7 +92,7 @@ type Service struct {
 	ended   []*live // with the service
 	tasks   sync.WaitGroup
 	handed  handover        // by the last service
-	left    map[string]bool // names of Hosts whose guards the last run has left closed, and that nobody has taken over yet
+	left    map[string]bool // Hosts' names → somebody may want it, of the guards that the last run has left closed and nobody has taken over yet
 
 	guards     *guards
 	neighbours *neighbours
@@ -170,10 +170,10 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.cfg.Sessions != nil {
 		watchers.Go(func() { s.watchSessions(ctx) })
 	}
-	if s.cfg.Policy != nil || s.cfg.ManagedProfiles != nil {
+	if s.cfg.Policy != nil {
 		watchers.Go(func() { s.watchTrust(ctx) })
-		s.watchManaged(ctx, s.looked)
 	}
+	s.watchManaged(ctx, s.looked)
 	watchers.Wait()
 	<-ctx.Done()
 
@@ -200,10 +200,10 @@ func (s *Service) lockedDown(k key) bool {
 	return err == nil && r.Settings.Guard == guardLockdown
 }
 
-// Keeps says whether the guard that a Host of that name left closed is still wanted, so that it is not opened before the
-// service runs, which then takes it over.
+// Keeps says whether the guard that a Host of that name left closed stays so until the service runs: it is still wanted, and taken over then, or
+// another one is to be closed before it opens.
 func (s *Service) Keeps(host string) bool {
-	if !s.keeps(host) {
+	if !s.keeps(host) && len(s.holders(s.rules())) == 0 {
 		return false
 	}
 	s.mu.Lock()
@@ -212,7 +212,7 @@ func (s *Service) Keeps(host string) bool {
 	return true
 }
 
-// keeps is Keeps, without a note of it.
+// keeps says whether that guard is still wanted.
 func (s *Service) keeps(host string) bool {
 	m := s.rules()
 	if m.broken {
@@ -321,7 +321,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	}
 	l.conn.log = s.log.With(profileKey, k.name, ownerKey, whose{l.conn, k.owner})
 	s.live[k] = l
-	if s.left[l.host] {
+	if _, left := s.left[l.host]; left {
 		delete(s.left, l.host)
 		s.guards.set(l.conn, true) // before it has looked: packets of others are to pass it, too
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -17,7 +18,9 @@ import (
 // that are always closed.
 func (s *Service) resume() {
 	m := s.rules()
-	s.hold(m) // before anything else, so that nothing leaves
+	if w, ok := s.holder(m); ok {
+		s.holdBy(w) // before anything else, so that nothing leaves
+	}
 	wanted := s.store.wanted()
 	always := key{managedOwner, s.alwaysOn()}
 	if i := slices.IndexFunc(wanted, func(w wish) bool { return w.key() == always && !w.Auto }); i >= 0 {
@@ -33,7 +36,7 @@ func (s *Service) resume() {
 	s.goOnFor(s.present.is)
 	s.beginAll()
 	for _, w := range s.lockedOwn() {
-		s.resumeOne(w, beginning{idle: true})
+		s.holdBy(w)
 	}
 	if !m.broken { // else resume comes again
 		s.takeLeft(m)
@@ -151,13 +154,34 @@ func (s *Service) releaseUnwanted(k key) {
 	}
 }
 
-// release opens the guard that the last run left closed for a connection that cannot be resumed.
+// release opens the guard that the last run left closed for a connection that cannot be resumed, or leaves that to openLeft where others are to
+// be closed before.
 func (s *Service) release(k key) {
-	log := s.log.With(profileKey, k.name, ownerKey, k.owner)
+	host := hostOf(k)
+	closed := s.shut(s.rules())
 	s.mu.Lock()
-	delete(s.left, hostOf(k))
+	_, left := s.left[host]
+	if left && !closed {
+		s.left[host] = false
+		s.mu.Unlock()
+		return
+	}
 	s.mu.Unlock()
-	h, err := s.cfg.Hosts(hostOf(k), log)
+	s.open(host, s.log.With(profileKey, k.name, ownerKey, k.owner))
+}
+
+// open opens the guard that the last run has left closed under a Host's name, unless a connection has taken it over.
+func (s *Service) open(host string, log *slog.Logger) {
+	s.mu.Lock()
+	delete(s.left, host)
+	for _, l := range s.live {
+		if l.host == host {
+			s.mu.Unlock()
+			return
+		}
+	}
+	s.mu.Unlock()
+	h, err := s.cfg.Hosts(host, log)
 	if err == nil {
 		err = h.Close()
 	}
