@@ -26,7 +26,7 @@ const (
 )
 
 // attempt is one server and one Session, from the look-up of its name to its loss.
-// Its steps:
+// Its steps, after what was to be closed before, and could not be:
 //  0. ask a person for what the sign-in needs and nobody gave
 //  1. resolve the name, go around the tunnel to a new address
 //  2. dial
@@ -35,6 +35,9 @@ const (
 //
 // It returns why it ended, never nil; when ctx ended, the session was closed gracefully.
 func (c *connection) attempt(ctx context.Context) *failure {
+	if err := c.begin(ctx); err != nil {
+		return failureAs(err, stop)
+	}
 	r := c.remotes.current()
 	at := scene{server: r.String(), transport: r.transport(), wrapped: r.wrap != nil}
 	c.scene = at

@@ -60,7 +60,8 @@ type connection struct {
 	wiring
 	status api.Connection
 
-	host    platform.Host
+	host    platform.Host // nil until begin has it
+	begun   bool          // begin is done
 	remotes *remotes
 	backoff backoff
 	naps    *naps
@@ -172,9 +173,6 @@ func (c *connection) run(ctx context.Context) (err error) {
 	}
 	c.guards.join(c)
 	defer c.guards.leave(c) // once its guard is open
-	if c.host, err = c.wiring.host(); err != nil {
-		return hostProblem(api.CodeRoutesFailed, err)
-	}
 	c.bufs = newInBuffers()
 	c.catchUp = time.AfterFunc(hostRetry, c.catchUpSoon)
 	c.catchUp.Stop()
@@ -193,14 +191,19 @@ func (c *connection) run(ctx context.Context) (err error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil
-	case failed != nil && !c.guarded():
+	case failed != nil && !c.guarded() && (c.idle || !c.passes(failed)):
 		return api.AsProblem(failed)
 	}
-	for idle := c.idle || failed != nil; ; idle = false {
+	for idle := c.idle || failed != nil && !c.passes(failed); ; idle = false {
 		if !idle {
 			attempts, cancel := c.berth.leave(ctx)
 			failed = c.pursue(attempts)
 			cancel()
+			if failed == nil && ctx.Err() == nil { // it is to be parked, perhaps before its guard could be closed
+				if err := c.begin(ctx); err != nil {
+					failed = api.AsProblem(err)
+				}
+			}
 		}
 		if ctx.Err() != nil || failed != nil && !c.guarded() {
 			return failed
@@ -271,6 +274,9 @@ func (c *connection) pursue(ctx context.Context) error {
 			if f.problem.Code == api.CodeCaptivePortal {
 				pause = min(pause, portalPause) // somebody signs in to the network just now
 			}
+			if !c.begun {
+				pause = min(pause, hostRetry) // no server has heard of it
+			}
 			c.log.Info("trying again", "in", pause.Round(10*time.Millisecond))
 		}
 		if err := c.pause(attempts, pause); err != nil {
@@ -319,6 +325,13 @@ func (c *connection) lostWhileUp() bool { return c.status.State == api.Connected
 func (c *connection) pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
+	if c.host == nil { // there is nothing to follow
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		return ctx.Err()
+	}
 	nap := time.NewTicker(napCheck)
 	defer nap.Stop()
 	for {

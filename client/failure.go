@@ -332,9 +332,16 @@ func hostFailure(code string, what string, err error) *failure {
 	return &failure{verdict: stop, system: true, problem: p, err: fmt.Errorf("%s: %w", what, err)}
 }
 
-// notForGood takes what the system refuses a connection that was up for something that passes, such as a full disk. No server is to blame.
+// passes says whether err is what the system refuses a connection that was up, or that the service began by itself: that is taken for something
+// that passes, such as a full disk.
+func (c *connection) passes(err error) bool {
+	var f *failure
+	return errors.As(err, &f) && f.system && c.patient()
+}
+
+// notForGood has tried again what passes. No server is to blame.
 func (c *connection) notForGood(f *failure) *failure {
-	if f.system && c.wasUp {
+	if c.passes(f) {
 		f.verdict, f.advance = retry, stay
 	}
 	return f

@@ -137,6 +137,13 @@ func (b *berth) isParked() bool {
 	return b.wake != nil && len(b.wake) == 0
 }
 
+// lies says whether it is parked, also where somebody has just roused it.
+func (b *berth) lies() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.wake != nil
+}
+
 // mode is the guard mode of the moment.
 func (c *connection) mode() string { return c.guard.Load().(string) }
 
@@ -227,8 +234,20 @@ func (c *connection) look() {
 	}
 }
 
-// begin takes over what an earlier run left closed, and closes what is closed before the first attempt.
-func (c *connection) begin(ctx context.Context) error {
+// begin takes over what an earlier run left closed, and closes what is closed before the first attempt. Where that fails it may be called again;
+// once it is done, it does nothing. Its error is a *failure.
+func (c *connection) begin(ctx context.Context) (err error) {
+	if c.begun {
+		return nil
+	}
+	defer func() { c.begun = err == nil }()
+	if c.host == nil {
+		h, err := c.wiring.host()
+		if err != nil {
+			return hostFailure(api.CodeRoutesFailed, "make the tunnel's place in the system", err)
+		}
+		c.host = h
+	}
 	old := c.host.Guard()
 	c.plan.Guard = old // whatever fails from here on
 	switch mode := c.mode(); {

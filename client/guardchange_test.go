@@ -84,16 +84,16 @@ func TestGuardStaysClosedOnErrors(t *testing.T) {
 				s.each(func(o *ovpn.Session) { o.Send(time.Now(), "HALT,go away") })
 				st.blocked(alice, "work", api.CodeSessionEnded)
 				was := closed(h)
-				check := func(h func() routes.Guard, when string) {
+				check := func(h func() routes.Guard, when string, state api.State) {
 					t.Helper()
-					if c := st.untilState(alice, "work", api.Blocked, time.Second); c.State != api.Blocked || h().IsZero() {
+					if st.untilState(alice, "work", state, time.Second); h().IsZero() {
 						t.Errorf("%s it is open", when)
 					}
 				}
 				h.Fail(call, errors.New("no space left on device"))
 				h.SetFacts(routes.Facts{})
 				time.Sleep(20 * time.Second)
-				check(h.Guard, "blocked, in a new network,")
+				check(h.Guard, "blocked, in a new network,", api.Blocked)
 				h.Fail(call, nil)
 				time.Sleep(hostRetry + time.Second)
 				if g := h.Guard(); closed(h) != was || len(g.Local) > 0 {
@@ -105,10 +105,9 @@ func TestGuardStaysClosedOnErrors(t *testing.T) {
 				st.start()
 				time.Sleep(time.Second)
 				h = st.host(0)
-				check(h.Guard, "in the next run")
+				check(h.Guard, "in the next run", api.Connecting)
 				h.Fail(call, nil)
-				st.connect(alice, "work")
-				st.untilState(alice, "work", api.Connected, 5*time.Second)
+				st.untilState(alice, "work", api.Connected, hostRetry+5*time.Second)
 			})
 		})
 	}
@@ -292,10 +291,10 @@ func TestGuardLockdownOfABrokenProfile(t *testing.T) {
 	})
 }
 
-// TestGuardLockdownLater: a person's guard that cannot be closed, as it is set or as the service starts, is tried again.
+// TestGuardLockdownLater: a person's guard that cannot be closed, as it is set or as the service starts, is tried again, with the profile's wish.
 func TestGuardLockdownLater(t *testing.T) {
 	for _, call := range []string{"Facts", "Apply"} {
-		for _, wanted := range []bool{false} {
+		for _, wanted := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%t", call, wanted), func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
 					s := newServer(t)

@@ -525,6 +525,9 @@ func (st *stage) start() {
 			}
 			st.mu.Lock()
 			defer st.mu.Unlock()
+			if err := st.failed["Hosts"]; err != nil {
+				return nil, err
+			}
 			h := platformtest.NewHost(st.facts)
 			if g, ok := st.left[name]; ok {
 				h.LeaveGuard(g)

@@ -95,6 +95,73 @@ func TestSystemRefusesTheFirst(t *testing.T) {
 	})
 }
 
+// TestSystemRefusesAfterAStart: what the service begins by itself, and nobody waits for, is tried again until the system lets it. Its wish stays, and
+// whoever disconnects it meanwhile is heeded.
+func TestSystemRefusesAfterAStart(t *testing.T) {
+	for _, call := range []string{"Hosts", "Facts", "Apply", "OpenTUN"} {
+		for _, mode := range []string{"off", "auto", "lockdown"} {
+			t.Run(call+"/"+mode, func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					s := newServer(t)
+					st := newStage(t, s, t.TempDir())
+					st.add(alice, "work", s.profile(remoteUDP+"\nredirect-gateway def1"))
+					st.setting(alice, "work", "guard="+mode)
+					fails := func(err error) {
+						st.mu.Lock()
+						defer st.mu.Unlock()
+						st.failed[call] = err
+						for _, h := range st.hosts {
+							h.Fail(call, err)
+						}
+					}
+					refused := func(end string) {
+						t.Helper()
+						st.connect(alice, "work")
+						st.untilState(alice, "work", api.Connected, 5*time.Second)
+						st.stop()
+						fails(errFull)
+						st.start()
+						for range 120 {
+							time.Sleep(time.Second)
+							if c := st.Status(alice).Connections; len(c) != 1 || c[0].State != api.Connecting {
+								t.Fatalf("%s: %+v", end, c)
+							}
+						}
+						c := st.untilState(alice, "work", api.Connecting, 0)
+						if c.Problem == nil || len(st.store.wanted()) != 1 {
+							t.Errorf("%s: the problem is %v, wanted: %+v", end, c.Problem, st.store.wanted())
+						}
+					}
+					refused("goes on")
+					fails(nil)
+					st.untilState(alice, "work", api.Connected, time.Minute)
+					if err := st.Disconnect(t.Context(), alice, "work"); err != nil {
+						t.Fatal(err)
+					}
+					if call == "Apply" && mode == "off" { // nor is its device undone then
+						return
+					}
+
+					refused("ends")
+					err := st.Disconnect(t.Context(), alice, "work")
+					if closes := mode != "lockdown" || call == "OpenTUN"; (err == nil) != closes {
+						t.Errorf("disconnected: %v", err)
+					}
+					if len(st.store.wanted()) != 0 {
+						t.Errorf("wanted: %+v", st.store.wanted())
+					}
+					fails(nil)
+					time.Sleep(alwaysInterval + lockdownTime)
+					want := map[string][]string{"lockdown": {"work blocked"}}[mode]
+					if got := st.connections(); !slices.Equal(got, want) {
+						t.Errorf("in the end %q, want %q", got, want)
+					}
+				})
+			})
+		}
+	}
+}
+
 // TestSystemRefusesDuringAQuestion: a question stays open meanwhile.
 func TestSystemRefusesDuringAQuestion(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -97,7 +97,7 @@ func (s *Service) watchManaged(ctx context.Context, last []mark) {
 			return
 		case <-always.C:
 			s.keepOn()
-			if !held || !s.held(s.rules()) {
+			if !held || !s.shut(s.rules()) {
 				held = s.takeManaged(ctx, s.rules())
 			}
 			continue
@@ -302,7 +302,11 @@ func (s *Service) rekindle(w wish, recorded bool) {
 		return
 	}
 	if l.conn.berth.isParked() {
-		if _, err := s.rouse(k, w, call{unattended: true}, recorded); err != nil && !api.IsCode(err, api.CodeAlreadyConnected) && !errors.Is(err, errRests) && !errors.Is(err, errTakenBack) {
+		done, err := s.rouse(k, w, call{unattended: true}, recorded)
+		if err == nil && !done { // its guard could not be closed: it tries again with the wish, unless somebody has taken that back
+			s.resumeOne(w, beginning{recorded: true})
+		}
+		if err != nil && !api.IsCode(err, api.CodeAlreadyConnected) && !errors.Is(err, errRests) && !errors.Is(err, errTakenBack) {
 			s.log.Warn("cannot connect", profileKey, k.name, ownerKey, k.owner, errorKey, err)
 		}
 	}

@@ -132,20 +132,19 @@ func (c *connection) refresh(ctx context.Context) (routes.Facts, error) {
 // hostRetry is after how long the system is asked again for what it refused.
 const hostRetry = 5 * time.Second
 
-// follow is refresh, but for a connection that was up nothing ends because the system refuses a change: all stays as it is, as closed as it
-// is, the status says so, and behind when to try again.
+// follow is refresh, but nothing ends because the system refuses a change for a while: all stays as it is, as closed as it is, the status says so,
+// and behind when to try again.
 func (c *connection) follow(ctx context.Context) (routes.Facts, error) {
 	facts, err := c.refresh(ctx)
-	var f *failure
-	refused := errors.As(err, &f) && f.system
-	if err != nil && (!refused || !c.wasUp || ctx.Err() != nil) {
+	refused := c.passes(err)
+	if err != nil && (!refused || ctx.Err() != nil) {
 		return facts, err
 	}
 	var problem *api.Problem
 	if refused {
 		c.log.Error("the tunnel's configuration stays as it is", "again", hostRetry, errorKey, err)
 		c.catchUp.Reset(hostRetry)
-		problem = f.problem
+		problem = api.AsProblem(err)
 	}
 	if (refused || c.late) && c.status.State == api.Connected {
 		c.enter(api.Connected, problem)
@@ -232,6 +231,9 @@ func (c *connection) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hostTimeout)
 	defer cancel()
 	var errs []error
+	if c.host == nil {
+		return nil
+	}
 	end, last := c.host.Close, routes.Plan{}
 	if c.mode() == guardLockdown || restart {
 		end, last.Guard = c.host.Leave, c.plan.Guard // for who comes next: it never opens, or not yet

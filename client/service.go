@@ -412,7 +412,7 @@ func (s *Service) keep(ctx context.Context, k key, l *live) {
 	if err == nil {
 		s.board.drop(k)
 	} else {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !l.conn.berth.lies() { // else nothing was tried for the wish
 			// It failed for good: trying again at the next start would fail alike.
 			if err := s.store.want(l.wish, false); err != nil {
 				s.log.Error("cannot forget the wish", profileKey, k.name, ownerKey, k.owner, errorKey, err)
