@@ -76,6 +76,7 @@ func (c *connection) attempt(ctx context.Context) *failure {
 			around = behind
 		}
 	}
+	c.lookUpNetworks(ctx)
 	outer := []routes.Endpoint{outerOf(r, address)}
 	if around != c.server || !slices.Equal(outer, c.outer) || c.unannounced() {
 		c.outer = outer

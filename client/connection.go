@@ -79,9 +79,10 @@ type connection struct {
 	outer   []routes.Endpoint // to which the attempt of the moment sends
 	facts   routes.Facts      // that plan was made for
 	reply   push.Reply
-	server  netip.Addr // that plan goes around
-	room    int        // for packets inside: what the path outside carries; 0 = any
-	pathMTU int        // outside, as found out; 0 = not yet
+	server  netip.Addr              // that plan goes around
+	named   map[string][]netip.Addr // what host names in the profile's own routes are
+	room    int                     // for packets inside: what the path outside carries; 0 = any
+	pathMTU int                     // outside, as found out; 0 = not yet
 	kept    kept
 	windows []time.Time // when servers had a browser opened lately, unasked
 	webEnd  time.Time   // when web pages close again, past a closed guard; zero: they were not open since somebody was there

@@ -5,11 +5,17 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/routes"
 )
+
+// mostNetworks bounds how many host names in routes of one profile are looked up.
+const mostNetworks = 64
 
 // LookupNetIP implements Resolver for the names of servers. While a tunnel, or what is left of one, has the system's
 // names and routes, it asks the resolvers of the network outside, past both; what they say is the server's address
@@ -44,7 +50,68 @@ func (c *connection) lookUpBefore(ctx context.Context) {
 	defer cancel()
 	if facts, err := c.underlay(fctx); err == nil && len(facts.Resolvers()) == 0 {
 		c.remotes.lookUpAll(ctx)
+		c.lookUpNetworks(ctx)
 	}
+}
+
+// lookUpNetworks finds the addresses of host names in the profile's own routes, as openvpn does before its tunnel is up. A name
+// that is not found now keeps the addresses of last time.
+func (c *connection) lookUpNetworks(ctx context.Context) {
+	var hosts []string
+	for _, r := range c.spec.own.Routes {
+		if h := r.Host(); h != "" && !slices.Contains(hosts, h) && len(hosts) < mostNetworks {
+			hosts = append(hosts, h)
+		}
+	}
+	if len(hosts) == 0 || c.stopsNames() {
+		return
+	}
+	limit := resolveTimeout
+	if c.out != nil { // an outage must not become longer by it
+		limit = resolveOffline
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	found := make([][]netip.Addr, len(hosts))
+	var all sync.WaitGroup
+	for i, h := range hosts {
+		all.Go(func() {
+			addrs, err := c.LookupNetIP(ctx, "ip4", h)
+			// Resolvers say 0.0.0.0 of what they block.
+			if found[i] = slices.DeleteFunc(slices.Clone(addrs), netip.Addr.IsUnspecified); len(found[i]) == 0 {
+				c.log.Warn("a route of the profile names a host that is not found", "host", h, errorKey, err)
+			}
+		})
+	}
+	all.Wait()
+	named := map[string][]netip.Addr{}
+	for i, h := range hosts {
+		named[h] = c.named[h]
+		if len(found[i]) > 0 {
+			named[h] = found[i]
+		}
+	}
+	c.named = named
+}
+
+// byAddress returns routes with a route to each address in the place of one to a host name. One whose name was never found stays
+// as it is.
+func byAddress(list []push.Route, named map[string][]netip.Addr) []push.Route {
+	var out []push.Route
+	for _, r := range list {
+		if r.Host() == "" || len(named[r.Host()]) == 0 {
+			out = append(out, r)
+			continue
+		}
+		for _, a := range slices.SortedFunc(slices.Values(named[r.Host()]), netip.Addr.Compare) { // resolvers turn them round
+			if a = a.Unmap(); a.Is4() {
+				x := r
+				x.Destination, x.Word, x.Bits = netip.PrefixFrom(a, r.Bits).Masked(), "", 0
+				out = append(out, x)
+			}
+		}
+	}
+	return out
 }
 
 // lookUpPast asks the resolvers of the network outside, of which there must be one.

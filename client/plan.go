@@ -23,6 +23,7 @@ import (
 func (c *connection) policy(server netip.Addr) routes.Policy {
 	own := c.spec.own
 	own.TunMTU = cmp.Or(c.remotes.current().mtu, own.TunMTU)
+	own.Routes = byAddress(own.Routes, c.named)
 	return routes.Policy{
 		Server: server, Own: own, NoPull: c.spec.noPull,
 		Add: c.settings.RouteAdd, Remove: c.settings.RouteRemove, MTU: c.room, DefaultMTU: c.spec.mtu,

@@ -318,7 +318,7 @@ func (b *builder) destination(r push.Route) (netip.Prefix, bool) {
 	case "remote_host":
 		a = b.server
 	default:
-		b.note("route %s is left out: host names are not looked up for routes", r.Word)
+		b.note("route %s is left out: this name was not found", r.Word)
 		return netip.Prefix{}, false
 	}
 	if !a.IsValid() {

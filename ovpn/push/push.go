@@ -76,6 +76,15 @@ type Route struct {
 	Metric      int    `json:"metric,omitempty"` // 0 = unset
 }
 
+// Host is the host name that Word is: whoever routes has to look it up. Empty: it is none.
+func (r Route) Host() string {
+	switch r.Word {
+	case "vpn_gateway", "net_gateway", "remote_host":
+		return ""
+	}
+	return r.Word
+}
+
 // NAT is one client-nat: addresses of packets in the tunnel are exchanged one to
 // one between Network and the network of the same size at Alias (openvpn's clinat.c).
 type NAT struct {

@@ -1,0 +1,52 @@
+package client
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/routes"
+)
+
+// TestRoutesToNames: host names in the profile's own routes are looked up anew for each session, and lead where the line says. One
+// that is not found keeps the addresses of last time, and one that never was stops nothing.
+func TestRoutesToNames(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		address := netip.MustParseAddr
+		s.names = map[string][]netip.Addr{
+			"intranet.example.test": {address("198.51.100.9"), address("198.51.100.7")},
+			"meet.example.test":     {address("203.0.113.80")},
+			"blocked.example.test":  {address("0.0.0.0")},
+		}
+		st := newStage(t, s, t.TempDir())
+		st.add(alice, "work", s.profile(strings.Join([]string{remoteUDP, "route-nopull", "route intranet.example.test", "route intranet.example.test 255.255.255.0",
+			"route meet.example.test 255.255.255.255 net_gateway", "route nowhere.example.test", "route blocked.example.test"}, "\n")))
+		st.connect(alice, "work")
+		st.untilState(alice, "work", api.Connected, 5*time.Second)
+		check := func(in, past string) {
+			t.Helper()
+			p := st.host(0).Current()
+			got := map[bool][]string{}
+			for i, list := range [][]routes.Route{p.Routes, p.Around} {
+				for _, r := range list {
+					got[i == 0] = append(got[i == 0], r.Destination.String())
+				}
+			}
+			if a, b := strings.Join(got[true], " "), strings.Join(got[false], " "); a != in || !strings.Contains(" "+b+" ", " "+past+" ") {
+				t.Errorf("in the tunnel %s, want %s; past it %s, want %s among them", a, in, b, past)
+			}
+		}
+		check("198.51.100.7/32 198.51.100.9/32 198.51.100.0/24", "203.0.113.80/32")
+
+		s.set(func() {
+			s.names = map[string][]netip.Addr{"intranet.example.test": {address("198.51.100.8")}}
+		})
+		s.crash()
+		st.untilState(alice, "work", api.Reconnecting, 5*time.Minute)
+		st.untilState(alice, "work", api.Connected, 5*time.Minute)
+		check("198.51.100.8/32 198.51.100.0/24", "203.0.113.80/32")
+	})
+}
