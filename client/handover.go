@@ -43,6 +43,8 @@ type handed struct {
 	Person  string `json:"person"` // of a managed profile, whose sign-in it was
 	User    string `json:"user"`   // that goes with the token
 	Token   string `json:"token"`  // empty: there is none
+	// Sessionless says that the person had no session on the machine, and had not left it: it is that one's as before.
+	Sessionless bool `json:"sessionless"`
 }
 
 // String keeps the token out of logs.
@@ -61,6 +63,7 @@ func (s *Service) handOver(ended []*live) {
 			continue // somebody was just disconnecting it
 		}
 		h := handed{Owner: l.wish.Owner, Profile: l.wish.Profile, Person: l.conn.personOf()}
+		h.Sessionless = h.Person != "" && s.present.without(h.Person, l.asked)
 		if k := &l.conn.kept; k.usesToken() {
 			h.User, h.Token = cmp.Or(k.tokenUser, k.user), k.token.Reveal()
 		}
@@ -131,16 +134,20 @@ func parseHandover(text []byte) (in handover, err error) {
 	return in, nil
 }
 
-// inheritLocked is the token of the last service for a connection that goes on with a wish, once.
-func (s *Service) inheritLocked(w wish) (token push.Secret, user string) {
+// inheritLocked is the token of the last service for a connection that goes on with a wish, once, and since when its person has not left without a
+// session; zero: that is not known.
+func (s *Service) inheritLocked(w wish) (token push.Secret, user string, asked time.Time) {
 	for i, h := range s.handed.Connections {
 		if h.Owner != w.Owner || h.Profile != w.Profile {
 			continue
 		}
 		if age := time.Since(s.handed.Made); h.Person == w.Person && age < handoverAge {
 			token, user = push.Secret(h.Token), h.User
+			if h.Sessionless {
+				asked = s.handed.Made
+			}
 		}
 		s.handed.Connections[i].Token = ""
 	}
-	return token, user
+	return token, user, asked
 }

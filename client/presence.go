@@ -46,6 +46,16 @@ func (p *presence) left(account string, since time.Time) bool {
 	return p.known && !p.gone[account].Before(since)
 }
 
+// without says whether it is known that the account has no session, and has had none since then, such as root by sudo: it has not left.
+func (p *presence) without(account string, since time.Time) bool {
+	if p.is(account) {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known && p.gone[account].Before(since)
+}
+
 // resume says that the service goes on where the last one has ended, while these accounts had a session.
 func (p *presence) resume(accounts []string) {
 	p.mu.Lock()

@@ -217,8 +217,8 @@ func TestPersonLeft(t *testing.T) {
 	})
 }
 
-// TestPersonNeverSeen: who has had no session since the wish, such as root by sudo, has not left; and nobody takes one's own place. Only the
-// wish of the last service is everybody's then, until that one acts.
+// TestPersonNeverSeen: who has had no session since the wish, such as root by sudo, has not left; and nobody takes one's own place. A service that
+// is started again at once remembers that; else the wish of the last service is everybody's then, until that one acts.
 func TestPersonNeverSeen(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		d := newDoor(t, only("alice", "pw"))
@@ -265,7 +265,38 @@ func TestPersonNeverSeen(t *testing.T) {
 		st.connect(alice, "work")
 		q = question(alice)
 		stays(alice, q, "alice has connected after the restart")
-		st.stop()
+		// A service that is started again at once knows that she has none; and when she leaves one, she has left.
+		for range 2 {
+			st.stopFor(ErrRestart)
+			st.start()
+			c.are("1001")
+			q = question(alice)
+			stays(alice, q, "alice, after the service was started again")
+		}
+		c.are("1000", "1001")
+		st.stopFor(ErrRestart)
+		st.start()
+		c.are("1001")
+		left := func(when string) {
+			t.Helper()
+			st.Service.mu.Lock()
+			defer st.Service.mu.Unlock()
+			if !st.abandonedLocked(st.live[key{managedOwner, "work"}]) {
+				t.Errorf("%s: it is alice's, who has left", when)
+			}
+		}
+		left("during a restart")
+		st.stopFor(ErrRestart)
+		st.start()
+		c.are("1001")
+		left("before a restart")
+		if err := st.Disconnect(t.Context(), alice, "work"); err != nil {
+			t.Fatal(err)
+		}
+		st.connect(alice, "work")
+		q = question(alice)
+		stays(alice, q, "alice has connected again")
+		st.stop() // and so with a restart of the machine
 		st.start()
 		c.are("1001")
 		st.until(bob, "work", "everybody's", time.Minute, func(c api.Connection) bool { return c.Login != nil })

@@ -111,7 +111,7 @@ type live struct {
 	wish   wish               //
 	cancel context.CancelFunc // disconnect
 	ending bool               // somebody disconnects it; guarded by Service.mu
-	asked  time.Time          // when its person wished for it, or answered last; zero: before this service began; guarded by Service.mu
+	asked  time.Time          // when its person wished for it, or answered last; zero: before this service began, and it may have left since; guarded by Service.mu
 	// recorded is closed when the wish is on the disk, or could not be written: what forgets it waits.
 	recorded chan struct{}
 	done     chan struct{} // closed when all is undone
@@ -317,7 +317,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	if !how.unattended {
 		l.asked = time.Now()
 	} else if !how.idle { // who is idle inherits when it is roused
-		l.conn.kept.token, l.conn.kept.tokenUser = s.inheritLocked(w)
+		l.conn.kept.token, l.conn.kept.tokenUser, l.asked = s.inheritLocked(w)
 	}
 	l.conn.log = s.log.With(profileKey, k.name, ownerKey, whose{l.conn, k.owner})
 	s.live[k] = l

@@ -277,7 +277,10 @@ func (s *Service) wake(k key, w wish, c call, recorded bool) (l *live, begun <-c
 		return l, nil, err
 	}
 	if c.unattended {
-		c.token, c.tokenUser = s.inheritLocked(w)
+		var asked time.Time
+		if c.token, c.tokenUser, asked = s.inheritLocked(w); !asked.IsZero() {
+			l.asked = asked
+		}
 	} else {
 		l.asked = time.Now()
 	}
