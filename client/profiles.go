@@ -83,6 +83,9 @@ func (s *Service) describe(k key, r record, p *profile.Profile) api.Profile {
 		out.Remotes = append(out.Remotes, joinHostPort(m.Host, m.Port)+"/"+m.Proto)
 	}
 	out.Auth = p.AuthKind()
+	if forbidsSaving(p) {
+		out.SaveForbidden = "profile"
+	}
 	out.Expires = certificateExpiry(p.Cert)
 	return out
 }

@@ -387,6 +387,9 @@ func TestMaySavePassword(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+				if list, err := st.Profiles(alice); err != nil || len(list) != 1 || list[0].SaveForbidden != c.askedBy {
+					t.Errorf("before anything is connected: %+v, %v", list, err)
+				}
 				st.connect(alice, "work")
 				q := st.asked(api.LoginPassword)
 				if got := st.Status(alice).Connections[0]; got.SavePassword != c.asked || got.SaveForbidden != c.askedBy {

@@ -74,7 +74,7 @@ func specOf(p *profile.Profile, settings api.Settings, insecure bool) (spec, err
 		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
 		own: p.Own, noPull: p.RouteNoPull, pingExit: p.PingExit,
 		inactive: p.Inactive, inactiveBytes: p.InactiveBytes, sessionTimeout: p.SessionTimeout,
-		signIn: signInOf(p), maySave: p.WhyNotSaved() == "", forbidsSaving: p.AuthUserPass && !p.AuthFederate && p.WhyNotSaved() != "", mtu: p.MTU,
+		signIn: signInOf(p), maySave: p.WhyNotSaved() == "", forbidsSaving: forbidsSaving(p), mtu: p.MTU,
 		socket:  udp.Options{SendBuffer: p.SndBuf, ReceiveBuffer: p.RcvBuf, Mark: p.Mark},
 		expires: certificateExpiry(p.Cert), ca: p.CA,
 	}
@@ -176,6 +176,11 @@ func specOf(p *profile.Profile, settings api.Settings, insecure bool) (spec, err
 		return cfg, nil
 	}
 	return s, nil
+}
+
+// forbidsSaving says whether a profile signs in with a password that may not be kept.
+func forbidsSaving(p *profile.Profile) bool {
+	return p.AuthUserPass && !p.AuthFederate && p.WhyNotSaved() != ""
 }
 
 // noProxy is the setting that leads past the profile's proxies.

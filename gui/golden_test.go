@@ -19,6 +19,7 @@ import (
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/client/reach"
 	"github.com/adit-vpn/adit/gui/view"
+	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/platform/probe"
 	"github.com/adit-vpn/adit/routes"
 )
@@ -84,6 +85,15 @@ func drawings() []drawing {
 	}
 	settings := func(t *testing.T, language string) view.Screen {
 		return screenOf(t, language, office(language), page(view.PageSettings))
+	}
+	proxy := func(t *testing.T, language string) view.Screen {
+		s := alone(api.Disconnected, func(*api.Connection) {})
+		s.profiles[0].Auth, s.profiles[0].SaveForbidden = "certificate+password", "profile"
+		_, err := profile.ParseProxy("ftp://proxy.example.com")
+		s.wrong = api.NewProblem(api.CodeSettingInvalid, map[string]string{"detail": err.Error()})
+		screen := screenOf(t, language, s, page(view.PageSettings), func(m *view.Model) { m.Set(view.SettingProxy, "work", "ftp://proxy.example.com") })
+		screen.Settings = screen.Settings[len(screen.Settings)-4:] // the profile's
+		return screen
 	}
 	locked := func(t *testing.T, language string) view.Screen {
 		s := alone(api.Connected, func(c *api.Connection) { c.Managed, c.Owner = true, "" })
@@ -155,7 +165,7 @@ func drawings() []drawing {
 		{"explain", en, light, false, 0, explain}, {"explain-ja", ja, light, false, 0, explain},
 		{"tried", en, light, false, 0, tried}, {"tried-ja-dark", ja, dark, false, 0, tried}, {"managed", en, light, false, 0, managed}, {"managed-ja-dark", ja, dark, false, 0, managed},
 		{"log", en, light, false, 0, log}, {"log-ja-dark", ja, dark, false, 0, log},
-		{"settings", en, light, false, 0, settings}, {"settings-ja", ja, light, false, 0, settings}, {"settings-locked-dark", en, dark, false, 0, locked},
+		{"settings", en, light, false, 0, settings}, {"settings-ja", ja, light, false, 0, settings}, {"settings-proxy", en, light, false, 0, proxy}, {"settings-proxy-ja-dark", ja, dark, false, 0, proxy}, {"settings-locked-dark", en, dark, false, 0, locked},
 		{"about", en, light, false, 0, about}, {"about-ja", ja, light, false, 0, about},
 		{"background", en, light, false, 1, background}, {"background-ja", ja, light, false, 0, background},
 		{"removed", en, light, false, 0, removed}, {"many", en, light, false, 0, many}, {"many-ja", ja, light, false, 0, many},

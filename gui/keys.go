@@ -302,6 +302,7 @@ func (c *choice) TypedKey(k *fyne.KeyEvent) {
 type entry struct {
 	widget.Entry
 	escape func() // nil: Esc is the window's
+	left   func() // the focus goes elsewhere; nil: nothing to do
 }
 
 func newEntry() *entry {
@@ -327,6 +328,14 @@ func (e *entry) TypedKey(k *fyne.KeyEvent) {
 		unused(e, k)
 	default:
 		e.Entry.TypedKey(k)
+	}
+}
+
+// FocusLost implements fyne.Focusable.
+func (e *entry) FocusLost() {
+	e.Entry.FocusLost()
+	if e.left != nil {
+		e.left()
 	}
 }
 

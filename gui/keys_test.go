@@ -216,6 +216,51 @@ func TestKeysAnywhere(t *testing.T) {
 	}
 }
 
+// TestTypedSetting: what is typed counts with Enter, or when the focus goes; Esc takes it back, and no other change of the page does.
+func TestTypedSetting(t *testing.T) {
+	s := settings()
+	s.Settings = append(s.Settings, view.Setting{ID: view.SettingProxy, Profile: "work", Label: "Proxy", Value: "none", Text: true})
+	last := len(s.Settings) - 1
+	w, r := newWindow(t, s)
+	c := w.win.Canvas()
+	var e *entry
+	for range 24 {
+		c.FocusNext()
+		if x, ok := c.Focused().(*entry); ok && x.Text == "none" {
+			e = x
+			break
+		}
+	}
+	if e == nil {
+		t.Fatal("Tab does not lead to the proxy")
+	}
+	e.SetText("half")
+	s.Settings = slices.Clone(s.Settings)
+	s.Settings[1].Value = "false"
+	w.Show(s)
+	if e.Text != "half" {
+		t.Errorf("typed: %q", e.Text)
+	}
+	e.TypedKey(&fyne.KeyEvent{Name: fyne.KeyEscape})
+	if e.Text != "none" {
+		t.Errorf("taken back: %q", e.Text)
+	}
+	r.want(t)
+	e.SetText("http://a")
+	e.TypedKey(&fyne.KeyEvent{Name: fyne.KeyReturn})
+	r.want(t, "set proxy work http://a")
+	s.Settings = slices.Clone(s.Settings)
+	s.Settings[last].Value = "http://a:1080" // as the service writes it
+	w.Show(s)
+	if e.Text != "http://a:1080" {
+		t.Errorf("taken: %q", e.Text)
+	}
+	r.want(t)
+	e.SetText("")
+	c.FocusNext()
+	r.want(t, "set proxy work ")
+}
+
 // TestButtonKeys: Tab leads through the window, and Enter presses.
 func TestButtonKeys(t *testing.T) {
 	w, r := newWindow(t, screenOf(t, "en", office("en")))

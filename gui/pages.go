@@ -280,35 +280,39 @@ func (p *settingsPane) show(m *view.Managed, all []view.Setting) {
 
 // sameSetting says whether two settings look the same, but for the value and whether it can be changed at the moment.
 func sameSetting(a, b view.Setting) bool {
-	return a.ID == b.ID && a.Profile == b.Profile && a.Label == b.Label && a.Locked == b.Locked && slices.Equal(a.Choices, b.Choices)
+	return a.ID == b.ID && a.Profile == b.Profile && a.Label == b.Label && a.Locked == b.Locked && a.Text == b.Text && a.Help == b.Help && slices.Equal(a.Choices, b.Choices)
 }
 
-// line is one setting: a switch with its words, or words and choices. A locked one says why it cannot be changed.
+// line is one setting: a switch with its words, words and choices, or words and what is typed. A locked one says why it cannot be changed.
 func (p *settingsPane) line(s view.Setting) fyne.CanvasObject {
 	var c interface {
 		fyne.CanvasObject
 		fyne.Disableable
 	}
 	var whole fyne.CanvasObject
-	var value func(string)
-	if len(s.Choices) == 0 {
+	var value func(view.Setting)
+	switch {
+	case s.Text:
+		typed := newTyped(s, func(v string) { p.change(s.ID, s.Profile, v) })
+		c, whole, value = typed.entry, typed.object, typed.show
+	case len(s.Choices) == 0:
 		check := newCheckBox(s.Label, nil)
 		changed := func(on bool) { p.change(s.ID, s.Profile, strconv.FormatBool(on)) }
-		value = func(v string) {
+		value = func(s view.Setting) {
 			check.OnChanged = nil // it is no click
-			check.SetChecked(v == "true")
+			check.SetChecked(s.Value == "true")
 			check.OnChanged = changed
 		}
 		c, whole = check, check
-	} else {
+	default:
 		labels := make([]string, len(s.Choices))
 		choice := newChoice(labels)
 		for i, o := range s.Choices {
 			labels[i] = o.Label
 		}
-		value = func(v string) {
+		value = func(s view.Setting) {
 			for _, o := range s.Choices {
-				if o.Value == v {
+				if o.Value == s.Value {
 					choice.Selected = o.Label
 				}
 			}
@@ -318,7 +322,7 @@ func (p *settingsPane) line(s view.Setting) fyne.CanvasObject {
 		c, whole = choice, container.New(&halves{}, wrapped(s.Label), choice)
 	}
 	set := func(s view.Setting) {
-		value(s.Value)
+		value(s)
 		enable(c, s.Locked == "" && !s.Busy)
 	}
 	set(s)
@@ -330,6 +334,42 @@ func (p *settingsPane) line(s view.Setting) fyne.CanvasObject {
 	why := caption(s.Locked)
 	why.Wrapping = fyne.TextWrapWord
 	return container.New(&column{gap: -theme.Padding()}, whole, container.NewBorder(nil, nil, sign, nil, why))
+}
+
+// typed is a setting that is typed. It counts when Enter is pressed, or the focus goes elsewhere.
+type typed struct {
+	object fyne.CanvasObject
+	entry  *entry
+	wrong  *widget.Label
+	value  string // that is shown, or was given away
+}
+
+func newTyped(s view.Setting, change func(string)) *typed {
+	t := &typed{entry: newEntry(), wrong: caption(""), value: s.Value}
+	t.entry.SetText(s.Value)
+	t.wrong.Wrapping, t.wrong.Importance = fyne.TextWrapWord, widget.DangerImportance
+	give := func() {
+		if text := t.entry.Text; text != t.value {
+			t.value = text
+			change(text)
+		}
+	}
+	t.entry.OnSubmitted, t.entry.left = func(string) { give() }, give
+	t.entry.escape = func() { t.entry.SetText(t.value) }
+	help := caption(s.Help)
+	help.Wrapping = fyne.TextWrapWord
+	t.object = container.New(&column{gap: -theme.Padding()}, container.New(&halves{}, wrapped(s.Label), t.entry), help, t.wrong)
+	return t
+}
+
+// show takes another value; what is being typed stays where that is the same.
+func (t *typed) show(s view.Setting) {
+	if s.Value != t.value && !s.Busy {
+		t.value = s.Value
+		t.entry.SetText(s.Value)
+	}
+	set(t.wrong, s.Wrong)
+	showIf(t.wrong, s.Wrong != "")
 }
 
 // aboutPane says what runs.

@@ -1,6 +1,7 @@
 package gui
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -33,6 +34,7 @@ type service struct {
 	tried    reach.Report   // what comes of trying a destination
 	down     *api.Problem   // why it does not answer
 	refuses  error          // what it says to each request
+	wrong    error          // what it says to a change of settings
 	traffic  time.Duration  // how long something has been going through the first tunnel
 	version  string         //
 	vault    secrets.Login  // what the keychain has
@@ -77,7 +79,7 @@ func (s *service) Settings(context.Context, string) (api.Settings, error) {
 	return s.settings, s.refuses
 }
 func (s *service) Set(context.Context, string, []string) (api.Settings, error) {
-	return s.settings, s.refuses
+	return s.settings, cmp.Or(s.wrong, s.refuses)
 }
 func (s *service) Connect(context.Context, api.ConnectRequest) error { return s.refuses }
 func (s *service) Answer(context.Context, api.Answer) error          { return s.refuses }

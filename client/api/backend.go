@@ -80,6 +80,8 @@ type Profile struct {
 	Expires  *time.Time `json:"certificate_expires"`
 	Imported time.Time  `json:"imported"`
 	State    State      `json:"state"`
+	// SaveForbidden is "profile" where the text says that its password may not be kept (auth-nocache).
+	SaveForbidden string `json:"save_forbidden,omitempty"`
 	// Notes are the lint's remarks at import ("line 7: up is ignored: …").
 	Notes []string `json:"notes"`
 }

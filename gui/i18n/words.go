@@ -260,6 +260,9 @@ var (
 	SettingAutoConnect = Key{"Connect when I sign in to this computer", "PCへのログイン時に自動的に接続する"}
 	SettingSave        = Key{"Keep my password in the keychain", "パスワードをキーチェーンに保存する"}
 	SettingGuard       = Key{"Guard", "ガード"}
+	SettingProxy       = Key{"Proxy", "プロキシ"}
+	ProxyHelp          = Key{"http://HOST:PORT or socks5://HOST:PORT. Empty: as the profile says; none: no proxy. It counts from the next connection.", "http://ホスト:ポート または socks5://ホスト:ポート。空欄の場合はプロファイルの設定を使用し、none と入力するとプロキシを使用しません。次回の接続から有効になります。"}
+	ProxyWrong         = Key{"This proxy cannot be used: {detail}", "このプロキシは使用できません：{detail}"}
 	SettingOnClose     = Key{"When the window is closed", "ウィンドウを閉じたとき"}
 	CloseAsk           = Key{"Keep running in the tray, or ask", "トレイで続ける、または確認"}
 	CloseHide          = Key{"Keep running in the background", "バックグラウンドで実行を続ける"}

@@ -214,13 +214,10 @@ func (r renderer) question(q *question) *Dialog {
 			d.Fields = append(d.Fields, Field{ID: FieldCode, Label: clean(l.Challenge, maxDetail), Secret: !l.ChallengeEcho, Enabled: !q.busy, Optional: true, Help: r.t(i18n.CodeEmpty)})
 		}
 		save := Field{ID: FieldSave, Label: r.t(i18n.SavePassword), Switch: true, Optional: true, Enabled: !q.busy}
+		save.Help = r.whyNotSaved(q.barred)
 		switch s := r.settings[q.profile]; {
-		case r.policy.ForbidSavedPasswords:
-			save.Enabled, save.Help = false, r.t(i18n.SavePasswordNot)
-		case q.barred == "server":
-			save.Enabled, save.Help = false, r.t(i18n.SavePasswordServer)
-		case q.barred != "":
-			save.Enabled, save.Help = false, r.t(i18n.SavePasswordProfile)
+		case save.Help != "":
+			save.Enabled = false
 		case q.keep || s != nil && s.SavePassword:
 			save.Value = "true"
 		}

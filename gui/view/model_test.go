@@ -1098,6 +1098,48 @@ func TestSettings(t *testing.T) {
 			t.Error("the policy's language is not used")
 		}
 	})
+	bubble(t, func(t *testing.T) { // a proxy that cannot be used stays to be corrected
+		r := up(t, nil)
+		r.m.Set(SettingProxy, "work", "http://a b")
+		r.noDialog()
+		if x := setting(r.screen(), SettingProxy); !x.Text || x.Value != "http://a b" || !strings.Contains(x.Wrong, "want http://HOST:PORT") || x.Busy {
+			t.Error(dump(x))
+		}
+		r.m.Set(SettingProxy, "work", "http://a:3128")
+		if x := setting(r.screen(), SettingProxy); x.Value != "http://a:3128" || x.Wrong != "" {
+			t.Error(dump(x))
+		}
+		r.asked("Set work proxy=http://a b; Set work proxy=http://a:3128")
+	})
+	bubble(t, func(t *testing.T) { // a managed profile's is the organization's
+		r := up(t, func(_ *Config, s *service) { s.profiles[0].Managed = true })
+		r.m.Set(SettingProxy, "work", "none")
+		if x := setting(r.screen(), SettingProxy); x.Locked == "" {
+			t.Error(dump(x))
+		}
+		r.asked("")
+	})
+	for _, by := range []string{"profile", "server"} { // a password that may not be kept is not offered to be
+		bubble(t, func(t *testing.T) {
+			r := up(t, func(_ *Config, s *service) { s.settings["work"] = api.Settings{SavePassword: true} })
+			if x := setting(r.screen(), SettingSavePassword); x.Locked != "" || x.Value != "true" {
+				t.Error(dump(x))
+			}
+			if by == "profile" {
+				r.s.set(func() { r.s.profiles[0].SaveForbidden = by })
+				r.m.SetVisible(true) // which reads the list again
+			} else {
+				r.status(conn(api.Connected, func(c *api.Connection) { c.SaveForbidden = by }))
+				r.status()
+			}
+			r.wait(time.Second)
+			r.m.Set(SettingSavePassword, "work", "false")
+			if x := setting(r.screen(), SettingSavePassword); !strings.Contains(x.Locked, by) || x.Value != "false" {
+				t.Error(dump(x))
+			}
+			r.asked("")
+		})
+	}
 	bubble(t, func(t *testing.T) { // what cannot be written is said
 		if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 			t.Fatal(err)

@@ -27,6 +27,8 @@ func (p Policy) locks(id SettingID, managed bool) bool {
 		return p.ForbidSavedPasswords
 	case SettingGuard:
 		return p.Guard != "" || managed
+	case SettingProxy:
+		return managed
 	case SettingAutoConnect:
 		return p.AutoConnect != "" || managed
 	case SettingLanguage:

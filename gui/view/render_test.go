@@ -350,6 +350,13 @@ func TestPages(t *testing.T) {
 				s.policy = Policy{Language: l.Tag(), Guard: "lockdown", AutoConnect: "other", ForbidSavedPasswords: true}
 				return s
 			}(), func(s Screen) any { return s.Settings }},
+			{"settings, a proxy that is wrong, no saved password", func() *state {
+				s := with(nil)
+				s.profiles[0].SaveForbidden = "profile"
+				s.settings["work"] = &profileSettings{Settings: api.Settings{Guard: "auto", Proxy: "none"}, typed: "ftp://x",
+					wrong: api.NewProblem(api.CodeSettingInvalid, map[string]string{"setting": "proxy=ftp://x", "detail": "want http://HOST:PORT or socks5://HOST:PORT"})}
+				return s
+			}(), func(s Screen) any { return s.Settings }},
 			{"settings not read yet", with(nil), func(s Screen) any { return s.Settings }},
 			{"explain, tunnel", explained(routes.Explanation{Destination: ip("10.0.0.5"), Way: routes.WayTunnel, Profile: "work", Device: "tun0", Route: pfx("10.0.0.0/16"), Reason: "pushed by the server", Guard: "the guard lets it pass: it goes through the tunnel"}), func(s Screen) any { return s.Explain }},
 			{"explain, past", explained(routes.Explanation{Destination: ip("203.0.113.7"), Way: routes.WayAround, Profile: "work", Device: "wlan0", Gateway: ip("192.168.1.1"), Route: pfx("203.0.113.7/32"), Reason: "the server's own address"}), func(s Screen) any { return s.Explain }},

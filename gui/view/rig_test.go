@@ -161,6 +161,11 @@ func (s *service) Set(ctx context.Context, name string, changes []string) (api.S
 			now.SavePassword = value == "true"
 		case "guard":
 			now.Guard = value
+		case "proxy":
+			if strings.Contains(value, " ") {
+				return now, api.NewProblem(api.CodeSettingInvalid, map[string]string{"setting": c, "detail": "want http://HOST:PORT"})
+			}
+			now.Proxy = value
 		}
 	}
 	s.settings[name] = now

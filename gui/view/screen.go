@@ -320,15 +320,19 @@ const (
 	SettingAutoConnect   SettingID = "auto_connect"
 	SettingSavePassword  SettingID = "save_password"
 	SettingGuard         SettingID = "guard"
+	SettingProxy         SettingID = "proxy"
 )
 
-// Setting is one of them. Without Choices it is a switch whose Value is "true" or "false".
+// Setting is one of them: text where it says so, or one of the Choices; else it is a switch whose Value is "true" or "false".
 type Setting struct {
 	ID      SettingID
 	Profile string // whose it is; empty: the app's
 	Label   string
 	Value   string
 	Choices []Choice
+	Text    bool   // to be typed
+	Help    string // what to type
+	Wrong   string // why what was typed, Value, does not count; empty: it does
 	Locked  string // why it cannot be changed; empty: it can
 	Busy    bool   // not known yet, or being changed
 }

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -71,7 +72,7 @@ func (m *Model) Set(id SettingID, profile, value string) {
 	m.post(func() {
 		m.touch()
 		p, _ := m.s.profile(profile)
-		if m.s.policy.locks(id, p.Managed) {
+		if m.s.policy.locks(id, p.Managed) || id == SettingSavePassword && m.s.forbidsSaving(p) != "" {
 			return
 		}
 		switch id {
@@ -95,7 +96,7 @@ func (m *Model) Set(id SettingID, profile, value string) {
 			}
 		case SettingStartAtLogin:
 			m.setAutostart(value == "true")
-		case SettingAutoConnect, SettingSavePassword, SettingGuard:
+		case SettingAutoConnect, SettingSavePassword, SettingGuard, SettingProxy:
 			m.setProfile(profile, id, value)
 		}
 	})
@@ -153,6 +154,13 @@ func (m *Model) setProfile(name string, id SettingID, value string) {
 		got, err := m.cfg.Backend.Set(ctx, name, []string{string(id) + "=" + value})
 		m.post(func() {
 			s.busy = false
+			if id == SettingProxy {
+				if s.wrong = nil; api.IsCode(err, api.CodeSettingInvalid) { // it can be corrected
+					s.typed, s.wrong = value, api.AsProblem(err)
+					m.touch()
+					return
+				}
+			}
 			if err != nil {
 				m.fail(err)
 				m.loadSettings()
@@ -174,6 +182,31 @@ func (m *Model) forget(name string) {
 			m.post(func() { m.fail(err) })
 		}
 	})
+}
+
+// forbidsSaving says who forbids to keep a profile's password, as Connection.SaveForbidden: a server's word counts
+// until the next connection.
+func (s *state) forbidsSaving(p api.Profile) string {
+	if p.SaveForbidden != "" {
+		return p.SaveForbidden
+	}
+	if by := cmp.Or(s.connection(p).SaveForbidden, s.barred[p.Name]); by == "server" {
+		return by
+	}
+	return "" // the text says no longer what it said
+}
+
+// whyNotSaved words what forbids to keep a profile's password; empty: nothing does.
+func (r renderer) whyNotSaved(by string) string {
+	switch {
+	case r.policy.ForbidSavedPasswords:
+		return r.t(i18n.SavePasswordNot)
+	case by == "server":
+		return r.t(i18n.SavePasswordServer)
+	case by != "":
+		return r.t(i18n.SavePasswordProfile)
+	}
+	return ""
 }
 
 // asksPassword says whether one signs in with a password, by what a profile says about its sign-in; empty: not known.
@@ -223,7 +256,8 @@ func (r renderer) settingsPage() []Setting {
 		own = append(own, Setting{ID: SettingSavePassword, Label: r.t(i18n.SettingSave), Value: "false"})
 	}
 	own = append(own, Setting{ID: SettingGuard, Label: r.t(i18n.SettingGuard), Value: "off", Choices: []Choice{
-		{"off", r.t(i18n.ChoiceOff)}, {"auto", r.t(i18n.ChoiceAuto)}, {"lockdown", r.t(i18n.ChoiceLockdown)}}})
+		{"off", r.t(i18n.ChoiceOff)}, {"auto", r.t(i18n.ChoiceAuto)}, {"lockdown", r.t(i18n.ChoiceLockdown)}}},
+		Setting{ID: SettingProxy, Label: r.t(i18n.SettingProxy), Text: true, Help: r.t(i18n.ProxyHelp)})
 	for i := range own {
 		o := &own[i]
 		o.Profile, o.Locked = p.Name, locked(o.ID, p.Managed)
@@ -239,11 +273,18 @@ func (r renderer) settingsPage() []Setting {
 				o.Value = strconv.FormatBool(r.policy.AutoConnect == p.Name)
 			}
 		case SettingSavePassword:
-			o.Value = strconv.FormatBool(s.SavePassword && !r.policy.ForbidSavedPasswords)
+			if o.Locked == "" {
+				o.Locked = r.whyNotSaved(r.forbidsSaving(p))
+			}
+			o.Value = strconv.FormatBool(s.SavePassword && o.Locked == "")
 		case SettingGuard:
 			o.Value = s.Guard
 			if r.policy.Guard != "" {
 				o.Value = r.policy.Guard
+			}
+		case SettingProxy:
+			if o.Value = s.Proxy; s.wrong != nil {
+				o.Value, o.Wrong = s.typed, r.t(i18n.ProxyWrong, "detail", clean(s.wrong.Args["detail"], maxPhrase))
 			}
 		}
 	}

@@ -70,6 +70,9 @@ type state struct {
 type profileSettings struct {
 	api.Settings
 	busy bool // being changed
+
+	typed string       // as the proxy, which is not taken:
+	wrong *api.Problem // why; nil: Proxy counts
 }
 
 // toast is words that can be said in another language when that changes.
