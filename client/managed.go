@@ -275,7 +275,7 @@ func (s *Service) heldBy(w wish) bool {
 // autoManaged connects what connects by itself, because of a person, or else what is always on.
 func (s *Service) autoManaged(m *managed, person bool) {
 	p, ok := m.profiles[m.policy.AutoConnect]
-	if ok && !m.broken && s.mayBegin() && (person || m.alwaysOn() == p.Name) {
+	if ok && !m.broken && (person || m.alwaysOn() == p.Name) && s.beginsNow() {
 		s.arouse(wish{Owner: managedOwner, Profile: m.policy.AutoConnect, Auto: true})
 	}
 }

@@ -157,7 +157,7 @@ func (s *Service) watchSessions(ctx context.Context) {
 // signedInto begins what waited for u, who has come.
 func (s *Service) signedInto(u sessions.User) {
 	m := s.rules()
-	if !s.mayBegin() {
+	if !s.beginsNow() {
 		return
 	}
 	if !m.policy.set["AutoConnect"] {

@@ -281,7 +281,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 		return nil, api.NewProblem(api.CodeProfileExists, map[string]string{"profile": k.name})
 	case how.recorded && !s.store.wants(k):
 		return nil, errTakenBack
-	case !how.idle && w.Auto && !s.mayBegin():
+	case !how.idle && w.Auto && !s.beginsNow():
 		return nil, errRests
 	case !how.idle && s.fullLocked(k):
 		return nil, s.tooMany()

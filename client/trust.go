@@ -55,6 +55,7 @@ type trust struct {
 	mu    sync.Mutex
 	state trusting
 	url   string // of the network that is proven
+	due   bool   // something is to begin by itself as soon as it may
 }
 
 // network is the URL of the one that is proven; false: none is.
@@ -70,7 +71,25 @@ func (t *trust) judge(state trusting, url string) (before trusting, changed bool
 	defer t.mu.Unlock()
 	before, changed = t.state, t.state != state || t.url != url
 	t.state, t.url = state, url
+	t.due = t.due || state == trusted // what ends there begins elsewhere
 	return before, changed
+}
+
+// begins says whether something may begin by itself; else it is due.
+func (t *trust) begins() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.due = t.due || t.state != untrusted
+	return t.state == untrusted
+}
+
+// owed says, once, whether something is due.
+func (t *trust) owed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	due := t.due
+	t.due = false
+	return due
 }
 
 func (t *trust) now() trusting {
@@ -94,6 +113,11 @@ var errRests = errors.New("nothing connects by itself in this network")
 // mayBegin says whether something may connect by itself. Where networks are trusted that is first to be found out.
 func (s *Service) mayBegin() bool {
 	return len(s.rules().policy.TrustedNetworks) == 0 || s.trust.now() == untrusted
+}
+
+// beginsNow is mayBegin for what is to begin, which it else does as soon as it may.
+func (s *Service) beginsNow() bool {
+	return len(s.rules().policy.TrustedNetworks) == 0 || s.trust.begins()
 }
 
 // watchTrust follows which network the machine is in, until ctx ends.
@@ -179,22 +203,22 @@ func (s *Service) lookAround(ctx context.Context) error {
 // judge takes what was found out: in a trusted network what began by itself ends, and begins elsewhere.
 func (s *Service) judge(ctx context.Context, state trusting, network string) {
 	before, changed := s.trust.judge(state, network)
-	if !changed {
-		return
+	if changed {
+		s.showPolicy()
 	}
-	s.showPolicy()
 	switch {
-	case state == trusted:
+	case state == trusted && changed:
 		s.log.Info("a trusted network: nothing connects by itself", "url", network)
 		if before != trusted {
 			s.present.renew()
 			s.endAuto(ctx)
 		}
-		return
-	case before == trusted:
+	case before == trusted && changed:
 		s.log.Info("the trusted network is left")
 	}
-	s.beginAll()
+	if s.mayBegin() && s.trust.owed() { // what somebody has ended since it began stays so
+		s.beginAll()
+	}
 }
 
 // endAuto ends what began by itself, and that nobody has signed in to. In lockdown the guard stays closed.

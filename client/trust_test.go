@@ -254,6 +254,61 @@ func TestTrustedNetworkOwn(t *testing.T) {
 	})
 }
 
+// TestTrustedNetworksChange: other trusted networks, or none any more, bring nothing back that somebody has ended; what has waited for the look
+// begins.
+func TestTrustedNetworksChange(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		o := newOffice(t)
+		st := newManaged(t, o.server, `{}`, map[string]string{"corp": o.profile(remoteUDP)})
+		st.add(alice, "own", o.profile(remoteUDP))
+		st.setting(alice, "own", "auto_connect=true")
+		c := st.withSignIns()
+		is := func(when string, want ...string) {
+			t.Helper()
+			time.Sleep(10 * time.Second)
+			if got := st.connections(); !slices.Equal(got, want) {
+				t.Errorf("%s: %q, want %q", when, got, want)
+			}
+		}
+		c.are("1000", "1001")
+		is("at first", "own connected")
+		if err := st.Disconnect(t.Context(), alice, "own"); err != nil {
+			t.Fatal(err)
+		}
+		st.decide(o.policy(""))
+		is("networks are trusted")
+		st.decide(`{}`)
+		is("none is any more")
+		st.decide(o.policy(`, "AllowLocalNetwork": true`))
+		is("again")
+		c.are("1001")
+		c.are("1000", "1001")
+		is("alice comes back", "own connected")
+		if err := st.Disconnect(t.Context(), alice, "own"); err != nil {
+			t.Fatal(err)
+		}
+
+		// In the office, and then nobody cares where that is.
+		o.answers(&o.good)
+		st.network("192.168.1.23/24")
+		is("in the office")
+		st.decide(`{}`)
+		is("it is trusted no more", "own connected")
+		if err := st.Disconnect(t.Context(), alice, "own"); err != nil {
+			t.Fatal(err)
+		}
+
+		// Without any network nobody knows, and who comes meanwhile waits.
+		st.mu.Lock()
+		st.facts = routes.Facts{}
+		st.mu.Unlock()
+		st.decide(o.policy(`, "AutoConnect": "corp"`))
+		is("without a network")
+		st.decide(`{"AutoConnect": "corp"}`)
+		st.until(bob, "corp", "on its way", 10*time.Second, func(c api.Connection) bool { return true })
+	})
+}
+
 // TestTrustedNetworkLockdown: lockdown is one everywhere.
 func TestTrustedNetworkLockdown(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -88,7 +88,7 @@ func (s *Service) lockedOwn() []wish {
 // beginAll begins what connects by itself, where that may be.
 func (s *Service) beginAll() {
 	m := s.rules()
-	if !s.mayBegin() {
+	if !s.beginsNow() {
 		return
 	}
 	for _, w := range s.store.wanted() { // began by itself once, and goes on
@@ -254,7 +254,7 @@ func (s *Service) wake(k key, w wish, c call, recorded bool) (l *live, begun <-c
 		return nil, nil, nil
 	case recorded && !s.store.wants(k):
 		return l, nil, errTakenBack
-	case w.Auto && !s.mayBegin():
+	case w.Auto && !s.beginsNow():
 		return l, nil, errRests
 	case s.fullLocked(k):
 		return l, nil, s.tooMany()
