@@ -15,6 +15,7 @@ import (
 
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/challenge"
+	"github.com/adit-vpn/adit/platform/outputtest"
 )
 
 // logKeys are the keys of AWS's log in its order, from its administrator guide.
@@ -170,7 +171,7 @@ func (b *broken) Write(p []byte) (int, error) {
 
 // TestConnectionLogBroken: a log that cannot be written is told once, and again after it worked.
 func TestConnectionLogBroken(t *testing.T) {
-	said, kept := &lockedBuffer{}, &lockedBuffer{}
+	said, kept := &outputtest.Output{}, &outputtest.Output{}
 	b := &broken{to: kept, fine: map[int]bool{2: true}}
 	l := newConnLog(b, "")
 	end := l.start(slog.New(slog.NewTextHandler(said, nil)))
@@ -206,7 +207,7 @@ func (s stalled) Write(p []byte) (int, error) { <-s; return len(p), nil }
 // TestConnectionLogStalls: a log that stands still holds up neither clients nor the end, is told, and loses what there is no
 // room for.
 func TestConnectionLogStalls(t *testing.T) {
-	said, release := &lockedBuffer{}, make(stalled)
+	said, release := &outputtest.Output{}, make(stalled)
 	l := newConnLog(release, "")
 	end := l.start(slog.New(slog.NewTextHandler(said, nil)))
 	for range maxLines + 100 {

@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -29,6 +28,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/ovpn/wire"
 	"github.com/adit-vpn/adit/ovpn/wrap"
+	"github.com/adit-vpn/adit/platform/outputtest"
 	"github.com/adit-vpn/adit/platform/udp"
 )
 
@@ -40,36 +40,18 @@ type running struct {
 	*Server
 	dir      string
 	pki      *pki.PKI
-	log      *lockedBuffer
-	journal  *lockedBuffer // the connection log
-	text     string        // of the configuration
-	via      net.Addr      // where clients dial to; nil: the listener
-	key      string        // name of the clients' tls-crypt-v2 key; empty: one that is not kept
-	unmarked bool          // clients cannot send their key twice
+	log      *outputtest.Output
+	journal  *outputtest.Output // the connection log
+	text     string             // of the configuration
+	via      net.Addr           // where clients dial to; nil: the listener
+	key      string             // name of the clients' tls-crypt-v2 key; empty: one that is not kept
+	unmarked bool               // clients cannot send their key twice
 	// What clients sign in with.
 	user     string
 	password push.Secret
 	client   func(*ovpn.Config) // changes what clients do; nil: nothing
 	source   string             // address that TCP clients come from; empty: any
 	peerInfo []string           // what clients say about themselves
-}
-
-// lockedBuffer is a log that tests read.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // start runs an endpoint until the test ends.
@@ -102,7 +84,7 @@ func startAll(t *testing.T, listen netip.AddrPort, transport, more string, to io
 // startChanged is startAll with other leaves.
 func startChanged(t *testing.T, listen netip.AddrPort, transport, more string, to io.Writer, change func(*Leaves)) *running {
 	t.Helper()
-	r := &running{dir: t.TempDir(), log: &lockedBuffer{}, journal: &lockedBuffer{}}
+	r := &running{dir: t.TempDir(), log: &outputtest.Output{}, journal: &outputtest.Output{}}
 	if to == nil {
 		to = r.journal
 	}

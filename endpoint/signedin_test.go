@@ -19,6 +19,7 @@ import (
 	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/push"
+	"github.com/adit-vpn/adit/platform/outputtest"
 )
 
 // TestTokenKeepsIdentity: who comes back with a token is who signed in, groups included, whatever
@@ -227,7 +228,7 @@ func TestSignInsOutliveTheEndpoint(t *testing.T) {
 			}
 			whole := strings.TrimSuffix(string(kept), "]}")
 			for _, text := range []string{"{", "\x00", whole, whole + `,{"session":"zz"}]}`, whole + `,{"session":7}]}`} {
-				log := &lockedBuffer{}
+				log := &outputtest.Output{}
 				l.SignIns, l.Log = []byte(text), slog.New(slog.NewTextHandler(log, nil))
 				next, err := New(cfg, l)
 				if err != nil || len(next.signedIn.by) != 0 {

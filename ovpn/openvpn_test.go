@@ -1,7 +1,6 @@
 package ovpn_test
 
 import (
-	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/ovpn/wire"
+	"github.com/adit-vpn/adit/platform/outputtest"
 )
 
 // TestAgainstOpenVPN runs a Session against the real openvpn without a device,
@@ -207,7 +207,7 @@ func (ref *reference) start(t *testing.T, cfg ovpn.Config, options string) (r *r
 		cfg.TLS = ref.pki.ServerTLS()
 		args = append(append(args, ref.asClient...), "--remote", "127.0.0.1", strconv.Itoa(conn.LocalAddr().(*net.UDPAddr).Port))
 	}
-	out := &logBuffer{}
+	out := &outputtest.Output{}
 	cmd := exec.Command(ref.program, append(args, strings.Fields(options)...)...)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
@@ -235,24 +235,6 @@ func (ref *reference) start(t *testing.T, cfg ovpn.Config, options string) (r *r
 		}
 	})
 	return r, end
-}
-
-// logBuffer can be read while a process writes it.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // inconsistent matches openvpn's complaint about an option that its peer has otherwise: from verb 7 on,

@@ -15,31 +15,14 @@ import (
 
 	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/ovpn/profile"
+	"github.com/adit-vpn/adit/platform/outputtest"
 )
-
-// console is a program's output that a test reads while it runs.
-type console struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (c *console) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.b.Write(p)
-}
-
-func (c *console) String() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.b.String()
-}
 
 // up runs an endpoint until the returned function, or the test, ends.
 func up(t *testing.T, args ...string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	out, done := &console{}, make(chan int, 1)
+	out, done := &outputtest.Output{}, make(chan int, 1)
 	go func() { done <- run(ctx, append([]string{"up"}, args...), out, out) }()
 	stop = sync.OnceFunc(func() {
 		cancel()

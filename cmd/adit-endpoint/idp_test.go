@@ -17,13 +17,14 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/adit-vpn/adit/endpoint/auth"
+	"github.com/adit-vpn/adit/platform/outputtest"
 )
 
 // TestDemoProvider: up runs the built-in identity provider, says how to use it, and ends it.
 func TestDemoProvider(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
-	out, done := &console{}, make(chan int, 1)
+	out, done := &outputtest.Output{}, make(chan int, 1)
 	go func() {
 		done <- run(ctx, []string{"up", "--data", dir, "--listen", freePort(t), "--auth", "federated", "--idp", "demo"}, out, out)
 	}()

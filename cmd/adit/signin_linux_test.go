@@ -1,38 +1,22 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
 	"github.com/adit-vpn/adit/platform/ipc"
+	"github.com/adit-vpn/adit/platform/outputtest"
 )
 
 // screen is what a terminal has shown.
-type screen struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *screen) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(b)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
+type screen struct{ outputtest.Output }
 
 // await waits until text was shown n times.
 func (s *screen) await(t *testing.T, text string, n int) {

@@ -7,28 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/adit-vpn/adit/platform/outputtest"
 )
-
-// text is what a service says, while it says it.
-type text struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (t *text) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.Write(p)
-}
-
-func (t *text) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.String()
-}
 
 // TestRestarting: a service that was told so before it is stopped ends to be started again; one that was not, or too long ago, or in the life of
 // another service, ends for good. Without a service there is nobody to tell.
@@ -55,7 +38,7 @@ func TestRestarting(t *testing.T) {
 		t.Helper()
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
-		said, ready, done := &text{}, make(chan struct{}), make(chan int, 1)
+		said, ready, done := &outputtest.Output{}, make(chan struct{}), make(chan int, 1)
 		go func() {
 			to := terminal(said, said, func() error { close(ready); return nil })
 			done <- execute(ctx, []string{"--state", state, "--socket", filepath.Join(dir, "sock")}, to)

@@ -35,6 +35,7 @@ import (
 
 	"github.com/adit-vpn/adit/platform"
 	"github.com/adit-vpn/adit/platform/offload"
+	"github.com/adit-vpn/adit/platform/outputtest"
 	"github.com/adit-vpn/adit/platform/userspace"
 )
 
@@ -550,24 +551,6 @@ func TestUDPIdle(t *testing.T) {
 	}
 }
 
-// told is a log that is read while it is written.
-type told struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *told) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *told) count(what string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), what)
-}
-
 // TestLimitIsTold: the administrator hears that clients have too much open, and not for each packet.
 func TestLimitIsTold(t *testing.T) {
 	far, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -575,7 +558,8 @@ func TestLimitIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer far.Close()
-	log := &told{}
+	log := &outputtest.Output{}
+	said := func(what string) int { return strings.Count(log.String(), what) }
 	p := newPair(t, UserspaceConfig{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Limits: Limits{UDP: 2, UDPOnce: time.Hour, DNSIdle: time.Hour}}, wanted("127.0.0.1/32"))
 	for range 5 {
@@ -583,13 +567,13 @@ func TestLimitIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for end := time.Now().Add(10 * time.Second); log.count("msg=refused") < 3; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); said("msg=refused") < 3; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d refused", log.count("msg=refused"))
+			t.Fatalf("%d refused", said("msg=refused"))
 		}
 	}
-	if n := log.count("level=WARN"); n != 1 || log.count(`why="2 udp flows are open"`) != 4 {
-		t.Errorf("%d warnings: %s", n, &log.text)
+	if n := said("level=WARN"); n != 1 || said(`why="2 udp flows are open"`) != 4 {
+		t.Errorf("%d warnings: %s", n, log)
 	}
 }
 
