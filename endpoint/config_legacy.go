@@ -124,6 +124,10 @@ func (p *parsing) legacy(known fields) {
 	})
 }
 
+// minRenewal is openvpn's, in seconds: twice its --hand-window. A token that is good for less could end while the
+// handshake that brings it goes on.
+const minRenewal = 120
+
 // authToken is openvpn's auth-gen-token: times are in seconds.
 func (p *parsing) authToken(n *yaml.Node, path string) {
 	seconds := func(low int, into *time.Duration) func(*yaml.Node, string) {
@@ -137,7 +141,7 @@ func (p *parsing) authToken(n *yaml.Node, path string) {
 	t.Renewal = renegotiate
 	p.mapping(n, path, fields{
 		"lifetime": seconds(0, &t.Lifetime),
-		"renewal":  seconds(1, &t.Renewal),
+		"renewal":  seconds(minRenewal, &t.Renewal),
 		"secret":   p.set(func(n *yaml.Node, at string) { p.text(n, at, &t.Secret) }),
 	})
 }

@@ -56,7 +56,7 @@ connect_freq: {sessions: 7, seconds: 8}
 		{"floating", "floating: often", "f.yaml:3: floating: must be true or false"},
 		{"frequency", "connect_freq: {sessions: 0}", "f.yaml:3: connect_freq.sessions: must be a number from 1"},
 		{"tokens without passwords", "auth_token: {lifetime: 3600}", "f.yaml:3: auth_token: takes the place of passwords"},
-		{"token time", "auth_token: {renewal: 0}", "f.yaml:3: auth_token.renewal: must be a number from 1"},
+		{"token time", "auth_token: {renewal: 119}", "f.yaml:3: auth_token.renewal: must be a number from 120"},
 	} {
 		if _, err := ParseConfig("f.yaml", []byte(plainText+tt.more+"\n")); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
