@@ -197,6 +197,18 @@ func TestPolicyLockdown(t *testing.T) {
 	service = s.aditd()
 	s.until(soon, "it is blocked again", func() bool { return s.statusOf("corp").State == api.Blocked })
 	step("in the next run")
+	for i, end := range []func(){func() { s.terminate(service) }, func() { service.Stop(syscall.SIGKILL, soon) }} {
+		names := []string{"corp", "other"}
+		end()
+		s.ok(s.client.Do(func() error {
+			return os.Rename("/etc/adit/profiles/"+names[i]+".ovpn", "/etc/adit/profiles/"+names[1-i]+".ovpn")
+		}))
+		service = s.aditd()
+		s.until(soon, "the other one holds the guard, alone", func() bool {
+			return s.statusOf(names[1-i]).State == api.Blocked && strings.Count(s.run(s.client, "nft", "list", "tables"), "adit_guard_") == 1
+		})
+		step("in a run that finds another profile")
+	}
 	put("policy.json", `{`)
 	s.until(soon, "the broken one is said", func() bool { return strings.Contains(s.adit("status"), "policy problem: ") })
 	step("with a broken policy")
