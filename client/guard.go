@@ -274,17 +274,17 @@ func (c *connection) begin(ctx context.Context) (err error) {
 // shut leaves nothing of the plan but its guard, closed as old is, with web destinations open for a sign-in. Where nothing
 // was closed, and there is nothing to close, it does nothing.
 func (c *connection) shut(ctx context.Context, old routes.Guard, web []netip.Prefix) error {
+	policy := c.guardPolicy()
+	if c.plan.IsZero() && routes.Shut(old, routes.Facts{}, policy, web).IsZero() { // whatever the machine is like: reading that takes time
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, hostTimeout)
 	defer cancel()
 	facts, err := c.underlay(ctx)
 	if err != nil {
 		return err
 	}
-	plan := routes.Shut(old, facts, c.guardPolicy(), web)
-	if plan.IsZero() && c.plan.IsZero() {
-		return nil
-	}
-	return c.apply(ctx, plan, facts)
+	return c.apply(ctx, routes.Shut(old, facts, policy, web), facts)
 }
 
 // unannounced says whether the guards of others would stop our packets.
