@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des" //nolint:gosec // old keys are encrypted with it
@@ -56,7 +57,7 @@ func (p *Profile) Unlock(passphrase push.Secret) (*Profile, error) {
 	}
 	text := p.source
 	if p.PKCS12 != "" {
-		key, cert, cas, err := pkcs12.DecodeChain([]byte(p.PKCS12), passphrase.Reveal())
+		key, cert, cas, err := decodePKCS12([]byte(p.PKCS12), passphrase.Reveal())
 		switch {
 		case errors.Is(err, pkcs12.ErrIncorrectPassword):
 			return nil, ErrPassphrase
@@ -276,6 +277,26 @@ func encodeParts(key any, cert *x509.Certificate, cas []*x509.Certificate) (part
 	return x, nil
 }
 
+// decodePKCS12 returns the key, its certificate and all others. Programs write certificates in any order (Windows exports the
+// person's own last), and the library takes the first for the key's; OpenSSL's PKCS12_parse looks for it.
+func decodePKCS12(der []byte, passphrase string) (key any, cert *x509.Certificate, others []*x509.Certificate, err error) {
+	key, cert, others, err = pkcs12.DecodeChain(der, passphrase)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	all := append([]*x509.Certificate{cert}, others...)
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return key, cert, others, nil // whoever uses the key says what is wrong
+	}
+	public, ok := signer.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok {
+		return key, cert, others, nil
+	}
+	own := max(0, slices.IndexFunc(all, func(c *x509.Certificate) bool { return public.Equal(c.PublicKey) }))
+	return key, all[own], slices.Delete(slices.Clone(all), own, own+1), nil
+}
+
 // openPKCS12 takes CA, certificate and key out of a file without a passphrase.
 func (p *parser) openPKCS12(d *Directive, text string) error {
 	der, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
@@ -286,7 +307,7 @@ func (p *parser) openPKCS12(d *Directive, text string) error {
 		return fmt.Errorf("not a usable PKCS#12 file: it wants %d iterations", n)
 	}
 	p.p.PKCS12 = push.Secret(der)
-	key, cert, cas, err := pkcs12.DecodeChain(der, "")
+	key, cert, cas, err := decodePKCS12(der, "")
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
 		d.say(Unsupported, remark(lockedCode))

@@ -81,9 +81,18 @@ func TestUnlock(t *testing.T) {
 func TestUnlockPKCS12(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	me := issue(t, &ca, "me", client)
-	der := encodePKCS12(t, me, ca, "hunter2")
-	files := func(string) ([]byte, error) { return der, nil }
-	for _, text := range []string{"remote h\npkcs12 me.p12\n", "remote h\n<ca>\n" + ca.pem + "</ca>\npkcs12 me.p12\n"} {
+	der := encodePKCS12(t, me.key, "hunter2", me.cert, ca.cert)
+	turned := encodePKCS12(t, me.key, "hunter2", ca.cert, me.cert) // as Windows exports them
+	files := func(name string) ([]byte, error) {
+		if name == "turned.p12" {
+			return turned, nil
+		}
+		return der, nil
+	}
+	for _, text := range []string{
+		"remote h\npkcs12 me.p12\n", "remote h\n<ca>\n" + ca.pem + "</ca>\npkcs12 me.p12\n",
+		"remote h\npkcs12 turned.p12\n", "remote h\n<ca>\n" + ca.pem + "</ca>\npkcs12 turned.p12\n",
+	} {
 		p := mustParse(t, text, files)
 		if !p.Locked() {
 			t.Fatal("not locked")

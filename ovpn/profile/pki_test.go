@@ -97,9 +97,10 @@ const staticKeyText = `#
 -----END OpenVPN Static key V1-----
 `
 
-func encodePKCS12(t *testing.T, is issued, ca authority, password string) []byte {
+// encodePKCS12 writes the certificates in this order.
+func encodePKCS12(t *testing.T, key crypto.Signer, password string, certs ...*x509.Certificate) []byte {
 	t.Helper()
-	der, err := pkcs12.Modern.Encode(is.key, is.cert, []*x509.Certificate{ca.cert}, password)
+	der, err := pkcs12.Modern.Encode(key, certs[0], certs[1:], password)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,8 +245,13 @@ func TestCheck(t *testing.T) {
 func TestPKCS12(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	me := issue(t, &ca, "me", client)
-	for password, unsupported := range map[string]bool{"": false, "hunter2": true} {
-		der := encodePKCS12(t, me, ca, password)
+	turned := []*x509.Certificate{ca.cert, me.cert}
+	for i, password := range []string{"", "hunter2", ""} {
+		unsupported := password != ""
+		der := encodePKCS12(t, me.key, password, me.cert, ca.cert)
+		if i == 2 {
+			der = encodePKCS12(t, me.key, password, turned...)
+		}
 		files := func(string) ([]byte, error) { return der, nil }
 		p := mustParse(t, "remote h\npkcs12 me.p12\n", files)
 		again := mustParse(t, p.Text(), nil)
