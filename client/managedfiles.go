@@ -142,7 +142,7 @@ func readProfileFile(files fs.FS, file, name string) (managedProfile, error) {
 	}
 	beside := func(ref string) ([]byte, error) {
 		if ref = strings.TrimPrefix(ref, "./"); strings.ContainsAny(ref, `/\`) || !fs.ValidPath(ref) {
-			return nil, fmt.Errorf("%s is not beside the profile", ref)
+			return nil, fmt.Errorf("%s is not beside the profile: %w", ref, fs.ErrNotExist)
 		}
 		return readBounded(files, ref, maxProfileText)
 	}

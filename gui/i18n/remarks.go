@@ -143,6 +143,7 @@ var remarks = map[profile.Code]Key{
 	// Why a text cannot be read at all.
 	"too_large":  {"larger than {limit} bytes", "{limit}バイトを超えています。"},
 	"utf16":      {"is UTF-16: save it as UTF-8", "UTF-16で保存されています。UTF-8で保存してください。"},
+	"not_utf8":   {"is not UTF-8: save the file as UTF-8", "UTF-8ではありません。UTF-8で保存してください。"},
 	"nul":        {"has a NUL byte: not a text file", "NULバイトが含まれており、テキストファイルではありません。"},
 	"long_line":  {"longer than {limit} bytes", "行が{limit}バイトを超えています。"},
 	"block_open": {"<{tag}> is never closed", "<{tag}>が閉じられていません。"},

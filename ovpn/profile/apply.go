@@ -107,6 +107,15 @@ func pullFilter(p *parser, d *Directive, a []string) error {
 
 func fileRef(p *parser, d *Directive, a []string) error { return p.inline(d, a[0]) }
 
+// changeDir: where files can be read, they are read from there (Parse has gone there before the first line). A stored profile
+// has none to read.
+func changeDir(p *parser, d *Directive, _ []string) error {
+	if p.files == nil {
+		d.say(Ignored, remark("service_decides"))
+	}
+	return nil
+}
+
 func crlVerify(p *parser, d *Directive, a []string) error {
 	if len(a) > 1 {
 		return remark("crl_directory")

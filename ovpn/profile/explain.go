@@ -96,7 +96,7 @@ func meanings() map[string]string {
 		"tun-mtu": "the largest packet in the tunnel", "max-packet-size": "the largest control packet", "mssfix": "TCP in the tunnel is fitted to this size",
 		"fragment": "larger datagrams are cut into pieces",
 
-		"ca": "the server's certificate must come from here", "cert": "the certificate that this side shows", "key": "the key of that certificate",
+		"cd": "where the files are that the profile names", "ca": "the server's certificate must come from here", "cert": "the certificate that this side shows", "key": "the key of that certificate",
 		"extra-certs": "completes the chain of that certificate", "pkcs12": "certificate, key and authority in one file", "pkcs11-id": "certificate and key are on a token", "crl-verify": "certificates that are not valid any more",
 		"tls-auth": "signs the control channel", "tls-crypt": "encrypts the control channel", "tls-crypt-v2": "encrypts the control channel with a key of this client's own",
 		"key-direction": "which half of the tls-auth key is used",

@@ -100,7 +100,7 @@ func replaceBlock(text, tag, by string) string {
 		case trimmed == "<"+tag+">":
 			inside = true
 			out = append(out, by)
-		case inside && trimmed == "</"+tag+">":
+		case inside && closes(line, tag):
 			inside = false
 		case !inside:
 			out = append(out, line)

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +20,8 @@ const (
 	maxText = 8 << 20  // bytes of profile with everything inlined: a CRL may be large
 	maxLine = 64 << 10 // bytes of one line outside of inline blocks
 	maxWord = 256      // bytes of a line in which Mentions looks for its first word
+
+	replaced = "\uFFFD" // stands for bytes that are not UTF-8
 )
 
 // Parse reads text. name names the profile in messages; files reads what it
@@ -29,7 +33,7 @@ func Parse(name string, text []byte, files Files) (*Profile, error) {
 		p: &Profile{
 			Name: name, KeyDirection: -1, Verb: -1, SetEnv: map[string]string{},
 		},
-		files: files, rules: rules(), tolerated: map[string]bool{},
+		files: files, rules: rules(), tolerated: map[string]bool{}, oldPage: map[int]bool{},
 	}
 	fail := func(line int, why *Remark) (*Profile, error) {
 		return nil, &Error{Profile: name, Line: line, Text: why.Error(), Err: why}
@@ -42,13 +46,15 @@ func Parse(name string, text []byte, files Files) (*Profile, error) {
 		return fail(0, remark("utf16"))
 	case bytes.IndexByte(text, 0) >= 0:
 		return fail(bytes.Count(text[:bytes.IndexByte(text, 0)], []byte("\n"))+1, remark("nul"))
-	case !utf8.Valid(text):
-		text = []byte(strings.ToValidUTF8(string(text), "\uFFFD")) // comments in old code pages
 	}
 	lines := strings.Split(string(text), "\n")
-	for i := range lines {
-		lines[i] = strings.TrimSuffix(lines[i], "\r")
+	for i, line := range lines {
+		lines[i] = strings.TrimSuffix(line, "\r")
+		if !utf8.ValidString(line) { // comments in old code pages are fine; what else is not, its line says
+			lines[i], p.oldPage[i+1] = strings.ToValidUTF8(lines[i], replaced), true
+		}
 	}
+	p.folder = folder(lines)
 	for i := 0; i < len(lines); i++ {
 		line, number := lines[i], i+1
 		if len(line) > maxLine {
@@ -59,10 +65,7 @@ func Parse(name string, text []byte, files Files) (*Profile, error) {
 			p.line(number, line)
 			continue
 		}
-		end := slices.Index(lines[i+1:], "</"+tag+">")
-		if end < 0 {
-			end = slices.IndexFunc(lines[i+1:], func(s string) bool { return strings.TrimSpace(s) == "</"+tag+">" })
-		}
+		end := slices.IndexFunc(lines[i+1:], func(s string) bool { return closes(s, tag) })
 		if end < 0 {
 			return fail(number, remark("block_open", "tag", tag))
 		}
@@ -96,6 +99,35 @@ func openTag(line string) (string, bool) {
 	return tag, !strings.ContainsAny(tag, "<> \t")
 }
 
+// folder is where openvpn is when it opens files: it goes to each cd at once, and reads files when it has read all lines.
+func folder(lines []string) string {
+	dir := ""
+	for i := 0; i < len(lines); i++ {
+		if tag, ok := openTag(lines[i]); ok && tag != "connection" && tag != "/connection" {
+			i += 1 + max(0, slices.IndexFunc(lines[i+1:], func(s string) bool { return closes(s, tag) }))
+			continue
+		}
+		if !strings.HasPrefix(strings.TrimPrefix(strings.TrimSpace(lines[i]), "--"), "cd") {
+			continue
+		}
+		if words, err := push.Split(lines[i]); err == nil && len(words) == 2 && strings.TrimPrefix(words[0], "--") == "cd" {
+			dir = within(dir, words[1])
+		}
+	}
+	return dir
+}
+
+// within is name as seen from dir.
+func within(dir, name string) string {
+	if dir == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(dir, name)
+}
+
+// closes reports that a line ends the block of tag. As for openvpn, what is behind the tag does not matter.
+func closes(line, tag string) bool { return strings.HasPrefix(strings.TrimSpace(line), "</"+tag+">") }
+
 // Mentions reports whether any line of a text begins with a directive that Parse knows, or opens such a block: whether
 // it may be meant as a profile at all.
 func Mentions(text []byte) bool {
@@ -124,6 +156,8 @@ type parser struct {
 	out       []string // the lines of Profile.Text
 	dropped   bool     // the current line was replaced by something else
 	tolerated map[string]bool
+	folder    string       // from which the names of files count; empty: the profile's own
+	oldPage   map[int]bool // lines that are not UTF-8, from 1
 
 	global   scope
 	conn     *scope     // inside <connection>
@@ -252,6 +286,9 @@ func (p *parser) directive(line int, words []string) {
 	case len(words)-1 < r.min || len(words)-1 > r.max:
 		p.judge(line, redactWords(words), Refused, remark("values", "usage", r.usage))
 		return
+	case p.oldPage[line] && !forPeople(words[0]) && slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, replaced) }):
+		p.judge(line, redactWords(words), Refused, remark("not_utf8"))
+		return
 	}
 	d := &Directive{Line: line, Words: redactWords(words), Verdict: r.verdict, Note: r.note}
 	if err := r.apply(p, d, words[1:]); err != nil {
@@ -264,6 +301,11 @@ func (p *parser) directive(line int, words []string) {
 		d.say(Ignored, remark("outside_connection"))
 	}
 	p.add(*d)
+}
+
+// forPeople reports that a directive's words are only read by people: one wrong letter does not matter.
+func forPeople(name string) bool {
+	return slices.Contains([]string{"static-challenge", "setenv", "echo"}, name)
 }
 
 // redactWords hides words that hold a secret in themselves.
@@ -297,10 +339,22 @@ func (p *parser) block(line int, tag, body string) {
 		return
 	}
 	d := &Directive{Line: line, Words: []string{tag, "[inline]"}}
-	if err := set(p, d, body); err != nil {
+	if strings.HasSuffix(tag, "user-pass") && p.foreign(line, body) {
+		d.refuse(remark("not_utf8"))
+	} else if err := set(p, d, body); err != nil {
 		d.refuse(err)
 	}
 	p.add(*d)
+}
+
+// foreign reports that the body of a block that opens in line is not UTF-8.
+func (p *parser) foreign(line int, body string) bool {
+	for n := range strings.Count(body, "\n") {
+		if p.oldPage[line+1+n] {
+			return true
+		}
+	}
+	return false
 }
 
 // inline replaces a line that refers to a file by an inline block, and applies it.
@@ -335,7 +389,10 @@ func (p *parser) read(path string) ([]byte, error) {
 	if p.files == nil {
 		return nil, remark("file_refused", "file", path)
 	}
-	body, err := p.files(path)
+	body, err := p.files(within(p.folder, path))
+	if p.folder != "" && errors.Is(err, fs.ErrNotExist) { // brought here from another machine, with its files
+		body, err = p.files(path)
+	}
 	if err != nil {
 		return nil, remark("file_unreadable", "file", path, "detail", err.Error())
 	}

@@ -163,6 +163,7 @@ var english = map[Code]string{
 	// Why a text cannot be read at all.
 	"too_large":  "larger than {limit} bytes",
 	"utf16":      "is UTF-16: save it as UTF-8",
+	"not_utf8":   "is not UTF-8: save the file as UTF-8",
 	"nul":        "has a NUL byte: not a text file",
 	"long_line":  "longer than {limit} bytes",
 	"block_open": "<{tag}> is never closed",

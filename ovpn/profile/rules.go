@@ -225,8 +225,9 @@ func rules() map[string]rule {
 	}, "verb")
 	ignore("no_program", "up", "down", "route-up", "route-pre-down", "ipchange", "tls-verify", "plugin", "script-security", "dns-updown",
 		"up-restart", "down-pre", "up-delay", "tls-verify-script", "service")
+	use(1, 1, "folder", changeDir, "cd")
 	ignore("service_decides", "user", "group", "chroot", "daemon", "inetd", "log", "log-append", "status", "status-version", "writepid", "syslog", "nice", "mlock",
-		"cd", "mute", "machine-readable-output", "setcon", "tmp-dir", "connect-freq-user", "block-local")
+		"mute", "machine-readable-output", "setcon", "tmp-dir", "connect-freq-user", "block-local")
 	ignore("no_management", "management", "management-client", "management-hold", "management-query-passwords", "management-query-remote",
 		"management-query-proxy", "management-log-cache", "management-up-down", "management-signal", "management-forget-disconnect", "management-client-user",
 		"management-client-group", "management-client-auth", "management-client-pf")

@@ -14,12 +14,12 @@ import (
 func Redact(text string) string {
 	secret := []string{"key", "tls-auth", "tls-crypt", "tls-crypt-v2", "secret", "pkcs12", "auth-user-pass", "http-proxy-user-pass", "socks-proxy-user-pass"}
 	var out []string
-	until := "" // the line that ends the secret part
+	until := "" // how the line begins that ends the secret part
 	for line := range strings.SplitSeq(text, "\n") {
 		trimmed := strings.TrimSpace(strings.TrimPrefix(line, "\ufeff"))
 		switch tag, isTag := openTag(trimmed); {
 		case until != "":
-			if trimmed == until {
+			if strings.HasPrefix(trimmed, until) {
 				until = ""
 				out = append(out, line)
 			}
