@@ -115,7 +115,11 @@ func Load(path string) (token.Module, error) {
 	return m, nil
 }
 
-// call calls a function of the module. What the arguments point to is on the heap, and kept by the caller.
+// call calls a function of the module. What the arguments point to is moved to the heap, and kept until the module returns, but
+// only where the conversion to uintptr stands in the call itself: go:uintptrescapes sees no further. (purego.SyscallN's own does
+// not reach through this function.)
+//
+//go:uintptrescapes
 func (m *Module) call(fn int, args ...uintptr) uintptr {
 	r, _, _ := purego.SyscallN(m.fn[fn], args...)
 	return r
