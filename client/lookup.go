@@ -116,12 +116,16 @@ func byAddress(list []push.Route, named map[string][]netip.Addr) []push.Route {
 
 // lookUpPast asks the resolvers of the network outside, of which there must be one.
 func lookUpPast(ctx context.Context, dialer Dialer, facts routes.Facts, network, host string) ([]netip.Addr, error) {
-	servers := facts.Resolvers()
+	servers := facts.Askable()
 	var turn atomic.Uint32 // names and address families are asked for side by side
 	r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		a := servers[int(turn.Add(1)-1)%len(servers)]
-		way, _ := facts.Way(a) // without one, by any device
-		return dialer.DialPast(ctx, network, netip.AddrPortFrom(a, 53), way.Device)
+		device := a.Zone()
+		if device == "" {
+			way, _ := facts.Way(a) // without one, by any device
+			device = way.Device
+		}
+		return dialer.DialPast(ctx, network, netip.AddrPortFrom(a, 53), device)
 	}}
 	return r.LookupNetIP(ctx, network, host)
 }

@@ -1,8 +1,12 @@
 package client
 
 import (
+	"context"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,4 +53,46 @@ func TestRoutesToNames(t *testing.T) {
 		st.untilState(alice, "work", api.Connected, 5*time.Minute)
 		check("198.51.100.8/32 198.51.100.0/24", "203.0.113.80/32")
 	})
+}
+
+// devices notes by which devices somebody dials past the tunnel.
+type devices struct {
+	names
+	mu   sync.Mutex
+	seen []string
+}
+
+func (d *devices) DialPast(ctx context.Context, network string, to netip.AddrPort, device string) (net.Conn, error) {
+	d.mu.Lock()
+	d.seen = append(d.seen, to.String()+" "+device)
+	d.mu.Unlock()
+	return d.names.DialPast(ctx, network, to, device)
+}
+
+// TestLinkLocalResolvers: a resolver with a link-local address is asked by its own device, however the routes of others' devices to
+// such addresses are; and two with one address, on two devices, are two.
+func TestLinkLocalResolvers(t *testing.T) {
+	s := newServer(t)
+	defer s.wg.Wait()
+	local := netip.MustParsePrefix("fe80::/64")
+	facts := routes.Facts{
+		DNS:    []netip.Addr{netip.MustParseAddr("fe80::1%wlan0"), netip.MustParseAddr("fe80::1%eth1")},
+		Routes: []routes.UnderlayRoute{{Destination: local, Device: "docker0", Metric: 256}, {Destination: local, Device: "wlan0", Metric: 1024}},
+	}
+	d := &devices{names: names{s, netip.MustParseAddr("198.51.100.9")}}
+	for range 2 {
+		if _, err := lookUpPast(t.Context(), d, facts, "ip4", "vpn.example.test."); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slices.Sort(d.seen)
+	seen := slices.Compact(d.seen)
+	for _, x := range seen {
+		if x != "[fe80::1%wlan0]:53 wlan0" && x != "[fe80::1%eth1]:53 eth1" {
+			t.Errorf("asked %s", x)
+		}
+	}
+	if got := facts.Resolvers(); len(got) != 1 || got[0] != netip.MustParseAddr("fe80::1") {
+		t.Errorf("the guard's resolvers are %v", got)
+	}
 }

@@ -84,6 +84,9 @@ func resolvers(under map[uint64]winAdapter) []netip.Addr {
 	var out []netip.Addr
 	for _, a := range sorted {
 		for _, s := range a.dns {
+			if s.Is6() && s.IsLinkLocalUnicast() {
+				s = s.WithZone(a.name)
+			}
 			if !siteLocal.Contains(s) && !slices.Contains(out, s) {
 				out = append(out, s)
 			}

@@ -46,11 +46,26 @@ func (f Facts) onLink(a netip.Addr) (string, bool) {
 }
 
 // Resolvers are those of DNS that are reached over the network: a stub on this machine asks others, and how they are
-// reached is its affair.
+// reached is its affair. They have no zones: so rules of a guard name them.
 func (f Facts) Resolvers() []netip.Addr {
 	var out []netip.Addr
+	for _, a := range f.Askable() {
+		if a = a.WithZone(""); !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// Askable are the Resolvers as a socket wants them: a link-local one with its zone, the device by which it is reached, where the
+// system says which. Routes do not: each device has one to all link-local addresses.
+func (f Facts) Askable() []netip.Addr {
+	var out []netip.Addr
 	for _, a := range f.DNS {
-		if a = a.Unmap().WithZone(""); a.IsValid() && !a.IsLoopback() && !slices.Contains(out, a) {
+		if a = a.Unmap(); !a.IsLinkLocalUnicast() {
+			a = a.WithZone("")
+		}
+		if a.IsValid() && !a.IsLoopback() && !slices.Contains(out, a) {
 			out = append(out, a)
 		}
 	}
