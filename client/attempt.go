@@ -118,20 +118,10 @@ func (c *connection) attempt(ctx context.Context) *failure {
 		a.loops.Go(func() { a.awaitKeys(ctx) })
 	}
 	err = drive.Run(ctx, s, drive.Config{
-		In: a.inbox,
-		Do: a.do,
-		Send: func(p []byte) error {
-			err := a.link.send(p)
-			switch {
-			case a.gone.Load():
-				return err
-			case errors.Is(err, syscall.ECONNREFUSED) && !a.answered.Load():
-				return errRefused
-			case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
-				return errStuck
-			}
-			return nil // one lost packet, which the session repeats
-		},
+		In:     a.inbox,
+		Do:     a.do,
+		Send:   func(p []byte) error { return a.sent(ctx, a.link.send(p)) },
+		Say:    func(now time.Time, m []byte) error { return a.sent(ctx, a.say(now, s.Data(), m)) },
 		Handle: func(now time.Time, s *ovpn.Session, ev ovpn.Event) error { return a.handle(ctx, now, s, ev) },
 	})
 	at.heard, at.trusted, at.up = a.answered.Load(), a.at.trusted, c.status.State == api.Connected
@@ -215,6 +205,32 @@ type running struct {
 	enforced atomic.Bool  // the server enforces its routes
 	ended    chan struct{}
 	loops    sync.WaitGroup
+}
+
+// say seals and sends what the session says in the data channel.
+func (a *running) say(now time.Time, data *ovpn.Data, message []byte) error {
+	return a.link.within(func() error {
+		a.link.Lock()
+		defer a.link.Unlock()
+		buf, sizes := data.SealMessage(now, nil, a.link.gap(), message, nil)
+		if len(sizes) == 0 {
+			return nil
+		}
+		return a.link.write(buf, sizes)
+	})
+}
+
+// sent says which errors of sending end the session. Else it is one lost packet, which the session repeats.
+func (a *running) sent(ctx context.Context, err error) error {
+	switch {
+	case a.gone.Load():
+		return err
+	case errors.Is(err, syscall.ECONNREFUSED) && !a.answered.Load():
+		return errRefused
+	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
+		return errStuck
+	}
+	return nil
 }
 
 // dial makes the link.

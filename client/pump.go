@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -48,13 +49,18 @@ type path struct {
 
 // link sends what Seal wrote.
 type link interface {
+	// Who seals holds it until write is done, once for each batch: what is sealed first must leave first, or the server
+	// takes it for repeated, by which a stream ends.
+	sync.Locker
 	// gap is how many bytes Seal must leave in front of each datagram.
 	gap() int
 	// write sends the datagrams that lie in buf one after the other, each after a gap. It keeps
-	// nothing. One goroutine at a time.
+	// nothing. The caller holds the lock.
 	write(buf []byte, sizes []int) error
 	// send sends one control packet; safe beside write.
 	send(packet []byte) error
+	// within calls f, which locks and writes, and bounds how long that takes.
+	within(f func() error) error
 	// local is the address that packets leave from; the zero Addr when it is not known.
 	local() netip.Addr
 	close() error
@@ -110,6 +116,8 @@ func (o *outbound) pass(sealed *train, pkts []offload.Packet) {
 		return
 	}
 	sealed.cut.Reset(pkts[:n])
+	p.link.Lock()
+	defer p.link.Unlock()
 	sealed.buf, sealed.sizes = p.data.Seal(time.Now(), sealed.buf[:0], p.link.gap(), &sealed.cut, sealed.sizes)
 	if len(sealed.sizes) > 0 {
 		_ = p.link.write(sealed.buf, sealed.sizes)

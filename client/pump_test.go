@@ -6,11 +6,13 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/adit-vpn/adit/ovpn"
+	"github.com/adit-vpn/adit/ovpn/framing"
 	"github.com/adit-vpn/adit/ovpn/mss"
 	"github.com/adit-vpn/adit/ovpn/ovpntest"
 	"github.com/adit-vpn/adit/platform"
@@ -182,6 +184,73 @@ func TestTrainsStayTogether(t *testing.T) {
 	}
 	if tun.written != trains*length*size {
 		t.Errorf("wrote %d bytes, want %d", tun.written, trains*length*size)
+	}
+}
+
+// lateConn is a connection on which one short packet waits longer for its turn than a batch.
+type lateConn struct{ net.Conn }
+
+func (c lateConn) Write(b []byte) (int, error) {
+	if len(b) < 1000 {
+		time.Sleep(time.Millisecond)
+	}
+	return c.Conn.Write(b)
+}
+
+// TestStreamKeepsOrder: what the session says in the data channel of a busy stream comes between the packets that were
+// sealed before it and after it.
+func TestStreamKeepsOrder(t *testing.T) {
+	pki := ovpntest.NewPKI(t)
+	pair := ovpntest.NewPair(t, ovpn.Config{TLS: pki.ClientTLS("c"), Stream: true}, ovpn.Config{TLS: pki.ServerTLS(), Stream: true}, ovpntest.Noise{}, 1)
+	if !pair.Run(time.Minute, pair.Up) {
+		t.Fatal("the pair did not come up")
+	}
+	session, server := pair.Client.Session, pair.Server.Session.Data()
+	ours, theirs := net.Pipe() // each write takes until all of it is read
+	a := &running{link: newStreamLink(lateConn{ours}, new(traffic))}
+	const rounds, batch = 200, 100
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer ours.Close()
+		var both sync.WaitGroup
+		defer both.Wait()
+		both.Go(func() {
+			out := &outbound{}
+			out.path.Store(&path{data: session.Data(), link: a.link})
+			pkts, sealed := make([]offload.Packet, batch), train{}
+			for range rounds {
+				for i := range pkts {
+					pkts[i].Bytes = append([]byte{0x45}, make([]byte, 99)...)
+				}
+				out.pass(&sealed, pkts)
+			}
+		})
+		both.Go(func() {
+			for range rounds {
+				if err := session.Probe(); err != nil {
+					t.Error(err)
+				}
+				for m := session.NextMessage(); m != nil; m = session.NextMessage() {
+					if err := a.say(pair.Now, session.Data(), m); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	})
+	in := framing.NewReader(theirs)
+	delivered, authentic := 0, 0
+	for {
+		got, err := in.ReadBatch(make([][]byte, 0, inBatch))
+		d, a := server.Open(pair.Now, got)
+		delivered, authentic = delivered+d, authentic+a
+		if err != nil {
+			break
+		}
+	}
+	wg.Wait()
+	if n := server.Counters().Dropped; delivered != rounds*batch || authentic != rounds*(batch+2) || n != 0 {
+		t.Errorf("%d packets came, %d with the messages, %d were refused", delivered, authentic, n)
 	}
 }
 

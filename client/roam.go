@@ -178,8 +178,8 @@ func (a *running) anybodyThere(time.Time, *ovpn.Session) error {
 func (a *running) roam(ctx context.Context, woke bool) bool {
 	for {
 		var probe bool
-		begun, ok := a.askWithin(time.After(floatWait), func(now time.Time, s *ovpn.Session) (err error) {
-			probe, err = a.follow(ctx, now, s, woke)
+		begun, ok := a.askWithin(time.After(floatWait), func(_ time.Time, s *ovpn.Session) (err error) {
+			probe, err = a.follow(ctx, s, woke)
 			return err
 		})
 		if !begun {
@@ -217,9 +217,9 @@ func (a *running) verify(ctx context.Context, alive chan<- struct{}) {
 		}
 		return
 	}
-	begun, ok := a.askWithin(time.After(floatWait), func(now time.Time, s *ovpn.Session) error {
+	begun, ok := a.askWithin(time.After(floatWait), func(_ time.Time, s *ovpn.Session) error {
 		a.grace = a.patience(doubtWait)
-		return s.Probe(now)
+		return s.Probe()
 	})
 	if !begun {
 		a.abandon()
@@ -249,7 +249,7 @@ func (a *running) patience(soon time.Duration) time.Duration {
 
 // follow makes the plan fit the network and goes on from another address where it must. It says whether to
 // wait for a sign of life.
-func (a *running) follow(ctx context.Context, now time.Time, s *ovpn.Session, woke bool) (probe bool, err error) {
+func (a *running) follow(ctx context.Context, s *ovpn.Session, woke bool) (probe bool, err error) {
 	c := a.c
 	source, before := a.link.local(), c.facts
 	a.grace = a.patience(floatSoon)
@@ -301,7 +301,7 @@ func (a *running) follow(ctx context.Context, now time.Time, s *ovpn.Session, wo
 		}
 		c.log.Info("going on from another address", "was", source, "is", a.link.local(), "device", way.Device)
 	}
-	return true, s.Probe(now)
+	return true, s.Probe()
 }
 
 // lostAddress says whether the machine has lost the address that a socket sends from.
@@ -353,7 +353,7 @@ func (a *running) float(late time.Duration, gone func(*ovpn.Session) error) (ali
 			case now.Sub(begin) >= a.grace:
 				return gone(s)
 			}
-			return s.Probe(now)
+			return s.Probe()
 		})
 		if !begun {
 			a.abandon()
@@ -408,6 +408,7 @@ func (a *running) lookUpAgain(ctx context.Context) {
 
 // udpLink is a connected UDP socket, which may be exchanged for another one.
 type udpLink struct {
+	sync.Mutex
 	conn     atomic.Pointer[udp.Conn]
 	traffic  *traffic
 	ms       []udp.Message // of write
@@ -434,6 +435,9 @@ func (l *udpLink) send(packet []byte) error {
 	l.traffic.out.Add(uint64(len(packet)))
 	return (*l.conn.Load()).WriteBatch([]udp.Message{{Buf: packet, N: len(packet)}})
 }
+
+// within has nothing to bound: datagrams that do not go are lost.
+func (*udpLink) within(f func() error) error { return f() }
 
 // WriteWhole and PathMTU implement pmtud.Path; safe beside write.
 func (l *udpLink) WriteWhole(packet []byte) error {

@@ -16,11 +16,12 @@ const writeTimeout = 20 * time.Second
 
 // streamLink is a TCP connection, where each packet has its length in front.
 type streamLink struct {
+	sync.Mutex
 	conn    net.Conn
 	traffic *traffic
 
-	mu   sync.Mutex
-	last bool // the deadline for writing is fixed
+	deciding sync.Mutex
+	last     bool // the deadline for writing is fixed
 }
 
 func newStreamLink(c net.Conn, t *traffic) *streamLink { return &streamLink{conn: c, traffic: t} }
@@ -33,22 +34,28 @@ func (l *streamLink) write(buf []byte, sizes []int) error {
 	return err
 }
 
-// send fails with os.ErrDeadlineExceeded when the connection takes nothing; it is of no use then,
-// because a part of a packet may have gone out.
 func (l *streamLink) send(packet []byte) error {
+	return l.within(func() error {
+		n, err := l.conn.Write(framing.Append(make([]byte, 0, framing.HeaderSize+len(packet)), packet))
+		l.traffic.out.Add(uint64(n))
+		return err
+	})
+}
+
+// within fails with os.ErrDeadlineExceeded when the connection takes nothing, whoever writes; it is of no use then,
+// because a part of a packet may have gone out.
+func (l *streamLink) within(f func() error) error {
 	l.deadline(time.Now().Add(writeTimeout), false)
-	n, err := l.conn.Write(framing.Append(make([]byte, 0, framing.HeaderSize+len(packet)), packet))
-	l.traffic.out.Add(uint64(n))
-	l.deadline(time.Time{}, false)
-	return err
+	defer l.deadline(time.Time{}, false)
+	return f()
 }
 
 // hurry gives all further writes a second: a peer that does not read must not hold up the end.
 func (l *streamLink) hurry() { l.deadline(time.Now().Add(time.Second), true) }
 
 func (l *streamLink) deadline(t time.Time, last bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.deciding.Lock()
+	defer l.deciding.Unlock()
 	if !l.last {
 		l.last = last
 		_ = l.conn.SetWriteDeadline(t)

@@ -106,7 +106,7 @@ func (p *peer) claim(now time.Time, s *ovpn.Session) error {
 	}
 	for _, q := range rivals {
 		select {
-		case q.do <- func(now time.Time, s *ovpn.Session) error { return s.Probe(now) }:
+		case q.do <- func(_ time.Time, s *ovpn.Session) error { return s.Probe() }:
 		default: // its pings will tell, too
 		}
 	}

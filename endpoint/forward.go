@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -299,4 +300,21 @@ func (o *streamOut) seal(now time.Time, data *ovpn.Data, packets ovpn.Packets) b
 	framing.PutEach(o.pending[at:], o.sizes)
 	o.wake.Signal()
 	return true
+}
+
+// say is seal for a message of the session itself. An error ends the session.
+func (o *streamOut) say(now time.Time, data *ovpn.Data, message []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.failed || o.closing:
+		return net.ErrClosed
+	case len(o.pending) > maxPending: // which is a sign of life, too
+		return nil
+	}
+	at := len(o.pending)
+	o.pending, o.sizes = data.SealMessage(now, o.pending, framing.HeaderSize, message, o.sizes)
+	framing.PutEach(o.pending[at:], o.sizes)
+	o.wake.Signal()
+	return nil
 }

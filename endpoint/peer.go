@@ -148,7 +148,7 @@ func (p *peer) run(ctx context.Context, hello *ovpn.Hello) {
 	if err != nil {
 		return
 	}
-	p.over(ctx, g, drive.Run(ctx, session, drive.Config{In: p.inbox, Send: p.send, Handle: p.handle, Do: p.do,
+	p.over(ctx, g, drive.Run(ctx, session, drive.Config{In: p.inbox, Send: p.send, Say: p.say, Handle: p.handle, Do: p.do,
 		Around: func(work func()) { p.inTurn(session, work) }}))
 }
 
@@ -457,13 +457,34 @@ func (p *peer) send(packet []byte) error {
 	if p.out != nil {
 		return p.out.control(packet)
 	}
+	p.datagrams([]udp.Message{{Buf: packet, N: len(packet)}})
+	return nil
+}
+
+// say sends a message of the session in the data channel, where no packet that is sealed later may overtake it, nor it
+// one that was sealed before.
+func (p *peer) say(now time.Time, message []byte) error {
+	if p.out != nil {
+		return p.out.say(now, p.data, message)
+	}
+	p.sending.Lock() // outBatch.hold
+	defer p.sending.Unlock()
+	if sealed, sizes := p.data.SealMessage(now, nil, 0, message, nil); len(sizes) > 0 {
+		p.datagrams(udp.AppendTrains(nil, netip.AddrPort{}, sealed, sizes))
+	}
+	return nil
+}
+
+// datagrams sends to where the client is.
+func (p *peer) datagrams(messages []udp.Message) {
 	path := p.path.Load()
-	err := path.conn.WriteBatch([]udp.Message{{Addr: path.from, Local: path.local, Buf: packet, N: len(packet)}})
-	if err != nil {
+	for i := range messages {
+		messages[i].Addr, messages[i].Local = path.from, path.local
+	}
+	if err := path.conn.WriteBatch(messages); err != nil {
 		// An unreachable client may come back; silence ends its session.
 		p.server.log.Debug("cannot send", "connection", p.name, "error", err)
 	}
-	return nil
 }
 
 // is says whether a person means this peer by an id or a user name.

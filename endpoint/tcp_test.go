@@ -2,13 +2,16 @@ package endpoint
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/framing"
+	"github.com/adit-vpn/adit/ovpn/ovpntest"
 )
 
 // TestControlOvertakesData: a control packet does not wait behind all the data of a slow client, and no packet
@@ -50,6 +53,69 @@ func TestControlOvertakesData(t *testing.T) {
 	// It may meet one piece that is being written.
 	if most := 10 + pieceSize/size + 1; after > most {
 		t.Errorf("the control packet came after %d packets, want at most %d", after, most)
+	}
+}
+
+// TestMessagesKeepTheirPlace: what the session says in the data channel leaves between the packets that were sealed before
+// it and after it, however slow the client: it would refuse those that a later one has overtaken.
+func TestMessagesKeepTheirPlace(t *testing.T) {
+	pki := ovpntest.NewPKI(t)
+	pair := ovpntest.NewPair(t, ovpn.Config{TLS: pki.ClientTLS("c"), Stream: true}, ovpn.Config{TLS: pki.ServerTLS(), Stream: true}, ovpntest.Noise{}, 1)
+	if !pair.Run(time.Minute, pair.Up) {
+		t.Fatal("the pair did not come up")
+	}
+	pair.Run(time.Second, pair.Server.Session.Data().Ready)
+	session, client := pair.Server.Session, pair.Client.Session.Data()
+	near, far := net.Pipe()
+	defer far.Close()
+	o := newStreamOut(near)
+	p := &peer{data: session.Data(), stream: true, out: o}
+	const run = 100
+	seal := func() {
+		var packets ovpn.List
+		for range run {
+			packets = append(packets, append([]byte{0x45}, make([]byte, 999)...))
+		}
+		if !o.seal(pair.Now, p.data, &packets) {
+			t.Error("packets are refused")
+		}
+	}
+	seal()
+	var wg sync.WaitGroup
+	wg.Go(o.run)
+	defer wg.Wait()
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(far, first); err != nil { // it is in the middle of that
+		t.Fatal(err)
+	}
+	seal()
+	if err := session.Probe(); err != nil {
+		t.Fatal(err)
+	}
+	messages := 0
+	for m := session.NextMessage(); m != nil; m = session.NextMessage() {
+		messages++
+		if err := p.say(pair.Now, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b := session.NextPacket(pair.Now); b != nil {
+		t.Errorf("a packet of %d bytes beside them", len(b))
+	}
+	seal()
+	o.close()
+	in := framing.NewReader(io.MultiReader(bytes.NewReader(first), far))
+	delivered, authentic := 0, 0
+	for {
+		batch, err := in.ReadBatch(make([][]byte, 0, runSize))
+		d, a := client.Open(pair.Now, batch)
+		delivered, authentic = delivered+d, authentic+a
+		if err != nil {
+			break
+		}
+	}
+	if n := client.Counters().Dropped; delivered != 3*run || authentic != 3*run+messages || messages != 2 || n != 0 {
+		t.Errorf("%d packets came, %d with the messages, of which there are %d; %d were refused", delivered, authentic, messages, n)
 	}
 }
 

@@ -169,6 +169,21 @@ func (n *Node) MTU(device string, bytes int) error {
 	})
 }
 
+// Rate slows down what a device sends, to bits per second.
+func (n *Node) Rate(device string, bits uint64) error {
+	return n.Do(func() error {
+		link, err := netlink.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		const burst, queue = 8 << 10, 32 << 10 // bytes
+		return netlink.QdiscAdd(&netlink.Tbf{
+			QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+			Rate:       bits / 8, Limit: queue, Buffer: uint32(netlink.Xmittime(bits/8, burst)),
+		})
+	})
+}
+
 // Mute keeps the node from telling senders that their packets are too big for the next wire, as many
 // firewalls do: it drops such packets silently.
 func (n *Node) Mute() error {

@@ -26,13 +26,13 @@ const (
 // whole, bytes.
 const maxLoad = 1700
 
-// pingPayload is a keepalive, for sealControl.
+// pingPayload is a keepalive, for SealMessage.
 func pingPayload() []byte { return []byte(pingMagic) }
 
-// exitPayload says goodbye, for sealControl.
+// exitPayload says goodbye, for SealMessage.
 func exitPayload() []byte { return occPayload(occExit) }
 
-// occPayload is an OCC message, for sealControl.
+// occPayload is an OCC message, for SealMessage.
 func occPayload(op byte, rest ...byte) []byte {
 	b := make([]byte, 0, len(occMagic)+1+len(rest))
 	return append(append(append(b, occMagic...), op), rest...)
@@ -85,11 +85,9 @@ func (d *Data) LoadRequest(now time.Time, size, ask int) []byte {
 // Peers count a datagram's bytes in their own ways: openvpn with the cipher of its configuration, not the one in use.
 func (d *Data) Loads() <-chan int { return d.loads }
 
-// answers are the datagrams that the peer asked for. options returns our options string.
-func (d *Data) answers(now time.Time, options func() string) (datagrams [][]byte) {
-	say := func(op byte, rest []byte) {
-		datagrams = append(datagrams, d.sealMessage(now, occPayload(op, rest...))...)
-	}
+// answers are the messages that the peer asked for. options returns our options string.
+func (d *Data) answers(options func() string) (messages [][]byte) {
+	say := func(op byte, rest []byte) { messages = append(messages, occPayload(op, rest...)) }
 	if d.asked.options.Swap(false) {
 		say(occReply, append([]byte(options()), 0))
 	}
@@ -103,7 +101,7 @@ func (d *Data) answers(now time.Time, options func() string) (datagrams [][]byte
 		rand.Read(fill)
 		say(occLoad, fill)
 	}
-	return datagrams
+	return messages
 }
 
 // largest are the longest authentic datagram received and the longest sent so far, bytes.

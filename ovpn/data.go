@@ -178,24 +178,33 @@ func (d *Data) sealControl(now time.Time, payload []byte) []byte {
 
 // sealMessage is sealControl for a payload that may take more than one datagram.
 func (d *Data) sealMessage(now time.Time, payload []byte) (datagrams [][]byte) {
+	b, sizes := d.SealMessage(now, nil, 0, payload, nil)
+	for _, n := range sizes {
+		datagrams = append(datagrams, b[:n:n])
+		b = b[n:]
+	}
+	return datagrams
+}
+
+// SealMessage is Seal for one message of the Session itself (NextMessage), which no counter counts.
+func (d *Data) SealMessage(now time.Time, dst []byte, gap int, message []byte, sizes []int) ([]byte, []int) {
+	sizes = sizes[:0]
 	d.sealing.Lock()
 	defer d.sealing.Unlock()
 	key := d.ring.Load().send
 	if key == nil {
-		return nil
+		return dst, sizes
 	}
-	b, sizes, ok := d.sealFramed(key, nil, 0, d.peerID.Load(), payload, nil)
+	sealed, sizes, ok := d.sealFramed(key, dst, gap, d.peerID.Load(), message, sizes)
 	if !ok || len(sizes) == 0 {
-		return nil
+		return dst, sizes[:0]
 	}
 	for _, n := range sizes {
-		datagrams = append(datagrams, b[:n:n])
-		b = b[n:]
 		d.sealing.largest = max(d.sealing.largest, n)
 	}
 	d.sealing.last = now
 	d.checkSend(key)
-	return datagrams
+	return sealed, sizes
 }
 
 // Packets gives packets one after the other, nil at the end. Each is used up before the next one

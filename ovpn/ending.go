@@ -139,7 +139,7 @@ func (s *Session) Abort() { s.die(ErrClosed) }
 func (s *Session) die(err error) error {
 	if s.dead == nil {
 		s.dead = err
-		s.outbox = outbox{}
+		s.outbox, s.says = outbox{}, nil
 		s.flush()
 		for _, k := range s.keys {
 			k.close()

@@ -10,15 +10,11 @@ import (
 // lets clients float learns a new source address, and an OCC request, which openvpn and this
 // package answer in the data channel (openvpn's occ.c). Whoever calls it looks at LastHeard later:
 // either packet may be lost. Before there are data keys it does nothing.
-func (s *Session) Probe(now time.Time) error {
+func (s *Session) Probe() error {
 	if err := s.over(); err != nil {
 		return err
 	}
-	for _, payload := range [][]byte{pingPayload(), occPayload(occRequest)} {
-		if p := s.data.sealControl(now, payload); p != nil {
-			s.acks = append(s.acks, p)
-		}
-	}
+	s.says = append(s.says, pingPayload(), occPayload(occRequest))
 	return nil
 }
 
@@ -30,8 +26,8 @@ func (s *Session) LastHeard() time.Time { return s.silentSince() }
 func (s *Session) HasPeerID() bool { return s.configured && s.data.peerID.Load() != wire.NoPeerID }
 
 // answerProbe tells a peer that asked what our options are, and what datagrams come through.
-func (s *Session) answerProbe(now time.Time) {
+func (s *Session) answerProbe() {
 	if s.configured {
-		s.acks = append(s.acks, s.data.answers(now, s.occ)...)
+		s.says = append(s.says, s.data.answers(s.occ)...)
 	}
 }

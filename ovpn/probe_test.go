@@ -14,7 +14,7 @@ func TestProbeIsAnswered(t *testing.T) {
 	if !p.Client.Session.LastHeard().Before(before) {
 		t.Fatalf("heard at %v, now it is %v", p.Client.Session.LastHeard(), before)
 	}
-	if err := p.Client.Session.Probe(p.Now); err != nil {
+	if err := p.Client.Session.Probe(); err != nil {
 		t.Fatal(err)
 	}
 	woken := p.Run(time.Second, func() bool {
@@ -39,7 +39,7 @@ func TestProbeIsAnswered(t *testing.T) {
 	default:
 	}
 	p.Client.Session.Abort()
-	if err := p.Client.Session.Probe(p.Now); err == nil {
+	if err := p.Client.Session.Probe(); err == nil {
 		t.Error("a dead session probes")
 	}
 }

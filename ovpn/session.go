@@ -74,6 +74,7 @@ type Session struct {
 	forgotten     bool          // client: Forget was called
 
 	acks   [][]byte // packets made outside a key
+	says   [][]byte // in the data channel, not sealed yet
 	outbox outbox   // messages for the key that is being negotiated
 	events []Event
 	dead   error
@@ -264,9 +265,25 @@ func (s *Session) Prepare() {
 	}
 }
 
+// NextMessage returns what the session has to say next in the data channel, for Data.SealMessage, or nil. Take it
+// before NextPacket, which seals what is left, when other packets could be sealed later and leave before.
+func (s *Session) NextMessage() []byte {
+	if len(s.says) == 0 {
+		return nil
+	}
+	m := s.says[0]
+	if s.says = s.says[1:]; len(s.says) == 0 {
+		s.says = nil
+	}
+	return m
+}
+
 // NextPacket returns the next packet to send, or nil. It is the caller's to keep.
 // Drain it after every other call.
 func (s *Session) NextPacket(now time.Time) []byte {
+	for m := s.NextMessage(); m != nil; m = s.NextMessage() {
+		s.acks = append(s.acks, s.data.sealMessage(now, m)...)
+	}
 	if len(s.acks) > 0 {
 		p := s.acks[0]
 		if s.acks = s.acks[1:]; len(s.acks) == 0 {
@@ -351,15 +368,13 @@ func (s *Session) Tick(now time.Time) error {
 		s.emit(PeerExit{Kind: "exit"})
 		return s.die(ErrClosed)
 	}
-	s.answerProbe(now)
+	s.answerProbe()
 	if k := s.keys[0]; s.configured && k.done() && k.promoted && s.worn(now) {
 		return s.Renegotiate(now)
 	}
 	if due := s.pingDue(); !due.IsZero() && !due.After(now) {
 		s.pinged = now // also when there is no key to send with yet
-		if p := s.data.sealControl(now, pingPayload()); p != nil {
-			s.acks = append(s.acks, p)
-		}
+		s.says = append(s.says, pingPayload())
 	}
 	return nil
 }

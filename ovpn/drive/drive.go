@@ -18,6 +18,10 @@ type Config struct {
 	// Send sends one unframed packet, which it may keep. An error ends Run, so a
 	// UDP sender returns one only when its socket is gone; a lost packet is repeated.
 	Send func(packet []byte) error
+	// Say, if set, seals (ovpn.Data.SealMessage) and sends what s says in the data channel; else Send gets it sealed.
+	// Where a packet may be sealed and sent beside Run, set it, and do both in one step: a packet that is late is
+	// refused as a repetition. Errors are as Send's.
+	Say func(now time.Time, message []byte) error
 	// Handle takes one event and may call s. An error closes the session
 	// gracefully and is what Run returns.
 	Handle func(now time.Time, s *ovpn.Session, ev ovpn.Event) error
@@ -138,6 +142,16 @@ func (r *runner) result(err error) error {
 func (r *runner) drain(now time.Time) error {
 	for {
 		idle := true
+		for r.cfg.Say != nil {
+			m := r.s.NextMessage()
+			if m == nil {
+				break
+			}
+			idle = false
+			if err := r.cfg.Say(now, m); err != nil {
+				return err
+			}
+		}
 		for p := r.s.NextPacket(now); p != nil; p = r.s.NextPacket(now) {
 			idle = false
 			if err := r.cfg.Send(p); err != nil {
