@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
+	"strings"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -29,7 +30,7 @@ func System(ctx context.Context, s Service) (m *Manager, done func() error, err 
 	return &Manager{
 		sys: &systemd{
 			bus: systemdConn{conn}, dir: "/etc/systemd/system", name: s.Name, text: s.Definition, pause: 50 * time.Millisecond,
-			group: func(ctx context.Context) error { return makeGroup(ctx, command) },
+			group: func(ctx context.Context) error { return makeGroup(ctx, user.LookupGroup, command) },
 		},
 		allowed: func() bool { return os.Geteuid() == 0 },
 		check:   sound, run: command, replaced: replaced,
@@ -46,12 +47,18 @@ func replaced(pid int, program string) bool {
 	return err == nil && !os.SameFile(runs, is)
 }
 
-// makeGroup makes the group, where it is missing.
-func makeGroup(ctx context.Context, run func(ctx context.Context, program string, args ...string) (string, error)) error {
-	_, err := user.LookupGroup(Group)
+// makeGroup makes the group, where it is missing. lookup reads /etc/group alone, as the service does; a group of the same name may
+// be in a directory.
+func makeGroup(ctx context.Context, lookup func(name string) (*user.Group, error), run func(ctx context.Context, program string, args ...string) (string, error)) error {
+	_, err := lookup(Group)
 	var unknown user.UnknownGroupError
 	if !errors.As(err, &unknown) {
 		return err
+	}
+	if line, err := run(ctx, "/usr/bin/getent", "group", Group); err == nil { // name:password:number:members, as group(5)
+		if parts := strings.Split(line, ":"); len(parts) == 4 && parts[0] == Group {
+			return fmt.Errorf("the group %s is in a directory, and the service reads /etc/group: add this line to it, and its members count: %s:x:%s:", Group, Group, parts[2])
+		}
 	}
 	for _, program := range []string{"/usr/sbin/groupadd", "/sbin/groupadd"} {
 		if _, err := os.Stat(program); err == nil {
