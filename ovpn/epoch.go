@@ -240,6 +240,7 @@ func (o *epochOpener) follow(k *epochKey) *epochKey {
 	was := o.current
 	o.old, o.current = &was, *k
 	o.current.replay = newReplayWindow(o.window)
+	o.current.replay.batch = was.replay.batch // which is not over: packets of this epoch may come late, too
 	o.secret = o.secretAhead(steps)
 	clear(o.future[copy(o.future[:], o.future[steps:]):])
 	o.want(uint32(o.current.epoch))

@@ -337,6 +337,16 @@ func TestEpochsFollowEachOther(t *testing.T) {
 	}
 }
 
+// The window of a new epoch begins in the middle of a batch: what that batch has overtaken is not too late yet.
+func TestLateInNewEpoch(t *testing.T) {
+	client, server, s, _ := epochPair(t, "AES-256-GCM")
+	expect(t, "epoch 1", openEach(server, sealEach(t, client, "1")...), "1")
+	s.blocks = gcmLimit
+	sent := sealEach(t, client, "2", "3", "4")
+	expect(t, "epoch 2", openEach(server, sent[0], sent[2]), "2", "4")
+	expect(t, "late", openEach(server, sent[1]), "3")
+}
+
 // A peer that goes far ahead while nothing is sent back follows the answers all the same, and
 // the first of them does not pay for all epochs at once.
 func TestAnswersAfterManyEpochs(t *testing.T) {
