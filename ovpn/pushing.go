@@ -69,9 +69,7 @@ func (s *Session) pushReply(k *key, rest string) error {
 			return &ProtocolError{Cause: CauseProtocol, Text: fmt.Sprintf("server wants protocol flag %q, which was not offered", flag)}
 		}
 	}
-	if err := s.checkMTU(reply); err != nil {
-		return err
-	}
+	s.boundMTU(&reply)
 	cipher, err := s.pickPushedCipher(reply.Cipher, k.peer.options)
 	if err != nil {
 		return err
@@ -135,21 +133,20 @@ func (s *Session) pushUpdate(rest string) error {
 	if err != nil {
 		return &ProtocolError{Cause: CauseUpdate, Text: "changed configuration refused", Err: err}
 	}
-	if err := s.checkMTU(reply); err != nil {
-		return err
-	}
+	s.boundMTU(&reply)
 	s.pushed = options
 	s.setTimers(reply)
 	s.emit(PushUpdate{Reply: reply})
 	return nil
 }
 
-// checkMTU refuses a tun-mtu over what we announced.
-func (s *Session) checkMTU(reply push.Reply) error {
+// boundMTU takes of a tun-mtu what we announced at most, as openvpn does (init.c, do_deferred_options): a server pushes its
+// own to everybody.
+func (s *Session) boundMTU(reply *push.Reply) {
 	if most := s.largestMTU(); reply.TunMTU > most {
-		return &ProtocolError{Cause: CauseRefusedPush, Text: fmt.Sprintf("server wants a tun-mtu of %d, at most %d was offered", reply.TunMTU, most)}
+		reply.Notes = append(reply.Notes, fmt.Sprintf("tun-mtu: the server has %d, this client takes %d at most", reply.TunMTU, most))
+		reply.TunMTU = most
 	}
-	return nil
 }
 
 // setTimers takes the keepalive and the farewell that a server pushed.
