@@ -210,6 +210,9 @@ func (c *connection) run(ctx context.Context) (err error) {
 			return failed
 		}
 		var problem *api.Problem
+		if idle {
+			problem = c.status.Problem // why nobody can connect it, as its profile is
+		}
 		if failed != nil {
 			problem = api.AsProblem(failed)
 			c.log.Error("connection failed; its guard stays closed", "code", problem.Code, errorKey, failed)

@@ -265,9 +265,9 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	if err != nil {
 		return nil, err
 	}
-	sp, err := s.specOf(r)
-	if err != nil {
-		return nil, err
+	sp, unfit := s.specOf(r)
+	if unfit != nil && !(how.idle && r.Settings.Guard == guardLockdown && sp.holds()) {
+		return nil, unfit
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -311,7 +311,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 		rules:   func() Policy { return s.rules().policy },
 		publish: func(c api.Connection) { s.board.put(k, c, l.conn.present, l.conn.personOf) },
 		status: api.Connection{Profile: k.name, Owner: r.OwnerName, Managed: r.Managed, Guard: guardMode(r.Settings),
-			CertificateExpires: sp.expires, State: state, Since: time.Now()},
+			CertificateExpires: sp.expires, State: state, Since: time.Now(), Problem: api.AsProblem(unfit)},
 	})
 	l.conn.person.Store(w.Person)
 	if !how.unattended {
@@ -340,21 +340,19 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	return l, nil
 }
 
-// specOf is what a connection needs of a profile, without the servers that the policy does not allow.
+// specOf is what a connection needs of a profile, without the servers that the policy does not allow. Beside an error it may be good for a guard, as that
+// of a profile.
 func (s *Service) specOf(r record) (spec, error) {
 	p, err := profile.Parse(r.Name, []byte(r.Text), nil)
 	if err != nil {
 		return spec{}, profileProblem(api.CodeProfileInvalid, err)
 	}
 	sp, err := specOf(p, r.Settings, s.cfg.InsecureCiphers)
-	if err != nil {
-		return spec{}, err
-	}
 	rules := s.rules().policy
 	if allowed := slices.DeleteFunc(slices.Clone(sp.remotes), func(m remote) bool { return !rules.allowsServer(m.host) }); len(allowed) > 0 {
 		sp.remotes = allowed // else permits has said so, or only the guard is wanted
 	}
-	return sp, nil
+	return sp, err
 }
 
 // liveOf is the connection that runs of a profile; nil: none does.

@@ -305,6 +305,72 @@ func TestRefusedAtOnce(t *testing.T) {
 	})
 }
 
+// TestLockdownOfTheUnfit: a guard in lockdown is closed from the start on also where its profile cannot be connected, and its status says why. It is as
+// it was when somebody connects, and the profile can be connected once it is mended.
+func TestLockdownOfTheUnfit(t *testing.T) {
+	for name, c := range map[string]struct{ policy, code string }{
+		"expired":             {code: api.CodeOwnCertificateExpired},
+		"mismatch":            {code: api.CodeOwnKeyMismatch},
+		"unsupported":         {code: api.CodeProfileUnsupported},
+		"the policy's holder": {policy: `{"BlockWhenDisconnected": true}`, code: api.CodeOwnCertificateExpired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newServer(t)
+				good := s.profile(remoteUDP)
+				other, _ := ovpntest.PEM(t, s.pki.Issue("other", x509.ExtKeyUsageClientAuth, nil))
+				at, end := strings.Index(good, "<cert>\n"), strings.Index(good, "</cert>")
+				bad := map[string]string{
+					api.CodeOwnCertificateExpired: s.profileWith(remoteUDP, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(time.Hour) }),
+					api.CodeOwnKeyMismatch:        good[:at] + "<cert>\n" + string(other) + good[end:],
+					api.CodeProfileUnsupported:    s.profile(remoteUDP) + "dev tap\n",
+				}[c.code]
+				var st *stage
+				if c.policy != "" {
+					st = newManaged(t, s, c.policy, map[string]string{"lab": bad})
+				} else {
+					st = newStage(t, s, t.TempDir())
+					st.add(alice, "lab", good)
+					if _, err := st.store.update(key{"1000", "lab"}, func(r *record) error { r.Text = bad; return nil }); err != nil {
+						t.Fatal(err)
+					}
+					st.setting(alice, "lab", "guard=lockdown")
+				}
+				closes := func(when string) {
+					t.Helper()
+					if got := st.untilState(alice, "lab", api.Blocked, time.Second); when == "start" && (got.Problem == nil || got.Problem.Code != c.code) {
+						t.Errorf("%s: %+v", when, got)
+					}
+					if h := st.host(0); h == nil || closed(h) != everything {
+						t.Errorf("%s: it is open", when)
+					}
+				}
+				closes("set")
+				time.Sleep(2 * time.Hour)
+				st.stop()
+				st.mu.Lock()
+				clear(st.hosts) // the machine starts, too
+				st.mu.Unlock()
+				st.start()
+				closes("start")
+				refused(t, "connect", st.Connect(alice, api.ConnectRequest{Profile: "lab"}), c.code)
+				closes("connect")
+				if w := st.store.wanted(); len(w) != 0 {
+					t.Errorf("wishes for what cannot be: %v", w)
+				}
+				if c.policy != "" {
+					st.write("profiles/lab.ovpn", good)
+					time.Sleep(2 * managedInterval)
+				} else if _, err := st.store.update(key{"1000", "lab"}, func(r *record) error { r.Text = good; return nil }); err != nil {
+					t.Fatal(err)
+				}
+				st.connect(alice, "lab")
+				st.untilState(alice, "lab", api.Connected, 5*time.Second)
+			})
+		})
+	}
+}
+
 // TestClockMayBeSet: a connection whose own certificate shows that the clock is wrong, as at the start of a machine without
 // one, goes on trying; each attempt looks at the clock again.
 func TestClockMayBeSet(t *testing.T) {

@@ -63,12 +63,13 @@ type spec struct {
 	session func(r remote, cr credentials) (ovpn.Config, error)
 }
 
+// holds says whether a guard can be closed with it.
+func (s *spec) holds() bool { return len(s.remotes) > 0 }
+
 // specOf checks that a connection can be made with p and these settings and takes what it needs. With insecure the
-// broken ciphers that p names are offered, too. Its errors are *api.Problem.
+// broken ciphers that p names are offered, too. Its errors are *api.Problem. Where the spec has no session beside the error, its servers are what they
+// are, and it is good for a guard: for want of a good certificate, or of what p needs and we have not.
 func specOf(p *profile.Profile, settings api.Settings, insecure bool) (spec, error) {
-	if err := p.Unsupported(); err != nil {
-		return spec{}, profileProblem(api.CodeProfileUnsupported, err)
-	}
 	s := spec{
 		random: p.RemoteRandom, randomLabel: p.RandomHostname,
 		retryFirst: p.ConnectRetry[0], retryLast: p.ConnectRetry[1], rounds: p.ConnectRetryMax,
@@ -125,10 +126,13 @@ func specOf(p *profile.Profile, settings api.Settings, insecure bool) (spec, err
 		filter = append(filter, rule)
 	}
 	// Fail early, with the words for what a person must mend.
+	if err := p.Unsupported(); err != nil {
+		return s, profileProblem(api.CodeProfileUnsupported, err)
+	}
 	first, err := tlsConfig(p)
 	var wait *failure
 	if err != nil && !errors.As(err, &wait) { // the clock may be set soon, as at the start of a machine
-		return spec{}, err
+		return s, err
 	}
 	s.announce = p.PushPeerInfo
 	s.session = func(r remote, cr credentials) (ovpn.Config, error) {
