@@ -14,8 +14,11 @@ import (
 	"github.com/adit-vpn/adit/routes"
 )
 
-// mostNetworks bounds how many host names in routes of one profile are looked up.
-const mostNetworks = 64
+// What a profile's routes to host names may become, whatever a network's resolver says.
+const (
+	mostNetworks = 64 // names that are looked up
+	mostPerName  = 16 // addresses of each, the lowest: the same ones however the resolver turns them round
+)
 
 // LookupNetIP implements Resolver for the names of servers. While a tunnel, or what is left of one, has the system's
 // names and routes, it asks the resolvers of the network outside, past both; what they say is the server's address
@@ -77,9 +80,19 @@ func (c *connection) lookUpNetworks(ctx context.Context) {
 	for i, h := range hosts {
 		all.Go(func() {
 			addrs, err := c.LookupNetIP(ctx, "ip4", h)
-			// Resolvers say 0.0.0.0 of what they block.
-			if found[i] = slices.DeleteFunc(slices.Clone(addrs), netip.Addr.IsUnspecified); len(found[i]) == 0 {
+			for _, a := range addrs {
+				if a = a.Unmap(); a.Is4() && !a.IsUnspecified() { // resolvers say 0.0.0.0 of what they block
+					found[i] = append(found[i], a)
+				}
+			}
+			slices.SortFunc(found[i], netip.Addr.Compare)
+			found[i] = slices.Compact(found[i])
+			switch n := len(found[i]); {
+			case n == 0:
 				c.log.Warn("a route of the profile names a host that is not found", "host", h, errorKey, err)
+			case n > mostPerName:
+				found[i] = found[i][:mostPerName]
+				c.log.Warn("a route of the profile names a host with more addresses than are taken", "host", h, "addresses", n, "taken", mostPerName)
 			}
 		})
 	}
@@ -103,12 +116,10 @@ func byAddress(list []push.Route, named map[string][]netip.Addr) []push.Route {
 			out = append(out, r)
 			continue
 		}
-		for _, a := range slices.SortedFunc(slices.Values(named[r.Host()]), netip.Addr.Compare) { // resolvers turn them round
-			if a = a.Unmap(); a.Is4() {
-				x := r
-				x.Destination, x.Word, x.Bits = netip.PrefixFrom(a, r.Bits).Masked(), "", 0
-				out = append(out, x)
-			}
+		for _, a := range named[r.Host()] {
+			x := r
+			x.Destination, x.Word, x.Bits = netip.PrefixFrom(a, r.Bits).Masked(), "", 0
+			out = append(out, x)
 		}
 	}
 	return out

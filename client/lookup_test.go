@@ -55,6 +55,34 @@ func TestRoutesToNames(t *testing.T) {
 	})
 }
 
+// TestRoutesToManyAddresses: however many addresses a resolver says that a name has, the same few of them are routed.
+func TestRoutesToManyAddresses(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		var many []netip.Addr
+		for i := range 1000 {
+			many = append(many, netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}))
+		}
+		var want []string
+		for _, a := range many[:mostPerName] {
+			want = append(want, a.String()+"/32")
+		}
+		slices.Reverse(many)
+		s.names = map[string][]netip.Addr{"many.example.test": slices.Concat(many, many)}
+		st := newStage(t, s, t.TempDir())
+		st.add(alice, "work", s.profile(strings.Join([]string{remoteUDP, "route-nopull", "route many.example.test"}, "\n")))
+		st.connect(alice, "work")
+		st.untilState(alice, "work", api.Connected, 5*time.Second)
+		var got []string
+		for _, r := range st.host(0).Current().Routes {
+			got = append(got, r.Destination.String())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d routes: %v, want %v", len(got), got, want)
+		}
+	})
+}
+
 // devices notes by which devices somebody dials past the tunnel.
 type devices struct {
 	names
