@@ -1071,8 +1071,6 @@ func TestSettings(t *testing.T) {
 		r.m.Set(SettingAutoConnect, "work", "true")
 		r.m.Set(SettingSavePassword, "work", "true")
 		synctest.Wait()
-		r.m.Set(SettingSavePassword, "work", "true")
-		synctest.Wait()
 		r.m.Set(SettingSavePassword, "work", "false")
 		synctest.Wait()
 		r.m.Set(SettingGuard, "nobody", "auto")
@@ -1110,6 +1108,41 @@ func TestSettings(t *testing.T) {
 			t.Error(dump(x))
 		}
 		r.asked("Set work proxy=http://a b; Set work proxy=http://a:3128")
+	})
+	for _, proxy := range []string{"http://a:3128", "http://a b"} { // a click on a switch ends the typing of the proxy, too
+		bubble(t, func(t *testing.T) {
+			r := up(t, func(_ *Config, s *service) { s.slow["Set"] = time.Second })
+			r.m.Set(SettingProxy, "work", proxy)
+			r.m.Set(SettingAutoConnect, "work", "true")
+			r.wait(1500 * time.Millisecond)
+			if x := setting(r.screen(), SettingAutoConnect); !x.Busy {
+				t.Error(dump(x))
+			}
+			r.wait(time.Second)
+			r.asked("Set work proxy=" + proxy + "; Set work auto_connect=true")
+			s := r.screen()
+			if x := setting(s, SettingAutoConnect); x.Value != "true" || x.Busy {
+				t.Error(dump(x))
+			}
+			if x := setting(s, SettingProxy); x.Value != proxy || (x.Wrong != "") != strings.Contains(proxy, " ") {
+				t.Error(dump(x))
+			}
+		})
+	}
+	bubble(t, func(t *testing.T) { // one change that fails keeps no other one from the screen
+		r := up(t, func(_ *Config, s *service) { s.slow["Set"] = time.Second })
+		r.s.fails("Set", errors.New("no"))
+		r.m.Set(SettingGuard, "work", "auto")
+		synctest.Wait()
+		r.s.fails("Set", nil)
+		r.m.Set(SettingAutoConnect, "work", "true")
+		r.wait(1500 * time.Millisecond)
+		r.dialog(DialogError)
+		r.wait(time.Second)
+		if x := setting(r.screen(), SettingAutoConnect); x.Value != "true" || x.Busy {
+			t.Error(dump(x))
+		}
+		r.asked("Set work guard=auto; Set work auto_connect=true")
 	})
 	bubble(t, func(t *testing.T) { // a managed profile's is the organization's
 		r := up(t, func(_ *Config, s *service) { s.profiles[0].Managed = true })

@@ -129,14 +129,15 @@ func (m *Model) loadSettings() {
 		got, err = m.cfg.Backend.Settings(ctx, name)
 		return err
 	}, func(err error) {
-		if s := m.s.settings[name]; err == nil && (s == nil || !s.busy) {
+		if s := m.s.settings[name]; err == nil && (s == nil || s.changes == 0) {
 			m.s.settings[name] = &profileSettings{Settings: got}
 			m.touch()
 		}
 	})
 }
 
-// setProfile changes one setting of a profile, and takes no second change of it meanwhile.
+// setProfile changes one setting of a profile, after those that were asked for earlier: a click on a switch also ends the typing of
+// another one.
 func (m *Model) setProfile(name string, id SettingID, value string) {
 	if _, ok := m.s.profile(name); !ok {
 		return
@@ -146,14 +147,11 @@ func (m *Model) setProfile(name string, id SettingID, value string) {
 		s = &profileSettings{}
 		m.s.settings[name] = s
 	}
-	if s.busy {
-		return
-	}
-	s.busy = true
+	s.changes++
 	m.inOrder("service/"+name, func(ctx context.Context) {
 		got, err := m.cfg.Backend.Set(ctx, name, []string{string(id) + "=" + value})
 		m.post(func() {
-			s.busy = false
+			s.changes--
 			if id == SettingProxy {
 				if s.wrong = nil; api.IsCode(err, api.CodeSettingInvalid) { // it can be corrected
 					s.typed, s.wrong = value, api.AsProblem(err)
@@ -162,8 +160,9 @@ func (m *Model) setProfile(name string, id SettingID, value string) {
 				}
 			}
 			if err != nil {
-				m.fail(err)
-				m.loadSettings()
+				if m.fail(err); s.changes == 0 { // else the next one's answer says how all are
+					m.loadSettings()
+				}
 				return
 			}
 			s.Settings = got
@@ -265,7 +264,7 @@ func (r renderer) settingsPage() []Setting {
 			o.Busy = true
 			continue
 		}
-		o.Busy = s.busy
+		o.Busy = s.changes > 0
 		switch o.ID {
 		case SettingAutoConnect:
 			o.Value = strconv.FormatBool(s.AutoConnect)

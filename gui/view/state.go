@@ -69,7 +69,7 @@ type state struct {
 // profileSettings are what the service keeps for one profile.
 type profileSettings struct {
 	api.Settings
-	busy bool // being changed
+	changes int // under way
 
 	typed string       // as the proxy, which is not taken:
 	wrong *api.Problem // why; nil: Proxy counts
