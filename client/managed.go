@@ -217,12 +217,23 @@ func (s *Service) openLeft() {
 	}
 }
 
-// holders are wishes for the profiles whose guards are closed before anybody connects: the policy's holder, or else people's own in lockdown.
+// holders are wishes for the profiles whose guards are closed before anybody connects: the policy's holder, or else people's own in lockdown, but
+// for those that can close nothing as they are: nobody waits for them.
 func (s *Service) holders(m *managed) []wish {
 	if w, ok := s.holder(m); ok {
 		return []wish{w}
 	}
-	return s.lockedOwn()
+	return slices.DeleteFunc(s.lockedOwn(), func(w wish) bool {
+		if s.liveOf(w.key()) != nil {
+			return false
+		}
+		r, err := s.record(w.key(), "")
+		if err != nil {
+			return true
+		}
+		sp, _ := s.specOf(r)
+		return !sp.holds()
+	})
 }
 
 // hold closes what is closed before anybody connects, with the guards that people want closed always, which may have been hidden, or wanted

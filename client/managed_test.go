@@ -3,6 +3,7 @@ package client
 import (
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -588,6 +589,49 @@ func TestPolicyLockdownReplacedWhileStopped(t *testing.T) {
 					t.Error("nothing is closed in its place")
 				}
 				if h := st.hostCalled(host); h == nil || closed(h) != "" || !h.IsClosed() {
+					t.Error("it stays closed")
+				}
+			})
+		})
+	}
+}
+
+// TestLeftBesideTheUnfit: what the last run has left closed for one person opens as that one wants, whatever another one's profile in lockdown is like: it
+// closes its guard, or cannot be read at all.
+func TestLeftBesideTheUnfit(t *testing.T) {
+	for name, text := range map[string]func(s *server) string{
+		"expired": func(s *server) string {
+			return s.profileWith(remoteUDP, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) })
+		},
+		"unreadable": func(*server) string { return "client\n<ca>\n" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newServer(t)
+				st := newStage(t, s, t.TempDir())
+				st.add(bob, "lab", s.profile(remoteUDP))
+				st.add(alice, "work", s.profile(remoteUDP))
+				mine, lab := key{"1000", "work"}, key{"1001", "lab"}
+				if err := st.store.want(wish{Owner: mine.owner, Profile: mine.name}, true); err != nil {
+					t.Fatal(err)
+				}
+				for k, change := range map[key]func(r *record){
+					lab:  func(r *record) { r.Text, r.Settings.Guard = text(s), guardLockdown },
+					mine: func(r *record) { r.Text = "client\n<ca>\n" }, // it cannot be gone on with
+				} {
+					if _, err := st.store.update(k, func(r *record) error { change(r); return nil }); err != nil {
+						t.Fatal(err)
+					}
+				}
+				st.stop()
+				st.left = map[string]routes.Guard{hostOf(mine): routes.Everything()}
+				st.start()
+				time.Sleep(managedInterval)
+				if err := st.Disconnect(t.Context(), alice, "work"); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(alwaysInterval)
+				if h := st.hostCalled(hostOf(mine)); h == nil || closed(h) != "" || !h.IsClosed() {
 					t.Error("it stays closed")
 				}
 			})
