@@ -639,6 +639,19 @@ func TestLeftBesideTheUnfit(t *testing.T) {
 	}
 }
 
+// TestLeftOfNoTunnel: what a Host that is no tunnel's has left is undone before the service runs, whatever else stays closed.
+func TestLeftOfNoTunnel(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, `{"BlockWhenDisconnected": true}`, map[string]string{"b": s.profile(remoteUDP)})
+		for host, keeps := range map[string]bool{trustHost: false, explainHost: false, hostOf(key{managedOwner, "b"}): true, hostOf(key{"1000", "gone"}): true} {
+			if st.Keeps(host) != keeps {
+				t.Errorf("%s: it is to be %v", host, keeps)
+			}
+		}
+	})
+}
+
 // TestManagedHides: an own profile with the name of a managed one does nothing as long as that is there: it does not connect, and closes nothing. Then it
 // is as it was.
 func TestManagedHides(t *testing.T) {

@@ -101,7 +101,7 @@ type Service struct {
 	showing sync.Mutex // held while the policy is shown
 	handing sync.Mutex // held while the guard that is always closed goes from one profile to another
 
-	look sync.Mutex // held while the Host "explain" is open: there is only one
+	look sync.Mutex // held while the Host explainHost is open: there is only one
 }
 
 // live is one connection that runs.
@@ -201,8 +201,11 @@ func (s *Service) lockedDown(k key) bool {
 }
 
 // Keeps says whether the guard that a Host of that name left closed stays so until the service runs: it is still wanted, and taken over then, or
-// another one is to be closed before it opens.
+// another one is to be closed before it opens. What is no tunnel's closes nothing, and its next Host is not to find this one open.
 func (s *Service) Keeps(host string) bool {
+	if host == trustHost || host == explainHost {
+		return false
+	}
 	if !s.keeps(host) && len(s.holders(s.rules())) == 0 {
 		return false
 	}
@@ -523,11 +526,14 @@ func (s *Service) Explain(ctx context.Context, caller api.Caller, destination st
 	return x, nil
 }
 
+// explainHost is the name of the Host by which the underlay is read. No tunnel's is like it.
+const explainHost = "explain"
+
 // facts reads the underlay while no tunnel is up.
 func (s *Service) facts(ctx context.Context) (routes.Facts, error) {
 	s.look.Lock()
 	defer s.look.Unlock()
-	h, err := s.cfg.Hosts("explain", s.log)
+	h, err := s.cfg.Hosts(explainHost, s.log)
 	if err != nil {
 		return routes.Facts{}, hostProblem(api.CodeRoutesFailed, err)
 	}
