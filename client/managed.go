@@ -88,10 +88,10 @@ func (s *Service) watchManaged(ctx context.Context, last []mark) {
 	defer look.Stop()
 	defer always.Stop()
 	held := s.held(s.rules()) // what the start of the service has closed
+	if held {
+		s.openLeft()
+	}
 	for {
-		if held {
-			s.openLeft()
-		}
 		select {
 		case <-ctx.Done():
 			return
@@ -100,15 +100,17 @@ func (s *Service) watchManaged(ctx context.Context, last []mark) {
 			if !held || !s.shut(s.rules()) {
 				held = s.takeManaged(ctx, s.rules())
 			}
-			continue
 		case <-look.C:
+			now := s.marks()
+			if slices.EqualFunc(now, last, mark.equal) {
+				continue
+			}
+			last = now
+			held = s.takeManaged(ctx, s.readManaged(s.rules()))
 		}
-		now := s.marks()
-		if slices.EqualFunc(now, last, mark.equal) {
-			continue
+		if held {
+			s.openLeft()
 		}
-		last = now
-		held = s.takeManaged(ctx, s.readManaged(s.rules()))
 	}
 }
 

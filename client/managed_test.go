@@ -652,6 +652,48 @@ func TestLeftOfNoTunnel(t *testing.T) {
 	})
 }
 
+// TestLeftWhileTheSystemRefuses: what the last run has left closed opens as soon as the system lets it, once nobody wants it: its profile cannot be gone on
+// with, or somebody has disconnected before its place in the system could be made.
+func TestLeftWhileTheSystemRefuses(t *testing.T) {
+	for name, unfit := range map[string]bool{"the profile cannot be read": true, "disconnected": false} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s := newServer(t)
+				st := newStage(t, s, t.TempDir())
+				st.add(alice, "work", s.profile(remoteUDP))
+				k := key{"1000", "work"}
+				if err := st.store.want(wish{Owner: k.owner, Profile: k.name}, true); err != nil {
+					t.Fatal(err)
+				}
+				if unfit {
+					if _, err := st.store.update(k, func(r *record) error { r.Text = "client\n<ca>\n"; return nil }); err != nil {
+						t.Fatal(err)
+					}
+				}
+				st.stop()
+				st.left = map[string]routes.Guard{hostOf(k): routes.Everything()}
+				fails := func(err error) {
+					st.mu.Lock()
+					defer st.mu.Unlock()
+					st.failed["Hosts"] = err
+				}
+				fails(errFull)
+				st.start()
+				time.Sleep(alwaysInterval)
+				if err := st.Disconnect(t.Context(), alice, "work"); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(alwaysInterval)
+				fails(nil)
+				time.Sleep(alwaysInterval + time.Second)
+				if h := st.hostCalled(hostOf(k)); h == nil || closed(h) != "" || !h.IsClosed() {
+					t.Error("it stays closed")
+				}
+			})
+		})
+	}
+}
+
 // TestManagedHides: an own profile with the name of a managed one does nothing as long as that is there: it does not connect, and closes nothing. Then it
 // is as it was.
 func TestManagedHides(t *testing.T) {

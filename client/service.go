@@ -108,6 +108,7 @@ type Service struct {
 type live struct {
 	conn   *connection
 	host   string             // its Host's name
+	left   bool               // the last run has left its guard closed; valid once it has begun
 	wish   wish               //
 	cancel context.CancelFunc // disconnect
 	ending bool               // somebody disconnects it; guarded by Service.mu
@@ -324,7 +325,7 @@ func (s *Service) start(k key, w wish, req api.ConnectRequest, how beginning) (*
 	}
 	l.conn.log = s.log.With(profileKey, k.name, ownerKey, whose{l.conn, k.owner})
 	s.live[k] = l
-	if _, left := s.left[l.host]; left {
+	if _, l.left = s.left[l.host]; l.left {
 		delete(s.left, l.host)
 		s.guards.set(l.conn, true) // before it has looked: packets of others are to pass it, too
 	}
@@ -407,6 +408,9 @@ func (s *Service) keep(ctx context.Context, k key, l *live) {
 	defer s.mu.Unlock()
 	delete(s.live, k)
 	l.err = err
+	if l.left && l.conn.host == nil { // nobody has taken its guard over
+		s.left[l.host] = l.conn.mode() == guardLockdown
+	}
 	if s.running == nil || s.running.Err() != nil {
 		s.ended = append(s.ended, l)
 	}

@@ -170,23 +170,36 @@ func (s *Service) release(k key) {
 	s.open(host, s.log.With(profileKey, k.name, ownerKey, k.owner))
 }
 
-// open opens the guard that the last run has left closed under a Host's name, unless a connection has taken it over.
+// open opens the guard that the last run has left closed under a Host's name, unless a connection has taken it over. Where the system does not let
+// it, openLeft tries again.
 func (s *Service) open(host string, log *slog.Logger) {
+	taken := func() bool {
+		for _, l := range s.live {
+			if l.host == host {
+				return true
+			}
+		}
+		return false
+	}
 	s.mu.Lock()
 	delete(s.left, host)
-	for _, l := range s.live {
-		if l.host == host {
-			s.mu.Unlock()
-			return
-		}
+	if taken() {
+		s.mu.Unlock()
+		return
 	}
 	s.mu.Unlock()
 	h, err := s.cfg.Hosts(host, log)
 	if err == nil {
 		err = h.Close()
 	}
-	if err != nil {
-		log.Error("what the last run left cannot be undone", errorKey, err)
+	if err == nil {
+		return
+	}
+	log.Error("what the last run left cannot be undone", "again", alwaysInterval, errorKey, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !taken() {
+		s.left[host] = false
 	}
 }
 
