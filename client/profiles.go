@@ -302,8 +302,11 @@ func (s *Service) mindGuard(k key, r record, was string) error {
 		switch {
 		case mode == guardLockdown && pinned != "": // another profile holds it
 		case mode == guardLockdown:
-			s.resumeOne(wish{Owner: k.owner, OwnerName: r.OwnerName, Profile: k.name}, beginning{idle: true})
-			return s.shutTight(s.liveOf(k))
+			l := s.resumeOne(wish{Owner: k.owner, OwnerName: r.OwnerName, Profile: k.name}, beginning{idle: true})
+			if l == nil { // somebody else has just begun it
+				l = s.liveOf(k)
+			}
+			return s.shutTight(l)
 		case was == guardLockdown: // of one that could not be started
 			s.release(k)
 		}

@@ -110,8 +110,8 @@ func (s *Service) beginAll() {
 // errTakenBack says that a recorded wish is not there any more: somebody has disconnected before it began anew.
 var errTakenBack = errors.New("it is not wanted any more")
 
-// resumeOne starts one connection without being asked.
-func (s *Service) resumeOne(w wish, how beginning) {
+// resumeOne starts one connection without being asked. Nil: that failed, and the profile's status says why; or it was not to be.
+func (s *Service) resumeOne(w wish, how beginning) *live {
 	how.unattended = true
 	k := w.key()
 	log := s.log.With(profileKey, w.Profile, ownerKey, w.Owner)
@@ -120,7 +120,7 @@ func (s *Service) resumeOne(w wish, how beginning) {
 			log.Error("cannot forget the wish", errorKey, err)
 		}
 		s.release(k)
-		return
+		return nil
 	}
 	l, err := s.start(k, w, api.ConnectRequest{}, how)
 	switch {
@@ -145,6 +145,7 @@ func (s *Service) resumeOne(w wish, how beginning) {
 			s.release(k)
 		}
 	}
+	return l
 }
 
 // releaseUnwanted is release for what is not begun any more, since its wish is gone, but not for lockdown.
