@@ -45,6 +45,7 @@ var allowed = map[string][]string{
 	"platform/offload":   {},
 	"platform/nft":       {},
 	"platform/managed":   {},
+	"platform/watch":     {},
 	"platform/svc":       {"platform/bus"},
 	"platform/seal":      {},
 	"platform/wfp":       {"routes"},
@@ -69,15 +70,16 @@ var allowed = map[string][]string{
 	"gui/tray":     {},
 	"gui":          {"gui/view", "gui/icon", "gui/font", "gui/tray", "ovpn/push"},
 
-	"client/api":    {"platform/ipc", "ovpn/push", "routes"},
-	"client/proxy":  {"ovpn/push", "platform/udp"},
-	"client/source": {"client/api", "ovpn/profile"},
+	"client/stopwatch": {},
+	"client/api":       {"platform/ipc", "ovpn/push", "routes"},
+	"client/proxy":     {"ovpn/push", "platform/udp"},
+	"client/source":    {"client/api", "ovpn/profile"},
 
 	"client/migrate":  {"ovpn/profile", "ovpn/push"},
 	"client/diagnose": {"client/api", "ovpn/profile", "routes"},
 	"client/reach":    {"client/api", "platform/probe", "routes"},
 	"client": {
-		"client/api", "client/proxy", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft", "platform/seal", "platform/sessions", "platform/portal",
+		"client/api", "client/proxy", "client/stopwatch", "ovpn/...", "routes", "platform", "platform/udp", "platform/tcp", "platform/offload", "platform/userspace", "platform/ipc", "platform/lock", "platform/durable", "platform/nft", "platform/seal", "platform/sessions", "platform/portal",
 	},
 	"endpoint/cedar":     {},
 	"endpoint/ec2/query": {},
@@ -111,10 +113,10 @@ var allowed = map[string][]string{
 	"gui/i18n": {"client/api", "ovpn/profile"},
 	"gui/view": {"client/api", "client/reach", "client/source", "gui/i18n", "ovpn/profile", "ovpn/push", "platform/durable", "platform/secrets", "routes", "saml/signin"},
 
-	"cmd/adit":           {"installer/manifest", "installer/linux/manual", "client/api", "client/source", "client/migrate", "client/diagnose", "client/reach", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/portal", "platform/probe", "platform/svc", "platform/svc/manage", "routes", "installer/darwin", "installer/linux"},
+	"cmd/adit":           {"installer/manifest", "installer/linux/manual", "client/api", "client/source", "client/migrate", "client/diagnose", "client/reach", "client/stopwatch", "ovpn/profile", "ovpn/push", "saml/signin", "platform/secrets", "platform/token", "client", "platform", "platform/userspace", "platform/ipc", "platform/portal", "platform/probe", "platform/svc", "platform/svc/manage", "routes", "installer/darwin", "installer/linux"},
 	"cmd/adit-gui":       {"gui", "gui/view", "gui/demo", "gui/instance", "gui/tray", "client/api", "client/diagnose", "client/reach", "client/source", "installer/darwin", "platform/autostart", "platform/ipc", "platform/secrets", "saml/signin"},
 	"cmd/adit-pkcs11":    {"platform/token", "platform/token/pkcs11"},
-	"cmd/aditd":          {"client", "client/api", "installer/darwin", "platform", "platform/confine", "platform/durable", "platform/ipc", "platform/lock", "platform/logfile", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted"},
+	"cmd/aditd":          {"client", "client/api", "installer/darwin", "platform", "platform/confine", "platform/durable", "platform/ipc", "platform/lock", "platform/logfile", "platform/managed", "platform/portal", "platform/seal", "platform/sessions", "platform/svc", "platform/trusted", "platform/watch"},
 	"cmd/aws-vpn-client": {"client/api", "client/diagnose", "client/source", "ovpn/profile", "ovpn/push", "platform/durable", "platform/ipc", "platform/lock", "platform/managed", "saml/signin"},
 	"cmd/adit-endpoint":  {"installer/linux/manual", "platform/svc", "endpoint/...", "saml/sp", "saml/idp", "ovpn/challenge", "ovpn/profile", "ovpn/wrap", "ovpn/push", "platform", "platform/udp", "platform/durable", "platform/ipc", "platform/lock"},
 }

@@ -198,11 +198,12 @@ type running struct {
 	floats   bool          // the server knows us by a peer id, over UDP
 	grace    time.Duration // for a sign of life in another network
 	receive  func(in *inbound) error
-	lost     func() error // nil, or blocks until the link is lost in a way that receive cannot see
-	gone     atomic.Bool  // the link is closed or broken
-	answered atomic.Bool  // something came back
-	up       atomic.Bool  // the push reply came
-	enforced atomic.Bool  // the server enforces its routes
+	lost     func() error              // nil, or blocks until the link is lost in a way that receive cannot see
+	gone     atomic.Bool               // the link is closed or broken
+	answered atomic.Bool               // something came back
+	up       atomic.Bool               // the push reply came
+	enforced atomic.Bool               // the server enforces its routes
+	limited  atomic.Pointer[time.Time] // limits.from; nil before the tunnel is up, too
 	ended    chan struct{}
 	loops    sync.WaitGroup
 }

@@ -110,13 +110,16 @@ func (b *board) snapshot(caller api.Caller) (api.Status, <-chan struct{}) {
 		if e.person != nil {
 			person = e.person()
 		}
+		if e.present != nil {
+			e.present(&c)
+		}
 		mine := belongs(k, person, own)
 		if !mine && !caller.Root {
 			// Anybody sees that a tunnel exists, and nothing else.
 			if c.State != api.Disconnected {
-				brief := api.Connection{Owner: c.Owner, Managed: c.Managed, State: c.State, Since: c.Since}
-				if k.owner == managedOwner { // everybody has the profile
-					brief.Profile, brief.Guard = c.Profile, c.Guard
+				brief := api.Connection{Owner: c.Owner, Managed: c.Managed, Hidden: true, State: c.State, Since: c.Since}
+				if k.owner == managedOwner { // everybody has the profile, and is told what becomes of everybody's traffic
+					brief.Profile, brief.FullTunnel, brief.Guard, brief.GuardClosed = c.Profile, c.FullTunnel, c.Guard, c.GuardClosed
 					if c.State == api.NeedsLogin {
 						brief.Problem = anotherSignsIn(c.Profile)
 					}
@@ -124,9 +127,6 @@ func (b *board) snapshot(caller api.Caller) (api.Status, <-chan struct{}) {
 				s.Connections = append(s.Connections, complete(brief))
 			}
 			continue
-		}
-		if e.present != nil {
-			e.present(&c)
 		}
 		if c.Login != nil && (!mine || k.owner == managedOwner && !caller.Person && !caller.Member) {
 			login := *c.Login

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/stopwatch"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/push"
 	"github.com/adit-vpn/adit/platform"
@@ -88,7 +89,7 @@ type connection struct {
 	webEnd  time.Time   // when web pages close again, past a closed guard; zero: they were not open since somebody was there
 	scene   scene       // of the newest attempt
 	stock   bool        // the server does not know AWS's key exchange
-	limit   *stopwatch
+	limit   *stopwatch.Stopwatch
 	wasUp   bool
 	cameUp  atomic.Bool // wasUp for the timer of the first connection
 
@@ -302,12 +303,12 @@ func (c *connection) limitFirst(ctx context.Context) (context.Context, func()) {
 	if c.timeout <= 0 {
 		return limited, cancel
 	}
-	c.limit = newStopwatch(c.timeout, func() {
+	c.limit = stopwatch.New(c.timeout, func() {
 		if !c.cameUp.Load() {
 			cancel()
 		}
 	})
-	return limited, func() { c.limit.stop(); cancel() }
+	return limited, func() { c.limit.Stop(); cancel() }
 }
 
 // tooLate is the failure of a first connection that did not come up in time: the cause
@@ -336,7 +337,7 @@ func (c *connection) pause(ctx context.Context, d time.Duration) error {
 		}
 		return ctx.Err()
 	}
-	nap := time.NewTicker(napCheck)
+	nap := newBeat(napCheck)
 	defer nap.Stop()
 	for {
 		select {
@@ -361,6 +362,7 @@ func (c *connection) pause(ctx context.Context, d time.Duration) error {
 			c.log.Info("another tunnel has reached the server")
 			return nil
 		case <-nap.C:
+			nap.next()
 			slept, set := c.naps.over(), c.clock.wasSet()
 			switch {
 			case slept > 0:

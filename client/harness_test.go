@@ -452,6 +452,7 @@ type stage struct {
 	done   chan error
 
 	sessions func(context.Context, func([]sessions.User)) error // nil: nobody can tell
+	changes  func(context.Context, func()) error                // nil: nobody tells
 	sealer   seal.Sealer                                        // of the next start
 
 	mu      sync.Mutex
@@ -510,7 +511,7 @@ func (st *stage) start() {
 		policy = PolicyFile(os.DirFS(st.etc), "policy.json", "policy.json")
 	}
 	st.Service, err = NewService(ServiceConfig{
-		Policy: policy, ManagedProfiles: profiles,
+		Policy: policy, ManagedProfiles: profiles, ManagedChanges: st.changes,
 		Sessions: st.sessions,
 		Portal:   func(context.Context) portal.State { st.mu.Lock(); defer st.mu.Unlock(); return st.portal },
 		Handover: filepath.Join(st.dir, "handover"),

@@ -41,11 +41,24 @@ func (a *running) began(reply push.Reply) {
 		l.silence = a.c.spec.pingExit
 	}
 	a.limit = l
+	a.limited.Store(l.from())
 	a.c.status.SessionEnds = nil
 	if l.session > 0 {
 		ends := now.Add(l.session)
 		a.c.status.SessionEnds = &ends
 	}
+}
+
+// from is the first moment at which one of the limits may be reached; nil: there are none.
+func (l *limits) from() *time.Time {
+	switch {
+	case l.inactive > 0 || l.silence > 0: // what passes is counted all the time
+		return &l.began
+	case l.session > 0:
+		ends := l.began.Add(l.session)
+		return &ends
+	}
+	return nil
 }
 
 // limits fails when one of the limits is reached.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/adit-vpn/adit/client/api"
@@ -20,8 +21,8 @@ import (
 const managedOwner = "managed"
 
 const (
-	managedInterval = 2 * time.Second  // between two looks at the files
-	alwaysInterval  = 30 * time.Second // between two looks whether what is always on is on
+	managedInterval = 2 * time.Second  // between two looks at the files where nobody tells of changes
+	alwaysInterval  = 30 * time.Second // between two looks whether what is always on is on, and at the files in any case
 )
 
 // managed is what the administrator decides, as of one reading. It does not change.
@@ -84,7 +85,21 @@ func (s *Service) holderBut(m *managed, k key) (w wish, ok bool) {
 
 // watchManaged takes what the administrator changes, until ctx ends.
 func (s *Service) watchManaged(ctx context.Context, last []mark) {
-	look, always := time.NewTicker(managedInterval), time.NewTicker(alwaysInterval)
+	hints, deaf := make(chan struct{}, 1), make(chan error, 1)
+	var told sync.WaitGroup
+	defer told.Wait()
+	if s.cfg.ManagedChanges != nil {
+		told.Go(func() {
+			deaf <- s.cfg.ManagedChanges(ctx, func() {
+				select {
+				case hints <- struct{}{}:
+				default:
+				}
+			})
+		})
+	}
+	soon := false // a look that a change has brought forward: more of them do not put it off
+	look, always := newBeat(managedInterval), newBeat(alwaysInterval)
 	defer look.Stop()
 	defer always.Stop()
 	held := s.held(s.rules()) // what the start of the service has closed
@@ -96,11 +111,23 @@ func (s *Service) watchManaged(ctx context.Context, last []mark) {
 		case <-ctx.Done():
 			return
 		case <-always.C:
+			always.next()
 			s.keepOn()
 			if !held || !s.shut(s.rules()) {
 				held = s.takeManaged(ctx, s.rules())
 			}
+		case <-hints:
+			if look.every = alwaysInterval; !soon {
+				look.Reset(settleQuiet) // changes come in bursts
+				soon = true
+			}
+		case err := <-deaf:
+			s.log.Debug("changes of the policy are not told, but looked for", errorKey, err)
+			look.every = managedInterval
+			look.next()
 		case <-look.C:
+			soon = false
+			look.next()
 			now := s.marks()
 			if slices.EqualFunc(now, last, mark.equal) {
 				continue

@@ -1,15 +1,18 @@
 package client
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -183,6 +186,38 @@ func TestManagedProfile(t *testing.T) {
 		}
 		if _, err := st.Settings(alice, "own"); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestManagedHidden: whoever else is at the machine learns what becomes of everybody's traffic, and that the rest is not told: never that there is none.
+func TestManagedHidden(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		st := newManaged(t, s, "", map[string]string{"corp": s.profile(remoteUDP + "\nredirect-gateway def1"), "part": s.profile(remoteUDP)})
+		for name, all := range map[string]bool{"corp": true, "part": false} {
+			st.connect(alice, name)
+			own := st.untilState(alice, name, api.Connected, 5*time.Second)
+			if own.Hidden || own.FullTunnel != all || !own.GuardClosed || len(own.Routes) == 0 {
+				t.Fatalf("alice sees of it: %+v", own)
+			}
+			got := st.untilState(bob, name, api.Connected, 0)
+			want := complete(api.Connection{Profile: name, Managed: true, Hidden: true, State: own.State, Since: own.Since, FullTunnel: all, Guard: own.Guard, GuardClosed: true})
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("bob sees of it:\n%+v, want\n%+v", got, want)
+			}
+			if got := st.untilState(root, name, api.Connected, 0); got.Hidden || len(got.Routes) == 0 {
+				t.Errorf("root sees of it: %+v", got)
+			}
+			if err := st.Disconnect(t.Context(), alice, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		st.add(alice, "own", s.profile(remoteUDP))
+		st.connect(alice, "own")
+		st.untilState(alice, "own", api.Connected, 5*time.Second)
+		if got := st.Status(bob).Connections; len(got) != 1 || !got[0].Hidden || got[0].Profile != "" || got[0].GuardClosed {
+			t.Errorf("bob sees of alice's own: %+v", got)
 		}
 	})
 }
@@ -1071,4 +1106,62 @@ func TestPolicyEnforcement(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestManagedChanges: what is told of is taken at once, each time and also while more of it comes; who tells nothing any more is
+// looked after, and what nobody tells of is found all the same.
+func TestManagedChanges(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := newServer(t)
+		first := newManaged(t, s, "", nil)
+		first.stop()
+		told := make(chan func())
+		gone := make(chan error)
+		st := &stage{t: t, server: s, dir: first.dir, etc: first.etc, facts: first.facts, hosts: first.hosts, failed: first.failed}
+		st.changes = func(ctx context.Context, changed func()) error {
+			for {
+				select {
+				case told <- changed:
+				case err := <-gone:
+					return err
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
+		}
+		st.start()
+		defer st.stop()
+		n := 0
+		another := func() {
+			n++
+			st.write(fmt.Sprintf("profiles/p%d.ovpn", n), s.profile(remoteUDP))
+		}
+		seen := func(what string) {
+			t.Helper()
+			list, err := st.Profiles(alice)
+			if err != nil || len(list) != n {
+				t.Errorf("%s: %d of %d profiles are seen, %v", what, len(list), n, err)
+			}
+		}
+		(<-told)() // it watches
+		time.Sleep(managedInterval)
+		for range 3 {
+			another()
+			(<-told)()
+			time.Sleep(2 * settleQuiet)
+			seen("told")
+		}
+		another()
+		for end := time.Now().Add(4 * settleQuiet); time.Now().Before(end); time.Sleep(settleQuiet / 5) {
+			(<-told)() // and never is it quiet
+		}
+		seen("told all the time")
+		another()
+		time.Sleep(alwaysInterval + settleQuiet)
+		seen("not told")
+		gone <- errors.New("no more watches")
+		another()
+		time.Sleep(2 * managedInterval)
+		seen("when nobody tells any more")
+	})
 }

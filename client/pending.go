@@ -88,7 +88,7 @@ func (a *running) show(ctx context.Context, q api.Login) {
 	ctx, a.pending.dismiss = context.WithCancel(ctx)
 	id, answers := c.desk.open()
 	q.ID, q.Deadline = id, a.pending.until
-	c.limit.hold()
+	c.limit.Hold(true)
 	c.status.Login = &q
 	if c.status.State == api.Connected {
 		c.publish(c.status) // the tunnel goes on meanwhile
@@ -153,7 +153,7 @@ func (a *running) withdraw() bool {
 	a.pending.dismiss = nil
 	a.c.desk.close()
 	a.c.closeWeb()
-	a.c.limit.goOn()
+	a.c.limit.Hold(false)
 	a.c.status.Login = nil
 	return true
 }

@@ -36,7 +36,7 @@ const (
 	rebindTimeout = 2 * time.Second
 	napCheck      = 2 * time.Second // how often to look whether the machine slept
 	napLeast      = 2 * time.Second // that matters
-	enforceCheck  = 5 * time.Second // how often to look whether routes that the server enforces are all there
+	enforceCheck  = 6 * time.Second // how often to look whether routes that the server enforces are all there
 )
 
 // naps notices that the machine slept. One goroutine at a time.
@@ -86,9 +86,8 @@ type track struct {
 // watch takes changes of the network, sleep and the loss of the TUN to the session's goroutine.
 func (a *running) watch(ctx context.Context) {
 	lost := a.c.outDone
-	nap := time.NewTicker(napCheck)
+	nap, enforce := newBeat(napCheck), newBeat(enforceCheck)
 	defer nap.Stop()
-	enforce := time.NewTicker(enforceCheck)
 	defer enforce.Stop()
 	silent := time.NewTimer(a.poll)
 	defer silent.Stop()
@@ -103,15 +102,17 @@ func (a *running) watch(ctx context.Context) {
 			a.ask(func(time.Time, *ovpn.Session) error { return a.c.tunGone() })
 		case <-silent.C:
 			a.ask(a.anybodyThere)
-		case <-nap.C:
+		case now := <-nap.C:
+			nap.next()
 			if d := a.c.naps.over(); d > 0 {
 				a.c.log.Info("the machine slept", "for", d.Round(time.Second))
 				settle(a.c.host.Changes(), a.ended) // the network is only coming up
 				a.roam(ctx, true)
-			} else if a.up.Load() {
+			} else if from := a.limited.Load(); from != nil && !now.Before(*from) {
 				a.askWithin(time.After(napCheck/2), a.limits)
 			}
 		case <-enforce.C: // whoever deletes a route of ours makes no change of the network
+			enforce.next()
 			if a.enforced.Load() {
 				a.ask(func(time.Time, *ovpn.Session) error {
 					_, err := a.c.follow(ctx)

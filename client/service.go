@@ -56,6 +56,9 @@ type ServiceConfig struct {
 	// ManagedProfiles is the folder with managed profiles, NAME.ovpn and what they name; only the administrator can
 	// write it (package trusted). Nil: there are none.
 	ManagedProfiles fs.FS
+	// ManagedChanges says when Policy or ManagedProfiles may have changed, as watch.Folders: it calls changed once when it watches, and then
+	// at changes, from its own goroutine, until ctx ends. An error, or nil in its place, says that nobody tells: the service looks by itself.
+	ManagedChanges func(ctx context.Context, changed func()) error
 	// PolicyRequired says that a missing policy is one that cannot be read.
 	PolicyRequired bool
 	// Sessions says who is signed in to the machine, as sessions.Watch: it calls changed, from its own goroutine, until ctx

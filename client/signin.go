@@ -287,8 +287,8 @@ func (c *connection) ask(ctx context.Context, q api.Login, limit time.Duration) 
 		defer t.Stop()
 		late = t.C
 	}
-	c.limit.hold()
-	defer c.limit.goOn()
+	c.limit.Hold(true)
+	defer c.limit.Hold(false)
 	c.status.Login = &q
 	c.enter(api.NeedsLogin, c.kept.problem)
 	defer func() { c.status.Login = nil }()

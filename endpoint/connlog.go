@@ -62,16 +62,25 @@ type connLog struct {
 	to       io.Writer // whole lines; nil: nothing is kept
 	endpoint string
 	lines    chan string   // for run
+	bytes    atomic.Int64  // of lines
 	dropped  atomic.Uint64 // since run last said so
 	lost     atomic.Uint64 // in all
 
 	mu      sync.Mutex
 	waiting map[string]logEntry // attempts that wait for an assertion, by the sign-in's state
+	asked   []question          // their states, and those of some that were answered, the oldest first
+}
+
+// question is a sign-in in the browser.
+type question struct {
+	state string
+	at    time.Time
 }
 
 // Bounds of the connection log.
 const (
 	maxLines  = 4096            // that wait to be written
+	maxBytes  = 16 << 20        // of them
 	drainTime = 2 * time.Second // for them at the end
 )
 
@@ -79,7 +88,7 @@ func newConnLog(to io.Writer, endpoint string) *connLog {
 	return &connLog{to: to, endpoint: endpoint, lines: make(chan string, maxLines)}
 }
 
-// maxWaiting bounds the sign-ins in the browser that the log remembers, and their age is bounded with it: the oldest go.
+// maxWaiting bounds the sign-ins in the browser that the log remembers: the oldest go, and those whose answer would be too late.
 const maxWaiting = 4096
 
 // EndpointID is a name in AWS's form that stays the same for a seed, such as a data directory's path.
@@ -176,7 +185,7 @@ func (p *peer) logAsked(now time.Time, j *judging, c auth.Challenge) {
 	}
 	e := p.entryOf(now, j.asked.PeerInfo)
 	e.CommonName, e.Attempt = orNA(j.proved.CommonName), "waiting-for-assertion"
-	p.server.connLog.wait(d.State, e)
+	p.server.connLog.wait(now, d.State, e)
 	p.server.connLog.add(e)
 }
 
@@ -195,7 +204,7 @@ func (p *peer) logAnswered(now time.Time, password push.Secret) {
 }
 
 // wait remembers an attempt until answered.
-func (l *connLog) wait(state string, e logEntry) {
+func (l *connLog) wait(now time.Time, state string, e logEntry) {
 	if l.to == nil {
 		return
 	}
@@ -204,15 +213,11 @@ func (l *connLog) wait(state string, e logEntry) {
 	if l.waiting == nil {
 		l.waiting = map[string]logEntry{}
 	}
-	if len(l.waiting) >= maxWaiting {
-		oldest := ""
-		for k, w := range l.waiting {
-			if oldest == "" || w.Start < l.waiting[oldest].Start {
-				oldest = k
-			}
-		}
-		delete(l.waiting, oldest)
+	for len(l.asked) > 0 && (len(l.asked) >= maxWaiting || now.Sub(l.asked[0].at) > auth.SignInTime) {
+		delete(l.waiting, l.asked[0].state)
+		l.asked = l.asked[1:]
 	}
+	l.asked = append(l.asked, question{state, now})
 	l.waiting[state] = e
 }
 
@@ -236,12 +241,17 @@ func (l *connLog) add(e logEntry) {
 	if err := enc.Encode(e); err != nil {
 		panic(err) // strings, and what package cedar takes
 	}
-	select {
-	case l.lines <- b.String():
-	default:
-		l.dropped.Add(1)
-		l.lost.Add(1)
+	size := int64(b.Len())
+	if l.bytes.Add(size) <= maxBytes {
+		select {
+		case l.lines <- b.String():
+			return
+		default:
+		}
 	}
+	l.bytes.Add(-size)
+	l.dropped.Add(1)
+	l.lost.Add(1)
 }
 
 // lostSoFar is how many entries are nowhere.
@@ -257,6 +267,7 @@ func (l *connLog) lostSoFar() uint64 {
 func (l *connLog) run(log *slog.Logger) {
 	failed := false
 	for line := range l.lines {
+		l.bytes.Add(-int64(len(line)))
 		n, err := io.WriteString(l.to, line)
 		if n < len(line) {
 			l.lost.Add(1)

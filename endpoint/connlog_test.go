@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net/netip"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/adit-vpn/adit/endpoint/auth"
 	"github.com/adit-vpn/adit/ovpn"
 	"github.com/adit-vpn/adit/ovpn/challenge"
 	"github.com/adit-vpn/adit/platform/outputtest"
@@ -241,11 +243,11 @@ func TestConnectionLogHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// TestConnectionLogWaiting: what is remembered of sign-ins is bounded, and the oldest go.
+// TestConnectionLogWaiting: what is remembered of sign-ins is bounded, and the oldest go, as do those that are over.
 func TestConnectionLogWaiting(t *testing.T) {
 	l := newConnLog(io.Discard, "")
 	for i := range maxWaiting + 10 {
-		l.wait(strconv.Itoa(i), logEntry{ID: strconv.Itoa(i), Start: logTime(time.Unix(int64(i), 0))})
+		l.wait(time.Unix(int64(i)/100, 0), strconv.Itoa(i), logEntry{ID: strconv.Itoa(i)})
 	}
 	if len(l.waiting) != maxWaiting {
 		t.Errorf("%d", len(l.waiting))
@@ -259,4 +261,87 @@ func TestConnectionLogWaiting(t *testing.T) {
 	if _, ok := l.answered("10"); ok {
 		t.Error("it is answered twice")
 	}
+	l.wait(time.Unix(maxWaiting/100, 0).Add(auth.SignInTime), "last", logEntry{})
+	if n := len(l.waiting); n < 2 || n > 200 {
+		t.Errorf("%d are there when nearly all are over", n)
+	}
+	if len(l.asked) > maxWaiting {
+		t.Errorf("%d states", len(l.asked))
+	}
+}
+
+// TestConnectionLogBytes: what waits to be written is bounded in bytes, too.
+func TestConnectionLogBytes(t *testing.T) {
+	release := make(stalled)
+	l := newConnLog(release, "")
+	end := l.start(slog.New(slog.DiscardHandler))
+	long := logEntry{Username: strings.Repeat("u", 1<<20)}
+	for range 100 {
+		l.add(long)
+	}
+	if n := l.dropped.Load(); n < 84 || n > 86 { // run has one in its hands
+		t.Errorf("%d are lost", n)
+	}
+	close(release)
+	end()
+	if n := l.bytes.Load(); n != 0 {
+		t.Errorf("%d bytes are counted when none wait", n)
+	}
+}
+
+// TestLongClaims: of what somebody says of himself who has proved nothing, little gets into logs and memory: a user name, and the name of
+// his system, of tens of thousands of bytes, which are six times as many in JSON.
+func TestLongClaims(t *testing.T) {
+	r := start(t, "udp")
+	r.federate(t, "  - federated: {idp_metadata: idp.xml}\n")
+	with := r.tlsConfig(t, "ann")
+	with.Certificates = nil
+	long := strings.Repeat("\x01", 60000)
+	r.peerInfo = []string{"IV_PLAT=" + long}
+	r.user, r.password = long, "wrong"
+	wait[ovpn.AuthFailed](t, r.dial(t, with))
+	r.user, r.password = challenge.AWSUser, challenge.AWSHello
+	wait[ovpn.AuthFailed](t, r.dial(t, with))
+	list := r.entries(t, 2)
+	like(t, list[0], "connection-attempt-status", "failed", "username", long[:maxSaid], "device-type", long[:maxSaid])
+	like(t, list[1], "connection-attempt-status", "waiting-for-assertion", "device-type", long[:maxSaid])
+	r.says(t, regexp.MustCompile("no session.*neither the beginning"))
+	for line := range strings.Lines(r.log.String()) {
+		if len(line) > 4096 {
+			t.Errorf("a line of %d bytes: %s…", len(line), line[:300])
+		}
+	}
+	r.connLog.mu.Lock()
+	defer r.connLog.mu.Unlock()
+	for _, e := range r.connLog.waiting {
+		if e.DeviceType != long[:maxSaid] {
+			t.Errorf("%d bytes are remembered", len(e.DeviceType))
+		}
+	}
+}
+
+// TestKnown: of peer info that is remembered nothing else stays in memory.
+func TestKnown(t *testing.T) {
+	used := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := used()
+	var kept []map[string]string
+	for range 200 {
+		text := strings.Repeat("x", 64<<10) + "win" // as a message is
+		kept = append(kept, known(map[string]string{"IV_PLAT": text[64<<10:], "UV_ID": text[:100], "UV_OTHER": text}))
+	}
+	if n := int64(used()) - int64(before); n > 4<<20 {
+		t.Errorf("%d bytes are in use for %d clients", n, len(kept))
+	}
+	if m := kept[7]; len(m) != 2 || m["IV_PLAT"] != "win" || len(m["UV_ID"]) != 100 {
+		t.Errorf("%v", m)
+	}
+	if s := said(strings.Repeat("ü", 200)); s != strings.Repeat("ü", maxSaid/2) {
+		t.Errorf("cut within a letter: %q", s)
+	}
+	runtime.KeepAlive(kept)
 }

@@ -108,8 +108,12 @@ func (s *Server) Terminate(id, user string) (connections []string, signIns int) 
 			signIns++
 		}
 	}
-	for _, session := range s.signedIn.of(s.leave.Now(), id, user) {
+	good, over := s.signIns(id, user)
+	for _, session := range good {
 		forget(session)
+	}
+	for _, session := range over {
+		s.signedIn.forget(session)
 	}
 	for _, p := range s.peers.all() {
 		if p.is(id, user) && !p.terminating.Swap(true) {
@@ -121,9 +125,19 @@ func (s *Server) Terminate(id, user string) (connections []string, signIns int) 
 	return connections, signIns
 }
 
+// signIns are those with which the client of a connection's id, or a user, could come back, and those with which it could not any more.
+func (s *Server) signIns(id, user string) (good, over []auth.TokenSession) {
+	tokens := s.gen.Load().tokens
+	if tokens == nil {
+		return nil, nil // nobody's name and password are asked for
+	}
+	return s.signedIn.meant(s.leave.Now(), tokens, id, user)
+}
+
 // SignedIn says whether the client of a connection's id, or a user, could come back without signing in.
 func (s *Server) SignedIn(id, user string) bool {
-	return len(s.signedIn.of(s.leave.Now(), id, user)) > 0
+	good, _ := s.signIns(id, user)
+	return len(good) > 0
 }
 
 // TerminateRequest is the body of POST /v1/terminate; exactly one field is set.

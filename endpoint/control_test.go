@@ -109,6 +109,7 @@ func FuzzControl(f *testing.F) {
 		f.Fatal(err)
 	}
 	s := &Server{peers: newPeers(cfg.ClientCIDR), signedIn: newSignedIn(), leave: Leaves{Now: time.Now}}
+	s.gen.Store(&generation{})
 	h := ControlHandler(one{s, func() (Config, error) { return Config{}, errors.New("no file") }})
 	f.Fuzz(func(t *testing.T, path string, body []byte) {
 		if !strings.HasPrefix(path, "/v1/") || strings.ContainsAny(path, " \x00\r\n\t%") {

@@ -72,10 +72,12 @@ type peer struct {
 	discovery discovery    // of that
 
 	judging *judging          // the sign-in that is being checked; nil: none
-	info    map[string]string // what the client said of itself
-	login   string            // the user name as it was typed
+	info    map[string]string // what the client said of itself: known
+	login   string            // the user name as it was typed: said
 	token   push.Secret       // that the client has; empty: none
 	given   push.Secret       // the one in its push reply
+
+	tokenUser string // the user name that token is for
 
 	adopting  sync.Mutex // guards changes of gen, and what follows
 	pushed    bool

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 type signedIn struct {
 	mu    sync.Mutex
 	by    map[auth.TokenSession]signIn
+	of    map[string][]auth.TokenSession // by identity.Name: that which was used longest ago first
 	swept time.Time
 }
 
@@ -24,39 +26,83 @@ type signedIn struct {
 type signIn struct {
 	identity auth.Identity
 	since    time.Time
-	until    time.Time // its token is good no longer
+	until    time.Time // its token is good no longer: auth.Tokens.Until
 	proof    string    // generation's, when it was judged: another one wants another sign-in
 	digest   string    // generation.digest of the user then
 	last     string    // id of the connection that has, or had, its token
 }
 
-// maxSignedIn bounds the memory; an endpoint has at most half as many addresses.
-const maxSignedIn = 1 << 17
+// Bounds of the memory. An endpoint has at most a quarter as many addresses. Whoever signs in again and again, as a client without
+// tokens does in a loop, pushes out what is his own.
+const (
+	maxSignedIn = 1 << 17
+	maxOfOne    = 1024 // of one name, which many machines may share
+)
 
 // sweepEvery is how often the memory is looked through for what is over, at most.
 const sweepEvery = 10 * time.Minute
 
-func newSignedIn() *signedIn { return &signedIn{by: map[auth.TokenSession]signIn{}} }
+func newSignedIn() *signedIn {
+	return &signedIn{by: map[auth.TokenSession]signIn{}, of: map[string][]auth.TokenSession{}}
+}
 
-// put remembers a new sign-in.
-func (m *signedIn) put(now time.Time, id auth.TokenSession, s signIn) {
+// good says whether a token of s may be good at now.
+func (s *signIn) good(now time.Time, tokens *auth.Tokens) bool {
+	return s.until.After(now) && !tokens.Over(s.since, now)
+}
+
+// put remembers a new sign-in. tokens are those of now.
+func (m *signedIn) put(now time.Time, tokens *auth.Tokens, id auth.TokenSession, s signIn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now.Sub(m.swept) >= sweepEvery {
 		m.swept = now
 		for k, old := range m.by {
-			if old.until.Before(now) {
-				delete(m.by, k)
+			if !old.good(now, tokens) {
+				m.drop(k)
 			}
 		}
 	}
-	for k := range m.by {
-		if len(m.by) < maxSignedIn {
-			break
+	m.add(id, s)
+}
+
+// add makes room for a sign-in: whoever has too many, or most of all, must sign in again where he has not been for longest. All of
+// one person share a list of groups, which may be long, while it stays the same. With mu held.
+func (m *signedIn) add(id auth.TokenSession, s signIn) {
+	name := s.identity.Name()
+	if len(m.of[name]) >= maxOfOne {
+		m.drop(m.of[name][0])
+	}
+	if len(m.by) >= maxSignedIn {
+		var most []auth.TokenSession
+		for _, list := range m.of {
+			if len(list) > len(most) {
+				most = list
+			}
 		}
-		delete(m.by, k) // somebody must sign in again
+		m.drop(most[0])
+	}
+	if n := len(m.of[name]); n > 0 {
+		if groups := m.by[m.of[name][n-1]].identity.Groups; slices.Equal(groups, s.identity.Groups) {
+			s.identity.Groups = groups
+		}
 	}
 	m.by[id] = s
+	m.of[name] = append(m.of[name], id)
+}
+
+// drop forgets a sign-in, if it is there. With mu held.
+func (m *signedIn) drop(id auth.TokenSession) {
+	s, there := m.by[id]
+	if !there {
+		return
+	}
+	delete(m.by, id)
+	name := s.identity.Name()
+	left := slices.DeleteFunc(m.of[name], func(k auth.TokenSession) bool { return k == id })
+	if m.of[name] = left; len(left) == 0 {
+		delete(m.of, name)
+	}
 }
 
 // renew remembers that a sign-in's token was renewed, for whom, and by which connection. It is false for one that was
@@ -66,8 +112,9 @@ func (m *signedIn) renew(id auth.TokenSession, who auth.Identity, digest string,
 	defer m.mu.Unlock()
 	s, ok := m.by[id]
 	if ok {
+		m.drop(id)
 		s.identity, s.digest, s.until, s.last = who, digest, until, by
-		m.by[id] = s
+		m.add(id, s)
 	}
 	return s, ok
 }
@@ -85,21 +132,25 @@ func (m *signedIn) forget(id auth.TokenSession) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_, ok := m.by[id]
-	delete(m.by, id)
+	m.drop(id)
 	return ok
 }
 
-// of are the sign-ins whose token is still good at now and whose last connection has an id, or that are a user's.
-func (m *signedIn) of(now time.Time, connection, user string) []auth.TokenSession {
+// meant are the sign-ins whose last connection has an id, or that are a user's: those whose token is still good at now, and those that
+// only a longer session time would make good again.
+func (m *signedIn) meant(now time.Time, tokens *auth.Tokens, connection, user string) (good, over []auth.TokenSession) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []auth.TokenSession
 	for id, s := range m.by {
-		if s.until.After(now) && meant(connection, user, s.last, s.identity) {
-			out = append(out, id)
+		switch {
+		case !meant(connection, user, s.last, s.identity):
+		case s.good(now, tokens):
+			good = append(good, id)
+		default:
+			over = append(over, id)
 		}
 	}
-	return out
+	return good, over
 }
 
 // meant says whether a person means the connection id of somebody by an id, or by a user name.
@@ -112,6 +163,7 @@ func (m *signedIn) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.by)
+	clear(m.of)
 }
 
 // keptSignIns is what an endpoint leaves to its next run.
@@ -144,7 +196,7 @@ func (s *Server) SignIns() ([]byte, error) {
 	kept := keptSignIns{Proof: g.proof}
 	now := s.leave.Now()
 	for id, v := range s.signedIn.by {
-		if v.until.After(now) && v.proof == g.proof {
+		if v.good(now, g.tokens) && v.proof == g.proof {
 			kept.List = append(kept.List, keptSignIn{hex.EncodeToString(id[:]), v.identity.CommonName, v.identity.Username, v.identity.Groups, v.digest, v.since, v.until, v.last})
 		}
 	}
@@ -170,7 +222,8 @@ func (m *signedIn) restore(proof string, text []byte) error {
 	if len(kept.List) > maxSignedIn {
 		return fmt.Errorf("kept sign-ins: %d are too many", len(kept.List))
 	}
-	by := map[auth.TokenSession]signIn{}
+	slices.SortFunc(kept.List, func(a, b keptSignIn) int { return a.Until.Compare(b.Until) })
+	all := newSignedIn()
 	for _, k := range kept.List {
 		var id auth.TokenSession
 		b, err := hex.DecodeString(k.Session)
@@ -178,10 +231,11 @@ func (m *signedIn) restore(proof string, text []byte) error {
 			return errors.New("kept sign-ins: malformed session")
 		}
 		copy(id[:], b)
-		by[id] = signIn{auth.Identity{CommonName: k.Name, Username: k.User, Groups: k.Groups}, k.Since, k.Until, proof, k.Digest, k.Last}
+		all.drop(id)
+		all.add(id, signIn{auth.Identity{CommonName: k.Name, Username: k.User, Groups: k.Groups}, k.Since, k.Until, proof, k.Digest, k.Last})
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.by = by
+	m.by, m.of = all.by, all.of
 	return nil
 }

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -303,6 +304,111 @@ func TestCertificatesKeepTokens(t *testing.T) {
 	}
 }
 
+// testTokens last for a session of eight hours, each for sixteen.
+func testTokens(t *testing.T) *auth.Tokens {
+	t.Helper()
+	tokens, err := auth.NewTokens(nil, 8*time.Hour, 8*time.Hour, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens
+}
+
+// number makes the id of a sign-in.
+func number(n int) (id auth.TokenSession) {
+	binary.BigEndian.PutUint32(id[:], uint32(n))
+	return id
+}
+
+// TestOwnSignInsGo: who signs in again and again loses sign-ins of his own, that which was used longest ago first, and nobody else's;
+// and many of one person hold one list of groups.
+func TestOwnSignInsGo(t *testing.T) {
+	m, now, tokens := newSignedIn(), time.Now(), testTokens(t)
+	sign := func(n int, name string) {
+		id := number(n)
+		m.put(now, tokens, id, signIn{identity: auth.Identity{Username: name, Groups: []string{"a", "b"}}, since: now, until: now.Add(time.Hour)})
+	}
+	there := func(n int) bool { _, ok := m.get(number(n)); return ok }
+	sign(0, "bob")
+	for n := range maxOfOne {
+		sign(1+n, "ann")
+	}
+	if _, ok := m.renew(number(1), auth.Identity{Username: "ann", Groups: []string{"a", "b"}}, "", now.Add(time.Hour), ""); !ok || !there(1) || !there(2) {
+		t.Fatal("some are missing")
+	}
+	sign(1+maxOfOne, "ann")
+	if there(2) || !there(1) || !there(3) || !there(0) {
+		t.Error("not the one that was used longest ago has gone")
+	}
+	groups := func(n int) *string { s, _ := m.get(number(n)); return &s.identity.Groups[0] }
+	if groups(1) != groups(3) || groups(1) != groups(1+maxOfOne) || groups(0) == groups(1) {
+		t.Error("groups are there more than once")
+	}
+	// Full: of whoever has most. Others have two at the most.
+	for n := len(m.by); n < maxSignedIn; n++ {
+		sign(10000+n, fmt.Sprint("user", n/2))
+	}
+	for n := range 200 {
+		sign(1_000_000+n, fmt.Sprint("new", n))
+	}
+	if len(m.by) != maxSignedIn || len(m.of["ann"]) != maxOfOne-200 || !there(0) || !there(1_000_000) || !there(1+maxOfOne) {
+		t.Errorf("%d in all, %d of ann", len(m.by), len(m.of["ann"]))
+	}
+	for name, list := range m.of {
+		for _, id := range list {
+			if s, ok := m.by[id]; !ok || s.identity.Name() != name {
+				t.Fatalf("%s has %x", name, id)
+			}
+		}
+	}
+	m.clear()
+	sign(1, "ann")
+	m.forget(number(1))
+	if len(m.by)+len(m.of) != 0 {
+		t.Errorf("%v %v", m.by, m.of)
+	}
+}
+
+// TestSignInsOver: a sign-in whose session time is over is none that somebody could come back with, however long its token could be
+// renewed; and one that was terminated then does not come back with a longer time.
+func TestSignInsOver(t *testing.T) {
+	r := start(t, "udp")
+	r.judge(t, method(func(_ context.Context, c auth.Credentials) (auth.Outcome, error) {
+		return auth.Accepted{Identity: auth.Identity{Username: c.Username}}, nil
+	}))
+	r.user, r.password = "ann", "secret"
+	d, reply := r.connect(t, "ann")
+	d.cancel()
+	<-d.done
+	r.until(t, func() bool { return len(r.Connections()) == 0 })
+	fresh := r.gen.Load()
+	over := *fresh
+	over.tokens = over.tokens.Lasting(time.Millisecond, time.Hour)
+	over.lasting.Secret = "there" // so that they would be kept
+	time.Sleep(2 * time.Millisecond)
+	if !r.SignedIn("", "ann") {
+		t.Error("it is over already")
+	}
+	r.gen.Store(&over)
+	if kept, err := r.SignIns(); r.SignedIn("", "ann") || err != nil || kept != nil {
+		t.Errorf("it is not over: %s, %v", kept, err)
+	}
+	if ids, n := r.Terminate("", "ann"); len(ids) != 0 || n != 0 {
+		t.Errorf("terminated %v, %d sign-ins", ids, n)
+	}
+	r.gen.Store(fresh)
+	r.password = reply.AuthToken
+	if ev := wait[ovpn.AuthFailed](t, r.dial(t, r.tlsConfig(t, "ann"))); ev.Kind != ovpn.SessionExpired {
+		t.Errorf("told %+v", ev)
+	}
+	m, id, now := newSignedIn(), number(1), time.Now()
+	m.put(now, testTokens(t), id, signIn{since: now.Add(-9 * time.Hour), until: now.Add(7 * time.Hour)})
+	m.put(now.Add(sweepEvery), testTokens(t), number(2), signIn{since: now, until: now.Add(time.Hour)})
+	if _, ok := m.get(id); ok {
+		t.Error("it is remembered")
+	}
+}
+
 func FuzzSignIns(f *testing.F) {
 	f.Add([]byte(`{"proof":"p","list":[{"session":"000102030405060708090a0b","user":"ann","groups":["a"]}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -311,7 +417,7 @@ func FuzzSignIns(f *testing.F) {
 			return
 		}
 		for id := range m.by {
-			if _, ok := m.get(id); !ok || len(m.by) > maxSignedIn {
+			if s, ok := m.get(id); !ok || len(m.by) > maxSignedIn || !slices.Contains(m.of[s.identity.Name()], id) {
 				t.Fatalf("%d sign-ins", len(m.by))
 			}
 		}

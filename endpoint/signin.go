@@ -38,11 +38,12 @@ func (p *peer) authenticate(now time.Time, s *ovpn.Session, ev ovpn.Credentials)
 		p.judging.cancel()
 		p.judging = nil
 	}
+	ev.PeerInfo = known(ev.PeerInfo)
 	g := p.gen.Load()
 	cred := auth.Credentials{TLS: ev.TLS, Username: ev.Username, Password: ev.Password, PeerInfo: ev.PeerInfo, From: p.from()}
 	j := &judging{asked: ev, by: g}
 	if !ev.Renegotiation {
-		p.login = ev.Username
+		p.login = said(ev.Username)
 		p.logAnswered(now, ev.Password)
 	}
 	if g.certificate != nil {
@@ -170,7 +171,7 @@ func (p *peer) passed(now time.Time, s *ovpn.Session, j *judging, outcome auth.O
 	if err == nil {
 		err = errors.New("no answer")
 	}
-	p.server.log.Error("cannot check who a client is", "connection", p.name, "user", j.asked.Username, "error", err)
+	p.server.log.Error("cannot check who a client is", "connection", p.name, "user", said(j.asked.Username), "error", err)
 	return deny("authentication failed: "+err.Error(), tellCannot)
 }
 
@@ -228,11 +229,13 @@ func (p *peer) giveToken(now time.Time, j *judging) (signedIn time.Time, err err
 		if !ok {
 			return now, errRevoked
 		}
+		p.tokenUser = ev.Username
 		p.token, err = g.tokens.Renew(ev.Password, ev.Username)
 		return old.since, err
 	}
+	p.tokenUser = ev.Username
 	p.token = g.tokens.Issue(ev.Username)
-	p.server.signedIn.put(now, auth.SessionOf(p.token), signIn{identity: who, since: now, until: g.tokens.Until(), proof: j.by.proof, digest: j.by.digest(who), last: p.name})
+	p.server.signedIn.put(now, g.tokens, auth.SessionOf(p.token), signIn{identity: who, since: now, until: g.tokens.Until(), proof: j.by.proof, digest: j.by.digest(who), last: p.name})
 	return now, nil
 }
 
@@ -264,7 +267,7 @@ func (p *peer) renewToken(now time.Time, s *ovpn.Session) error {
 	if _, ok := p.server.signedIn.renew(st.session, st.identity, st.digest, g.tokens.Until(), p.name); !ok {
 		return nil // revoked: the session is ending
 	}
-	token, err := g.tokens.Renew(p.token, p.login)
+	token, err := g.tokens.Renew(p.token, p.tokenUser)
 	if err != nil {
 		return err
 	}

@@ -131,7 +131,7 @@ func TestChangedPasswordEndsTokens(t *testing.T) {
 			}
 			r.signedIn.mu.Lock()
 			defer r.signedIn.mu.Unlock()
-			r.signedIn.by = again.signedIn.by
+			r.signedIn.by, r.signedIn.of = again.signedIn.by, again.signedIn.of
 			r.gen.Store(again.gen.Load())
 		},
 	} {
@@ -272,7 +272,7 @@ func TestRenewalRevivesNothing(t *testing.T) {
 	m := newSignedIn()
 	id := auth.TokenSession{1}
 	now := time.Now()
-	m.put(now, id, signIn{until: now.Add(time.Hour)})
+	m.put(now, testTokens(t), id, signIn{until: now.Add(time.Hour)})
 	if _, ok := m.renew(id, auth.Identity{Username: "ann"}, "", now.Add(2*time.Hour), "a"); !ok {
 		t.Fatal("not renewed")
 	}

@@ -39,6 +39,19 @@ func (s *Session) Held() (n int) {
 	return n
 }
 
+// Kept is how many bytes stay of what the peer said in its first message inside TLS, but for the options.
+func (s *Session) Kept() (n int) {
+	for _, v := range s.peerInfo {
+		n += len(v)
+	}
+	for _, k := range s.keys {
+		if k.peer != nil {
+			n += len(k.peer.username) + len(k.peer.password) + len(k.peer.peerInfo)
+		}
+	}
+	return n
+}
+
 // SignsInAs is what a client's next negotiation says.
 func (s *Session) SignsInAs() (user string, password push.Secret) { return s.credentials() }
 

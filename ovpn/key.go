@@ -213,9 +213,10 @@ func (k *key) record(s *Session, b []byte) error {
 	}
 	k.peer = m
 	again := !s.established.IsZero()
-	info := parsePeerInfo(m.peerInfo)
+	info, username, password := parsePeerInfo(m.peerInfo), m.username, m.password
+	m.username, m.password, m.peerInfo = "", "", "" // may be long: whoever gets the event keeps what it needs
 	if !again {
-		s.peerInfo, s.peerProto = info, protoBits(info)
+		s.peerInfo, s.peerProto = keptPeerInfo(info), protoBits(info)
 		s.agreeIDs()
 	}
 	if s.cfg.Role == Server {
@@ -241,7 +242,7 @@ func (k *key) record(s *Session, b []byte) error {
 		if m.tooLong {
 			return s.Deny(s.now, "Username or password is too long")
 		}
-		s.emit(Credentials{KeyID: k.id, Renegotiation: again, Username: m.username, Password: m.password, PeerInfo: info, TLS: k.state})
+		s.emit(Credentials{KeyID: k.id, Renegotiation: again, Username: username, Password: password, PeerInfo: info, TLS: k.state})
 		return nil
 	}
 	k.authorized = true
@@ -291,7 +292,7 @@ func (k *key) install(s *Session) error {
 	}
 	k.installed = true
 	// Randomness is spent.
-	k.own, k.peer.source, k.peer.password = keySource{}, keySource{}, ""
+	k.own, k.peer.source = keySource{}, keySource{}
 	if s.cfg.Role == Server {
 		*k.peer = keyMessage{} // nobody reads the rest again, either
 	}

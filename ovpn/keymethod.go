@@ -174,3 +174,17 @@ func parsePeerInfo(s string) map[string]string {
 	}
 	return m
 }
+
+// maxKeptInfo bounds each value that a session keeps of a peer's info, bytes: a list of ciphers has some hundred.
+const maxKeptInfo = 2 << 10
+
+// keptPeerInfo is what a session reads of its peer's info later, in copies: the message that it was in may be long.
+func keptPeerInfo(info map[string]string) map[string]string {
+	m := make(map[string]string)
+	for _, name := range []string{"ID", "IV_CIPHERS", "IV_COMP_STUBv2", "IV_MTU", "IV_NCP"} {
+		if value, ok := info[name]; ok {
+			m[name] = strings.Clone(value[:min(len(value), maxKeptInfo)])
+		}
+	}
+	return m
+}

@@ -135,6 +135,38 @@ func TestLargePacketsOutOfOrder(t *testing.T) {
 	}
 }
 
+// Of a long message with user name, password and peer info nothing stays that the session does not need, neither while its owner
+// judges nor later; ciphers are agreed on all the same.
+func TestNothingIsKeptOfALongMessage(t *testing.T) {
+	for name, judging := range map[string]bool{"judging": true, "up": false} {
+		t.Run(name, func(t *testing.T) {
+			c, s := setup(t)
+			c.Encoding, c.Username, c.Password = ovpn.AWS32, strings.Repeat("u", 60000), push.Secret(strings.Repeat("p", 60000))
+			c.PeerInfo = []string{"UV_LONG=" + strings.Repeat("x", 50000), "IV_CIPHERS=AES-128-GCM:" + strings.Repeat("y", 5000)}
+			p := ovpntest.NewPair(t, c, s, quiet, 1)
+			asked := false
+			p.OnServer = func(ev ovpn.Event) bool {
+				if ev, ok := ev.(ovpn.Credentials); ok {
+					asked = len(ev.Username) == 60000 && len(ev.Password) == 60000 && len(ev.PeerInfo["UV_LONG"]) == 50000
+					return judging
+				}
+				return false
+			}
+			there := p.Up
+			if judging {
+				there = func() bool { return asked }
+			}
+			if !p.Run(20*time.Second, there) || !asked {
+				t.Fatalf("client %v, server %v", p.Client.Err, p.Server.Err)
+			}
+			if n := p.Server.Session.Kept(); n == 0 || n > 4096 {
+				t.Errorf("%d bytes are kept", n)
+			}
+			cipherIs("AES-128-GCM")(t, p) // where there is a push already
+		})
+	}
+}
+
 // An old key's control channel may fail while its data serves on: what still comes for it is dropped, not kept.
 func TestNothingIsKeptForAFailedKey(t *testing.T) {
 	c, s := setup(t)

@@ -89,6 +89,7 @@ type Connection struct {
 	Profile            string     `json:"profile"`
 	Owner              string     `json:"owner"` // user name; "" for managed profiles
 	Managed            bool       `json:"managed"`
+	Hidden             bool       `json:"hidden"` // another person's: what is empty may only not be told
 	State              State      `json:"state"`
 	Since              time.Time  `json:"since"` // when State was entered
 	Server             Server     `json:"server"`

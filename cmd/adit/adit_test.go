@@ -352,6 +352,11 @@ func (f *fakeService) Connect(c api.Caller, r api.ConnectRequest) error {
 		f.set(conn)
 		return api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": r.Profile})
 	case "stuck":
+		for _, old := range f.status.Connections {
+			if old.Profile == r.Profile {
+				return api.NewProblem(api.CodeAlreadyConnected, map[string]string{"profile": r.Profile})
+			}
+		}
 		conn.Problem = api.NewProblem(api.CodeServerNameUnknown, map[string]string{"server": "vpn.example.com"})
 	case "login", "otp", "browser", "wait":
 		for _, old := range f.status.Connections {

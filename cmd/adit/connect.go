@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/adit-vpn/adit/client/api"
+	"github.com/adit-vpn/adit/client/stopwatch"
 )
 
 // undoTimeout bounds the disconnect after an interrupted connect.
@@ -137,7 +138,14 @@ func (a *app) connect(ctx context.Context, c *api.Client, name string, f connect
 	defer stop(nil)
 	q := a.newAsker(req, f, started, stop)
 	q.answer = c.Answer
-	up, err := a.awaitUp(asking, c, name, q)
+	var limit *stopwatch.Stopwatch // the service has one of its own for the wish that this command brought
+	if !started && f.timeout > 0 {
+		limit = stopwatch.New(f.timeout, func() {
+			stop(hinted(fmt.Errorf("%s is not connected within %s; it goes on as before", name, f.timeout), "see how it fares: adit status", "wait longer with --timeout, or end it: adit disconnect "+quoted(name)))
+		})
+		defer limit.Stop()
+	}
+	up, err := a.awaitUp(asking, c, name, q, limit)
 	if err == nil {
 		q.accepted(ctx, up)
 	}
@@ -169,8 +177,8 @@ func (a *app) connect(ctx context.Context, c *api.Client, name string, f connect
 	return nil
 }
 
-// awaitUp returns the connection once it is up, or why it will not be.
-func (a *app) awaitUp(ctx context.Context, c *api.Client, name string, q *asker) (api.Connection, error) {
+// awaitUp returns the connection once it is up, or why it will not be. limit, if there is one, stands still while something is asked.
+func (a *app) awaitUp(ctx context.Context, c *api.Client, name string, q *asker, limit *stopwatch.Stopwatch) (api.Connection, error) {
 	var up api.Connection
 	said := "" // the newest cause of another try that was shown
 	done := errors.New("done")
@@ -190,6 +198,7 @@ func (a *app) awaitUp(ctx context.Context, c *api.Client, name string, q *asker)
 				return mine.Problem
 			}
 			q.see(ctx, mine)
+			limit.Hold(q.id != "")
 			return nil
 		case api.Disconnected, api.Blocked:
 			if mine.State == api.Blocked {
@@ -201,6 +210,7 @@ func (a *app) awaitUp(ctx context.Context, c *api.Client, name string, q *asker)
 			return api.NewProblem(api.CodeNotConnected, map[string]string{"profile": name})
 		}
 		q.see(ctx, mine)
+		limit.Hold(q.id != "")
 		if retries(mine) && mine.Problem.Message != said {
 			said = mine.Problem.Message
 			a.out.note("%s; trying again", said)

@@ -45,7 +45,7 @@ taken. --dry-run says what would be imported.
 	flags := cmd.Flags()
 	flags.StringVar(&f.name, "name", "", "the profile's name; default: the file's, without .ovpn")
 	flags.BoolVar(&f.replace, "replace", false, "overwrite a profile of that name; its settings stay, a saved password is forgotten")
-	flags.StringVar(&f.passphrase, "passphrase-file", "", "file with the private key's passphrase in its first line; - is the standard input")
+	passphrase := flags.String("passphrase-file", "", "file with the private key's passphrase in its first line; - is the standard input")
 	flags.StringVar(&f.from, "from", "", "take over the profiles of another `CLIENT`: aws, openvpn, tunnelblick or networkmanager")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "with --from: import nothing, say what would be")
 	clients := make([]string, 0, len(migrate.Clients()))
@@ -63,7 +63,7 @@ taken. --dry-run says what would be imported.
 		return wants(1, 1, "a file or an https URL")(cmd, args)
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		f.json = *asJSON
+		f.json, f.passphrase = *asJSON, newPassphraseFile(*passphrase)
 		switch {
 		case flags.Changed("from") && flags.Changed("name"):
 			return usage(cmd, "--name is for one profile; with --from they keep their names")
@@ -134,8 +134,9 @@ func forOther(err error, arg string) error {
 
 // importFlags are all flags of import.
 type importFlags struct {
-	name, passphrase, from string
-	replace, dryRun, json  bool
+	name, from            string
+	passphrase            passphraseFile
+	replace, dryRun, json bool
 }
 
 // store opens a profile's key and gives the profile to the service.

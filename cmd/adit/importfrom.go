@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -63,7 +64,7 @@ func (a *app) importFrom(cmd *cobra.Command, f importFlags, args []string) error
 			break
 		}
 		t, err := a.take(cmd, c, p, f)
-		if api.IsCode(err, api.CodeServiceUnreachable) {
+		if api.IsCode(err, api.CodeServiceUnreachable) || errors.Is(err, context.Canceled) {
 			stopped = err
 			break
 		}

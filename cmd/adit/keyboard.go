@@ -81,15 +81,6 @@ func (k *keyboard) ask(ctx context.Context, prompt string, echo bool) (push.Secr
 	return push.Secret(line), err
 }
 
-// secret prompts for a line that does not show; Ctrl-C and Ctrl-D give "". The error may be ctx's.
-func (k *keyboard) secret(ctx context.Context, prompt string) (push.Secret, error) {
-	text, err := k.ask(ctx, prompt, false)
-	if errors.Is(err, errStopped) {
-		return "", nil
-	}
-	return text, err
-}
-
 // keys reads what is typed, a byte at a time: what follows a line's end is the next prompt's.
 type keys struct {
 	ctx context.Context

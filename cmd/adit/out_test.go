@@ -21,6 +21,22 @@ func TestAnotherUsersTunnel(t *testing.T) {
 	}
 }
 
+// TestAnothersManaged: what is not told of a managed profile's tunnel is not said to be none.
+func TestAnothersManaged(t *testing.T) {
+	for want, c := range map[string]api.Connection{
+		"corp (managed): connected\n  owner    another user of this machine\n  routes   all traffic\n  guard    auto\n":            {State: api.Connected, FullTunnel: true, GuardClosed: true},
+		"corp (managed): connected\n  owner    another user of this machine\n  routes   told to that user only\n  guard    auto\n": {State: api.Connected},
+		"corp (managed): reconnecting\n  owner    another user of this machine\n  guard    auto, closed\n":                         {State: api.Reconnecting, GuardClosed: true},
+	} {
+		c.Profile, c.Managed, c.Hidden, c.Guard = "corp", true, true, "auto"
+		var out bytes.Buffer
+		printer{out: &out, err: &out}.status(api.Status{Connections: []api.Connection{c}}, true)
+		if out.String() != want {
+			t.Errorf("got\n%swant\n%s", out.String(), want)
+		}
+	}
+}
+
 // TestCertificateValidity: the warning begins 30 days before the end, in status and connect alike.
 func TestCertificateValidity(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.Local)

@@ -112,6 +112,9 @@ func (p printer) login(l api.Login) {
 
 // details prints the lines below a connection's first.
 func (p printer) details(c api.Connection, live bool) {
+	if c.Hidden {
+		p.line("  owner    another user of this machine")
+	}
 	if c.Server.Name != "" {
 		p.line("  server   %s", server(c.Server))
 	}
@@ -135,7 +138,7 @@ func (p printer) details(c api.Connection, live bool) {
 	if len(c.DNS.Servers) > 0 {
 		p.line("  dns      %s", dns(c.DNS))
 	}
-	if live && c.State == api.Connected {
+	if live && c.State == api.Connected && !c.Hidden {
 		p.line("  traffic  %s in, %s out", size(c.Counters.RxBytes), size(c.Counters.TxBytes))
 	}
 	if c.Guard != "" && c.Guard != "off" {
@@ -214,6 +217,9 @@ func server(s api.Server) string {
 func through(c api.Connection) string {
 	if c.FullTunnel {
 		return "all traffic"
+	}
+	if c.Hidden {
+		return "told to that user only"
 	}
 	var list []string
 	for _, r := range c.Routes {

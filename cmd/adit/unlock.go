@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/adit-vpn/adit/ovpn/profile"
 	"github.com/adit-vpn/adit/ovpn/push"
@@ -15,10 +16,20 @@ import (
 
 const maxPassphrase = 1024 // bytes
 
+// passphraseFile is --passphrase-file. It is read when the first key needs it, and once: the standard input ends.
+type passphraseFile struct {
+	name string // empty: not given; "-" is the standard input
+	read func() (push.Secret, error)
+}
+
+func newPassphraseFile(name string) passphraseFile {
+	return passphraseFile{name, sync.OnceValues(func() (push.Secret, error) { return readSecret(name, "passphrase") })}
+}
+
 // unlock decrypts the profile's key with the passphrase of the profile's own
-// askpass file, of file ("-" is the standard input), or of the person at the
-// terminal, who is told fate: what becomes of the opened key. The end of ctx ends the prompt.
-func (a *app) unlock(ctx context.Context, p *profile.Profile, file, fate string) (*profile.Profile, error) {
+// askpass file, of file, or of the person at the terminal, who is told fate: what becomes of the opened key. The end of ctx
+// ends the prompt; the error is context.Canceled also when the person does, with Ctrl-C.
+func (a *app) unlock(ctx context.Context, p *profile.Profile, file passphraseFile, fate string) (*profile.Profile, error) {
 	if !p.Locked() {
 		return p, nil
 	}
@@ -26,14 +37,14 @@ func (a *app) unlock(ctx context.Context, p *profile.Profile, file, fate string)
 		return nil, hinted(errors.New("the passphrase does not open the private key of "+p.Name), hint)
 	}
 	switch {
-	case file != "":
-		passphrase, err := readSecret(file, "passphrase")
+	case file.name != "":
+		passphrase, err := file.read()
 		if err != nil {
 			return nil, err
 		}
 		q, err := p.Unlock(passphrase)
 		if errors.Is(err, profile.ErrPassphrase) {
-			return wrong("the file " + file + " must have it in its first line")
+			return wrong("the file " + file.name + " must have it in its first line")
 		}
 		return q, err
 	case p.Passphrase != "":
@@ -46,14 +57,16 @@ func (a *app) unlock(ctx context.Context, p *profile.Profile, file, fate string)
 		return nil, hinted(errors.New("the private key of "+p.Name+" needs its passphrase"),
 			"run this in a terminal, or name a file with it: --passphrase-file FILE")
 	}
-	a.out.note("the private key is encrypted; %s", fate)
+	a.out.note("the private key of %s is encrypted; %s", p.Name, fate)
 	for range 3 {
-		b, err := a.keyboard().secret(ctx, "passphrase of the private key (empty to stop): ")
-		if err != nil {
+		b, err := a.keyboard().ask(ctx, "passphrase of the private key of "+clean(p.Name)+" (empty to give up): ", false)
+		switch {
+		case errors.Is(err, errStopped):
+			return nil, context.Canceled
+		case err != nil:
 			return nil, fmt.Errorf("cannot read the passphrase: %w", err)
-		}
-		if b == "" {
-			return nil, errors.New("stopped: no passphrase")
+		case b == "":
+			return nil, errors.New("no passphrase was typed")
 		}
 		q, err := p.Unlock(b)
 		if !errors.Is(err, profile.ErrPassphrase) {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,10 +21,14 @@ import (
 func TestPromptEndsWithCtrlC(t *testing.T) {
 	master := terminal(t)
 	k := newKeyboard()
-	for _, tc := range []struct{ typed, want string }{
-		{"half\x03", ""},
-		{"geheim\r", "geheim"},
-		{"\x04", ""},
+	for _, tc := range []struct {
+		typed, want string
+		err         error
+	}{
+		{"half\x03", "", errStopped},
+		{"geheim\r", "geheim", nil},
+		{"\r", "", nil},
+		{"\x04", "", errStopped},
 	} {
 		type answer struct {
 			text string
@@ -30,7 +36,7 @@ func TestPromptEndsWithCtrlC(t *testing.T) {
 		}
 		answers := make(chan answer, 1)
 		go func() {
-			text, err := k.secret(t.Context(), "passphrase: ")
+			text, err := k.ask(t.Context(), "passphrase: ", false)
 			answers <- answer{text.Reveal(), err}
 		}()
 		if err := waitForPrompt(master); err != nil {
@@ -41,8 +47,8 @@ func TestPromptEndsWithCtrlC(t *testing.T) {
 		}
 		select {
 		case got := <-answers:
-			if got.err != nil || got.text != tc.want {
-				t.Errorf("typed %q: got %q, %v; want %q", tc.typed, got.text, got.err, tc.want)
+			if got.err != tc.err || got.text != tc.want {
+				t.Errorf("typed %q: got %q, %v; want %q, %v", tc.typed, got.text, got.err, tc.want, tc.err)
 			}
 		case <-time.After(10 * time.Second):
 			t.Fatalf("typed %q: the prompt is still there", tc.typed)
@@ -66,7 +72,7 @@ func TestPassphraseInterrupted(t *testing.T) {
 	ctx, signal := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		_, err := a.unlock(ctx, p, "", "it is a test's")
+		_, err := a.unlock(ctx, p, passphraseFile{}, "it is a test's")
 		ended <- err
 	}()
 	if err := waitForPrompt(master); err != nil {
@@ -84,6 +90,26 @@ func TestPassphraseInterrupted(t *testing.T) {
 	after, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS)
 	if err != nil || *after != *before {
 		t.Errorf("the terminal is %+v, want %+v (%v)", after, before, err)
+	}
+}
+
+// TestImportFromAsks: each prompt names its profile; Enter alone leaves that one out, Ctrl-C ends the command.
+func TestImportFromAsks(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"one", "three", "two"} {
+		text := "client\nremote a\n<key>\n-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n</key>\n"
+		if err := os.WriteFile(filepath.Join(dir, name+".ovpn"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := sitDown(t, "up", "import", "--from", "openvpn", dir)
+	p.enter("passphrase of the private key of one (empty to give up): ", 1, "\r")
+	p.enter("passphrase of the private key of three (empty to give up): ", 1, "half\x03")
+	p.exits(1)
+	p.screen.await(t, "adit: interrupted", 1)
+	text := p.screen.String()
+	if !strings.Contains(text, "refused   one: no passphrase was typed") || strings.Contains(text, "refused   three") || strings.Contains(text, "key of two") {
+		t.Errorf("the terminal shows:\n%s", text)
 	}
 }
 

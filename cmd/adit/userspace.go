@@ -95,7 +95,7 @@ func retyped(err error, arg string) error {
 // userspaceProfile reads a file, or asks the service for a profile of the user's own and what counts of
 // its settings. A name is never a file's, which anybody may have put into the current folder. The passphrase opens a file's
 // private key.
-func (a *app) userspaceProfile(ctx context.Context, arg, passphraseFile string) (p *profile.Profile, settings api.Settings, err error) {
+func (a *app) userspaceProfile(ctx context.Context, arg, passphrase string) (p *profile.Profile, settings api.Settings, err error) {
 	if looksLikeFile(arg) {
 		src, err := readSource(ctx, arg)
 		if err != nil {
@@ -105,7 +105,7 @@ func (a *app) userspaceProfile(ctx context.Context, arg, passphraseFile string) 
 		if err != nil {
 			return nil, settings, err
 		}
-		if p, err = a.unlock(ctx, p, passphraseFile, "this tunnel alone opens it, and the file stays as it is"); err != nil {
+		if p, err = a.unlock(ctx, p, newPassphraseFile(passphrase), "this tunnel alone opens it, and the file stays as it is"); err != nil {
 			return nil, settings, err
 		}
 		p.Name = src.Name // as import would call it

@@ -28,6 +28,7 @@ import (
 	"github.com/adit-vpn/adit/platform/seal"
 	"github.com/adit-vpn/adit/platform/sessions"
 	"github.com/adit-vpn/adit/platform/trusted"
+	"github.com/adit-vpn/adit/platform/watch"
 )
 
 const usage = `usage: aditd [--socket PATH] [--state DIR] [--policy FILE]   run the service
@@ -235,9 +236,9 @@ func cleanup(ctx context.Context, o options, to surroundings) error {
 // serve is the service: clean up, listen, resume the wishes, and answer until told ends.
 func serve(told context.Context, o options, to surroundings) error {
 	ctx := told
-	policy, profiles, err := systemPolicy()
+	written, err := systemPolicy()
 	if o.policy != "" {
-		policy, profiles, err = policyIn(o.policy)
+		written, err = policyIn(o.policy)
 	}
 	if err != nil {
 		return fmt.Errorf("policy: %w", err)
@@ -261,8 +262,9 @@ func serve(told context.Context, o options, to surroundings) error {
 		Version:         version,
 		InsecureCiphers: o.insecure,
 		Handover:        handoverFile(o.state),
-		Policy:          policy,
-		ManagedProfiles: profiles,
+		Policy:          written.policy,
+		ManagedProfiles: written.profiles,
+		ManagedChanges:  written.changes,
 		PolicyRequired:  o.policy != "",
 		Portal:          func(ctx context.Context) portal.State { return portal.Look(ctx, portal.Config{}) },
 		Sessions: func(ctx context.Context, changed func([]sessions.User)) error {
@@ -350,12 +352,26 @@ func take(state string) (*lock.File, error) {
 
 func journalDir(state string) string { return filepath.Join(state, "journal") }
 
+// decisions are what the administrator writes.
+type decisions struct {
+	policy   client.PolicySource
+	profiles fs.FS
+	changes  func(ctx context.Context, changed func()) error // nil: nobody tells
+}
+
 // policyIn is the policy in a file; managed profiles are in the folder "profiles" beside it.
-func policyIn(file string) (client.PolicySource, fs.FS, error) {
+func policyIn(file string) (decisions, error) {
 	path, err := filepath.Abs(file)
 	if err != nil {
-		return nil, nil, err
+		return decisions{}, err
 	}
 	dir := filepath.Dir(path)
-	return client.PolicyFile(trusted.Dir(dir), filepath.Base(path), path), trusted.Dir(filepath.Join(dir, "profiles")), nil
+	profiles := filepath.Join(dir, "profiles")
+	return decisions{
+		policy:   client.PolicyFile(trusted.Dir(dir), filepath.Base(path), path),
+		profiles: trusted.Dir(profiles),
+		changes: func(ctx context.Context, changed func()) error {
+			return watch.Folders(ctx, []string{dir, profiles}, changed)
+		},
+	}, nil
 }

@@ -184,8 +184,13 @@ func purge(state string, forget func(state string) (bool, error)) (stays bool, e
 	return stays, nil
 }
 
-// removeTree is os.RemoveAll by the calls that wine has, too. It follows no links; nobody else changes the tree meanwhile.
+// removeTree is os.RemoveAll by the calls that wine has, too. It follows no links, also where dir is one; nobody else changes the tree meanwhile.
 func removeTree(dir string) error {
+	if info, err := os.Lstat(dir); err != nil {
+		return err
+	} else if !info.IsDir() {
+		return fmt.Errorf("%s is a link, or no folder: remove it, and what it leads to, by hand", dir)
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err

@@ -145,6 +145,17 @@ func TestPurge(t *testing.T) {
 	if _, err := os.Stat(state); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the state is there: %v", err)
 	}
+	elsewhere := filepath.Join(dir, "elsewhere")
+	file := filepath.Join(elsewhere, "file")
+	if err := errors.Join(os.Mkdir(elsewhere, 0o700), os.WriteFile(file, nil, 0o600), os.Symlink(elsewhere, state)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := purge(state, func(string) (bool, error) { return false, nil }); err == nil || !strings.Contains(err.Error(), state+" is a link") {
+		t.Errorf("a link: %v", err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("a link was followed: %v", err)
+	}
 	var stdout, stderr strings.Builder
 	code := execute(context.Background(), []string{"cleanup", "--purge", "--state", dir}, terminal(&stdout, &stderr, func() error { return nil }))
 	if code != exitUsage || !strings.Contains(stderr.String(), "--purge is for the service's own") {

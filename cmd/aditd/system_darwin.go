@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -22,11 +21,14 @@ func stateDir() (string, error) { return "/var/db/adit", nil }
 // systemPolicy is where the administrator decides by default: the preferences that a configuration profile for the machine
 // manages, which macOS writes as root; on a machine that nobody manages, a file beside the service's state (a path without
 // links: /var is one).
-func systemPolicy() (client.PolicySource, fs.FS, error) {
+func systemPolicy() (decisions, error) {
 	const folder, file = "/Library/Managed Preferences", "com.adit.client.plist"
 	store := prefs.Preferences{Files: trusted.Dir(folder), Name: file}
 	own := client.PolicyFile(trusted.Dir("/private/var/db/adit"), "policy.json", "/var/db/adit/policy.json")
-	return client.PolicyFirst(client.PolicyValues(store, folder+"/"+file), own), trusted.Dir("/Library/Application Support/Adit/Profiles"), nil
+	return decisions{
+		policy:   client.PolicyFirst(client.PolicyValues(store, folder+"/"+file), own),
+		profiles: trusted.Dir("/Library/Application Support/Adit/Profiles"),
+	}, nil
 }
 
 // managed says whether a service manager that wants answers runs this: launchd does not.

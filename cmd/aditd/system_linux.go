@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/adit-vpn/adit/client"
 	"github.com/adit-vpn/adit/platform/svc"
 )
 
@@ -17,7 +15,7 @@ import (
 func stateDir() (string, error) { return "/var/lib/adit", nil }
 
 // systemPolicy is where the administrator decides by default.
-func systemPolicy() (client.PolicySource, fs.FS, error) { return policyIn("/etc/adit/policy.json") }
+func systemPolicy() (decisions, error) { return policyIn("/etc/adit/policy.json") }
 
 // managed says whether a service manager that wants answers runs this: systemd takes a program in the foreground.
 func managed([]string) (code int, was bool) { return 0, false }

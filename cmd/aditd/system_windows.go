@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,12 +30,15 @@ func stateDir() (string, error) {
 const policyKey = `SOFTWARE\Policies\Adit`
 
 // systemPolicy is where the administrator decides by default: group policies, which only administrators can write.
-func systemPolicy() (client.PolicySource, fs.FS, error) {
+func systemPolicy() (decisions, error) {
 	dir, err := stateDir()
 	if err != nil {
-		return nil, nil, err
+		return decisions{}, err
 	}
-	return client.PolicyValues(registry.Registry{Path: policyKey}, `HKLM\`+policyKey), trusted.Dir(filepath.Join(dir, "Profiles")), nil
+	return decisions{
+		policy:   client.PolicyValues(registry.Registry{Path: policyKey}, `HKLM\`+policyKey),
+		profiles: trusted.Dir(filepath.Join(dir, "Profiles")),
+	}, nil
 }
 
 // provisioning puts what an installer was given where systemPolicy looks. The state directory is made as the service makes it: what

@@ -34,7 +34,7 @@ func run() int {
 	if socket == "" {
 		socket = ipc.DefaultPath
 	}
-	return execute(ctx, os.Args[1:], &app{socket: socket, places: administrators(), out: os.Stdout, err: os.Stderr, open: signin.NewBrowser(), zone: time.Local})
+	return execute(ctx, os.Args[1:], &app{socket: socket, places: administrators(), out: os.Stdout, err: os.Stderr, open: signin.NewBrowser(), zone: time.Local, patience: connectTimeout})
 }
 
 // app is what the subcommands share.
@@ -44,6 +44,7 @@ type app struct {
 	out, err io.Writer
 	open     func(url string) error // shows an address in the browser
 	zone     *time.Location         // of the times that are printed
+	patience time.Duration          // for what is connecting already, without sign-ins
 }
 
 // places is what the administrator of the machine writes.

@@ -152,7 +152,7 @@ func (f *fake) Connect(c api.Caller, r api.ConnectRequest) error {
 		return problem(api.CodeProfileNotFound, r.Profile)
 	}
 	for _, o := range f.conns {
-		if o.Profile == r.Profile && o.State == api.Connected {
+		if o.Profile == r.Profile && o.State != api.Disconnected && o.State != api.Blocked {
 			return problem(api.CodeAlreadyConnected, r.Profile)
 		}
 	}
@@ -174,6 +174,40 @@ func (f *fake) Connect(c api.Caller, r api.ConnectRequest) error {
 	}
 	f.set(conn)
 	return nil
+}
+
+// Answer takes what waits on: ann signs in with her password and a code, or in the browser. Who is asked again has answered wrong.
+func (f *fake) Answer(_ api.Caller, a api.Answer) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.conns {
+		if c.Profile != a.Profile || c.Login == nil || c.Login.ID != a.ID {
+			continue
+		}
+		login := *c.Login
+		login.ID += "+"
+		switch c.Problem = nil; {
+		case c.Profile == "faster": // than this answer was somebody else's
+			c.State, c.Login = api.Connected, nil
+			f.set(c)
+			return problem(api.CodeQuestionGone, c.Profile)
+		case login.Kind == api.LoginAgain && c.Profile == "nobody":
+		case login.Kind == api.LoginAgain:
+			login.Kind, login.URL = api.LoginBrowser, "https://idp.example/sign-in"
+		case login.Kind == api.LoginPassword && a.Username == "ann" && a.Password == "hunter2":
+			login.Kind = api.LoginOTP
+		case login.Kind == api.LoginOTP && a.Response == "123456":
+			c.State, c.Login = api.Connected, nil
+			f.set(c)
+			return nil
+		default:
+			c.Problem = api.NewProblem(api.CodePasswordRefused, map[string]string{"what": "user name and password"})
+		}
+		c.Login = &login
+		f.set(c)
+		return nil
+	}
+	return problem(api.CodeQuestionGone, a.Profile)
 }
 
 // signIn is the person at the browser.
@@ -221,7 +255,7 @@ func newBench(t *testing.T) *bench {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	b := &bench{t: t, dir: dir, f: &fake{own: map[string]string{}, changed: make(chan struct{})}}
-	b.app = &app{socket: filepath.Join(dir, "s"), open: b.f.signIn, zone: time.FixedZone("", -7*60*60), // as in AWS's examples
+	b.app = &app{socket: filepath.Join(dir, "s"), open: b.f.signIn, zone: time.FixedZone("", -7*60*60), patience: time.Minute, // the zone of AWS's examples
 		places: places{profiles: filepath.Join(dir, "adit", "profiles"), policy: filepath.Join(dir, "adit", "policy.json")}}
 	b.app.places.set = inFile(b.app.places.policy)
 	b.f.managed, b.f.policy = b.app.places.profiles, b.app.places.policy
@@ -371,6 +405,57 @@ func TestSignIn(t *testing.T) {
 	b.app.out = &out
 	if code := execute(ctx, connect("browser", ""), b.app); code != 1 || !strings.Contains(out.String(), `"message": "interrupted"`) || len(b.f.conns) != 0 {
 		t.Errorf("interrupted: %d %s %+v", code, out.String(), b.f.conns)
+	}
+}
+
+// TestWaitsAlready: connect goes on with what waits for a sign-in, as after a night of sleep, and takes nothing back that
+// was not its own.
+func TestWaitsAlready(t *testing.T) {
+	for _, tc := range []struct {
+		name, profile, credentials string
+		state                      api.State
+		kind                       api.LoginKind
+		problem                    string // of the connection when connect comes
+		want                       string // an error; empty: it connects
+	}{
+		{name: "in the browser", profile: "browser", state: api.NeedsLogin, kind: api.LoginBrowser},
+		{name: "until somebody is here", profile: "browser", state: api.NeedsLogin, kind: api.LoginAgain},
+		{name: "somebody else is faster", profile: "faster", state: api.NeedsLogin, kind: api.LoginAgain},
+		{name: "and nobody is here", profile: "nobody", state: api.NeedsLogin, kind: api.LoginAgain, want: "nobody has signed in"},
+		{name: "for a password", profile: "password", state: api.NeedsLogin, kind: api.LoginPassword, credentials: "ann\nhunter2\n123456\n"},
+		{name: "after a refusal", profile: "password", state: api.NeedsLogin, kind: api.LoginPassword, problem: api.CodePasswordRefused, credentials: "ann\nhunter2\n123456\n"},
+		{name: "for a code", profile: "password", state: api.NeedsLogin, kind: api.LoginOTP, credentials: "ann\nhunter2\n123456\n"},
+		{name: "without a password", profile: "password", state: api.NeedsLogin, kind: api.LoginPassword, want: "the profile needs a user name and a password"},
+		{name: "with a wrong one", profile: "password", state: api.NeedsLogin, kind: api.LoginPassword, credentials: "ann\nwrong\n", want: "the server did not accept"},
+		{name: "without a code", profile: "password", state: api.NeedsLogin, kind: api.LoginPassword, credentials: "ann\nhunter2\n", want: "the server asks for a one-time code"},
+		{name: "for another person", profile: "corp", state: api.NeedsLogin, problem: api.CodeAnotherSignsIn, want: "another user of this machine"},
+		{name: "it is up", profile: "up", state: api.Connected, want: "Already connected to profile"},
+		{name: "it tries", profile: "down", state: api.Reconnecting, want: "Profile is not connected after 50ms; it goes on trying"},
+	} {
+		b := newBench(t)
+		if tc.state == api.Reconnecting {
+			b.app.patience = 50 * time.Millisecond
+		}
+		b.f.own[tc.profile] = "client\n"
+		conn := api.Connection{Profile: tc.profile, Owner: unnamed, State: tc.state}
+		if tc.kind != "" {
+			conn.Login = &api.Login{ID: "1", Kind: tc.kind, URL: "https://idp.example/sign-in"}
+		}
+		if tc.problem != "" {
+			conn.Problem = api.NewProblem(tc.problem, map[string]string{"profile": tc.profile, "what": "user name and password"})
+		}
+		b.f.conns = []api.Connection{conn}
+		args := []string{"connect", "--profile-name", tc.profile}
+		if tc.credentials != "" {
+			args = append(args, "--auth-user-pass", b.write("auth", tc.credentials))
+		}
+		code, out, _ := b.run(args...)
+		if tc.want == "" && (code != 0 || out != "{\n  \"status\": \"Connected\"\n}\n") || tc.want != "" && (code != 1 || !strings.Contains(out, tc.want)) {
+			t.Errorf("%s: %d %s, want %q", tc.name, code, out, tc.want)
+		}
+		if len(b.f.conns) != 1 {
+			t.Errorf("%s: it was taken back", tc.name)
+		}
 	}
 }
 

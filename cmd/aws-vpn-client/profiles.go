@@ -168,7 +168,7 @@ func forAdministrators(err error) error {
 	return err
 }
 
-// settleTime is how long the service may take to see what the administrator wrote: it looks every two seconds.
+// settleTime is how long the service may take to see what the administrator wrote: it looks every two seconds where it is not told.
 const settleTime = 6 * time.Second
 
 // problems is what the service has to say of what the administrator wrote; nothing where it cannot be asked.

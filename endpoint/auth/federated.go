@@ -40,8 +40,8 @@ type Federated struct {
 	key      [sha256.Size]byte
 }
 
-// signInTime is how long a person has for the browser's part.
-const signInTime = 5 * time.Minute
+// SignInTime is how long a person has for the browser's part.
+const SignInTime = 5 * time.Minute
 
 // NewFederated makes the method for one identity provider. Its challenges are worth nothing
 // to another Federated.
@@ -136,13 +136,13 @@ func (f *Federated) requestOf(state, digits string) sp.Request {
 	if err != nil {
 		panic(err) // digits are ours
 	}
-	return sp.Request{ID: "_" + hex.EncodeToString(f.mac("request", state)[:20]), Expires: time.Unix(made, 0).Add(signInTime)}
+	return sp.Request{ID: "_" + hex.EncodeToString(f.mac("request", state)[:20]), Expires: time.Unix(made, 0).Add(SignInTime)}
 }
 
 // What can be wrong with a state.
 var (
 	errForeignState = errors.New("the answer is to a question that this endpoint did not ask, or asked before it was started or reloaded")
-	errLate         = fmt.Errorf("the answer came more than %s after the question", signInTime)
+	errLate         = fmt.Errorf("the answer came more than %s after the question", SignInTime)
 )
 
 // request checks a state.

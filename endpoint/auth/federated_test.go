@@ -166,7 +166,7 @@ func TestFederatedRefuses(t *testing.T) {
 		t.Errorf("the log gets %d bytes", len(d.Reason))
 	}
 	f.denied("another provider's", answer(d.State, newFederation(t).browse(d, "alice@example.com")), "signature")
-	f.now = f.now.Add(signInTime)
+	f.now = f.now.Add(SignInTime)
 	f.denied("late", answer(d.State, response), "more than 5m0s after")
 	f.now = f.now.Add(-time.Second)
 	if got, ok := answer(d.State, response).(Accepted); !ok {

@@ -89,8 +89,13 @@ func SessionOf(password push.Secret) (id TokenSession) {
 	return id
 }
 
-// Until is when a token that is issued or renewed now is good no longer, unless it is renewed again.
+// Until is when a token that is issued or renewed now is good no longer, unless it is renewed again, or the sign-in is Over before.
 func (t *Tokens) Until() time.Time { return t.now().Add(2 * t.renewal) }
+
+// Over says whether the tokens of a sign-in at first are good no longer at now, however late they were renewed.
+func (t *Tokens) Over(first, now time.Time) bool {
+	return t.lifetime > 0 && now.After(first.Add(t.lifetime))
+}
 
 // token is a decoded one.
 type token [tokenData]byte
@@ -161,8 +166,7 @@ func (t *Tokens) Verify(user string, password push.Secret) error {
 	}
 	now := t.now()
 	switch first, issued := k.first(), k.issued(); {
-	case now.Before(issued), issued.Before(first), !now.Before(issued.Add(2 * t.renewal)),
-		t.lifetime > 0 && now.After(first.Add(t.lifetime)):
+	case now.Before(issued), issued.Before(first), !now.Before(issued.Add(2 * t.renewal)), t.Over(first, now):
 		return ErrTokenExpired
 	}
 	return nil

@@ -53,6 +53,9 @@ const (
 // ErrFull is Write's when too much waits.
 var ErrFull = errors.New("CloudWatch Logs does not take the connection log, and no more of it can wait: entries are lost")
 
+// errRefused is deliver's for a line that will never be taken. It waits no longer.
+var errRefused = errors.New("refused for good")
+
 // Sink delivers lines. Safe for concurrent use.
 type Sink struct {
 	cfg    Config
@@ -145,7 +148,7 @@ func (s *Sink) Run(ctx context.Context) {
 		err := s.deliver(late)
 		switch {
 		case err != nil:
-			if failed == 0 {
+			if failed == 0 && !errors.Is(err, errRefused) {
 				s.log.Error("the connection log does not reach CloudWatch Logs: it waits", s.said(err)...)
 			}
 			notYet = time.Now().Add(min(firstPause<<min(failed, 16), lastPause))
@@ -173,7 +176,7 @@ func (s *Sink) due() (at time.Time, some bool) {
 // flush tries once more with what waits, until ctx ends.
 func (s *Sink) flush(ctx context.Context) {
 	var err error
-	for err == nil {
+	for err == nil || errors.Is(err, errRefused) {
 		if _, some := s.due(); !some {
 			return
 		}
@@ -211,7 +214,8 @@ func (s *Sink) batch() []line {
 
 func (l line) size() int { return len(l.text) + eventBytes }
 
-// deliver sends one batch, after which it does not wait any more.
+// deliver sends one batch, after which it does not wait any more. Where something in it cannot be taken, such as a line that is too
+// long, it sends a part, so that what is good does not wait for ever; what is refused alone is lost.
 func (s *Sink) deliver(ctx context.Context) error {
 	lines := s.batch()
 	err := s.put(ctx, lines)
@@ -221,7 +225,17 @@ func (s *Sink) deliver(ctx context.Context) error {
 			err = s.put(ctx, lines)
 		}
 	}
-	if err != nil {
+	var never *types.InvalidParameterException
+	for errors.As(err, &never) && len(lines) > 1 {
+		lines = lines[:len(lines)/2]
+		err = s.put(ctx, lines)
+	}
+	switch {
+	case errors.As(err, &never):
+		s.lost.Add(1)
+		s.log.Error("CloudWatch Logs refuses an entry of the connection log: it is lost", append([]any{"bytes", len(lines[0].text)}, s.said(err)...)...)
+		err = errRefused
+	case err != nil:
 		return err
 	}
 	s.mu.Lock()
@@ -230,7 +244,7 @@ func (s *Sink) deliver(ctx context.Context) error {
 		s.bytes -= l.size()
 	}
 	s.waiting = slices.Delete(s.waiting, 0, len(lines))
-	return nil
+	return err
 }
 
 // put sends lines in the order of their times, as the API wants them; the clock may have gone back.

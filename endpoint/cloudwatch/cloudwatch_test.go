@@ -38,6 +38,9 @@ type fake struct {
 	reject  string // RejectedLogEventsInfo
 }
 
+// maxEvent is how long one may be, bytes; AWS's own limit was that until 2025.
+const maxEvent = 256<<10 - 26
+
 type event struct {
 	Message   string `json:"message"`
 	Timestamp int64  `json:"timestamp"`
@@ -99,6 +102,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		size := 0
 		for _, e := range in.LogEvents {
 			size += len(e.Message) + 26
+			if len(e.Message) > maxEvent {
+				panic(refusal{400, "InvalidParameterException", "Log event too large"})
+			}
 		}
 		if n := len(in.LogEvents); n == 0 || n > 10000 || size > 1048576 || !slices.IsSortedFunc(in.LogEvents, func(a, b event) int { return int(a.Timestamp - b.Timestamp) }) {
 			panic(refusal{400, "InvalidParameterException", fmt.Sprintf("%d events, %d bytes", n, size)})
@@ -376,6 +382,45 @@ func TestRefused(t *testing.T) {
 		if s.Lost() != 4 || !strings.Contains(log.String(), "lost=4") {
 			t.Errorf("%d lost; %s", s.Lost(), log)
 		}
+	})
+}
+
+// TestNeverTaken: entries that the service will never take hold up nobody else's, neither while it runs nor at the end.
+func TestNeverTaken(t *testing.T) {
+	keys(t)
+	synctest.Test(t, func(t *testing.T) {
+		f, long := &fake{}, strings.Repeat("x", maxEvent+1)
+		s, log, end := sink(t, f, "named")
+		write(t, s, "a", "b", long, "c", long, "d")
+		time.Sleep(10 * time.Second)
+		if got := f.messages("named"); got != "a b c d" || s.Lost() != 2 {
+			t.Errorf("there are %.100q, lost %d", got, s.Lost())
+		}
+		write(t, s, long, "e")
+		end()
+		if got := f.messages("named"); got != "a b c d e" || s.Lost() != 3 {
+			t.Errorf("at the end there are %.100q, lost %d", got, s.Lost())
+		}
+		if n := strings.Count(log.String(), "refuses an entry"); n != 3 || !strings.Contains(log.String(), "Log event too large") {
+			t.Errorf("told %d times: %s", n, log)
+		}
+	})
+}
+
+// TestNothingTaken: where everything is refused, it is not asked all the time.
+func TestNothingTaken(t *testing.T) {
+	keys(t)
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{fail: func() { panic(refusal{400, "InvalidParameterException", "no such name"}) }}
+		s, _, end := sink(t, f, "named")
+		for range 50 {
+			write(t, s, "a")
+		}
+		time.Sleep(10 * time.Minute)
+		if calls, _ := f.seen(); len(calls) > 20*7 {
+			t.Errorf("%d requests in ten minutes", len(calls))
+		}
+		end()
 	})
 }
 

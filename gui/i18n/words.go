@@ -20,12 +20,15 @@ var (
 	SaysConnecting        = Key{"Setting up the connection. Your traffic does not go through this VPN yet.", "接続の準備をしています。通信はまだこのVPNを通りません。"}
 	SaysNeedsLogin        = Key{"The server waits for your sign-in. Until then, your traffic does not go through this VPN.", "サーバーがサインインを待っています。サインインするまで、通信はこのVPNを通りません。"}
 	SaysAnotherSignsIn    = Key{"Another user of this computer is asked to sign in. Until then, your traffic does not go through this VPN.", "このコンピューターのほかのユーザーがサインインを求められています。サインインが済むまで、通信はこのVPNを通りません。"}
+	SaysAnotherGuarded    = Key{"Another user of this computer is asked to sign in. Until then, the guard blocks the traffic that belongs into the VPN.", "このコンピューターのほかのユーザーがサインインを求められています。サインインが済むまで、VPNを通るべき通信はガードが遮断します。"}
 	SaysSignInGuarded     = Key{"The server waits for your sign-in. Until then, the guard blocks the traffic that belongs into the VPN.", "サーバーがサインインを待っています。サインインするまで、VPNを通るべき通信はガードが遮断します。"}
 	SaysConnectingGuarded = Key{"Setting up the connection. Until it is up, the guard blocks the traffic that belongs into the VPN.", "接続の準備をしています。接続されるまで、VPNを通るべき通信はガードが遮断します。"}
 	SaysAskedWhileUp      = Key{"You are connected, and the server asks you to sign in again. Sign in to stay connected.", "接続中ですが、サーバーがもう一度サインインを求めています。接続を続けるにはサインインしてください。"}
 	SaysConnectedAll      = Key{"All your traffic goes through this VPN.", "すべての通信がこのVPNを通ります。"}
 	SaysConnectedSome     = Key{"Traffic to the listed networks goes through this VPN; everything else goes the usual way.", "一覧のネットワークへの通信だけがこのVPNを通り、それ以外は通常の経路を通ります。"}
 	SaysConnectedNone     = Key{"Connected, but no network goes through this VPN. Ask your administrator which ones should.", "接続していますが、このVPNを通るネットワークはありません。対象のネットワークを管理者にご確認ください。"}
+	SaysAnotherAll        = Key{"Another user of this computer has connected this VPN. All traffic of the computer goes through it, yours too.", "このコンピューターのほかのユーザーがこのVPNに接続しています。あなたの通信も含め、すべての通信がこのVPNを通ります。"}
+	SaysAnotherSome       = Key{"Another user of this computer has connected this VPN. Traffic to its networks goes through it, yours too; only that user is shown which ones they are.", "このコンピューターのほかのユーザーがこのVPNに接続しています。あなたの通信も含め、対象のネットワークへの通信はこのVPNを通ります。対象は、接続したユーザーだけに表示されます。"}
 	SaysReconnecting      = Key{"The connection was lost and is being set up again.", "接続が切れたため、再接続しています。"}
 	SaysDisconnecting     = Key{"The connection is being ended and this computer's network put back as it was.", "接続を終了し、このコンピューターのネットワークを元に戻しています。"}
 	SaysTrusted           = Key{"This is a network that your organization trusts: nothing connects by itself here.", "組織が信頼しているネットワークのため、自動接続は行われません。"}
@@ -66,6 +69,7 @@ var (
 	WhyInUse        = Key{"To rename or remove it, disconnect first.", "名前の変更や削除をするには、先に切断してください。"}
 	WhyManaged      = Key{"Managed by your organization.", "組織が管理しています。"}
 	WhyAlwaysOn     = Key{"Your organization keeps this VPN always on.", "組織の設定により、このVPNは常に接続されます。"}
+	WhyAnother      = Key{"Another user of this computer is using it.", "このコンピューターのほかのユーザーが使用しています。"}
 	WhyDisconnect   = Key{"It is being disconnected.", "切断中です。"}
 	WhyWorking      = Key{"The last click is still being worked on.", "直前の操作を処理しています。"}
 	NoProfiles      = Key{"There is no profile yet.", "プロファイルはまだありません。"}
@@ -106,6 +110,7 @@ var (
 	ThroughAll        = Key{"All traffic", "すべての通信"}
 	ThroughListed     = Key{"These networks only", "次のネットワークのみ"}
 	ThroughNone       = Key{"No network", "なし"}
+	ThroughHidden     = Key{"Shown only to the user who has connected it", "接続したユーザーだけに表示されます"}
 	ThroughLater      = Key{"Known once connected", "接続すると表示されます"}
 	ThroughFilter     = Key{"Search networks", "ネットワークを検索"}
 	ThroughCount      = Key{"{shown} of {total} shown", "{total}件中{shown}件を表示"}

@@ -41,7 +41,7 @@ func (r renderer) detail() *Detail {
 	if c.State != api.Disconnected && !c.Since.IsZero() {
 		d.Since, d.Elapsed = r.t(i18n.Since, "time", r.moment(c.Since)), i18n.Clock(r.now.Sub(c.Since))
 	}
-	if m := r.meters[p.Name]; m != nil && c.State == api.Connected {
+	if m := r.meters[p.Name]; m != nil && c.State == api.Connected && !c.Hidden {
 		d.Throughput = r.throughput(m)
 	}
 	return d
@@ -62,6 +62,9 @@ func (r renderer) sentence(c api.Connection) string {
 		return r.t(i18n.SaysConnecting)
 	case api.NeedsLogin:
 		if asksAnother(c) {
+			if c.GuardClosed {
+				return r.t(i18n.SaysAnotherGuarded)
+			}
 			return r.t(i18n.SaysAnotherSignsIn)
 		}
 		if c.GuardClosed {
@@ -72,8 +75,12 @@ func (r renderer) sentence(c api.Connection) string {
 		switch {
 		case c.Login != nil:
 			return r.t(i18n.SaysAskedWhileUp)
+		case c.FullTunnel && c.Hidden:
+			return r.t(i18n.SaysAnotherAll)
 		case c.FullTunnel:
 			return r.t(i18n.SaysConnectedAll)
+		case c.Hidden:
+			return r.t(i18n.SaysAnotherSome)
 		case len(into(c)) == 0:
 			return r.t(i18n.SaysConnectedNone)
 		}
@@ -93,7 +100,7 @@ func (r renderer) sentence(c api.Connection) string {
 
 // asksAnother says whether a connection waits for another person of this machine: that one alone is told the question.
 func asksAnother(c api.Connection) bool {
-	return c.State == api.NeedsLogin && c.Managed && c.Login == nil
+	return c.State == api.NeedsLogin && c.Hidden
 }
 
 // gap is between two sentences.
@@ -123,8 +130,12 @@ func (r renderer) mainButton(p api.Profile) Button {
 	case api.Disconnecting:
 		b.Enabled, b.Why = false, r.t(i18n.WhyDisconnect)
 	}
-	if b.Action.Kind == ActionDisconnect && p.Managed && r.policy.AlwaysOn && r.policy.AutoConnect == p.Name {
+	switch {
+	case b.Action.Kind != ActionDisconnect:
+	case p.Managed && r.policy.AlwaysOn && r.policy.AutoConnect == p.Name:
 		b.Enabled, b.Why = false, r.t(i18n.WhyAlwaysOn)
+	case c.Hidden:
+		b.Enabled, b.Why = false, r.t(i18n.WhyAnother)
 	}
 	if r.busy[p.Name] == b.Action.Kind {
 		b.Enabled, b.Why = false, r.t(i18n.WhyWorking)
@@ -200,7 +211,7 @@ func (r renderer) rows(p api.Profile, c api.Connection) []Row {
 	if c.Tunnel.Device != "" {
 		add(i18n.RowDevice, r.t(i18n.RowMTU, "device", clean(c.Tunnel.Device, maxDetail), "mtu", strconv.Itoa(c.Tunnel.MTU)))
 	}
-	up := c.State == api.Connected
+	up := c.State == api.Connected && !c.Hidden
 	switch {
 	case len(c.DNS.Servers) > 0:
 		servers := r.list(c.DNS.Servers, 8)
@@ -318,6 +329,8 @@ func (r renderer) through(c api.Connection) Through {
 		t.Words = r.t(i18n.ThroughAll)
 	case len(inside) > 0:
 		t.Words = r.t(i18n.ThroughListed)
+	case c.Hidden:
+		t.Words = r.t(i18n.ThroughHidden)
 	case c.State == api.Connected:
 		t.Words = r.t(i18n.ThroughNone)
 	default:

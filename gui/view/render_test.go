@@ -58,6 +58,17 @@ func in(s *state, l i18n.Language) *state {
 	return s
 }
 
+// anothers is a state with the managed profile "work", which another person has connected, as the service shows it; all says whether that is of all
+// traffic, and the guard closed.
+func anothers(st api.State, all bool) *state {
+	s := with(func(c *api.Connection) {
+		*c = api.Connection{Profile: "work", Managed: true, Hidden: true, State: st, Since: c.Since, FullTunnel: all, Guard: "auto", GuardClosed: all}
+	})
+	s.profiles[0].Managed, s.profiles[0].Owner = true, ""
+	s.meters["work"] = &meter{}
+	return s
+}
+
 // TestStates: what is shown in each state, in each language.
 func TestStates(t *testing.T) {
 	to := func(st api.State, guard string, problem *api.Problem) func(*api.Connection) {
@@ -86,11 +97,17 @@ func TestStates(t *testing.T) {
 			{"needs another person's sign-in", func() *state {
 				s := with(func(c *api.Connection) {
 					to(api.NeedsLogin, "auto", api.NewProblem(api.CodeAnotherSignsIn, map[string]string{"profile": "work"}))(c)
-					c.Managed, c.Owner, c.GuardClosed = true, "", false
+					c.Managed, c.Hidden, c.Owner, c.GuardClosed = true, true, "", false
 				})
 				s.profiles[0].Managed, s.profiles[0].Owner = true, ""
 				return s
 			}()},
+			{"needs another person's sign-in, guarded", anothers(api.NeedsLogin, true)},
+			{"another person's, connecting", anothers(api.Connecting, false)},
+			{"another person's, connected, all traffic", anothers(api.Connected, true)},
+			{"another person's, connected, some networks", anothers(api.Connected, false)},
+			{"another person's, reconnecting, guarded", anothers(api.Reconnecting, true)},
+			{"another person's, blocked", anothers(api.Blocked, true)},
 			{"connected, some networks", with(func(*api.Connection) {})},
 			{"connected, all traffic", with(func(c *api.Connection) {
 				c.FullTunnel, c.DNS, c.SessionEnds, c.Banner = true, api.DNS{}, at(3*time.Hour+20*time.Minute), "Authorized use only"

@@ -294,7 +294,7 @@ func TestSavedPassword(t *testing.T) {
 func TestAnother(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := up(t, func(_ *Config, s *service) { s.profiles = []api.Profile{{Name: "corp", Managed: true}} })
-		r.status(api.Connection{Profile: "corp", Managed: true, State: api.NeedsLogin})
+		r.status(api.Connection{Profile: "corp", Managed: true, Hidden: true, State: api.NeedsLogin})
 		b := r.screen().Detail.Buttons
 		if b[0].Action.Kind != ActionConnect || !b[0].Enabled || b[1].Action.Kind != ActionDisconnect || !b[1].Enabled {
 			t.Error(dump(b))

@@ -114,7 +114,7 @@ func (m *Model) settle(old map[string]api.Connection, first bool) {
 	now := m.cfg.Now()
 	mine := m.s.mine()
 	for name, c := range mine {
-		if c.State == api.Connected {
+		if c.State == api.Connected && !c.Hidden {
 			t := m.s.meters[name]
 			if t == nil {
 				t = &meter{}

@@ -203,7 +203,7 @@ func (p *parser) line(number int, line string) {
 	switch {
 	case errors.Is(err, push.ErrTooManyWords):
 		if r, ok := p.rules[words[0]]; ok && r.apply != nil {
-			p.refuse(number, words, err)
+			p.refuse(number, words[:1], err)
 			return
 		}
 	case err != nil:
@@ -267,11 +267,7 @@ func (p *parser) fail(line int, directive string, err error) {
 
 // directive looks words[0] up and applies it.
 func (p *parser) directive(line int, words []string) {
-	optional := false
-	if words[0] == "setenv" && len(words) > 2 && words[1] == "opt" {
-		words, optional = words[2:], true
-		words[0] = strings.TrimPrefix(words[0], "--")
-	}
+	words, optional := unfold(words)
 	r, ok := p.rules[words[0]]
 	switch {
 	case !ok && !optional && !p.tolerated[words[0]] && securityWord(words[0]):
@@ -308,10 +304,27 @@ func forPeople(name string) bool {
 	return slices.Contains([]string{"static-challenge", "setenv", "echo"}, name)
 }
 
+// unfold takes off "setenv opt", by which the option behind it is optional.
+func unfold(words []string) (_ []string, optional bool) {
+	if len(words) > 2 && words[0] == "setenv" && words[1] == "opt" {
+		words, optional = words[2:], true
+		words[0] = strings.TrimPrefix(words[0], "--")
+	}
+	return words, optional
+}
+
 // redactWords hides words that hold a secret in themselves.
 func redactWords(words []string) []string {
-	if words[0] == "auth-token" && len(words) > 1 {
+	switch {
+	case len(words) < 2:
+	case words[0] == "auth-token":
 		return []string{words[0], "[redacted]"}
+	case words[0] == "http-proxy-option" && len(words) > 2 && !slices.Contains([]string{"VERSION", "AGENT"}, strings.ToUpper(words[1])):
+		name, _, named := strings.Cut(words[2], ":")
+		if name = strings.TrimSpace(name); named || len(words) > 3 {
+			return []string{words[0], words[1], name, "[redacted]"}
+		}
+		return []string{words[0], words[1], "[redacted]"}
 	}
 	return words
 }

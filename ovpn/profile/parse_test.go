@@ -381,6 +381,54 @@ func TestRedactBlocks(t *testing.T) {
 	}
 }
 
+// TestRedactOptions: what an option has in its own line stays hidden however the option is spelled.
+func TestRedactOptions(t *testing.T) {
+	for _, option := range []string{
+		"http-proxy-option CUSTOM-HEADER X-Ticket SECRET", `http-proxy-option CUSTOM-HEADER "X-Ticket: SECRET"`, "http-proxy-option CUSTOM-HEADER X-Ticket: SECRET",
+		"http-proxy-option CUSTOM-HEADER X-Ticket:SECRET", "http-proxy-option ext1 X-Ticket 'a SECRET' x", "auth-token SECRET",
+	} {
+		word, rest, _ := strings.Cut(option, " ")
+		for _, text := range []string{option, "--" + option, "setenv opt " + option, "setenv opt --" + option, "--setenv 'opt' " + option, `"` + word + `" ` + rest, "'" + word + "'\t" + rest,
+			`"--` + word + `" ` + rest, "\t" + option + " # x\r", "# " + option, ";" + option, "<connection>\nremote h\n" + option + "\n</connection>"} {
+			got := Redact("client\n" + text + "\nverb 3\n")
+			if strings.Contains(got, "SECRET") || !strings.Contains(got, word) || !strings.Contains(got, "[redacted]") || !strings.HasPrefix(got, "client\n") || !strings.HasSuffix(got, "\nverb 3\n") {
+				t.Errorf("%q is shown as %q", text, got)
+			}
+			if strings.Contains(text, "X-Ticket") && !strings.Contains(got, "X-Ticket [redacted]") {
+				t.Errorf("%q is shown as %q, without the header's name", text, got)
+			}
+			p, err := Parse("test", []byte("remote h\n"+text+"\n"), nil)
+			if p == nil {
+				t.Fatalf("%q: %v", text, err)
+			}
+			for _, d := range p.Directives {
+				if strings.Contains(strings.Join(d.Words, " "), "SECRET") {
+					t.Errorf("%q: the check shows %q", text, d.Words)
+				}
+			}
+		}
+	}
+	// What Parse refuses is hidden from the option on.
+	many := strings.Repeat(" x", 20)
+	for _, text := range []string{`http-proxy-option CUSTOM-HEADER X "SECRET`, `http-proxy-option CUSTOM-HEADER X SECRET\`, "http-proxy-option CUSTOM-HEADER X SECRET" + many,
+		"http-proxy-option CUSTOM-HEADER" + many + " SECRET", "setenv opt http-proxy-option CUSTOM-HEADER X SECRET" + many, "http-proxy-option CUSTOM-HEADER X SECRET x x", `http-proxy-option CUSTOM-HEADER "X SECRET"`, `'auth-token' "SECRET`} {
+		if got := Redact(text); strings.Contains(got, "SECRET") || !strings.Contains(got, "[redacted]") {
+			t.Errorf("%q is shown as %q", text, got)
+		}
+		p, _ := Parse("test", []byte("remote h\n"+text+"\n"), nil)
+		for _, d := range p.Directives {
+			if strings.Contains(strings.Join(d.Words, " ")+d.Note, "SECRET") {
+				t.Errorf("%q: the check shows %q: %s", text, d.Words, d.Note)
+			}
+		}
+	}
+	for _, text := range []string{"http-proxy-option VERSION 1.1", `--http-proxy-option agent "some program"`, "auth-token-user YW5u", "http-proxy-option", "auth-token", "# about auth-tokens", "echo auth-token x", ""} {
+		if got := Redact(text); got != text {
+			t.Errorf("%q is shown as %q", text, got)
+		}
+	}
+}
+
 // TestBroken: broken ciphers are kept apart from those that are offered, and the note names the switch.
 // "none" is never among them.
 func TestBroken(t *testing.T) {

@@ -167,9 +167,8 @@ func httpProxyOption(p *parser, d *Directive, a []string) error {
 		}
 		name, content = strings.TrimSpace(name), strings.TrimSpace(content)
 		if name == "" || bad(content) || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"(),/:;<=>?@[\\]{}`", r) }) {
-			return fmt.Errorf("%q is not a header of HTTP", name)
+			return errors.New(`a header of HTTP is written NAME VALUE or "NAME: VALUE"`) // what stands there may be the secret
 		}
-		d.Words = []string{d.Words[0], d.Words[1], name, "[redacted]"}
 		set = func(x *Proxy) { x.Headers = append(x.Headers, ProxyHeader{name, push.Secret(content)}) }
 	default:
 		return oneOf("option", a[0], "VERSION", "AGENT", "CUSTOM-HEADER")

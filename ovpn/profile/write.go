@@ -1,16 +1,18 @@
 package profile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/adit-vpn/adit/ovpn/push"
 )
 
-// Redact hides private keys, static keys and passwords in a profile's text. It
-// works on any text, also on one that Parse refuses.
+// Redact hides private keys, static keys, passwords and the values of headers for
+// a proxy in a profile's text. It works on any text, also on one that Parse refuses.
 func Redact(text string) string {
 	secret := []string{"key", "tls-auth", "tls-crypt", "tls-crypt-v2", "secret", "pkcs12", "auth-user-pass", "http-proxy-user-pass", "socks-proxy-user-pass"}
 	var out []string
@@ -33,17 +35,32 @@ func Redact(text string) string {
 			out = append(out, line, "[redacted]")
 			continue
 		}
-		if words := strings.Fields(trimmed); len(words) > 1 && strings.TrimPrefix(words[0], "--") == "auth-token" {
-			line = words[0] + " [redacted]"
-		} else if len(words) > 2 && words[0] == "http-proxy-option" && !slices.Contains([]string{"VERSION", "AGENT"}, words[1]) {
-			line = strings.Join(words[:3], " ") + " [redacted]"
-			if name, _, ok := strings.Cut(words[2], ":"); ok {
-				line = "http-proxy-option " + words[1] + " " + name + ": [redacted]"
-			}
-		}
-		out = append(out, line)
+		out = append(out, redactLine(line))
 	}
 	return strings.Join(out, "\n")
+}
+
+// redactLine hides the secret that an option has in its own line, in each spelling that Parse reads; also in a comment.
+func redactLine(line string) string {
+	option := strings.TrimLeftFunc(line, func(r rune) bool { return r == '\ufeff' || r == '#' || r == ';' || unicode.IsSpace(r) })
+	before := line[:len(line)-len(option)]
+	words, err := push.Split(option)
+	if err != nil && !errors.Is(err, push.ErrTooManyWords) { // where its words end is not known
+		for _, name := range []string{"auth-token", "http-proxy-option"} {
+			if strings.Contains(option, name) {
+				return before + name + " [redacted]"
+			}
+		}
+		return line
+	}
+	if len(words) > 0 {
+		words[0] = strings.TrimPrefix(words[0], "--")
+	}
+	words, _ = unfold(words)
+	if hidden := redactWords(words); !slices.Equal(hidden, words) {
+		return before + string(push.AppendOption(nil, hidden...))
+	}
+	return line
 }
 
 // Export is a client profile as an endpoint hands it out, in the order of AWS

@@ -18,7 +18,7 @@ var ErrShared = errors.New("others may write there")
 
 // Private checks that dir belongs to this process's user and is writable by nobody else, so
 // that nobody can put files or links there; else its error wraps ErrShared. It changes nothing. On Windows SYSTEM and
-// the administrators count as the user, too.
+// the administrators count as the user, too, and dir itself is no junction and no link.
 func Private(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {

@@ -11,18 +11,27 @@ import (
 	"github.com/adit-vpn/adit/platform/acl"
 )
 
-// private looks at the folder's access list: the system, the administrators and this user may write.
+// private looks at the folder's access list: the system, the administrators and this user may write. The folder is itself one: a
+// junction, which everybody can make where everybody may add, would have the access list of what it leads to, and lead elsewhere
+// a moment later.
 func private(dir string, _ os.FileInfo) error {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
 		return err
 	}
-	h, err := windows.CreateFile(name, windows.READ_CONTROL, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE,
-		nil, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
+	h, err := windows.CreateFile(name, windows.READ_CONTROL|windows.FILE_READ_ATTRIBUTES, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE,
+		nil, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS|windows.FILE_FLAG_OPEN_REPARSE_POINT, 0)
 	if err != nil {
 		return &os.PathError{Op: "open", Path: dir, Err: err}
 	}
 	defer windows.CloseHandle(h)
+	var info windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(h, &info); err != nil {
+		return &os.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	if info.FileAttributes&windows.FILE_ATTRIBUTE_REPARSE_POINT != 0 {
+		return fmt.Errorf("%w: %s leads to another folder (a junction or a link)", ErrShared, dir)
+	}
 	list, err := acl.Of(h)
 	if err != nil {
 		return &os.PathError{Op: "stat", Path: dir, Err: err}

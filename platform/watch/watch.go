@@ -1,0 +1,23 @@
+// Package watch says when files may have changed, so that nobody has to look at them all the time.
+package watch
+
+import (
+	"path/filepath"
+	"slices"
+)
+
+// way is what leads from the root of the file system to the folders, which may be missing or be replaced anywhere, with them.
+func way(folders []string) map[string]bool {
+	out := map[string]bool{}
+	for _, p := range folders {
+		for p = filepath.Clean(p); !out[p]; p = filepath.Dir(p) {
+			out[p] = true
+		}
+	}
+	return out
+}
+
+// matters says whether a change of the file or folder called name is one of the way or in one of the folders.
+func matters(way map[string]bool, folders []string, name string) bool {
+	return way[name] || slices.Contains(folders, filepath.Dir(name))
+}
