@@ -6,18 +6,20 @@ import (
 	"slices"
 )
 
-// way is what leads from the root of the file system to the folders, which may be missing or be replaced anywhere, with them.
-func way(folders []string) map[string]bool {
-	out := map[string]bool{}
+// way is what leads from the root of the file system to the folders, which may be missing or be replaced anywhere, with them. What is above
+// something comes before it.
+func way(folders []string) []string {
+	var out []string
 	for _, p := range folders {
-		for p = filepath.Clean(p); !out[p]; p = filepath.Dir(p) {
-			out[p] = true
+		for p = filepath.Clean(p); !slices.Contains(out, p); p = filepath.Dir(p) {
+			out = append(out, p)
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 
 // matters says whether a change of the file or folder called name is one of the way or in one of the folders.
-func matters(way map[string]bool, folders []string, name string) bool {
-	return way[name] || slices.Contains(folders, filepath.Dir(name))
+func matters(way, folders []string, name string) bool {
+	return slices.Contains(way, name) || slices.Contains(folders, filepath.Dir(name))
 }

@@ -27,7 +27,9 @@ func Folders(ctx context.Context, folders []string, changed func()) error {
 	defer w.Close()
 	on := way(folders)
 	for {
-		for dir := range on { // what was missing may be there by now, and what is there may be another one
+		// What was missing may be there by now, and what is there may be another one. A folder that comes while this looks is told of by
+		// the one above it, which is therefore watched first.
+		for _, dir := range on {
 			if err := w.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("watch %s: %w", dir, err)
 			}
