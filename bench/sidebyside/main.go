@@ -6,7 +6,8 @@
 // them: what counts are ratios.
 //
 // It needs root, openvpn and iperf3, and the module's source with Go; valgrind and perf for parts that
-// are left out without them. Everything happens in namespaces that end with it.
+// are left out without them. Everything happens in namespaces that end with it; only the limit of inotify
+// instances is raised for the whole machine until it ends.
 package main
 
 import (
@@ -121,7 +122,7 @@ func parse(args []string) (options, error) {
 	return o, nil
 }
 
-func run(ctx context.Context, args []string, w io.Writer) error {
+func run(ctx context.Context, args []string, w io.Writer) (err error) {
 	o, err := parse(args)
 	if err != nil {
 		return err
@@ -129,6 +130,11 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 	if err := ready(&o); err != nil {
 		return err
 	}
+	restore, err := makeRoom(o.peers)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
 	dir, err := os.MkdirTemp("", "adit-bench-")
 	if err != nil {
 		return err
