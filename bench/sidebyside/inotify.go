@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -33,7 +32,7 @@ func makeRoom(peers int) (restore func() error, err error) {
 	}
 	set := func(n int) error { return os.WriteFile(inotifyFile, strconv.AppendInt(nil, int64(n), 10), 0o644) }
 	if err := set(wanted); err != nil {
-		return nil, errors.Join(fmt.Errorf("room for %d clients: %w", peers, err), set(has))
+		return nil, fmt.Errorf("room for %d clients: %w", peers, err)
 	}
 	return func() error { return set(has) }, nil
 }
