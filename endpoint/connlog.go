@@ -134,7 +134,7 @@ func (p *peer) entryOf(now time.Time, info map[string]string) logEntry {
 // of fills in who a client is.
 func (e *logEntry) of(st *status) {
 	e.CommonName, e.Username, e.DeviceType = orNA(st.identity.CommonName), orNA(st.identity.Username), orNA(st.platform)
-	e.Posture = orNA(st.posture)
+	e.Posture = orNA(strings.Join(st.posture, ", "))
 	e.ClientIP, e.ClientIPv6 = ipOrNA(st.lease.Addr.Addr()), ipOrNA(st.lease.Addr6.Addr())
 }
 
@@ -172,7 +172,7 @@ func (p *peer) logFailed(now time.Time, j *judging, reason string) {
 	if j.proved.Username != "" {
 		e.Username = j.proved.Username
 	}
-	e.Posture = orNA(j.posture)
+	e.Posture = orNA(strings.Join(j.posture, ", "))
 	e.Attempt, e.FailureReason, e.End = "failed", reason, logTime(now)
 	p.server.connLog.add(e)
 }

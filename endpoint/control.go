@@ -54,7 +54,7 @@ type Connection struct {
 	Format    string     `json:"format"` // of the data channel: the cipher, and what is not usual
 	// Key is the client's tls-crypt-v2 key; nil for one that uses another method, or none.
 	Key       *ControlKey `json:"tls_crypt_v2,omitempty"`
-	Posture   string      `json:"posture_compliance_statuses,omitempty"` // of the connect handler, ", " between them
+	Posture   []string    `json:"posture_compliance_statuses,omitempty"` // of the connect handler; not to be changed
 	Since     time.Time   `json:"since"`
 	Evaluated time.Time   `json:"authorization_policy_last_evaluated,omitzero"` // zero: there is no such policy
 	Ended     time.Time   `json:"ended,omitzero"`                               // zero while it lasts

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -124,7 +123,7 @@ func (p *peer) handled(now time.Time, s *ovpn.Session, j *judging, a handler.Ans
 		return nil // nobody waits for it any more
 	}
 	p.judging = nil
-	j.handled, j.posture = true, strings.Join(a.Statuses, ", ")
+	j.handled, j.posture = true, a.Statuses
 	var failure *handler.Failure
 	switch {
 	case errors.As(err, &failure):

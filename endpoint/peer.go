@@ -106,9 +106,9 @@ type status struct {
 	signedIn time.Time         // when the client proved who it is
 	since    time.Time
 	lease    lease
-	machine  string // machineOf
-	platform string // IV_PLAT
-	posture  string // what the connect handler said
+	machine  string   // machineOf
+	platform string   // IV_PLAT
+	posture  []string // what the connect handler said
 	key      *ControlKey
 }
 

@@ -20,8 +20,8 @@ type judging struct {
 	by     *generation   // whose methods judge
 	proved auth.Identity // so far
 
-	handled bool   // the connect handler has let it in
-	posture string // what it said of the client
+	handled bool     // the connect handler has let it in
+	posture []string // what it said of the client
 	cancel  context.CancelFunc
 }
 

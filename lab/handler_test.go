@@ -5,6 +5,7 @@ package lab
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,11 +35,14 @@ func TestConnectHandler(t *testing.T) {
 	s.aditd()
 	s.connectFails(clientProfile(p, "udp", "plain", ""), "Your machine is not up to date.")
 
-	answer(`{"allow": true, "error-msg-on-denied-connection": "", "posture-compliance-statuses": ["compliant"], "schema-version": "v3"}`)
+	answer(`{"allow": true, "error-msg-on-denied-connection": "", "posture-compliance-statuses": ["compliant", "old, but allowed"], "schema-version": "v3"}`)
 	begin := time.Now()
 	s.connect(clientProfile(p, "udp", "plain", ""))
 	if took := time.Since(begin); took < 2*time.Second {
 		t.Errorf("connected after %v, before the handler had decided", took)
+	}
+	if list := s.connections(); len(list) != 1 || !slices.Equal(list[0].Posture, []string{"compliant", "old, but allowed"}) {
+		t.Errorf("the endpoint shows %+v", list)
 	}
 	s.reaches(s.client, none, hostAddr)
 	s.adit("disconnect", "lab")

@@ -2,7 +2,6 @@ package ec2
 
 import (
 	"net/netip"
-	"strings"
 
 	"github.com/adit-vpn/adit/endpoint"
 	"github.com/adit-vpn/adit/endpoint/model"
@@ -37,16 +36,13 @@ func describeConnections(c *call, in inList) (*connectionsAnswer, error) {
 			Endpoint: in.ID, Timestamp: moment(at), ID: conn.ID, Username: conn.Username, Established: moment(conn.Since),
 			RxBytes: conn.RxBytes, TxBytes: conn.TxBytes, RxPackets: conn.RxPackets, TxPackets: conn.TxPackets,
 			Address: addressOf(conn.Address), Address6: addressOf(conn.Address6), CommonName: conn.Cert,
-			Status: status{Code: conn.Status, Message: conn.Reason}, Ended: moment(conn.Ended),
+			Status: status{Code: conn.Status, Message: conn.Reason}, Ended: moment(conn.Ended), Posture: set[string]{conn.Posture},
 		}
 		if item.CommonName == "" { // without a certificate it is the name of the person (ClientVpnConnection in AWS's reference)
 			item.CommonName = conn.Username
 		}
 		if !conn.Evaluated.IsZero() {
 			item.Evaluated = moment(conn.Evaluated)
-		}
-		if conn.Posture != "" {
-			item.Posture.Items = strings.Split(conn.Posture, ", ")
 		}
 		return item
 	})}, err

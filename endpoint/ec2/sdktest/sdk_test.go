@@ -549,7 +549,7 @@ func TestConnections(t *testing.T) {
 	w.associate(id, "subnet-0a")
 	for i := range 7 {
 		w.fleet.connections = append(w.fleet.connections, endpoint.Connection{
-			ID: fmt.Sprintf("cvpn-connection-%d", i), Client: "ann", Username: "ann", Status: endpoint.StatusActive, Posture: "compliant, quarantined", Cert: "ann.example", From: "192.0.2.1:1", Address: netip.MustParseAddr("10.64.0.2"), Address6: netip.MustParseAddr("fd00::2"),
+			ID: fmt.Sprintf("cvpn-connection-%d", i), Client: "ann", Username: "ann", Status: endpoint.StatusActive, Posture: []string{"compliant", "quarantined, since Monday"}, Cert: "ann.example", From: "192.0.2.1:1", Address: netip.MustParseAddr("10.64.0.2"), Address6: netip.MustParseAddr("fd00::2"),
 			Since: w.clock.Add(-time.Hour), Evaluated: w.clock.Add(-time.Minute), RxBytes: 1, TxBytes: 2, RxPackets: 3, TxPackets: 4,
 		})
 	}
@@ -568,7 +568,7 @@ func TestConnections(t *testing.T) {
 	if c := all[0]; *c.ClientVpnEndpointId != id || *c.ConnectionId != "cvpn-connection-0" || *c.Username != "ann" || *c.CommonName != "ann.example" || *c.ClientIp != "10.64.0.2" ||
 		*c.ClientIpv6Address != "fd00::2" || *c.IngressBytes != "1" || *c.EgressBytes != "2" || *c.IngressPackets != "3" || *c.EgressPackets != "4" ||
 		*c.ConnectionEstablishedTime != "2026-11-23 11:00:00" || c.Status.Code != types.ClientVpnConnectionStatusCodeActive || *c.ConnectionEndTime != "-" || *c.AuthorizationPolicyLastEvaluatedTime != "2026-11-23 11:59:00" ||
-		!slices.Equal(c.PostureComplianceStatuses, []string{"compliant", "quarantined"}) {
+		!slices.Equal(c.PostureComplianceStatuses, []string{"compliant", "quarantined, since Monday"}) {
 		t.Errorf("%+v", c)
 	}
 	if c := all[5]; c.CommonName == nil || *c.CommonName != "ann" {
