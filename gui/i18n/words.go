@@ -16,7 +16,7 @@ var (
 	StateBlocked       = Key{"Blocked", "通信を遮断中"}
 	StateUnknown       = Key{"State: {state}", "状態：{state}"}
 
-	SaysDisconnected      = Key{"Your traffic does not go through this VPN.", "このVPNは使われていません。通信は通常の経路を通ります。"}
+	SaysDisconnected      = Key{"Your traffic does not go through this VPN.", "通信はこのVPNを通っていません。"}
 	SaysConnecting        = Key{"Setting up the connection. Your traffic does not go through this VPN yet.", "接続の準備をしています。通信はまだこのVPNを通りません。"}
 	SaysNeedsLogin        = Key{"The server waits for your sign-in. Until then, your traffic does not go through this VPN.", "サーバーがサインインを待っています。サインインするまで、通信はこのVPNを通りません。"}
 	SaysAnotherSignsIn    = Key{"Another user of this computer is asked to sign in. Until then, your traffic does not go through this VPN.", "このコンピューターのほかのユーザーがサインインを求められています。サインインが済むまで、通信はこのVPNを通りません。"}
